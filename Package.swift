@@ -1,0 +1,87 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target is compiled alike: Swift 6 mode, strict memory safety, and no warning survives.
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// Tests see internals through `@testable`, and import what they like.
+let testing: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// One layer of the architecture: a target that imports only what stands below it (Tests/Tidy holds the table).
+func layer(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, swiftSettings: testing)
+}
+
+let package = Package(
+    name: "usher",
+    products: [.executable(name: "usher", targets: ["usher"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // Layer 0: C at an address.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(name: "CLinux"),
+        .target(name: "CTOML", cxxSettings: [.unsafeFlags(["-std=c++17"])]),
+        // Layers 1 to 9.
+        layer("Bytes"),
+        layer("Reactor", ["CLinux", "Bytes"]),
+        layer("Crypto", ["COpenSSL", "Bytes"]),
+        layer("HTTP", ["Bytes"]),
+        layer("HTTP1", ["Bytes", "HTTP"]),
+        layer("JOSE", ["Bytes", "Crypto"]),
+        layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
+        layer("Telemetry", ["Bytes", "HTTP"]),
+        layer("Upstream", ["Bytes", "Reactor", "HTTP"]),
+        layer(
+            "Proxy",
+            ["Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream"]),
+        layer(
+            "Config", ["CTOML", "Bytes", "HTTP", "JOSE", "Policy", "Upstream", "Proxy", "Crypto", "Reactor"]),
+        layer(
+            "Control",
+            [
+                "Bytes", "Reactor", "HTTP", "HTTP1", "Policy", "Telemetry", "Upstream", "Proxy", "Config",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .executableTarget(
+            name: "usher",
+            dependencies: [
+                "Bytes", "Crypto", "JOSE", "Policy", "Proxy", "Config", "Control", "Reactor", "HTTP",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+        // Unit tests, beside each target.
+        tests("Bytes"),
+        tests("Reactor", ["Bytes"]),
+        tests("Crypto", ["Bytes"]),
+        tests("HTTP", ["Bytes"]),
+        tests("HTTP1", ["Bytes", "HTTP"]),
+        tests("JOSE", ["Bytes", "Crypto"]),
+        tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
+        tests("Telemetry", ["Bytes", "HTTP"]),
+        tests("Upstream", ["Bytes", "Reactor"]),
+        tests("Config", ["Policy", "Proxy"]),
+        tests("Control", ["Config", "Proxy", "Reactor"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
+)

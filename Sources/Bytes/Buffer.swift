@@ -1,0 +1,166 @@
+/// Bytes between a socket and a state machine: written at the end, read from the front.
+///
+/// A buffer owns memory only while it holds bytes: `attach` takes a block from a pool, `detach` gives it back. An
+/// idle connection's buffer is three words and no block.
+@safe public struct Buffer: ~Copyable {
+    @usableFromInline var block: UnsafeMutableRawPointer?
+    @usableFromInline var sizeClass: BlockPool.SizeClass = .small
+    @usableFromInline var head: Int32 = 0
+    @usableFromInline var tail: Int32 = 0
+
+    /// A buffer without memory.
+    @inlinable
+    public init() {}
+
+    deinit {
+        // Memory belongs to a pool: whoever drops a buffer that still has a block would leak it.
+        unsafe precondition(block == nil, "a buffer is detached before it is dropped")
+    }
+
+    /// True where the buffer has memory.
+    @inline(__always)
+    public var isAttached: Bool { unsafe block != nil }
+
+    /// The number of bytes to be read.
+    @inline(__always)
+    public var count: Int { Int(tail &- head) }
+
+    /// True where there is no byte to be read.
+    @inline(__always)
+    public var isEmpty: Bool { head == tail }
+
+    /// The number of bytes that fit behind the last one, without moving anything.
+    @inline(__always)
+    public var room: Int { unsafe block == nil ? 0 : sizeClass.byteCount &- Int(tail) }
+
+    /// The size of the block, or 0 without one.
+    @inline(__always)
+    public var capacity: Int { unsafe block == nil ? 0 : sizeClass.byteCount }
+
+    /// Takes a block of that size, where the buffer has none.
+    @inline(__always)
+    public mutating func attach(from pool: inout BlockPool, _ sizeClass: BlockPool.SizeClass = .small) {
+        guard unsafe block == nil else { return }
+        unsafe block = pool.take(sizeClass)
+        self.sizeClass = sizeClass
+        head = 0
+        tail = 0
+    }
+
+    /// Gives the block back, and with it every byte that was not read.
+    @inline(__always)
+    public mutating func detach(to pool: inout BlockPool) {
+        guard let memory = unsafe block else { return }
+        unsafe pool.give(memory, sizeClass)
+        unsafe block = nil
+        head = 0
+        tail = 0
+    }
+
+    /// Gives the block back where every byte was read.
+    @inline(__always)
+    public mutating func detachIfEmpty(to pool: inout BlockPool) {
+        if isEmpty { detach(to: &pool) }
+    }
+
+    /// Moves the bytes into a block of a larger size class; false where there is none, or it is the same.
+    public mutating func grow(in pool: inout BlockPool, to larger: BlockPool.SizeClass) -> Bool {
+        guard let old = unsafe block, larger.rawValue > sizeClass.rawValue else { return false }
+        let new = unsafe pool.take(larger)
+        let count = self.count
+        // SAFETY: `new` is larger than all that `old` holds, and they are different blocks.
+        unsafe new.copyMemory(from: old + Int(head), byteCount: count)
+        unsafe pool.give(old, sizeClass)
+        unsafe block = new
+        sizeClass = larger
+        head = 0
+        tail = Int32(count)
+        return true
+    }
+
+    /// Moves the bytes to the start of the block, so that all free room is behind them.
+    public mutating func compact() {
+        guard let memory = unsafe block, head > 0 else { return }
+        let count = self.count
+        // SAFETY: both ranges lie in the block; `copyMemory` allows overlap.
+        unsafe memory.copyMemory(from: memory + Int(head), byteCount: count)
+        head = 0
+        tail = Int32(count)
+    }
+
+    /// The bytes to be read.
+    public var bytes: Span<UInt8> {
+        @_lifetime(borrow self)
+        @inline(__always)
+        get {
+            guard let memory = unsafe block else { return Span() }
+            // SAFETY: head...tail lies in the block, is initialised, and the span borrows this buffer.
+            let span = unsafe Span<UInt8>(
+                _unsafeStart: (memory + Int(head)).assumingMemoryBound(to: UInt8.self), count: count)
+            return unsafe _overrideLifetime(span, borrowing: self)
+        }
+    }
+
+    /// Marks the first `count` bytes as read.
+    @inline(__always)
+    public mutating func consume(_ count: Int) {
+        precondition(count >= 0 && count <= self.count)
+        head &+= Int32(truncatingIfNeeded: count)
+        if head == tail {
+            head = 0
+            tail = 0
+        }
+    }
+
+    /// Adds bytes; false, and nothing added, where they do not fit.
+    @inline(__always)
+    public mutating func append(_ bytes: Span<UInt8>) -> Bool {
+        guard let memory = unsafe block, bytes.count <= room else { return false }
+        unsafe bytes.withUnsafeBytes { source in
+            guard let start = source.baseAddress else { return }
+            // SAFETY: room was checked; a span of other memory does not overlap the free room.
+            unsafe (memory + Int(tail)).copyMemory(from: start, byteCount: source.count)
+        }
+        tail &+= Int32(truncatingIfNeeded: bytes.count)
+        return true
+    }
+
+    /// Adds one byte; false where it does not fit.
+    @inline(__always)
+    public mutating func append(_ byte: UInt8) -> Bool {
+        guard let memory = unsafe block, room > 0 else { return false }
+        // SAFETY: room was checked.
+        unsafe memory.storeBytes(of: byte, toByteOffset: Int(tail), as: UInt8.self)
+        tail &+= 1
+        return true
+    }
+
+    /// Adds the text of a literal.
+    @inline(__always)
+    public mutating func append(_ text: StaticString) -> Bool {
+        // SAFETY: a StaticString of ASCII or UTF-8 text points at constant memory of that size.
+        let bytes = unsafe UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+        return unsafe append(Span(_unsafeElements: bytes))
+    }
+
+    /// Calls `body` with the free room, for a system call that fills it; it gives back how many bytes it wrote.
+    @inline(__always)
+    public mutating func withUnsafeRoom(_ body: (UnsafeMutableRawBufferPointer) -> Int) {
+        guard let memory = unsafe block else { return }
+        let room = self.room
+        // SAFETY: the free room of the block, exclusively borrowed for the call.
+        let written = unsafe body(UnsafeMutableRawBufferPointer(start: memory + Int(tail), count: room))
+        precondition(written >= 0 && written <= room)
+        tail &+= Int32(truncatingIfNeeded: written)
+    }
+
+    /// Calls `body` with the bytes to be read, for a system call that sends them.
+    @inline(__always)
+    public borrowing func withUnsafeBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+        guard let memory = unsafe block else {
+            return unsafe body(UnsafeRawBufferPointer(start: nil, count: 0))
+        }
+        // SAFETY: head...tail lies in the block and is initialised.
+        return unsafe body(UnsafeRawBufferPointer(start: memory + Int(head), count: count))
+    }
+}

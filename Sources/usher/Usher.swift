@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct Usher: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "usher")
+}
