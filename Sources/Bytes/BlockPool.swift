@@ -45,9 +45,9 @@
 
     deinit {
         // SAFETY: blocks on the free lists are owned by the pool alone.
-        for unsafeblock in unsafe free.small { unsafe block.deallocate() }
-        for unsafeblock in unsafe free.medium { unsafe block.deallocate() }
-        for unsafeblock in unsafe free.large { unsafe block.deallocate() }
+        while let block = unsafe free.small.popLast() { unsafe block.deallocate() }
+        while let block = unsafe free.medium.popLast() { unsafe block.deallocate() }
+        while let block = unsafe free.large.popLast() { unsafe block.deallocate() }
     }
 
     @usableFromInline
