@@ -45,9 +45,9 @@
 
     deinit {
         // SAFETY: blocks on the free lists are owned by the pool alone.
-        while let block = unsafe free.small.popLast() { unsafe block.deallocate() }
-        while let block = unsafe free.medium.popLast() { unsafe block.deallocate() }
-        while let block = unsafe free.large.popLast() { unsafe block.deallocate() }
+        unsafe free.small.forEach { block in unsafe block.deallocate() }
+        unsafe free.medium.forEach { block in unsafe block.deallocate() }
+        unsafe free.large.forEach { block in unsafe block.deallocate() }
     }
 
     @usableFromInline
