@@ -20,7 +20,9 @@ public enum FileContents {
         var chunk = [UInt8](repeating: 0, count: 16_384)
         while true {
             // SAFETY: the kernel writes at most `count` bytes into the array's storage.
-            let count = unsafe chunk.withUnsafeMutableBytes { unsafe Glibc.read(descriptor, $0.baseAddress, $0.count) }
+            let count = unsafe chunk.withUnsafeMutableBytes {
+                unsafe Glibc.read(descriptor, $0.baseAddress, $0.count)
+            }
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw Errno(errno) }
             if count == 0 { return bytes }

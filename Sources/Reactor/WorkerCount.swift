@@ -28,7 +28,9 @@ public enum ProcessorAllowance {
         text.split(separator: "\n").compactMap { line in
             let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard parts.count == 3, parts[2].hasPrefix("/") else { return nil }
-            if parts[0] == "0", parts[1].isEmpty { return ControlGroup(version: .two, path: String(parts[2])) }
+            if parts[0] == "0", parts[1].isEmpty {
+                return ControlGroup(version: .two, path: String(parts[2]))
+            }
             guard parts[1].split(separator: ",").contains("cpu") else { return nil }
             return ControlGroup(version: .one, path: String(parts[2]))
         }

@@ -62,7 +62,8 @@ struct WorkerCountTests {
     func tightestParent() {
         let files = [
             "/proc/self/cgroup": "0::/kube/pod/app\n", "/sys/fs/cgroup/kube/pod/app/cpu.max": "max 100000",
-            "/sys/fs/cgroup/kube/pod/cpu.max": "300000 100000", "/sys/fs/cgroup/kube/cpu.max": "1000000 100000",
+            "/sys/fs/cgroup/kube/pod/cpu.max": "300000 100000",
+            "/sys/fs/cgroup/kube/cpu.max": "1000000 100000",
         ]
         #expect(count(affinity: 16, files) == 3)
     }
