@@ -1,0 +1,33 @@
+public import Bytes
+
+/// One field line of a head, as ranges of the bytes that were parsed.
+public struct FieldLine: Sendable, BitwiseCopyable {
+    /// The interned name, `other` for one that no rule is about.
+    public let name: FieldName
+    /// The flags of the name, and of this line.
+    public var flags: FieldFlags
+    /// The name as it came, in any case.
+    public let nameRange: ByteRange
+    /// The value without whitespace around it.
+    public let valueRange: ByteRange
+    /// The whole line with its CRLF.
+    public let lineRange: ByteRange
+
+    /// A line of these parts.
+    @inlinable
+    public init(
+        name: FieldName, flags: FieldFlags, nameRange: ByteRange, valueRange: ByteRange, lineRange: ByteRange
+    ) {
+        self.name = name
+        self.flags = flags
+        self.nameRange = nameRange
+        self.valueRange = valueRange
+        self.lineRange = lineRange
+    }
+
+    /// True where the raw line is exactly `name: value` CRLF, so that it can be copied as it is.
+    @inlinable public var isCanonical: Bool { flags.contains(.canonical) }
+}
+
+/// The field lines of a head or trailer section, in the order in which they came.
+public typealias FieldTable = FixedArray<FieldLine>
