@@ -1,4 +1,5 @@
 import Bytes
+import HTTP
 
 /// The access log of one worker: formats a line a request into memory it keeps, and hands it on in batches.
 ///
@@ -54,9 +55,9 @@ public final class AccessLog {
         appendText(record.user)
         _ = batch.append(",\"route\":")
         appendText(record.route)
-        _ = batch.append(",\"reason\":")
-        appendText(record.reason)
-        _ = batch.append(",\"request_id\":")
+        _ = batch.append(",\"reason\":\"")
+        _ = batch.append(record.reason.text)
+        _ = batch.append("\",\"request_id\":")
         appendText(record.requestID)
         _ = batch.append(",\"client\":")
         appendText(record.client)

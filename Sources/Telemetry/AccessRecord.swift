@@ -1,3 +1,5 @@
+public import HTTP
+
 /// One finished request, as the access log wants it: numbers, and spans of text that somebody else owns.
 ///
 /// An empty span is written as `null`. The path must come without its query: a query may carry a token.
@@ -10,8 +12,6 @@ public struct AccessRecord: ~Escapable {
     public var user: Span<UInt8>
     /// The path template of the route that matched, or empty.
     public var route: Span<UInt8>
-    /// The reason code where the proxy answered itself, or empty.
-    public var reason: Span<UInt8>
     /// What the request was called in `X-Request-Id`.
     public var requestID: Span<UInt8>
     /// The client's address, as text.
@@ -22,6 +22,8 @@ public struct AccessRecord: ~Escapable {
     public var listener: Span<UInt8>
     /// Wall clock at the end of the request, in milliseconds since 1970-01-01 UTC.
     public var time: Int64 = 0
+    /// Why the exchange ended as it did.
+    public var reason: ReasonCode = .ok
     /// The status code sent to the client, or 0 where none was.
     public var status: Int = 0
     /// Bytes of the response body that were sent.
@@ -39,31 +41,10 @@ public struct AccessRecord: ~Escapable {
         path = nothing
         user = nothing
         route = nothing
-        reason = nothing
         requestID = nothing
         client = nothing
         upstream = nothing
         listener = nothing
     }
 
-    /// A record of these texts; it lives no longer than the shortest-lived of them.
-    @_lifetime(
-        copy method, copy path, copy user, copy route, copy reason, copy requestID, copy client,
-        copy upstream,
-        copy listener
-    )
-    public init(
-        method: Span<UInt8>, path: Span<UInt8>, user: Span<UInt8>, route: Span<UInt8>, reason: Span<UInt8>,
-        requestID: Span<UInt8>, client: Span<UInt8>, upstream: Span<UInt8>, listener: Span<UInt8>
-    ) {
-        self.method = method
-        self.path = path
-        self.user = user
-        self.route = route
-        self.reason = reason
-        self.requestID = requestID
-        self.client = client
-        self.upstream = upstream
-        self.listener = listener
-    }
 }

@@ -1,4 +1,4 @@
-import HTTP
+public import HTTP
 import Synchronization
 
 /// What a worker counts, apart from status classes and reason codes. Every count only ever grows.
@@ -41,7 +41,7 @@ public final class WorkerCounters: Sendable {
 
     /// Counts that all stand at zero.
     public init() {
-        precondition(Counter.allCases.count <= 16)
+        precondition(Counter.allCases.count <= 16 && ReasonCode.allCases.count <= 64)
         counts = InlineArray { _ in Atomic(0) }
         statusClasses = InlineArray { _ in Atomic(0) }
         reasons = InlineArray { _ in Atomic(0) }
@@ -60,11 +60,10 @@ public final class WorkerCounters: Sendable {
         Self.grow(statusClasses[digit >= 1 && digit <= 5 ? digit : 0], by: 1)
     }
 
-    /// Counts one request that the proxy answered itself, by the raw value of its reason code, 0...63. Owner only.
+    /// Counts one request by why it ended as it did. Owner only.
     @inline(__always)
-    public func countRefusal(reason: UInt8) {
-        precondition(reason < 64)
-        Self.grow(reasons[Int(reason)], by: 1)
+    public func countEnd(reason: ReasonCode) {
+        Self.grow(reasons[Int(reason.rawValue)], by: 1)
     }
 
     /// The count as it stands; any thread.
@@ -78,10 +77,9 @@ public final class WorkerCounters: Sendable {
         return statusClasses[digit].load(ordering: .relaxed)
     }
 
-    /// Refusals with that reason code's raw value, 0...63; any thread.
-    public func refusals(reason: UInt8) -> UInt64 {
-        precondition(reason < 64)
-        return reasons[Int(reason)].load(ordering: .relaxed)
+    /// Requests that ended for that reason; any thread.
+    public func ends(reason: ReasonCode) -> UInt64 {
+        reasons[Int(reason.rawValue)].load(ordering: .relaxed)
     }
 
     @inline(__always)
