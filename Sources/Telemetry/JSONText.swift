@@ -125,3 +125,23 @@ public enum JSONText {
         _ = buffer.append(digits.span.extracting(first..<20))
     }
 }
+
+extension JSONText {
+    /// Text as a JSON string in quotes, cut after `limitBytes` bytes of UTF-8. For the control side: it allocates.
+    public static func quoted(_ text: String, limitBytes: Int = 16_384) -> String {
+        let bytes = Array(text.utf8.prefix(limitBytes))
+        return collect(room: bytes.count * 6 + 2) { appendString(bytes.span, to: &$0) }
+    }
+
+    /// What `body` writes into a buffer of its own with that much room, at most 256 KiB, as text.
+    static func collect(room: Int, _ body: (inout Buffer) -> Void) -> String {
+        var pool = BlockPool(keptBytes: 0)
+        var buffer = Buffer()
+        buffer.attach(from: &pool, .holding(room) ?? .large)
+        body(&buffer)
+        let bytes = buffer.bytes
+        let text = String(decoding: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self)
+        buffer.detach(to: &pool)
+        return text
+    }
+}

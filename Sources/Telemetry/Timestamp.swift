@@ -77,3 +77,13 @@ struct CivilDate: Equatable {
         year = era * 400 + yearOfEra + (month <= 2 ? 1 : 0)
     }
 }
+
+extension TimestampFormatter {
+    /// The time as text, for the control side: it allocates.
+    public static func text(milliseconds: Int64) -> String {
+        JSONText.collect(room: 24) { buffer in
+            var formatter = TimestampFormatter()
+            formatter.append(milliseconds: milliseconds, to: &buffer)
+        }
+    }
+}
