@@ -1,7 +1,7 @@
 /// Where to listen or to connect.
 public enum EndpointAddress: Sendable, Hashable {
     /// An IP address and a port, 1 to 65535.
-    case ip(IPAddress, port: UInt16)
+    case ip(HostAddress, port: UInt16)
     /// A host name, in lower case, that is still to be resolved, and a port. Never a listener's.
     case name(String, port: UInt16)
     /// A Unix socket's path, at most 107 bytes.
@@ -9,7 +9,7 @@ public enum EndpointAddress: Sendable, Hashable {
 }
 
 /// An IPv4 or IPv6 address in network byte order: 4 or 16 bytes.
-public struct IPAddress: Sendable, Hashable {
+public struct HostAddress: Sendable, Hashable {
     /// 4 or 16 bytes.
     public let bytes: [UInt8]
 
@@ -26,7 +26,7 @@ public struct IPAddress: Sendable, Hashable {
 /// A CIDR range (RFC 4632): the bits after `prefixLength` are zero.
 public struct AddressRange: Sendable, Hashable {
     /// The first address.
-    public let address: IPAddress
+    public let address: HostAddress
     /// Leading bits that count: up to 32 or 128.
     public let prefixLength: Int
 }

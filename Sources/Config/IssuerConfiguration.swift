@@ -11,7 +11,7 @@ public struct IssuerConfiguration: Sendable, Equatable {
     /// Where the file says the key source.
     public var keyPosition: SourcePosition
     /// Accepted `alg` values; never HMAC and public-key algorithms together (J1).
-    public var algorithms: [SignatureAlgorithm]
+    public var algorithms: [TokenAlgorithm]
     /// Claims that name the user; the first present wins.
     public var subject: [String]
     /// Accepted `typ` values.
@@ -39,7 +39,7 @@ public enum KeySource: Sendable, Equatable {
 }
 
 /// Signature algorithms of RFC 7518 and RFC 8037 that are understood.
-public enum SignatureAlgorithm: String, Sendable, Equatable, CaseIterable {
+public enum TokenAlgorithm: String, Sendable, Equatable, CaseIterable {
     /// HMAC with SHA-256.
     case hs256 = "HS256"
     /// HMAC with SHA-384.

@@ -50,10 +50,23 @@ public struct RequiredClaim: Sendable, Equatable {
     public var anyOf: [ClaimExpectation]
 }
 
-/// What a claim is compared with.
-public enum ClaimExpectation: Sendable, Equatable {
-    /// This text.
-    case literal(String)
-    /// What the path holds at `{name}`.
-    case capture(String)
+/// What a claim is compared with: text in which `{name}` stands for what the path holds there.
+public struct ClaimExpectation: Sendable, Equatable {
+    /// A stretch of the text.
+    public enum Part: Sendable, Equatable {
+        /// Exactly this.
+        case literal(String)
+        /// What the path holds at that capture.
+        case capture(String)
+    }
+
+    /// The stretches from left to right.
+    public let parts: [Part]
+    /// The text as the file writes it, variables expanded.
+    public let text: String
+
+    /// The captures that it needs.
+    public var captureNames: [String] {
+        parts.compactMap { if case .capture(let name) = $0 { name } else { nil } }
+    }
 }

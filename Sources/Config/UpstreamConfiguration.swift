@@ -70,18 +70,6 @@ public struct MintConfiguration: Sendable, Equatable {
 public struct MintedClaim: Sendable, Equatable {
     /// The claim's name.
     public var name: String
-    /// Its value.
-    public var value: ClaimValue
-}
-
-/// A JSON value that a configuration can write.
-public indirect enum ClaimValue: Sendable, Equatable {
-    /// A JSON string.
-    case string(String)
-    /// A JSON number without fraction.
-    case integer(Int64)
-    /// `true` or `false`.
-    case boolean(Bool)
-    /// A JSON array.
-    case array([ClaimValue])
+    /// Its value, a JSON string.
+    public var value: String
 }
