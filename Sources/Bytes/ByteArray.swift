@@ -10,6 +10,12 @@
     /// No bytes, and no memory.
     public init() {}
 
+    /// The text of a literal.
+    public init(_ text: StaticString) {
+        self.init()
+        append(text)
+    }
+
     /// A copy of these bytes.
     public init(_ bytes: [UInt8]) {
         self.init()
@@ -38,6 +44,16 @@
     @inline(__always)
     public func span(_ range: ByteRange) -> Span<UInt8> {
         span.extracting(range.bounds)
+    }
+
+    /// The byte at `index`, which must be below `count`.
+    public subscript(index: Int) -> UInt8 {
+        @inline(__always) get { span[index] }
+        set {
+            precondition(index >= 0 && index < count)
+            // SAFETY: index was checked, so there is memory.
+            unsafe memory?[index] = newValue
+        }
     }
 
     /// True where the bytes at `range`, which must lie inside, are exactly `bytes`; eight are compared at a time.

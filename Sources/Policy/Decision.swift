@@ -24,9 +24,10 @@ public struct Permit: ~Copyable {
     public let timeoutMilliseconds: Int64?
     /// The largest request body, in bytes.
     public let maxBodyBytes: Int64
-    /// The path that goes upstream, as a range of the head's bytes; where `strip_prefix` took all of it, empty, and
-    /// `/` goes upstream.
-    public let path: ByteRange
+    /// Path and query as they go upstream, a range of the head's bytes (see `appendTarget`).
+    public let target: ByteRange
+    /// True where a `/` goes before `target`: the path is empty, or `strip_prefix` took all of it.
+    public let targetNeedsSlash: Bool
     /// When the token expires, in seconds since 1970; nil for nobody.
     public let expires: Int64?
     /// True where the peer is a trusted proxy, whose forwarding headers are believed.
@@ -35,14 +36,15 @@ public struct Permit: ~Copyable {
     let identity: Handle
 
     init(
-        route: Int, upstream: Int, timeoutMilliseconds: Int64?, maxBodyBytes: Int64, path: ByteRange,
-        expires: Int64?, peerIsTrusted: Bool, identity: Handle
+        route: Int, upstream: Int, timeoutMilliseconds: Int64?, maxBodyBytes: Int64, target: ByteRange,
+        targetNeedsSlash: Bool, expires: Int64?, peerIsTrusted: Bool, identity: Handle
     ) {
         self.route = route
         self.upstream = upstream
         self.timeoutMilliseconds = timeoutMilliseconds
         self.maxBodyBytes = maxBodyBytes
-        self.path = path
+        self.target = target
+        self.targetNeedsSlash = targetNeedsSlash
         self.expires = expires
         self.peerIsTrusted = peerIsTrusted
         self.identity = identity
@@ -50,10 +52,17 @@ public struct Permit: ~Copyable {
 
     /// True where nobody was authenticated: a public route, or an optional one without a token.
     public var isAnonymous: Bool { identity.isNone }
+
+    /// Adds the request target for the upstream (RFC 9112 §3.2.1); false where it does not fit.
+    public func appendTarget(_ bytes: Span<UInt8>, to buffer: inout Buffer) -> Bool {
+        guard buffer.room > Int(target.count) else { return false }
+        if targetNeedsSlash { _ = buffer.append(UInt8(ascii: "/")) }
+        return buffer.append(bytes.slice(target))
+    }
 }
 
 /// Why a request is answered by the proxy, and how.
-public struct Rejection: Sendable, BitwiseCopyable {
+public struct Rejection: Sendable {
     /// The code of the answer, and of the log.
     public let code: ReasonCode
     /// The status of the answer.

@@ -32,7 +32,7 @@ public enum PolicyError: Error, Equatable, Sendable {
     case badMint(upstream: Int)
     /// A trusted proxy block is everybody (H9).
     case trustsEverybody(listener: Int)
-    /// `tokens_cached` or `token_bytes` is not positive, or larger than 16,777,216.
+    /// `tokens_cached` or `token_bytes` is not positive, or too large.
     case badLimit
     /// The operating system gave no random bytes.
     case noRandomness

@@ -1,6 +1,5 @@
-public import Bytes
+internal import Bytes
 internal import Crypto
-public import HTTP
 public import JOSE
 
 /// A policy as one worker uses it: compiled, with the verifier and the cache of verified tokens inside.
@@ -10,32 +9,72 @@ public import JOSE
 public struct PolicySnapshot: ~Copyable {
     let routes: RouteTable
     let identity: IdentityRules
-    let upstreams: UpstreamAuthorizationTable
-    let listeners: TrustedProxyTable
+    let authorizations: UpstreamAuthorizationTable
+    let trust: TrustedProxyTable
     let tokenBytes: Int
     var verifier: TokenVerifier
     var cache: VerifiedTokenCache
-    var scratch: VerifiedTokenEntry
+    /// Where an entry is put together before it is known to be good.
+    var scratch = VerifiedTokenEntry()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it.
     public init(_ spec: PolicySpec) throws(PolicyError) {
-        guard (1...(1 << 24)).contains(spec.tokensCached), (1...(1 << 24)).contains(spec.tokenBytes) else {
-            throw .badLimit
-        }
+        try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
-        try Self.check(spec)
         do throws(IssuerFault) {
-            verifier = try TokenVerifier(issuers: spec.issuers.map(\.spec))
+            verifier = try TokenVerifier(issuers: spec.issuers.map(\.spec), tokenLimitBytes: spec.tokenBytes)
         } catch {
             throw .issuer(error)
         }
         routes = try RouteTable(spec)
         identity = try IdentityRules(spec.identity)
-        upstreams = try UpstreamAuthorizationTable(spec.upstreams)
-        listeners = try TrustedProxyTable(spec.listeners)
+        authorizations = try UpstreamAuthorizationTable(spec.upstreams)
+        trust = try TrustedProxyTable(spec.listeners)
         tokenBytes = spec.tokenBytes
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
-        scratch = VerifiedTokenEntry()
     }
+
+    // MARK: What is known of whoever has a permit
+
+    /// The verified subject; empty for nobody. 1 to 256 visible ASCII characters.
+    @_lifetime(borrow self)
+    public func subject(of permit: borrowing Permit) -> Span<UInt8> {
+        permit.isAnonymous ? Span() : cache.subject(permit.identity)
+    }
+
+    /// The identity headers that go upstream, as whole lines with CRLF; empty for nobody.
+    @_lifetime(borrow self)
+    public func identityLines(of permit: borrowing Permit) -> Span<UInt8> {
+        permit.isAnonymous ? Span() : cache.lines(permit.identity)
+    }
+
+    /// True where no client may send a field of this name (H1, H2): for tests and `usher explain`.
+    public func strips(_ name: Span<UInt8>) -> Bool { identity.strips(name) }
+
+    // MARK: Keys and tokens that go
+
+    /// How many verified tokens are remembered.
+    public var cachedTokenCount: Int { cache.count }
+
+    /// What the remembered tokens take, in bytes.
+    public var cachedTokenBytes: Int { cache.byteCount }
+
+    /// Exchanges the keys of an issuer, and forgets every token that a key verified which is no longer there
+    /// (J7, J22). After an error the old keys stay.
+    public mutating func replaceKeys(
+        ofIssuer index: Int, with source: IssuerSpec.KeySource
+    ) throws(IssuerError) {
+        try verifier.replaceKeys(ofIssuer: index, with: source)
+        cache.removeAll(ofIssuer: index, notIn: verifier)
+    }
+
+    /// Drops the keys of an issuer and the tokens that they verified; its tokens are answered 503 from now on.
+    public mutating func removeKeys(ofIssuer index: Int) {
+        verifier.removeKeys(ofIssuer: index)
+        cache.removeAll(ofIssuer: index, notIn: verifier)
+    }
+
+    /// Forgets every verified token: each is verified again when it comes next.
+    public mutating func forgetTokens() { cache.removeAll() }
 }

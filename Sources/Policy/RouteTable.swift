@@ -199,7 +199,8 @@ struct CompiledRoute: BitwiseCopyable {
     let issuers: IssuerSet
     let isOptional: Bool
     let deniesWithNotFound: Bool
-    let timeoutMilliseconds: Int64?
+    /// -1 is without end.
+    let timeoutMilliseconds: Int64
     let maxBodyBytes: Int64
 
     init(_ spec: RouteSpec, _ index: Int) {
@@ -217,7 +218,7 @@ struct CompiledRoute: BitwiseCopyable {
             isOptional = true
         }
         deniesWithNotFound = spec.denied == .notFound
-        timeoutMilliseconds = spec.timeoutMilliseconds
+        timeoutMilliseconds = spec.timeoutMilliseconds ?? -1
         maxBodyBytes = spec.maxBodyBytes
     }
 }

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import JOSE
 
 /// The tokens that were verified lately, one cache a worker, so that a token is verified once and not once a request.
 ///
@@ -38,11 +39,11 @@ struct VerifiedTokenCache: ~Copyable {
     var count: Int { entries.count }
 
     /// The entry of that token under that set of issuers, where there is one that is good at `now`.
-    mutating func find(_ token: Span<UInt8>, issuerSet: UInt16, now: Int64) -> Handle {
+    mutating func find(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Handle {
         let hashed = hash(token)
         var index = buckets[Int(hashed & bucketMask)]
         while index != Self.none {
-            if entries[index].hash == hashed, entries[index].matches(token, issuerSet) {
+            if entries[index].hash == hashed, entries[index].matches(token, issuers) {
                 guard entries[index].isGood(at: now) else {
                     remove(index)
                     return .none
@@ -73,15 +74,44 @@ struct VerifiedTokenCache: ~Copyable {
 
     /// The entry of a live handle.
     subscript(handle: Handle) -> VerifiedTokenEntry {
-        unsafeAddress {
+        @inline(__always) _read {
             precondition(entries.contains(handle), "a permit is used in the turn that made it")
-            return unsafe entries.address(handle.index)
+            yield entries[handle.index]
+        }
+        @inline(__always) _modify {
+            precondition(entries.contains(handle), "a permit is used in the turn that made it")
+            yield &entries[handle.index]
         }
     }
 
+    /// The subject of a live entry.
+    @_lifetime(borrow self)
+    func subject(_ handle: Handle) -> Span<UInt8> { entries[handle.index].subject }
+
+    /// The identity lines of a live entry.
+    @_lifetime(borrow self)
+    func lines(_ handle: Handle) -> Span<UInt8> { entries[handle.index].lines }
+
+    /// The minted credentials of a live entry: a whole line, made fresh by `decide`.
+    @_lifetime(borrow self)
+    func minted(_ handle: Handle) -> Span<UInt8> { entries[handle.index].mintedLine }
+
+    /// `exp` of a live entry.
+    func expires(_ handle: Handle) -> Int64 { self[handle].expires }
+
     /// Forgets every token that this key verified (J7, J22).
-    mutating func removeAll(keyedBy key: UInt64) {
+    mutating func removeAll(keyedBy key: KeyIdentity) {
         removeAll { $0.key == key }
+    }
+
+    /// Forgets the tokens of an issuer whose keys the verifier no longer has (J7, J22).
+    mutating func removeAll(ofIssuer issuer: Int, notIn verifier: borrowing TokenVerifier) {
+        for index in 0..<entries.slots where entries.isLive(index) && entries[index].issuer == issuer {
+            guard let key = entries[index].key, verifier.contains(key, ofIssuer: issuer) else {
+                remove(index)
+                continue
+            }
+        }
     }
 
     /// Forgets every token.

@@ -13,6 +13,8 @@ struct VerifiedTokenEntry: ~Copyable {
     var wasUsed = true
     /// The key that made the signature.
     private(set) var key: KeyIdentity?
+    /// The issuer that the key belongs to.
+    private(set) var issuer = -1
     /// `exp`, in seconds since 1970.
     private(set) var expires: Int64 = 0
     private var verifiedAt: Int64 = 0
@@ -74,6 +76,7 @@ struct VerifiedTokenEntry: ~Copyable {
         _ identity: borrowing IdentityRules, _ requirements: borrowing RequirementTable
     ) -> TokenRefusal? {
         key = token.key
+        issuer = token.issuer
         expires = token.expires
         verifiedAt = now
         acceptedUntil = token.acceptedUntil
@@ -100,6 +103,7 @@ struct VerifiedTokenEntry: ~Copyable {
     func compactCopy() -> VerifiedTokenEntry {
         var copy = VerifiedTokenEntry()
         copy.key = key
+        copy.issuer = issuer
         copy.expires = expires
         copy.verifiedAt = verifiedAt
         copy.acceptedUntil = acceptedUntil
@@ -198,10 +202,10 @@ struct VerifiedTokenEntry: ~Copyable {
 
     // MARK: Minted authorization
 
-    /// The minted credentials, where there are any for that mint that are good for a while yet.
-    @_lifetime(borrow self)
-    func minted(by mint: Int, now: Int64) -> Span<UInt8> {
-        mintedFor == mint && now < mintedUntil ? minted.span : Span()
+    /// The minted credentials as a whole line: what `refresh` made last.
+    var mintedLine: Span<UInt8> {
+        @_lifetime(borrow self)
+        get { minted.span }
     }
 
     /// Mints anew, unless what is there is good for a while yet; false where the system failed.
