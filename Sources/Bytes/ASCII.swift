@@ -20,9 +20,9 @@ public struct ASCIISet: Sendable, BitwiseCopyable {
     /// Bytes 64 to 127.
     @usableFromInline let high: UInt64
 
-    /// The set with these bits.
+    /// The set with these bits: bit n of `low` stands for byte n, bit n of `high` for byte 64 + n.
     @inlinable @inline(__always)
-    init(low: UInt64, high: UInt64) {
+    public init(low: UInt64, high: UInt64) {
         self.low = low
         self.high = high
     }

@@ -25,6 +25,25 @@ public struct FieldLine: Sendable, BitwiseCopyable {
         self.lineRange = lineRange
     }
 
+    /// The line with these ranges: looks the name up, and sees whether the line is canonical.
+    @inline(__always)
+    init(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange) {
+        let known = FieldName.lookUp(bytes, name)
+        // `name`, a colon, one space and not a tab, `value`, CRLF.
+        let isCanonical =
+            Int(value.start) == name.end &+ 2 && line.end == value.end &+ 2 && bytes[name.end &+ 1] == 0x20
+        self.init(
+            name: known.name, flags: isCanonical ? known.flags.union(.canonical) : known.flags,
+            nameRange: name, valueRange: value, lineRange: line)
+    }
+
+    /// The line of a trailer section, whose syntax has been checked.
+    public static func trailer(
+        _ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange
+    ) -> FieldLine {
+        FieldLine(bytes, name: name, value: value, line: line)
+    }
+
     /// True where the raw line is exactly `name: value` CRLF, so that it can be copied as it is.
     @inlinable public var isCanonical: Bool { flags.contains(.canonical) }
 }

@@ -33,21 +33,66 @@ public struct ResponseHead: ~Copyable {
         fields = FieldTable(capacity: fieldCapacity)
     }
 
-    /// Forgets the response.
-    public mutating func reset() {}
+    private var framingFields = FramingFields()
+    private var connection = ConnectionOptions()
 
-    /// Takes the status line.
+    /// Forgets the response.
+    public mutating func reset() {
+        fields.removeAll()
+        framingFields = FramingFields()
+        connection = ConnectionOptions()
+        upgradeIndex = -1
+    }
+
+    /// Takes the status line, the first thing of a response: forgets the one before. A status outside 100 to 599 is a
+    /// fault (RFC 9110 §15).
     public mutating func begin(status: UInt16, reason: ByteRange, version: HTTPVersion) -> MessageFault? {
-        nil
+        reset()
+        self.status = status
+        self.reason = reason
+        self.version = version
+        return status >= 100 && status <= 599 ? nil : .badStatus
     }
 
     /// Takes one field line whose syntax has been checked; nil, or what is wrong with it.
     public mutating func add(
         _ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange
-    ) -> MessageFault? { nil }
+    ) -> MessageFault? {
+        let field = FieldLine(bytes, name: name, value: value, line: line)
+        let index = Int32(truncatingIfNeeded: fields.count)
+        guard fields.append(field) else { return .tooManyFields }
+        switch field.name {
+        case .contentLength: return framingFields.addContentLength(bytes, field.valueRange)
+        case .transferEncoding: return framingFields.addTransferEncoding(bytes, field.valueRange)
+        case .connection: return connection.add(bytes, field.valueRange)
+        case .upgrade: if upgradeIndex < 0 { upgradeIndex = index }
+        default: break
+        }
+        return nil
+    }
 
     /// Draws the conclusions, when all lines are there: framing, persistence, nominations.
     public mutating func finish(
         _ bytes: Span<UInt8>, requestMethod: Method, byteCount: Int
-    ) -> MessageFault? { nil }
+    ) -> MessageFault? {
+        self.byteCount = byteCount
+        contentLength = framingFields.contentLength
+        if let fault = framingFields.fault(version) ?? bodyFault { return fault }
+        framing = hasNoBody(requestMethod) ? .none : framingFields.framing(silent: .untilClose)
+        isPersistent = connection.isPersistent(version) && framing != .untilClose && !isUpgrade
+        connection.markNominated(bytes, &fields)
+        return nil
+    }
+
+    /// RFC 9112 §6.3: no body whatever the fields say.
+    private func hasNoBody(_ requestMethod: Method) -> Bool {
+        requestMethod == .head || status < 200 || status == 204 || status == 304
+    }
+
+    /// RFC 9112 §6.1 and RFC 9110 §8.6: 1xx and 204 announce no body. One that does may send it, and it would be read
+    /// as the next response.
+    private var bodyFault: MessageFault? {
+        guard status < 200 || status == 204 else { return nil }
+        return framingFields.isEncoded || (contentLength ?? 0) > 0 ? .bodyNotAllowed : nil
+    }
 }
