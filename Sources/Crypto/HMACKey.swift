@@ -72,19 +72,11 @@ internal import COpenSSL
         return done && written == byteCount ? written : nil
     }
 
-    private static func prepare(_ context: OpaquePointer, _ digest: DigestKind, _ secret: Span<UInt8>) -> Bool
-    {
-        var name = Array(digest.name.utf8CString)
-        return unsafe name.withUnsafeMutableBufferPointer { name in
-            // SAFETY: the parameters point at `name`, which lives until the call is over; the key is copied.
-            let parameters = unsafe [
-                OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name.baseAddress, 0),
-                OSSL_PARAM_construct_end(),
-            ]
-            return unsafe secret.withUnsafeBytes { key in
-                unsafe EVP_MAC_init(
-                    context, key.baseAddress?.assumingMemoryBound(to: UInt8.self), key.count, parameters) == 1
-            }
+    private static func prepare(_ context: OpaquePointer, _ digest: DigestKind, _ secret: Span<UInt8>) -> Bool {
+        unsafe secret.withUnsafeBytes { key in
+            // SAFETY: OpenSSL copies the key and the digest's name.
+            unsafe usher_hmac_init(
+                context, digest.name, key.baseAddress?.assumingMemoryBound(to: UInt8.self), key.count) == 1
         }
     }
 }

@@ -1,5 +1,5 @@
 /// A signature algorithm of JSON Web Algorithms (RFC 7518 §3.1, RFC 8037 §3.1), without `none`.
-public enum SignatureAlgorithm: UInt8, CaseIterable, Sendable {
+public enum SignatureAlgorithm: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// HMAC with SHA-256, SHA-384 or SHA-512.
     case hs256, hs384, hs512
     /// RSASSA-PKCS1-v1_5 with SHA-256, SHA-384 or SHA-512.

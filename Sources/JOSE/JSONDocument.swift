@@ -52,6 +52,15 @@ struct JSONDocument: ~Copyable {
         return text.span.extracting(start..<start + (isContainer ? 0 : Int(node.count)))
     }
 
+    /// The same in memory of its own.
+    func copy(of index: Int) -> [UInt8] {
+        let span = bytes(of: index)
+        var copy: [UInt8] = []
+        copy.reserveCapacity(span.count)
+        for offset in 0..<span.count { copy.append(span[offset]) }
+        return copy
+    }
+
     func claim(_ index: Int) -> ClaimValue { ClaimValue(kind: tape.nodes[index].kind, node: index) }
 
     /// The first name of an object or element of an array, or nil where there is none.

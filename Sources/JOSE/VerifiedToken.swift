@@ -12,8 +12,26 @@ public struct VerifiedToken: ~Copyable {
     public let notBefore: Int64?
     /// `iat` in Unix seconds, rounded up.
     public let issuedAt: Int64?
-    let subjectNode: Int32
-    var document: JSONDocument
+    private let subjectNode: Int32
+    private var document: JSONDocument
+
+    /// Made by the verifier alone, of claims that it checked in that payload.
+    init(
+        issuer: Int, key: KeyIdentity, claims: AcceptedClaims, leewaySeconds: Int64,
+        document: consuming JSONDocument
+    ) {
+        self.issuer = issuer
+        self.key = key
+        expires = claims.expires
+        acceptedUntil = claims.expires + leewaySeconds
+        notBefore = claims.notBefore
+        issuedAt = claims.issuedAt
+        subjectNode = claims.subject
+        self.document = document
+    }
+
+    /// The memory of the payload, for the next token.
+    consuming func takeDocument() -> JSONDocument { document }
 
     /// The subject: 1 to 256 visible ASCII characters without comma and semicolon.
     public var subject: Span<UInt8> {
