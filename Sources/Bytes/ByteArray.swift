@@ -59,7 +59,9 @@
     /// True where the bytes at `range`, which must lie inside, are exactly `bytes`; eight are compared at a time.
     public func hasBytes(_ bytes: Span<UInt8>, at range: ByteRange) -> Bool {
         precondition(range.start >= 0 && range.count >= 0 && range.end <= count)
-        guard bytes.count == range.count, let memory = unsafe memory else { return bytes.count == range.count }
+        guard bytes.count == range.count, let memory = unsafe memory else {
+            return bytes.count == range.count
+        }
         return unsafe bytes.withUnsafeBytes { other in
             // SAFETY: the range was checked; every offset below is less than both counts.
             let own = unsafe UnsafeRawPointer(memory + Int(range.start))
@@ -71,7 +73,9 @@
                 offset &+= 8
             }
             while offset < other.count {
-                guard unsafe own.load(fromByteOffset: offset, as: UInt8.self) == other[offset] else { return false }
+                guard unsafe own.load(fromByteOffset: offset, as: UInt8.self) == other[offset] else {
+                    return false
+                }
                 offset &+= 1
             }
             return true

@@ -36,7 +36,8 @@ extension PolicySnapshot {
         guard known.isNone else { return .token(known) }
         switch verifier.verify(token, acceptedBy: issuers, now: now) {
         case .verified(let verified):
-            let refusal = scratch.fill(verified, text: token, issuers: issuers, now: now, identity, routes.requirements)
+            let refusal = scratch.fill(
+                verified, text: token, issuers: issuers, now: now, identity, routes.requirements)
             verifier.recycle(verified)
             if let refusal { return .refused(.tokenInvalid, refusal) }
             return .token(cache.insert(scratch.compactCopy()))
@@ -70,7 +71,9 @@ enum BearerCredentials: Equatable {
         }
         var start = length
         while start < value.count, value[start] == ASCII.space { start &+= 1 }
-        guard start < value.count, ASCII.endOfVisible(value, from: start) == value.count else { return .malformed }
+        guard start < value.count, ASCII.endOfVisible(value, from: start) == value.count else {
+            return .malformed
+        }
         return .token(ByteRange(from: start, to: value.count))
     }
 }

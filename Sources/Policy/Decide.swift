@@ -86,7 +86,8 @@ extension PolicySnapshot {
         let rest = ByteRange(from: Int(whole.start) + stripped, to: whole.end)
         return Permit(
             route: Int(route.specIndex), upstream: Int(route.upstream),
-            timeoutMilliseconds: route.timeoutMilliseconds < 0 ? nil : route.timeoutMilliseconds, maxBodyBytes: route.maxBodyBytes, target: rest,
+            timeoutMilliseconds: route.timeoutMilliseconds < 0 ? nil : route.timeoutMilliseconds,
+            maxBodyBytes: route.maxBodyBytes, target: rest,
             targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
             expires: identity.isNone ? nil : cache.expires(identity), peerIsTrusted: trust.trusts(peer),
             identity: identity)

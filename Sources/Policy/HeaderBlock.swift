@@ -184,7 +184,9 @@ enum HeaderWriter {
     static var addedByteCount: Int { 768 }
 
     /// What never goes upstream, whoever sent it.
-    static var neverUpstream: FieldFlags { [.hopByHop, .framing, .clientCertificate, .neverForwarded, .nominated] }
+    static var neverUpstream: FieldFlags {
+        [.hopByHop, .framing, .clientCertificate, .neverForwarded, .nominated]
+    }
 
     /// The most that the lines of a table can take, in bytes.
     static func bound(_ fields: borrowing FieldTable) -> Int {
@@ -228,7 +230,9 @@ enum HeaderWriter {
         var isFirst = true
         for index in 0..<head.fields.count {
             let line = head.fields[index]
-            guard line.name == name, !line.valueRange.isEmpty, !line.flags.contains(.nominated) else { continue }
+            guard line.name == name, !line.valueRange.isEmpty, !line.flags.contains(.nominated) else {
+                continue
+            }
             if !isFirst { put(", ", &buffer) }
             isFirst = false
             put(bytes.slice(line.valueRange), &buffer)

@@ -10,7 +10,7 @@ struct IdentityRules: ~Copyable {
     /// The largest value of an array, joined, in bytes: hundreds of roles, and still a modest header.
     static var maximumValueByteCount: Int { 4096 }
 
-    private let claims: [ClaimPath]
+    private var claims: [ClaimPath] = []
     private var names: FixedArray<ByteRange>
     private var patterns: FixedArray<StripPattern>
     private var text = ByteArray()
@@ -20,14 +20,12 @@ struct IdentityRules: ~Copyable {
     private var strippedNames = InlineArray<4, UInt64>(repeating: 0)
 
     init(_ spec: IdentitySpec) throws(PolicyError) {
-        var claims: [ClaimPath] = []
         names = FixedArray(capacity: max(spec.headers.count, 1))
         patterns = FixedArray(capacity: max(spec.headers.count + spec.strip.count, 1))
         for header in spec.headers {
             guard let claim = ClaimPath(header.claim) else { throw .badClaim(header.claim) }
             claims.append(claim)
         }
-        self.claims = claims
         for header in spec.headers {
             let bytes = Array(header.name.utf8)
             guard Self.mayCarryIdentity(bytes) else { throw .badIdentityHeader(header.name) }
@@ -115,7 +113,8 @@ struct IdentityRules: ~Copyable {
             case .string, .number, .boolean:
                 let bytes = token.bytes(of: current)
                 // An element with a comma would arrive as two, an empty one as none.
-                guard bytes.count > 0, !contains(UInt8(ascii: ","), in: bytes), append(bytes, to: &output) else {
+                guard bytes.count > 0, !contains(UInt8(ascii: ","), in: bytes), append(bytes, to: &output)
+                else {
                     return false
                 }
             }
@@ -173,7 +172,8 @@ struct IdentityRules: ~Copyable {
             return false
         }
         switch known.name {
-        case .host, .authorization, .cookie, .via, .forwarded, .xForwardedFor, .xForwardedHost, .xForwardedProto,
+        case .host, .authorization, .cookie, .via, .forwarded, .xForwardedFor, .xForwardedHost,
+            .xForwardedProto,
             .xRequestID:
             return false
         default:
@@ -203,7 +203,7 @@ struct IdentityRules: ~Copyable {
 }
 
 /// A folded name, or the start of one.
-private struct StripPattern: BitwiseCopyable {
+struct StripPattern: BitwiseCopyable {
     let name: ByteRange
     let isPrefix: Bool
 }

@@ -28,7 +28,8 @@ public struct PathTemplate: Sendable, Equatable {
     public init(_ text: String) throws(PathTemplateError) {
         guard text.utf8.first == UInt8(ascii: "/") else { throw .notAbsolute }
         var segments: [Segment] = []
-        let parts = text.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        let parts = text.utf8.dropFirst().split(
+            separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         for (place, part) in parts.enumerated() {
             let isLast = place == parts.count - 1
             let segment = try Self.segment(Array(part), isLast: isLast)

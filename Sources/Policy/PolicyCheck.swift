@@ -62,7 +62,8 @@ extension PolicySpec {
     /// True where every request of the route starts with the prefix: its segments are the template's first ones.
     private func isPrefix(_ prefix: String, of path: PathTemplate) -> Bool {
         guard prefix.utf8.first == UInt8(ascii: "/"), prefix.utf8.count > 1 else { return false }
-        let parts = prefix.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        let parts = prefix.utf8.dropFirst().split(
+            separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         guard parts.count <= path.segments.count else { return false }
         return zip(parts, path.segments).allSatisfy { part, segment in
             !part.isEmpty && segment == .literal(Array(part))

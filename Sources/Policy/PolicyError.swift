@@ -55,7 +55,8 @@ extension PolicyError: CustomStringConvertible {
         case .badStripPrefix(let route): "strip_prefix of route \(route) is no prefix of its path"
         case .badClaim(let claim): "\"\(claim)\" is no claim"
         case .badIdentityHeader(let name): "\"\(name)\" cannot carry an identity"
-        case .badStripPattern(let pattern): "\"\(pattern)\" is no header name, with or without a star at its end"
+        case .badStripPattern(let pattern):
+            "\"\(pattern)\" is no header name, with or without a star at its end"
         case .badBearer(let upstream): "the bearer of upstream \(upstream) cannot stand in a header"
         case .badMint(let upstream): "the mint of upstream \(upstream) is not usable"
         case .trustsEverybody(let listener): "listener \(listener) trusts everybody"

@@ -21,18 +21,27 @@ public struct PolicySnapshot: ~Copyable {
     public init(_ spec: PolicySpec) throws(PolicyError) {
         try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
-        do throws(IssuerFault) {
-            verifier = try TokenVerifier(issuers: spec.issuers.map(\.spec), tokenLimitBytes: spec.tokenBytes)
-        } catch {
-            throw .issuer(error)
-        }
-        routes = try RouteTable(spec)
-        identity = try IdentityRules(spec.identity)
-        authorizations = try UpstreamAuthorizationTable(spec.upstreams)
-        trust = try TrustedProxyTable(spec.listeners)
+        let verifier = try Self.verifier(spec)
+        let routes = try RouteTable(spec)
+        let identity = try IdentityRules(spec.identity)
+        let authorizations = try UpstreamAuthorizationTable(spec.upstreams)
+        let trust = try TrustedProxyTable(spec.listeners)
+        self.verifier = verifier
+        self.routes = routes
+        self.identity = identity
+        self.authorizations = authorizations
+        self.trust = trust
         tokenBytes = spec.tokenBytes
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
+    }
+
+    private static func verifier(_ spec: PolicySpec) throws(PolicyError) -> TokenVerifier {
+        do throws(IssuerFault) {
+            return try TokenVerifier(issuers: spec.issuers.map(\.spec), tokenLimitBytes: spec.tokenBytes)
+        } catch {
+            throw .issuer(error)
+        }
     }
 
     // MARK: What is known of whoever has a permit

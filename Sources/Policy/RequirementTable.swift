@@ -118,7 +118,8 @@ struct RequirementTable: ~Copyable {
     }
 
     /// Compares a path segment, percent-encoding undone as the backend will, with the value from `offset` on.
-    private static func skip(decoded segment: Span<UInt8>, in value: Span<UInt8>, _ offset: inout Int) -> Bool {
+    private static func skip(decoded segment: Span<UInt8>, in value: Span<UInt8>, _ offset: inout Int) -> Bool
+    {
         var index = 0
         while index < segment.count {
             var byte = segment[index]
@@ -182,19 +183,19 @@ struct RequirementTable: ~Copyable {
 }
 
 /// What one route asks for: places in the arrays of the table.
-private struct RouteRequirements: BitwiseCopyable {
+struct RouteRequirements: BitwiseCopyable {
     let tables: ByteRange
     let scopes: ByteRange
 }
 
 /// One entry of a `require` table.
-private struct CompiledRequirement: BitwiseCopyable {
+struct CompiledRequirement: BitwiseCopyable {
     let claim: Int32
     let values: ByteRange
 }
 
 /// One part of a required value; `capture` is -1 for a literal.
-private struct CompiledPart: BitwiseCopyable {
+struct CompiledPart: BitwiseCopyable {
     let capture: Int32
     let literal: ByteRange
 }

@@ -10,13 +10,16 @@ public enum ResponseFields {
     public static func append(
         of head: borrowing ResponseHead, bytes: Span<UInt8>, requestID: Span<UInt8>, to buffer: inout Buffer
     ) -> Bool {
-        guard buffer.room >= HeaderWriter.bound(head.fields) + requestID.count + HeaderWriter.addedByteCount else {
+        guard buffer.room >= HeaderWriter.bound(head.fields) + requestID.count + HeaderWriter.addedByteCount
+        else {
             return false
         }
         var run = KeptRun()
         for index in 0..<head.fields.count {
             let line = head.fields[index]
-            guard line.flags.isDisjoint(with: .removedFromResponse), line.name != .xRequestID else { continue }
+            guard line.flags.isDisjoint(with: .removedFromResponse), line.name != .xRequestID else {
+                continue
+            }
             run.keep(line, bytes, &buffer)
         }
         run.flush(bytes, &buffer)

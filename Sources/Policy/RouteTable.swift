@@ -75,7 +75,9 @@ struct RouteTable: ~Copyable {
     ) -> Bool {
         guard head.method == .other, !route.extensionMethods.isEmpty else { return true }
         for index in route.extensionMethods.bounds {
-            if ASCII.equals(bytes.slice(head.methodRange), literals.span(extensionMethods[index])) { return true }
+            if ASCII.equals(bytes.slice(head.methodRange), literals.span(extensionMethods[index])) {
+                return true
+            }
         }
         return false
     }

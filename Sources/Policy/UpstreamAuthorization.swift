@@ -34,7 +34,9 @@ struct UpstreamAuthorizationTable: ~Copyable {
             case .remove: _ = modes.append(.remove)
             case .forward: _ = modes.append(.forward)
             case .bearer(let token):
-                guard !token.isEmpty, token.allSatisfy(ASCII.isVisible) else { throw .badBearer(upstream: index) }
+                guard !token.isEmpty, token.allSatisfy(ASCII.isVisible) else {
+                    throw .badBearer(upstream: index)
+                }
                 let start = text.count
                 text.append("Authorization: Bearer ")
                 text.append(token.span)
@@ -119,7 +121,9 @@ struct TokenMint: ~Copyable {
         guard Self.append(encoding: payload.span, to: &output) else { return false }
         var code = InlineArray<32, UInt8>(repeating: 0)
         var room = code.mutableSpan
-        guard key.authenticate(output.span(output.range(since: start)), into: &room) == 32 else { return false }
+        guard key.authenticate(output.span(output.range(since: start)), into: &room) == 32 else {
+            return false
+        }
         output.append(UInt8(ascii: "."))
         guard Self.append(encoding: code.span, to: &output) else { return false }
         output.append("\r\n")
@@ -192,7 +196,9 @@ struct TrustedProxyTable: ~Copyable {
     /// True where the peer's forwarding headers are believed.
     func trusts(_ peer: PeerFacts) -> Bool {
         guard peer.listener >= 0, peer.listener < listeners.count else { return false }
-        for index in listeners[peer.listener].bounds where blocks[index].contains(peer.address) { return true }
+        for index in listeners[peer.listener].bounds where blocks[index].contains(peer.address) {
+            return true
+        }
         return false
     }
 }

@@ -211,9 +211,13 @@ struct VerifiedTokenEntry: ~Copyable {
     /// Mints anew, unless what is there is good for a while yet; false where the system failed.
     mutating func refresh(_ mint: borrowing TokenMint, number: Int, now: Int64) -> Bool {
         if mintedFor == number, now < mintedUntil, now >= verifiedAt { return true }
-        minted.removeAll()
-        guard mint.append(subject: memory.span(subjectRange), now: now, to: &minted) else { return false }
-        mintedFor = number
+        var line = ByteArray()
+        swap(&line, &minted)
+        line.removeAll()
+        let isMade = mint.append(subject: memory.span(subjectRange), now: now, to: &line)
+        swap(&line, &minted)
+        mintedFor = isMade ? number : -1
+        guard isMade else { return false }
         mintedUntil = now + mint.freshSeconds
         return true
     }
