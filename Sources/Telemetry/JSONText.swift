@@ -139,9 +139,12 @@ extension JSONText {
         var buffer = Buffer()
         buffer.attach(from: &pool, .holding(room) ?? .large)
         body(&buffer)
-        let bytes = buffer.bytes
-        let text = String(decoding: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self)
+        let text = text(of: buffer.bytes)
         buffer.detach(to: &pool)
         return text
+    }
+
+    private static func text(of bytes: Span<UInt8>) -> String {
+        String(decoding: bytes.indices.map { bytes[$0] }, as: UTF8.self)
     }
 }
