@@ -25,10 +25,13 @@ internal import COpenSSL
 
     /// The key in a PEM text without a pass phrase: PKCS #8, or OpenSSL's older forms for RSA and EC.
     public convenience init(pem: Span<UInt8>) throws(KeyError) {
-        guard PEMLabel.first(in: pem) != nil, let count = Int32(exactly: pem.count) else { throw .malformedPEM }
+        guard PEMLabel.first(in: pem) != nil, let count = Int32(exactly: pem.count) else {
+            throw .malformedPEM
+        }
         ERR_clear_error()
         // SAFETY: OpenSSL reads `count` bytes of the text and keeps none.
-        let read = unsafe pem.withUnsafeBytes { text in unsafe usher_read_private_key(text.baseAddress, count) }
+        let read = unsafe pem.withUnsafeBytes { text in unsafe usher_read_private_key(text.baseAddress, count)
+        }
         ERR_clear_error()
         guard let read = unsafe read else { throw .malformedPEM }
         try unsafe self.init(adopting: read)
