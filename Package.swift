@@ -48,7 +48,7 @@ let package = Package(
         layer("HTTP1", ["Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
-        layer("Telemetry", ["Bytes", "HTTP"]),
+        layer("Telemetry", ["Bytes", "Reactor", "HTTP"]),
         layer("Upstream", ["Bytes", "Reactor", "HTTP"]),
         layer(
             "Proxy",
