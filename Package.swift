@@ -59,7 +59,7 @@ let package = Package(
         layer(
             "Control",
             [
-                "Bytes", "Reactor", "HTTP", "HTTP1", "Policy", "Telemetry", "Upstream", "Proxy", "Config",
+                "Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream", "Proxy", "Config",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(

@@ -54,7 +54,9 @@ extension Configuration {
     public static func load(
         text: [UInt8], path: String, environment: [String: String], files: some FileSource
     ) -> LoadedConfiguration {
-        let source = String(decoding: text, as: UTF8.self)
+        // A byte-order mark is no column.
+        let source = String(
+            decoding: text.starts(with: [0xEF, 0xBB, 0xBF]) ? text[3...] : text[...], as: UTF8.self)
         let loader = Loader(path: path, environment: environment, files: files)
         do throws(TOMLParser.Failure) {
             let root = try TOMLParser.parse(text)

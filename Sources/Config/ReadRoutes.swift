@@ -174,7 +174,7 @@ struct RouteReader {
             loader.error(text.position, "\(name.uppercased()) is never let through (P8)")
             return false
         }
-        guard HeaderNames.isToken(name) else {
+        guard HeaderNames.isToken(name), name != "*" else {
             let hint = name == "*" ? "; leave \"methods\" out for every method" : ""
             loader.error(text.position, "\"\(name)\" is not a method\(hint)")
             return false

@@ -7,13 +7,15 @@ struct Section {
     /// Where the table begins.
     let position: SourcePosition
     let loader: Loader
+    private let keys: Keys
 
     init(_ title: String, _ table: TOMLTable, at position: SourcePosition, keys: Keys, loader: Loader) {
         self.title = title
         self.table = table
         self.position = position
         self.loader = loader
-        for entry in table.entries { check(entry, keys) }
+        self.keys = keys
+        for entry in table.entries { check(entry) }
     }
 
     /// The keys of a kind of table.
@@ -28,23 +30,27 @@ struct Section {
         var laterNested: [String: [String]] = [:]
     }
 
-    private func check(_ entry: TOMLEntry, _ keys: Keys) {
+    private func check(_ entry: TOMLEntry) {
         if keys.known.contains(entry.key) { return }
         guard keys.later.contains(entry.key) else {
             loader.error(
                 entry.position, "unknown key \"\(entry.key)\" in \(title)",
-                didYouMean: Suggestion.nearest(to: entry.key, among: keys.known + keys.later))
+                didYouMean: suggestion(for: entry.key))
             return
         }
         if keys.harmless[entry.key] == entry.node.value { return }
         if case .table(let nested) = entry.node.value, !nested.entries.isEmpty {
-            for inner in nested.entries { checkNested(inner, of: entry.key, keys) }
+            for inner in nested.entries { checkNested(inner, of: entry.key) }
         } else {
             loader.error(entry.position, "\"\(entry.key)\" in \(title) is not supported yet")
         }
     }
 
-    private func checkNested(_ inner: TOMLEntry, of key: String, _ keys: Keys) {
+    private func suggestion(for key: String) -> String? {
+        Suggestion.nearest(to: key, among: keys.known + keys.later)
+    }
+
+    private func checkNested(_ inner: TOMLEntry, of key: String) {
         let settled = keys.laterNested[key]
         if let settled, !settled.contains(inner.key) {
             loader.error(
@@ -55,8 +61,12 @@ struct Section {
         }
     }
 
-    /// Says that a key is needed and not there.
+    /// Says that a key is needed and not there, unless it is there under a misspelt name: one mistake, one line.
     func missing(_ key: String, _ hint: String) {
+        let isMisspelt = table.entries.contains {
+            !keys.known.contains($0.key) && !keys.later.contains($0.key) && suggestion(for: $0.key) == key
+        }
+        if isMisspelt { return }
         loader.error(position, "\(title) needs \"\(key)\": \(hint)")
     }
 

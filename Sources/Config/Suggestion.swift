@@ -1,12 +1,14 @@
 /// "Did you mean": the nearest of the known names.
 enum Suggestion {
-    /// The candidate that the fewest edits make of `word`, if they are few for its length.
+    /// The candidate that the fewest edits make of `word`, if they are few for its length, or that begins with it.
     static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
         let folded = word.lowercased()
         let allowed = word.utf8.count <= 3 ? 1 : word.utf8.count <= 7 ? 2 : 3
         var best: (name: String, edits: Int)?
         for candidate in candidates where candidate != word {
-            let edits = distance(folded, candidate.lowercased(), atMost: allowed)
+            let isStart = folded.utf8.count >= 3 && candidate.lowercased().hasPrefix(folded)
+            let distance = distance(folded, candidate.lowercased(), atMost: allowed)
+            let edits = isStart ? min(allowed, distance) : distance
             if edits <= allowed, edits < candidate.utf8.count, edits < best?.edits ?? .max {
                 best = (candidate, edits)
             }

@@ -139,12 +139,10 @@ extension JSONText {
         var buffer = Buffer()
         buffer.attach(from: &pool, .holding(room) ?? .large)
         body(&buffer)
-        let text = text(of: buffer.bytes)
+        var text: [UInt8] = []
+        text.reserveCapacity(buffer.count)
+        for index in 0..<buffer.count { text.append(buffer.bytes[index]) }
         buffer.detach(to: &pool)
-        return text
-    }
-
-    private static func text(of bytes: Span<UInt8>) -> String {
-        String(decoding: bytes.indices.map { bytes[$0] }, as: UTF8.self)
+        return String(decoding: text, as: UTF8.self)
     }
 }
