@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ def session_proxy(tmp_path_factory, session_backend):
     configuration.write_keys(folder)
     port, admin = allocate()
     text = (configuration.PREAMBLE + configuration.DEFAULT).format(
-        workers=1, port=port, admin=admin, backend=session_backend.port, nobody=unused_port())
+        workers=1, port=port, admin=admin, listen="", backend=session_backend.port, nobody=unused_port())
     env = environment(USHER_TEST_SERVICE_TOKEN=configuration.SERVICE_TOKEN)
     proxy = Proxy(folder, text, port, admin, env)
     proxy.backend = session_backend
@@ -115,13 +114,13 @@ def start(tmp_path_factory):
     """`start(backend, text=SMALL, workers=1, …)` runs another proxy; placeholders are filled in."""
     running: list[Proxy] = []
 
-    def run(backend, text=configuration.SMALL, workers=1, env=None, folder=None, preamble="", wait=True, **fill):
+    def run(backend, text=configuration.SMALL, workers=1, env=None, folder=None, preamble="", wait=True, collect=True, **fill):
         folder = folder or tmp_path_factory.mktemp("usher")
         port, admin = allocate()
-        fill = {"upstream": ""} | fill
+        fill = {"upstream": "", "listen": ""} | fill
         whole = preamble + (configuration.PREAMBLE + text).format(
             workers=workers, port=port, admin=admin, backend=backend.port if backend else 0, **fill)
-        proxy = Proxy(Path(folder), whole, port, admin, environment(**(env or {})))
+        proxy = Proxy(Path(folder), whole, port, admin, environment(**(env or {})), collect)
         proxy.backend = backend
         running.append(proxy)
         return proxy.wait_ready() if wait else proxy
@@ -130,5 +129,3 @@ def start(tmp_path_factory):
     for proxy in running:
         _finish(proxy)
 
-
-KILLED = -signal.SIGTERM

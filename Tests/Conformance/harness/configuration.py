@@ -12,6 +12,7 @@ workers = {workers}
 
 [listen.public]
 address = "127.0.0.1:{port}"
+{listen}
 
 [admin]
 address = "127.0.0.1:{admin}"

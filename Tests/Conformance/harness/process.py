@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import tokens
 from .ports import free_port
-from .wire import Client, Response
+from .wire import Client, Response, WireError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BINARY = Path(os.environ.get("USHER_BINARY", REPOSITORY / ".build" / "release" / "usher")).resolve()
@@ -38,7 +38,8 @@ def command(*arguments: str, env: dict[str, str] | None = None, cwd=None, stdin:
 class Usher:
     """One running proxy. `port` is its public listener, `admin` its admin listener."""
 
-    def __init__(self, folder: Path, text: str, port: int, admin: int, env: dict[str, str] | None = None):
+    def __init__(self, folder: Path, text: str, port: int, admin: int, env: dict[str, str] | None = None,
+                 collect: bool = True):
         self.folder, self.port, self.admin = folder, port, admin
         self.file = folder / "usher.toml"
         self.file.write_text(text)
@@ -47,12 +48,18 @@ class Usher:
         self.process = subprocess.Popen(
             [str(BINARY), "run", "--config", str(self.file)], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env or environment(), cwd=folder)
-        self._readers = [
-            threading.Thread(target=self._collect, args=(pipe, into), daemon=True)
-            for pipe, into in ((self.process.stdout, self.log), (self.process.stderr, self.errors))
-        ]
-        for reader in self._readers:
-            reader.start()
+        self._readers: list[threading.Thread] = []
+        self._read(self.process.stderr, self.errors)
+        if collect:
+            self.collect()
+
+    def collect(self) -> None:
+        """Reads stdout, the access log, from now on."""
+        self._read(self.process.stdout, self.log)
+
+    def _read(self, pipe, into: bytearray) -> None:
+        self._readers.append(threading.Thread(target=self._collect, args=(pipe, into), daemon=True))
+        self._readers[-1].start()
 
     @staticmethod
     def _collect(pipe, into: bytearray) -> None:
@@ -74,7 +81,7 @@ class Usher:
     def ready(self) -> bool:
         try:
             return self.admin_request("/readyz").status == 200
-        except (OSError, ValueError, Exception):
+        except (OSError, WireError):
             return False
 
     def admin_request(self, path: str, headers=()) -> Response:
