@@ -49,7 +49,7 @@ let package = Package(
         layer("HTTP1", ["Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
-        layer("Telemetry", ["Bytes", "HTTP"]),
+        layer("Telemetry", ["Bytes", "Reactor", "HTTP"]),
         layer("Upstream", ["Bytes", "Reactor", "HTTP"]),
         layer(
             "Proxy",
@@ -59,7 +59,7 @@ let package = Package(
         layer(
             "Control",
             [
-                "Bytes", "Reactor", "HTTP", "HTTP1", "Policy", "Telemetry", "Upstream", "Proxy", "Config",
+                "Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream", "Proxy", "Config",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
