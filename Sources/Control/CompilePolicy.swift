@@ -1,11 +1,12 @@
-import Config
+public import Config
 import Crypto
 import JOSE
-import Policy
+public import Policy
 
 extension PolicySpec {
-    /// The policy that a configuration describes, routes in the same order.
-    init(_ configuration: Configuration) throws(StartFailure) {
+    /// The policy that a configuration describes, everything in the same order; throws where a value means nothing to
+    /// it.
+    public init(_ configuration: Configuration) throws(StartFailure) {
         var routes: [RouteSpec] = []
         for route in configuration.routes { routes.append(try RouteSpec(route, configuration)) }
         var issuers: [IssuerEntry] = []
@@ -17,7 +18,8 @@ extension PolicySpec {
             upstreams: configuration.upstreams.map { UpstreamPolicySpec($0) },
             listeners: configuration.listeners.map { listener in
                 // The text of a range that was parsed is a range.
-                ListenerPolicySpec(trustedProxies: listener.trustedProxies.compactMap { AddressBlock("\($0)") })
+                ListenerPolicySpec(
+                    trustedProxies: listener.trustedProxies.compactMap { AddressBlock("\($0)") })
             },
             tokensCached: configuration.limits.tokensCached, tokenBytes: configuration.limits.tokenBytes)
     }

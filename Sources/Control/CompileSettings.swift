@@ -13,7 +13,8 @@ extension ProxySettings {
             listeners: configuration.listeners.map {
                 ListenerSettings(name: $0.name, address: SocketAddress($0.address))
             },
-            upstreams: upstreams, policy: try .init(configuration), limits: LimitSettings(configuration.limits))
+            upstreams: upstreams, policy: try .init(configuration),
+            limits: LimitSettings(configuration.limits))
     }
 }
 

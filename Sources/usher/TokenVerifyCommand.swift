@@ -3,7 +3,6 @@ import Config
 import Control
 import JOSE
 import Policy
-import Proxy
 import Reactor
 
 /// `usher token verify`
@@ -20,17 +19,19 @@ struct TokenVerifyCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Accept tokens of this issuer of the configuration; may be repeated. Default: all.", valueName: "name"))
+            "Accept tokens of this issuer of the configuration; may be repeated. Default: all.",
+            valueName: "name"))
     var issuer: [String] = []
 
-    @Option(help: ArgumentHelp("The token: its text, @file, or - for the standard input.", valueName: "token"))
+    @Option(
+        help: ArgumentHelp("The token: its text, @file, or - for the standard input.", valueName: "token"))
     var token: String = "-"
 
     func run() throws {
         let (configuration, _) = try file.load()
-        let settings: ProxySettings
+        let policy: PolicySpec
         do throws(StartFailure) {
-            settings = try ProxySettings(configuration)
+            policy = try PolicySpec(configuration)
         } catch {
             throw Console.fail(error.reason)
         }
@@ -39,7 +40,7 @@ struct TokenVerifyCommand: ParsableCommand {
         case .success(let token): bytes = token
         case .failure(let failure): throw Console.fail(failure.message)
         }
-        if let refusal = try verify(bytes, settings.policy) { throw Console.fail("refused: \(refusal)") }
+        if let refusal = try verify(bytes, policy) { throw Console.fail("refused: \(refusal)") }
         print(TokenText.payload(bytes) ?? "")
     }
 
