@@ -59,6 +59,9 @@ internal import COpenSSL
         return try unsafe PublicKey(adopting: key)
     }
 
+    /// Calls `body` with OpenSSL's own handle: for tests, which write and misuse keys.
+    func withHandle<R>(_ body: (OpaquePointer) -> R) -> R { unsafe body(key) }
+
     /// The signature of `message` in the form of JOSE: r and s side by side for ECDSA.
     public func sign(_ algorithm: SignatureAlgorithm, _ message: Span<UInt8>) throws(KeyError) -> [UInt8] {
         guard type.algorithms.contains(algorithm) else { throw .algorithmDoesNotFit }
