@@ -40,12 +40,14 @@ public enum Base64URL {
         return decodeTail(text, from: whole, into: &output, at: written)
     }
 
-    /// Encodes `bytes` into the front of `output`; the number of characters, or nil where they do not fit.
-    public static func encode(_ bytes: Span<UInt8>, into output: inout MutableSpan<UInt8>) -> Int? {
+    /// Encodes `bytes` into `output` from `start` on; the number of characters, or nil where they do not fit.
+    public static func encode(
+        _ bytes: Span<UInt8>, into output: inout MutableSpan<UInt8>, at start: Int = 0
+    ) -> Int? {
         let total = encodedCount(bytes.count)
-        guard total <= output.count else { return nil }
+        guard start >= 0, total <= output.count - start else { return nil }
         var index = 0
-        var written = 0
+        var written = start
         while index &+ 2 < bytes.count {
             let (a, b, c) = (bytes[index], bytes[index &+ 1], bytes[index &+ 2])
             output[written] = character(a >> 2)

@@ -12,7 +12,11 @@ struct AdminServer: ~Copyable {
     /// The admin pages need none of the public limits; one small block holds any sane request.
     private static var headLimits: HeadLimits { HeadLimits() }
 
+    /// How soon to try again where there was no room or no descriptor for a connection.
+    private static var retryMilliseconds: Int64 { 100 }
+
     private let listener: Listener
+    private var mayBeWaiting = false
     private var pool = BlockPool(keptBytes: 65_536)
     private var connections = Slab<AdminConnection>(capacity: AdminServer.connectionLimit)
     private var head = RequestHead(fieldCapacity: AdminServer.headLimits.fieldCount)
@@ -32,13 +36,17 @@ struct AdminServer: ~Copyable {
     /// What the poller watches for new connections.
     var descriptor: Int32 { listener.descriptor }
 
-    /// Takes connections while there is room for them.
+    /// Takes connections while there is room for them. What is left waits for `expire`.
     mutating func accept(_ poller: borrowing Poller, now: Instant) {
+        mayBeWaiting = true
         while !connections.isFull {
             switch listener.accept() {
             case .connection(let socket, _): add(socket, poller, now)
             case .aborted: continue
-            case .none, .exhausted: return
+            case .exhausted: return
+            case .none:
+                mayBeWaiting = false
+                return
             }
         }
     }
@@ -51,9 +59,11 @@ struct AdminServer: ~Copyable {
         if connections[handle.index].output != nil, connections[handle.index].isSent() { close(handle) }
     }
 
-    /// Closes the connections whose time is over, and gives the next deadline.
-    mutating func expire(at now: Instant) -> Instant {
-        var next = Instant.never
+    /// Closes the connections whose time is over, takes those that had no room before, and gives the next deadline.
+    mutating func expire(at now: Instant, _ poller: borrowing Poller) -> Instant {
+        if mayBeWaiting { accept(poller, now: now) }
+        // The listener is edge-triggered, so that it does not wake the loop in vain while there is no room.
+        var next = mayBeWaiting ? now.advanced(byMilliseconds: Self.retryMilliseconds) : .never
         for index in 0..<connections.slots where connections.isLive(index) {
             let deadline = connections[index].deadline
             if deadline <= now { close(connections.handle(at: index)) } else { next = min(next, deadline) }
@@ -124,7 +134,10 @@ private struct AdminConnection: ~Copyable {
             case .endOfStream, .failed: return .closed
             case .bytes: break
             }
-            switch parser.parse(input.bytes, into: &head, limits: limits) {
+            var parser = parser
+            let result = parser.parse(input.bytes, into: &head, limits: limits)
+            self.parser = parser
+            switch result {
             case .incomplete: continue
             case .complete: return .complete
             case .refused: return .refused(400)

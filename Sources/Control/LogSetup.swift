@@ -1,17 +1,17 @@
-public import Config
-public import Logging
+import Config
+import Logging
 import Reactor
 import Telemetry
 
 /// The application log of a running proxy: a logger, and the thread behind it that may wait for the terminal or pipe.
-public struct LogSetup: ~Copyable {
+struct LogSetup {
     /// What to log with. Its level may be changed at any time.
-    public let logger: Logger
+    let logger: Logger
     private let writer: LogWriter
 
     /// A log on the standard error. The thread is started at once, so the signal mask must be set already; throws
     /// where the system has no descriptor or thread left.
-    public init(_ configuration: LogConfiguration) throws(StartFailure) {
+    init(_ configuration: LogConfiguration) throws(StartFailure) {
         let writer: LogWriter
         do throws(Errno) {
             writer = try LogWriter(destination: .standardError)
@@ -28,7 +28,7 @@ public struct LogSetup: ~Copyable {
     }
 
     /// Writes what is left, for at most one second.
-    public consuming func finish() {
+    func finish() {
         writer.stop()
         _ = writer.waitUntilStopped(milliseconds: 1000)
     }

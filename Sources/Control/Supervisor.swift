@@ -9,7 +9,7 @@ import Telemetry
 /// The control thread: starts the workers, obeys signals, reloads the configuration and answers the admin listener.
 ///
 /// SIGTERM and SIGINT drain and a second one ends at once, SIGHUP reloads, SIGUSR1 opens the access log's file again.
-public struct Supervisor: ~Copyable {
+public final class Supervisor {
     private enum Phase: Equatable {
         case starting
         case running
@@ -21,6 +21,7 @@ public struct Supervisor: ~Copyable {
     private let source: ConfigurationSource
     private var configuration: Configuration
     private var settings: ProxySettings
+    private let messages: LogSetup
     private var log: Logger
     private let accessWriter: LogWriter
     private var poller: Poller
@@ -33,33 +34,22 @@ public struct Supervisor: ~Copyable {
 
     /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again.
     ///
-    /// Call it before any thread is started: threads inherit the signal mask. Throws a text for the user.
-    public init(
-        _ configuration: Configuration, from source: ConfigurationSource, log: consuming LogSetup
-    ) throws(StartFailure) {
+    /// Call it before any thread is started. Throws a text for the user.
+    public init(_ configuration: Configuration, from source: ConfigurationSource) throws(StartFailure) {
+        // First of all: threads inherit the signal mask.
+        signals = try Self.system(SignalSource.init)
+        poller = try Self.system(Poller.init)
+        crew = try Self.system(Crew.init)
+        messages = try LogSetup(configuration.log)
+        log = messages.logger
+        accessWriter = try Self.openAccessLog(configuration)
+        settings = try Self.compile(configuration)
         self.source = source
         self.configuration = configuration
-        do throws(Errno) {
-            signals = try SignalSource()
-            poller = try Poller()
-            crew = try Crew()
-            try poller.add(signals.descriptor, token: Token.signals, for: .readable)
-            try poller.add(crew.reports.descriptor, token: Token.inbox, for: .readable)
-        } catch {
-            throw StartFailure("\(error)")
-        }
-        settings = try Self.compile(configuration)
-        do throws(Errno) {
-            accessWriter = try LogWriter(destination: LogDestination(configuration.log.access))
-        } catch {
-            throw StartFailure("cannot open the access log: \(error)")
-        }
-        self.log = log.logger
-        try openAdmin(configuration.admin)
     }
 
     /// Runs until the process is to end; its exit status: 0 where every request could finish, else 1.
-    public mutating func run() -> Int32 {
+    public func run() -> Int32 {
         do {
             try start()
         } catch {
@@ -74,7 +64,9 @@ public struct Supervisor: ~Copyable {
         }
     }
 
-    private mutating func start() throws(StartFailure) {
+    private func start() throws(StartFailure) {
+        try watch()
+        try openAdmin(configuration.admin)
         let writer = accessWriter
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
@@ -92,25 +84,54 @@ public struct Supervisor: ~Copyable {
         book.commit(prepared)
     }
 
-    private mutating func dispatch(_ token: UInt64) {
+    private func watch() throws(StartFailure) {
+        do throws(Errno) {
+            try poller.add(signals.descriptor, token: Token.signals, for: .readable)
+            try poller.add(crew.reports.descriptor, token: Token.inbox, for: .readable)
+        } catch {
+            throw StartFailure("\(error)")
+        }
+    }
+
+    private static func openAccessLog(_ configuration: Configuration) throws(StartFailure) -> LogWriter {
+        do throws(Errno) {
+            return try LogWriter(destination: LogDestination(configuration.log.access))
+        } catch {
+            throw StartFailure("cannot open the access log: \(error)")
+        }
+    }
+
+    private static func system<Value: ~Copyable>(
+        _ open: () throws(Errno) -> Value
+    ) throws(StartFailure) -> Value {
+        do throws(Errno) {
+            return try open()
+        } catch {
+            throw StartFailure("\(error)")
+        }
+    }
+
+    private func dispatch(_ token: UInt64) {
         switch token {
         case Token.signals: while let signal = signals.next() { obey(signal) }
         case Token.inbox: for report in crew.reports.receive() { note(report) }
         case Token.admin: admin?.accept(poller, now: Instant.now())
-        default: admin?.advance(Token.handle(token), state: adminState)
+        default:
+            let state = adminState
+            admin?.advance(Token.handle(token), state: state)
         }
     }
 
     /// How long the poller may wait for the next deadline of the drain or of an admin connection.
-    private mutating func waitMilliseconds() -> Int32 {
+    private func waitMilliseconds() -> Int32 {
         let now = Instant.now()
-        var next = admin?.expire(at: now) ?? .never
+        var next = admin?.expire(at: now, poller) ?? .never
         if case .draining(let deadline) = phase { next = min(next, deadline) }
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }
 
-    private mutating func finish(_ exitStatus: Int32) -> Int32 {
+    private func finish(_ exitStatus: Int32) -> Int32 {
         admin?.closeAll()
         admin = nil
         log.info("stopped", metadata: ["exit_status": .stringConvertible(Int(exitStatus))])
@@ -119,6 +140,7 @@ public struct Supervisor: ~Copyable {
         if !accessWriter.waitUntilStopped(milliseconds: 1000) {
             log.warning("the end of the access log could not be written")
         }
+        messages.finish()
         return exitStatus
     }
 }
@@ -126,7 +148,7 @@ public struct Supervisor: ~Copyable {
 // MARK: Signals and drain
 
 extension Supervisor {
-    private mutating func obey(_ signal: Signal) {
+    private func obey(_ signal: Signal) {
         switch signal {
         case .terminate, .interrupt:
             if case .draining = phase {
@@ -140,7 +162,7 @@ extension Supervisor {
         }
     }
 
-    private mutating func drain() {
+    private func drain() {
         let milliseconds = settings.limits.drainTimeoutMilliseconds
         phase = .draining(until: Instant.now().advanced(byMilliseconds: milliseconds))
         log.info(
@@ -148,7 +170,7 @@ extension Supervisor {
         crew.drain()
     }
 
-    private mutating func cutOff() {
+    private func cutOff() {
         log.warning(
             "drain timeout is over: cutting off what is left",
             metadata: ["workers_left": .stringConvertible(crew.count - crew.endedCount)])
@@ -156,7 +178,7 @@ extension Supervisor {
         phase = .over(exitStatus: 1)
     }
 
-    private mutating func note(_ report: WorkerReport) {
+    private func note(_ report: WorkerReport) {
         crew.note(report)
         switch report {
         case .failed(let index, let reason):
@@ -171,7 +193,7 @@ extension Supervisor {
         }
     }
 
-    private mutating func noteEnd(of worker: Int) {
+    private func noteEnd(of worker: Int) {
         guard case .draining = phase else {
             log.critical("worker ended by itself", metadata: ["worker": .stringConvertible(worker)])
             phase = .over(exitStatus: 1)
@@ -187,14 +209,15 @@ extension Supervisor {
 
     private func logListening() {
         let addresses = listening.map { "\($0.address) (\($0.name))" }.joined(separator: ", ")
+        let workers = Supervisor.counted(crew.count, "worker")
+        let routes = Supervisor.counted(settings.policy.routes.count, "route")
         log.info(
-            "listening on \(addresses), \(Supervisor.counted(crew.count, "worker")), "
-                + Supervisor.counted(settings.policy.routes.count, "route"),
+            "listening on \(addresses), \(workers), \(routes)",
             metadata: ["version": "\(Version.usher)"])
         if let admin = configuration.admin { log.info("admin pages on \(SocketAddress(admin.address))") }
     }
 
-    private mutating func reopenAccessLog() {
+    private func reopenAccessLog() {
         do {
             try accessWriter.reopen()
             log.info("access log opened again")
@@ -203,7 +226,8 @@ extension Supervisor {
         }
     }
 
-    static func counted(_ count: Int, _ noun: String) -> String {
+    /// A number and its noun: `1 route`, `2 routes`.
+    public static func counted(_ count: Int, _ noun: String) -> String {
         "\(count) \(noun)\(count == 1 ? "" : "s")"
     }
 }
@@ -212,7 +236,7 @@ extension Supervisor {
 
 extension Supervisor {
     /// Reads the configuration again and swaps it whole; whatever is wrong with it, the old one stays.
-    private mutating func reload() {
+    private func reload() {
         guard phase == .running else { return log.notice("reload ignored: not running") }
         let loaded = source.load()
         for diagnostic in loaded.diagnostics {
@@ -234,7 +258,7 @@ extension Supervisor {
         }
     }
 
-    private mutating func swap(to new: Configuration) throws(StartFailure) {
+    private func swap(to new: Configuration) throws(StartFailure) {
         let compiled = try Supervisor.compile(new)
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
@@ -260,7 +284,7 @@ extension Supervisor {
         settings = compiled
     }
 
-    private mutating func redirectAccessLog(to destination: LogDestination) throws(StartFailure) {
+    private func redirectAccessLog(to destination: LogDestination) throws(StartFailure) {
         guard destination != LogDestination(configuration.log.access) else { return }
         do throws(Errno) {
             try accessWriter.redirect(to: destination)
@@ -269,8 +293,13 @@ extension Supervisor {
         }
     }
 
+    /// Sees whether a configuration without errors can be run: whether its names resolve and its policy compiles.
+    public static func check(_ configuration: Configuration) throws(StartFailure) {
+        _ = try compile(configuration)
+    }
+
     /// The settings that the workers get, after one compilation to see that they do compile.
-    private static func compile(_ configuration: Configuration) throws(StartFailure) -> ProxySettings {
+    static func compile(_ configuration: Configuration) throws(StartFailure) -> ProxySettings {
         let settings = try ProxySettings(configuration)
         do throws(PolicyError) {
             _ = try PolicySnapshot(settings.policy)
@@ -291,7 +320,7 @@ extension Supervisor {
 // MARK: Admin
 
 extension Supervisor {
-    private mutating func openAdmin(_ wanted: AdminConfiguration?) throws(StartFailure) {
+    private func openAdmin(_ wanted: AdminConfiguration?) throws(StartFailure) {
         guard let wanted else {
             admin?.closeAll()
             admin = nil
@@ -300,7 +329,7 @@ extension Supervisor {
         let address = SocketAddress(wanted.address)
         do throws(Errno) {
             let opened = try AdminServer(at: address)
-            try poller.add(opened.descriptor, token: Token.admin, for: .readable)
+            try poller.add(opened.descriptor, token: Token.admin, for: [.readable, .edgeTriggered])
             admin?.closeAll()
             admin = consume opened
         } catch {

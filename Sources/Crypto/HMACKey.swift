@@ -72,7 +72,8 @@ internal import COpenSSL
         return done && written == byteCount ? written : nil
     }
 
-    private static func prepare(_ context: OpaquePointer, _ digest: DigestKind, _ secret: Span<UInt8>) -> Bool {
+    private static func prepare(_ context: OpaquePointer, _ digest: DigestKind, _ secret: Span<UInt8>) -> Bool
+    {
         unsafe secret.withUnsafeBytes { key in
             // SAFETY: OpenSSL copies the key and the digest's name.
             unsafe usher_hmac_init(

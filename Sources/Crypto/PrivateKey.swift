@@ -25,10 +25,13 @@ internal import COpenSSL
 
     /// The key in a PEM text without a pass phrase: PKCS #8, or OpenSSL's older forms for RSA and EC.
     public convenience init(pem: Span<UInt8>) throws(KeyError) {
-        guard PEMLabel.first(in: pem) != nil, let count = Int32(exactly: pem.count) else { throw .malformedPEM }
+        guard PEMLabel.first(in: pem) != nil, let count = Int32(exactly: pem.count) else {
+            throw .malformedPEM
+        }
         ERR_clear_error()
         // SAFETY: OpenSSL reads `count` bytes of the text and keeps none.
-        let read = unsafe pem.withUnsafeBytes { text in unsafe usher_read_private_key(text.baseAddress, count) }
+        let read = unsafe pem.withUnsafeBytes { text in unsafe usher_read_private_key(text.baseAddress, count)
+        }
         ERR_clear_error()
         guard let read = unsafe read else { throw .malformedPEM }
         try unsafe self.init(adopting: read)
@@ -55,6 +58,9 @@ internal import COpenSSL
         guard unsafe EVP_PKEY_up_ref(key) == 1 else { throw .operationFailed }
         return try unsafe PublicKey(adopting: key)
     }
+
+    /// Calls `body` with OpenSSL's own handle: for tests, which write and misuse keys.
+    func withHandle<R>(_ body: (OpaquePointer) -> R) -> R { unsafe body(key) }
 
     /// The signature of `message` in the form of JOSE: r and s side by side for ECDSA.
     public func sign(_ algorithm: SignatureAlgorithm, _ message: Span<UInt8>) throws(KeyError) -> [UInt8] {

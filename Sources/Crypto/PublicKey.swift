@@ -42,7 +42,8 @@ internal import COpenSSL
         guard let count = Int32(exactly: pem.count) else { throw .malformedPEM }
         ERR_clear_error()
         // SAFETY: OpenSSL reads `count` bytes of the text and keeps none.
-        let read = unsafe pem.withUnsafeBytes { text in unsafe usher_read_public_key(text.baseAddress, count) }
+        let read = unsafe pem.withUnsafeBytes { text in unsafe usher_read_public_key(text.baseAddress, count)
+        }
         ERR_clear_error()
         guard let read = unsafe read else { throw .malformedPEM }
         try unsafe self.init(adopting: read)

@@ -30,7 +30,9 @@ internal import COpenSSL
             unsafe key = EVP_PKEY_CTX_new_from_pkey(nil, publicKey, nil)
             signatureByteCount =
                 type == .rsa ? Int(unsafe EVP_PKEY_get_size(publicKey)) : 2 * type.fieldByteCount
-            guard unsafe key != nil, unsafe EVP_PKEY_verify_init(key) == 1, setParameters() else { return nil }
+            guard unsafe key != nil, unsafe EVP_PKEY_verify_init(key) == 1, setParameters() else {
+                return nil
+            }
         }
     }
 
@@ -63,7 +65,8 @@ internal import COpenSSL
         return holds
     }
 
-    private func verifyMessage(_ signed: UnsafeRawBufferPointer, _ signature: UnsafeRawBufferPointer) -> Bool {
+    private func verifyMessage(_ signed: UnsafeRawBufferPointer, _ signature: UnsafeRawBufferPointer) -> Bool
+    {
         // SAFETY: both buffers are as long as said; nil for the key keeps the one that is set.
         unsafe EVP_DigestVerifyInit(message, nil, nil, nil, nil) == 1
             && EVP_DigestVerify(
@@ -75,13 +78,16 @@ internal import COpenSSL
         let room = MessageDigest.largestByteCount + ECDSASignature.largestDERByteCount
         return unsafe withUnsafeTemporaryAllocation(byteCount: room, alignment: 8) { memory in
             // SAFETY: `memory` has room for the largest digest and, behind it, the largest DER signature.
-            let hash = unsafe UnsafeMutableRawBufferPointer(rebasing: memory[..<MessageDigest.largestByteCount])
+            let hash = unsafe UnsafeMutableRawBufferPointer(
+                rebasing: memory[..<MessageDigest.largestByteCount])
             guard unsafe digest.digest(signed, into: hash) else { return false }
             var encoded = unsafe signature
             if type != .rsa {
                 let der = unsafe UnsafeMutableRawBufferPointer(
                     rebasing: memory[MessageDigest.largestByteCount...])
-                guard let count = unsafe ECDSASignature.encode(signature, for: type, into: der) else { return false }
+                guard let count = unsafe ECDSASignature.encode(signature, for: type, into: der) else {
+                    return false
+                }
                 unsafe encoded = UnsafeRawBufferPointer(rebasing: der[..<count])
             }
             return unsafe EVP_PKEY_verify(

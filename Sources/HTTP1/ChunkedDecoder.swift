@@ -129,7 +129,7 @@ struct ChunkedDecoder: Sendable, BitwiseCopyable {
         guard state != .failed else { return .malformed(fault) }
         offset = end + 2
         state = .end
-        return .end(trailers: section)
+        return .end(trailers: section.isEmpty ? .empty : section)
     }
 
     /// The offset of the empty line's CRLF, or nil before it has come. A bare line feed is a fault.

@@ -94,7 +94,8 @@ final class Issuer {
     }
 
     private func seconds(_ node: Int, _ payload: borrowing JSONDocument) throws(TokenRefusal) -> Int64 {
-        guard payload.node(node).kind == .number, let value = JSONNumber.seconds(payload.bytes(of: node)) else {
+        guard payload.node(node).kind == .number, let value = JSONNumber.seconds(payload.bytes(of: node))
+        else {
             throw .malformedClaim
         }
         return value
@@ -103,7 +104,9 @@ final class Issuer {
     private func checkLifetime(_ expires: Int64, _ issuedAt: Int64?) throws(TokenRefusal) {
         guard let maximumLifetimeSeconds else { return }
         guard let issuedAt else { throw .missingClaim }
-        guard expires >= issuedAt, expires - issuedAt <= maximumLifetimeSeconds else { throw .lifetimeTooLong }
+        guard expires >= issuedAt, expires - issuedAt <= maximumLifetimeSeconds else {
+            throw .lifetimeTooLong
+        }
     }
 
     /// `aud` is a string or an array of strings (RFC 7519 §4.1.3; rules J14, J16).
@@ -174,7 +177,9 @@ enum TokenType {
     /// True where `text` means the type whose canonical form is `type`.
     static func matches(_ text: Span<UInt8>, _ type: Span<UInt8>) -> Bool {
         if text.count == type.count { return equal(text, from: 0, type) }
-        guard text.count == type.count + prefix.count, equal(text, from: prefix.count, type) else { return false }
+        guard text.count == type.count + prefix.count, equal(text, from: prefix.count, type) else {
+            return false
+        }
         for index in 0..<type.count where type[index] == 0x2f { return false }
         for index in 0..<prefix.count where lowerCase(text[index]) != prefix[index] { return false }
         return true
@@ -185,5 +190,7 @@ enum TokenType {
         return true
     }
 
-    private static func lowerCase(_ byte: UInt8) -> UInt8 { byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte }
+    private static func lowerCase(_ byte: UInt8) -> UInt8 {
+        byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
+    }
 }

@@ -30,7 +30,8 @@ struct JWKParser: ~Copyable {
         let key = try self.key(document, node)
         var algorithms = key.type.algorithms
         if let alg = document.member(Self.alg.span, of: node) {
-            guard document.node(alg).kind == .string, let named = SignatureAlgorithm(name: document.bytes(of: alg))
+            guard document.node(alg).kind == .string,
+                let named = SignatureAlgorithm(name: document.bytes(of: alg))
             else { throw Refusal("unsupported alg") }
             guard algorithms.contains(named) else { throw Refusal("alg contradicts kty or crv") }
             algorithms = AlgorithmSet(named)
@@ -77,7 +78,9 @@ struct JWKParser: ~Copyable {
                 let y = try number(document, node, Self.y)
                 return try PublicKey(curve: curve, x: x.span, y: y.span)
             case Array("OKP".utf8):
-                guard let crv = document.member(Self.crv.span, of: node), document.equal(crv, Self.ed25519.span) else {
+                guard let crv = document.member(Self.crv.span, of: node),
+                    document.equal(crv, Self.ed25519.span)
+                else {
                     throw .unsupportedKey
                 }
                 let x = try number(document, node, Self.x)

@@ -161,7 +161,8 @@ struct KeySet {
         let algorithms = own.intersection(accepted).subtracting(.hmac)
         guard !algorithms.isEmpty else { return false }
         key.prepare(for: algorithms)
-        let identity = KeyIdentity(issuer: issuer, keyID: keyID, algorithms: algorithms, material: key.encoded())
+        let identity = KeyIdentity(
+            issuer: issuer, keyID: keyID, algorithms: algorithms, material: key.encoded())
         keys.append(
             VerificationKey(
                 identity: identity, keyID: keyID, algorithms: algorithms, material: .publicKey(key)))

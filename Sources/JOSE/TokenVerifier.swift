@@ -131,7 +131,9 @@ public struct TokenVerifier: ~Copyable {
             let checked = try issuer.check(claims, payload, now: now)
             return Proof(issuer: index, key: key, claims: checked)
         } catch {
-            if let chosenIssuer, error == .unknownKey, issuers[chosenIssuer].keys == nil { throw .keysUnavailable }
+            if let chosenIssuer, error == .unknownKey, issuers[chosenIssuer].keys == nil {
+                throw .keysUnavailable
+            }
             throw .refused(error)
         }
     }
@@ -154,7 +156,11 @@ public struct TokenVerifier: ~Copyable {
             }
             isKnown = true
             guard issuer.algorithms.contains(algorithm) else { continue }
-            if issuer.name != nil { named = [named[0] + 1, index] } else { unnamed = [unnamed[0] + 1, index] }
+            if issuer.name != nil {
+                named = [named[0] + 1, index]
+            } else {
+                unnamed = [unnamed[0] + 1, index]
+            }
         }
         let fitting = named[0] > 0 ? named : unnamed
         guard fitting[0] > 0 else { throw isKnown ? .algorithmNotAllowed : .wrongIssuer }

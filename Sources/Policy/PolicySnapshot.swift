@@ -52,6 +52,15 @@ public struct PolicySnapshot: ~Copyable {
         permit.isAnonymous ? Span() : cache.subject(permit.identity)
     }
 
+    /// Copies the verified subject to the front of `output`, for a log that outlives the turn; the number of bytes, 0
+    /// for nobody, or for what `output` has no room for: 256 bytes are always enough.
+    public func copySubject(of permit: borrowing Permit, into output: inout MutableSpan<UInt8>) -> Int {
+        let subject = subject(of: permit)
+        guard subject.count <= output.count else { return 0 }
+        for index in subject.indices { output[index] = subject[index] }
+        return subject.count
+    }
+
     /// The identity headers that go upstream, as whole lines with CRLF; empty for nobody.
     @_lifetime(borrow self)
     public func identityLines(of permit: borrowing Permit) -> Span<UInt8> {

@@ -23,3 +23,11 @@ public struct FileDescriptor: ~Copyable {
         return number
     }
 }
+
+/// How many descriptors the process may have open (RLIMIT_NOFILE, the soft limit).
+public func descriptorLimit() -> Int {
+    var limit = rlimit()
+    // SAFETY: a local out-parameter.
+    guard unsafe getrlimit(__rlimit_resource_t(7), &limit) == 0 else { return 1024 }
+    return Int(clamping: limit.rlim_cur)
+}

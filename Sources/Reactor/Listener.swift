@@ -41,6 +41,16 @@ public struct Listener: ~Copyable {
         return Listener(FileDescriptor(owning: number), at: address)
     }
 
+    /// Takes over a descriptor that listens already, as another thread or process hands it on.
+    public init(owning number: Int32, at address: SocketAddress) {
+        self.init(FileDescriptor(owning: number), at: address)
+    }
+
+    /// Gives the descriptor away, for the worker that will accept from it.
+    public consuming func release() -> Int32 {
+        file.release()
+    }
+
     private init(_ file: consuming FileDescriptor, at address: SocketAddress) {
         self.file = file
         self.address = address

@@ -18,6 +18,8 @@ public struct AccessRecord: ~Escapable {
     public var client: Span<UInt8>
     /// The upstream server that was asked, or empty.
     public var upstream: Span<UInt8>
+    /// What exactly was wrong with a token, where that is why the request was refused, or empty.
+    public var detail: Span<UInt8>
     /// The listener's name.
     public var listener: Span<UInt8>
     /// Wall clock at the end of the request, in milliseconds since 1970-01-01 UTC.
@@ -45,6 +47,7 @@ public struct AccessRecord: ~Escapable {
         client = nothing
         upstream = nothing
         listener = nothing
+        detail = nothing
     }
 
 }

@@ -139,9 +139,10 @@ extension JSONText {
         var buffer = Buffer()
         buffer.attach(from: &pool, .holding(room) ?? .large)
         body(&buffer)
-        let bytes = buffer.bytes
-        let text = String(decoding: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self)
+        var text: [UInt8] = []
+        text.reserveCapacity(buffer.count)
+        for index in 0..<buffer.count { text.append(buffer.bytes[index]) }
         buffer.detach(to: &pool)
-        return text
+        return String(decoding: text, as: UTF8.self)
     }
 }

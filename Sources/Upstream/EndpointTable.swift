@@ -14,6 +14,12 @@ struct EndpointTable: ~Copyable {
         }
     }
 
+    @_lifetime(borrow self)
+    func authority(_ server: Int) -> Span<UInt8> { slots[UInt32(server)].authority.span }
+
+    @_lifetime(borrow self)
+    func name(_ server: Int) -> Span<UInt8> { slots[UInt32(server)].name.span }
+
     subscript(server: Int) -> Endpoint {
         @inline(__always) _read { yield slots[UInt32(server)] }
         @inline(__always) _modify { yield &slots[UInt32(server)] }

@@ -29,7 +29,8 @@ public struct UpstreamPool: ~Copyable {
         precondition(!settings.servers.isEmpty && workers > 0)
         self.settings = settings
         self.workers = workers
-        endpoints = EndpointTable(settings, connectionsEach: Self.share(settings.maximumConnections, of: workers))
+        endpoints = EndpointTable(
+            settings, connectionsEach: Self.share(settings.maximumConnections, of: workers))
     }
 
     /// A limit for one of several workers: rounded up, so that none is left without.
@@ -42,6 +43,14 @@ public struct UpstreamPool: ~Copyable {
 
     /// Where a server listens.
     public func address(ofServer server: Int) -> SocketAddress { endpoints[server].address }
+
+    /// The value of Host for a server, where the client's is not preserved.
+    @_lifetime(borrow self)
+    public func authority(ofServer server: Int) -> Span<UInt8> { endpoints.authority(server) }
+
+    /// A server's address as text.
+    @_lifetime(borrow self)
+    public func name(ofServer server: Int) -> Span<UInt8> { endpoints.name(server) }
 
     /// Chooses a connection for a request and takes it out of the pool, or counts the new one. `avoiding` names a
     /// server that has just failed for this request: it is taken only where there is no other.
@@ -93,6 +102,13 @@ public struct UpstreamPool: ~Copyable {
         return waiting.popFirst()
     }
 
+    /// Connections that are open or being opened, to all servers.
+    public var connectionCount: Int {
+        var sum = 0
+        for server in 0..<endpoints.count { sum += endpoints[server].connections }
+        return sum
+    }
+
     /// How many requests wait. Some may have gone away since.
     public var waitingCount: Int { waiting.count }
 
@@ -112,7 +128,8 @@ public struct UpstreamPool: ~Copyable {
     }
 
     private func canServe(_ server: Int) -> Bool {
-        !endpoints[server].idle.isEmpty || endpoints[server].connections < endpoints[server].maximumConnections
+        !endpoints[server].idle.isEmpty
+            || endpoints[server].connections < endpoints[server].maximumConnections
     }
 
     private mutating func pick(avoiding failed: Int?) -> Int? {

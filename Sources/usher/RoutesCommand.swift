@@ -42,14 +42,7 @@ struct RoutesCommand: ParsableCommand {
 
     private static func text(_ requirement: ClaimRequirement) -> String {
         requirement.entries.map { entry in
-            "\(entry.claim)=" + entry.anyOf.map(text).joined(separator: "|")
+            "\(entry.claim)=" + entry.anyOf.map(\.text).joined(separator: "|")
         }.joined(separator: " and ")
-    }
-
-    private static func text(_ expectation: ClaimExpectation) -> String {
-        switch expectation {
-        case .literal(let value): value
-        case .capture(let name): "{\(name)}"
-        }
     }
 }

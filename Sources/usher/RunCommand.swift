@@ -47,7 +47,7 @@ struct RunCommand: ParsableCommand {
         source.path = loaded.path
         let status: Int32
         do {
-            var supervisor = try Supervisor(configuration, from: source)
+            let supervisor = try Supervisor(configuration, from: source)
             status = supervisor.run()
         } catch {
             throw Console.fail("\(error.reason)")

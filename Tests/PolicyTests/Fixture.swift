@@ -18,7 +18,8 @@ enum Outcome: Equatable {
         guard case .permit(_, _, _, let lines) = self else { return ["not permitted"] }
         let wanted = Outcome.folded(name)
         return lines.compactMap { line in
-            guard let colon = line.firstIndex(of: ":"), Outcome.folded(String(line[..<colon])) == wanted else {
+            guard let colon = line.firstIndex(of: ":"), Outcome.folded(String(line[..<colon])) == wanted
+            else {
                 return nil
             }
             return String(line[line.index(colon, offsetBy: 2)...])
@@ -60,7 +61,9 @@ let otherSecret = Array("fedcba9876543210fedcba9876543210".utf8)
 let now: Int64 = 1_800_000_000
 
 /// A compact HS256 token with this payload.
-func token(_ payload: String, secret: [UInt8] = secret, header: String = #"{"alg":"HS256","typ":"JWT"}"#) -> String {
+func token(_ payload: String, secret: [UInt8] = secret, header: String = #"{"alg":"HS256","typ":"JWT"}"#)
+    -> String
+{
     let signed = encoded(Array(header.utf8)) + "." + encoded(Array(payload.utf8))
     guard let key = HMACKey(algorithm: .hs256, secret: secret.span) else { return "" }
     var code = [UInt8](repeating: 0, count: 32)
@@ -149,15 +152,26 @@ func parse(_ text: String, _ head: inout RequestHead) -> (bytes: [UInt8], fault:
 }
 
 extension PolicySnapshot {
+    borrowing func subjectText(_ permit: borrowing Permit) -> String { text(subject(of: permit)) }
+}
+
+/// A snapshot that the macros of the tests can hold.
+final class Gate {
+    var snapshot: PolicySnapshot
+
+    init(_ spec: PolicySpec) throws(PolicyError) { snapshot = try PolicySnapshot(spec) }
+
+    var cachedTokenCount: Int { snapshot.cachedTokenCount }
+
     /// Decides on a request written as text, and writes what would go upstream.
-    mutating func send(
+    func send(
         _ request: String, now: Int64 = now, from address: String = "192.0.2.7", secure: Bool = false
     ) -> Outcome {
         var head = RequestHead(fieldCapacity: 100)
         let (bytes, fault) = parse(request, &head)
         if let fault { return .reject(fault.code, route: nil) }
         let peer = PeerFacts(address: IPAddress(address) ?? .none, listener: 0, isSecure: secure)
-        switch decide(head: head, bytes: bytes.span, peer: peer, now: now) {
+        switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
         case .reject(let rejection):
             return .reject(rejection.code, route: rejection.route)
         case .permit(let permit):
@@ -165,27 +179,30 @@ extension PolicySnapshot {
             var buffer = Buffer()
             buffer.attach(from: &pool)
             defer { buffer.detach(to: &pool) }
-            guard permit.appendTarget(bytes.span, to: &buffer) else { return .reject(.internalError, route: nil) }
+            guard permit.appendTarget(bytes.span, to: &buffer) else {
+                return .reject(.internalError, route: nil)
+            }
             let target = text(buffer.bytes)
             buffer.consume(buffer.count)
             let id = Array("id-1".utf8)
             let server = Array("backend:80".utf8)
-            let isWritten = appendUpstreamFields(
+            let isWritten = snapshot.appendUpstreamFields(
                 of: head, bytes: bytes.span, permit: permit, peer: peer, requestID: id.span,
                 serverAuthority: server.span, to: &buffer)
             guard isWritten else { return .reject(.internalError, route: nil) }
             let lines = text(buffer.bytes).split(separator: "\r\n").map(String.init)
-            return .permit(route: permit.route, user: text(subject(of: permit)), target: target, lines: lines)
+            return .permit(
+                route: permit.route, user: snapshot.subjectText(permit), target: target, lines: lines)
         }
     }
 
     /// The refusal of a request's token, and the rejection's challenge.
-    mutating func rejection(_ request: String, now: Int64 = now) -> (Rejection, challenge: String)? {
+    func rejection(_ request: String, now: Int64 = now) -> (Rejection, challenge: String)? {
         var head = RequestHead(fieldCapacity: 100)
         let (bytes, fault) = parse(request, &head)
         guard fault == nil else { return nil }
         let peer = PeerFacts(address: IPAddress(v4: 1), listener: 0, isSecure: false)
-        switch decide(head: head, bytes: bytes.span, peer: peer, now: now) {
+        switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
         case .permit: return nil
         case .reject(let rejection):
             guard rejection.challenges else { return (rejection, "") }
@@ -193,7 +210,7 @@ extension PolicySnapshot {
             var buffer = Buffer()
             buffer.attach(from: &pool)
             defer { buffer.detach(to: &pool) }
-            guard appendChallenge(rejection, to: &buffer) else { return nil }
+            guard snapshot.appendChallenge(rejection, to: &buffer) else { return nil }
             return (rejection, text(buffer.bytes))
         }
     }

@@ -1,0 +1,62 @@
+# The two commands of the README are `make demo` and `make test`; each installs what it misses.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SWIFT ?= swift
+PYTHON := .venv/bin/python
+BINARY := .build/release/usher
+# Two pytest workers: each has a proxy and a backend of its own, and a third would only wait for a CPU.
+PYTEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt
+
+.PHONY: help deps packages build test unit tidy conformance demo format clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: packages .venv/.installed ## install what is missing: Debian packages, and a Python environment in .venv
+
+packages:
+	@scripts/install-packages
+
+.venv/.installed: $(REQUIREMENTS)
+	@echo "== python: .venv"
+	@test -x $(PYTHON) || python3 -m venv .venv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement Tests/Conformance/requirements.txt
+	@touch $@
+
+build: packages ## the release binary, .build/release/usher
+	@echo "== build: $(BINARY)"
+	@$(SWIFT) build --configuration release --product usher
+
+unit: packages ## unit tests (swift-testing)
+	@echo "== unit: swift test"
+	@$(SWIFT) test
+
+tidy: deps ## layers, forbidden words, sizes, format
+	@echo "== tidy: Tests/Tidy"
+	@$(PYTHON) -m pytest -q Tests/Tidy
+
+conformance: deps build ## black-box tests (pytest); PYTEST_ARGS="test_paths.py -k P2" for some of them
+	@echo "== conformance: Tests/Conformance"
+	@cd Tests/Conformance && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
+		$(CURDIR)/$(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+test: ## everything: tidy, unit, conformance
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory tidy
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory conformance
+	@echo "== test: everything passed"
+
+demo: deps build ## the proxy in front of a sample backend on loopback, until Ctrl-C
+	@USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(PYTHON) scripts/demo.py
+
+format: ## format the Swift sources in place
+	@$(SWIFT) format --in-place --recursive Sources Tests Package.swift
+
+clean: ## remove what was built and installed here
+	@rm -rf .build .venv .pytest_cache Tests/Conformance/.pytest_cache Tests/Tidy/.pytest_cache

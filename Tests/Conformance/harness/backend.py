@@ -1,0 +1,255 @@
+"""A backend that records every byte, request and connection, and answers as each test scripts it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Callable
+
+from .ports import free_port
+from .wire import Closed, Headers, Reader, WireError
+
+
+@dataclass
+class Recorded:
+    """One request as it stood on the wire."""
+
+    method: str
+    target: str
+    version: str
+    headers: Headers
+    head: bytes
+    connection: int
+    at: float
+    body: bytes = b""
+    trailers: Headers = field(default_factory=Headers)
+    framing: str = "none"
+    complete: bool = False
+
+    @property
+    def user(self) -> list[str]:
+        return self.headers.all("x-user-id")
+
+
+class Exchange:
+    """One request on one connection, given to the script; everything it does is on the raw socket."""
+
+    def __init__(self, backend: "Backend", sock: socket.socket, reader: Reader, request: Recorded):
+        self.backend, self.sock, self.reader, self.request = backend, sock, reader, request
+        self.closed = False
+
+    def read_body(self) -> bytes:
+        request = self.request
+        if request.complete:
+            return request.body
+        if "transfer-encoding" in request.headers:
+            request.framing = "chunked"
+            request.body, request.trailers = self.reader.chunked()
+        elif length := request.headers.get("content-length"):
+            request.framing = "length"
+            request.body = self.reader.exactly(int(length))
+        request.complete = True
+        return request.body
+
+    def drain(self) -> int:
+        """Reads the body without keeping it, for bodies that are larger than memory; returns its length."""
+        total, request = 0, self.request
+        if length := request.headers.get("content-length"):
+            while total < int(length):
+                if not self.reader.buffer:
+                    self.reader._fill()
+                take = min(len(self.reader.buffer), int(length) - total)
+                self.reader.buffer = self.reader.buffer[take:]
+                total += take
+        elif "transfer-encoding" in request.headers:
+            while size := int(self.reader.until(b"\r\n").split(b";")[0], 16):
+                left = size
+                while left:
+                    if not self.reader.buffer:
+                        self.reader._fill()
+                    take = min(len(self.reader.buffer), left)
+                    self.reader.buffer = self.reader.buffer[take:]
+                    left -= take
+                self.reader.exactly(2)
+                total += size
+            while self.reader.until(b"\r\n") != b"\r\n":
+                pass
+        request.complete = True
+        return total
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def close(self) -> None:
+        self.closed = True
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.sock.close()
+
+    def reset(self) -> None:
+        self.closed = True
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.sock.close()
+
+    def gone(self, timeout: float = 5) -> bool:
+        """True where the proxy closes this connection within `timeout` seconds."""
+        self.sock.settimeout(timeout)
+        try:
+            return self.reader.some() == b""
+        except (TimeoutError, socket.timeout):
+            return False
+
+    def reply(self, status: int = 200, body: bytes = b"", headers=(), reason: str = "OK") -> None:
+        fields = "".join(f"{n}: {v}\r\n" for n, v in headers)
+        head = f"HTTP/1.1 {status} {reason}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+        self.send(head.encode("latin-1") + body)
+
+    def echo(self) -> None:
+        """200 with what arrived, as JSON."""
+        request, body = self.request, self.read_body()
+        document = {
+            "method": request.method,
+            "target": request.target,
+            "headers": request.headers.lines,
+            "user": request.user,
+            "body": body.decode("latin-1"),
+        }
+        payload = b"" if request.method == "HEAD" else json.dumps(document).encode()
+        self.reply(200, payload, [("Content-Type", "application/json")])
+
+
+Script = Callable[[Exchange], None]
+
+
+class Backend:
+    """`with Backend() as backend`: listens on `port`; `script` is called for each request head that arrives."""
+
+    def __init__(self, port: int | None = None):
+        self.port = port or free_port()
+        self.lock = threading.Lock()
+        self.requests: list[Recorded] = []
+        self.received = bytearray()
+        self.recording = True
+        self.errors: list[str] = []
+        self.connections = 0
+        self.script: Script = Exchange.echo
+        self._open: set[socket.socket] = set()
+        self._stopping = False
+        self._listen()
+
+    def _listen(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self) -> None:
+        self._stopping = True
+        # shutdown wakes the thread in accept(); close alone would leave it there, and the port taken
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+        self.close_connections()
+
+    def restart(self) -> None:
+        self._stopping = False
+        self._listen()
+
+    def close_connections(self) -> None:
+        """What a backend does with idle keep-alive connections, at the worst moment if the test says so."""
+        with self.lock:
+            open_now = list(self._open)
+        for sock in open_now:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def clear(self) -> None:
+        """Forget what was recorded and answer with the echo again. Pooled connections stay."""
+        with self.lock:
+            self.requests.clear()
+            self.received.clear()
+            self.errors.clear()
+            self.recording = True
+            self.script = Exchange.echo
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            with self.lock:
+                self.connections += 1
+                number = self.connections
+                self._open.add(sock)
+            threading.Thread(target=self._serve, args=(sock, number), daemon=True).start()
+
+    def _serve(self, sock: socket.socket, number: int) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reader = Reader(sock, log=self.received)
+        try:
+            while True:
+                reader.log = self.received if self.recording else None
+                request = self._read_head(reader, number)
+                reader.log = self.received if self.recording else None
+                exchange = Exchange(self, sock, reader, request)
+                self.script(exchange)
+                if exchange.closed:
+                    return
+                if not request.complete:
+                    exchange.read_body()
+        except (Closed, OSError):
+            pass
+        except Exception as error:
+            # What the proxy sent is not HTTP: a finding, kept for the test's teardown.
+            self.errors.append(f"{type(error).__name__}: {error}")
+        finally:
+            with self.lock:
+                self._open.discard(sock)
+            sock.close()
+
+    def _read_head(self, reader: Reader, number: int) -> Recorded:
+        head = reader.until(b"\r\n\r\n")
+        line, _, fields = head.partition(b"\r\n")
+        parts = line.split(b" ")
+        if len(parts) != 3 or not parts[2].startswith(b"HTTP/1."):
+            raise WireError(f"bad request line {line!r}")
+        method, target, version = (p.decode("latin-1") for p in parts)
+        headers = Headers.parse(fields)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            raise WireError("a request framed twice")
+        if len(headers.all("host")) != 1:
+            raise WireError(f"Host lines: {headers.all('host')}")
+        request = Recorded(method, target, version, headers, head, number, time.monotonic())
+        if "content-length" not in headers and "transfer-encoding" not in headers:
+            request.complete = True
+        with self.lock:
+            self.requests.append(request)
+        return request
+
+    # What tests ask.
+
+    @property
+    def last(self) -> Recorded:
+        assert self.requests, "nothing arrived at the backend"
+        return self.requests[-1]
+
+    def wait_requests(self, count: int, timeout: float = 5) -> list[Recorded]:
+        end = time.monotonic() + timeout
+        while len(self.requests) < count and time.monotonic() < end:
+            time.sleep(0.005)
+        assert len(self.requests) >= count, f"{len(self.requests)} requests arrived, {count} expected"
+        return self.requests

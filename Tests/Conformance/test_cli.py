@@ -1,0 +1,211 @@
+"""The command line: routes, token sign|verify|decode, healthcheck, version."""
+
+import json
+import re
+import time
+
+import jwt
+import pytest
+
+from harness import configuration, tokens
+from harness.process import command, environment, unused_port
+from harness.tokens import SECRET, bearer, token, unb64
+from test_config_check import GOOD
+
+
+@pytest.fixture
+def secret(tmp_path):
+    (tmp_path / "secret").write_bytes(SECRET + b"\n")
+    return tmp_path / "secret"
+
+
+@pytest.fixture
+def config(tmp_path):
+    configuration.write_keys(tmp_path)
+    text = (configuration.PREAMBLE + configuration.DEFAULT).format(workers=1, port=1, admin=2, backend=3, nobody=4, listen="")
+    (tmp_path / "usher.toml").write_text(text)
+    return tmp_path / "usher.toml"
+
+
+def test_version():
+    for arguments in (["version"], ["--version"]):
+        done = command(*arguments)
+        assert done.returncode == 0 and re.search(r"\d+\.\d+\.\d+", done.stdout), done
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run", "--nonsense"], ["token"], ["token", "nonsense"]])
+def test_usage(arguments):
+    done = command(*arguments)
+    text = done.stdout + done.stderr
+    assert "usher" in text.lower() and ("usage" in text.lower() or "overview" in text.lower())
+    if arguments not in ([], ["token"]):
+        assert done.returncode != 0
+
+
+def test_help():
+    done = command("--help")
+    assert done.returncode == 0
+    for name in ("run", "check", "routes", "token", "healthcheck", "version"):
+        assert name in done.stdout
+
+
+# routes
+
+def test_routes(config):
+    done = command("routes", "--config", config, env=environment(USHER_TEST_SERVICE_TOKEN="x"))
+    assert done.returncode == 0, done.stderr
+    order = [done.stdout.index(path) for path in ("/specific/exact", "/specific/{name}", "/specific/**")]
+    assert order == sorted(order), "most specific first"
+    line = next(l for l in done.stdout.splitlines() if "/api/{user_id}/tasks/**" in l)
+    assert "main" in line and "backend" in line
+
+
+def test_routes_of_a_bad_file(tmp_path):
+    (tmp_path / "usher.toml").write_text("nonsense")
+    assert command("routes", "--config", tmp_path / "usher.toml").returncode == 1
+
+
+def test_config_from_the_environment(tmp_path):
+    (tmp_path / "elsewhere.toml").write_text(GOOD)
+    done = command("check", env=environment(USHER_CONFIG=str(tmp_path / "elsewhere.toml")), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_flag_over_environment(tmp_path):
+    (tmp_path / "good.toml").write_text(GOOD)
+    (tmp_path / "bad.toml").write_text("nonsense")
+    env = environment(USHER_CONFIG=str(tmp_path / "bad.toml"))
+    assert command("check", env=env).returncode == 1
+    assert command("check", "--config", tmp_path / "good.toml", env=env).returncode == 0
+
+
+def test_default_file(tmp_path):
+    (tmp_path / "usher.toml").write_text(GOOD)
+    assert command("check", cwd=tmp_path).returncode == 0
+
+
+# token
+
+def sign(*arguments, **more):
+    done = command("token", "sign", *arguments, **more)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1, "one line: the token"
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("algorithm", tokens.HMAC_ALGORITHMS)
+def test_sign_hmac(secret, algorithm):
+    text = sign("--algorithm", algorithm, "--secret-file", secret, "--subject", "alice", "--issuer", "https://main.test",
+                "--audience", "https://api.test", "--lifetime", "1h", "--kid", "k1", "--claim", "email=a@example.com")
+    claims = jwt.decode(text, SECRET, [algorithm], audience="https://api.test", issuer="https://main.test")
+    assert claims["sub"] == "alice" and claims["email"] == "a@example.com"
+    assert claims["exp"] - claims["iat"] == 3600 and abs(claims["iat"] - time.time()) < 10
+    assert jwt.get_unverified_header(text)["kid"] == "k1"
+
+
+@pytest.mark.parametrize("algorithm", tokens.PUBLIC_KEY_ALGORITHMS)
+def test_sign_public_key(tmp_path, algorithm):
+    private = tokens.key_for(algorithm, "cli")
+    (tmp_path / "key.pem").write_bytes(tokens.private_pem(private))
+    text = sign("--algorithm", algorithm, "--key-file", tmp_path / "key.pem", "--subject", "alice", "--lifetime", "5m")
+    assert jwt.decode(text, private.public_key(), [algorithm])["sub"] == "alice"
+
+
+def test_sign_claims_json(secret):
+    text = sign("--algorithm", "HS256", "--secret-file", secret, "--claims-json", '{"realm": {"roles": ["a", "b"]}, "n": 5}', "--subject", "s")
+    claims = jwt.decode(text, SECRET, ["HS256"])
+    assert claims["realm"] == {"roles": ["a", "b"]} and claims["n"] == 5 and claims["sub"] == "s"
+
+
+def test_signed_token_is_accepted(proxy, secret):
+    text = sign("--algorithm", "HS256", "--secret-file", secret, "--subject", "alice", "--issuer", "https://main.test", "--audience",
+                "https://api.test", "--lifetime", "1h")
+    proxy.assert_arrived(proxy.get("/tasks", bearer(text)), "alice")
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--algorithm", "none"], ["--algorithm", "HS256"], ["--algorithm", "RS256"], ["--algorithm", "HS257", "--secret-file", "SECRET"],
+    ["--algorithm", "RS256", "--secret-file", "SECRET"], ["--algorithm", "HS256", "--secret-file", "/no/such/file"],
+    ["--algorithm", "HS256", "--secret-file", "SECRET", "--lifetime", "5"],
+    ["--algorithm", "HS256", "--secret-file", "SECRET", "--claims-json", "{"]], ids=" ".join)
+def test_sign_refuses(secret, arguments):
+    done = command("token", "sign", *[str(secret) if a == "SECRET" else a for a in arguments])
+    assert done.returncode != 0 and not done.stdout.strip() and done.stderr
+
+
+def test_short_secret_is_refused(tmp_path):
+    (tmp_path / "s").write_text("x" * 31)
+    assert command("token", "sign", "--algorithm", "HS256", "--secret-file", tmp_path / "s", "--subject", "a").returncode != 0
+
+
+def verify(config, text, *more):
+    return command("token", "verify", "--config", config, "--token", "-", *more, stdin=text.encode(),
+                   env=environment(USHER_TEST_SERVICE_TOKEN="x"))
+
+
+def test_verify(config, tmp_path):
+    assert verify(config, token() + "\n").returncode == 0
+    assert verify(config, token(), "--issuer", "main").returncode == 0
+    (tmp_path / "t").write_text(token() + "\n")
+    done = command("token", "verify", "--config", config, "--token", f"@{tmp_path / 't'}", env=environment(USHER_TEST_SERVICE_TOKEN="x"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_verify_tells_reasons_apart(config):
+    """Whoever has the configuration may know why; the client may not."""
+    reasons = []
+    for text in (token(exp=1), token(audience="x"), token(secret_or_key=b"w" * 40), token(issuer="https://nobody.test"), "garbage"):
+        done = verify(config, text)
+        assert done.returncode == 1, done
+        reasons.append(done.stdout + done.stderr)
+    assert len(set(reasons)) == len(reasons), reasons
+
+
+def test_verify_of_another_issuer(config):
+    assert verify(config, token(), "--issuer", "keys").returncode == 1
+
+
+def test_decode():
+    text = token(email="a@example.com")
+    for done in (command("token", "decode", "--token", text), command("token", "decode", "--token", "-", stdin=text.encode())):
+        assert done.returncode == 0, done.stderr
+        assert "alice" in done.stdout and "a@example.com" in done.stdout and "HS256" in done.stdout
+        assert "unverified" in (done.stdout + done.stderr).lower() or "not verified" in (done.stdout + done.stderr).lower()
+
+
+@pytest.mark.parametrize("text", ["", "x", "a.b.c", "....", "e30.e30"], ids=repr)
+def test_decode_garbage(text):
+    assert command("token", "decode", "--token", "-", stdin=text.encode()).returncode != 0
+
+
+def test_decode_escapes_for_the_terminal():
+    done = command("token", "decode", "--token", token(email="\x1b[31mred"))
+    assert "\x1b" not in done.stdout
+
+
+# healthcheck
+
+def test_healthcheck(proxy):
+    done = command("healthcheck", "--config", proxy.file, env=environment(USHER_TEST_SERVICE_TOKEN="x"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_healthcheck_of_nobody(tmp_path):
+    (tmp_path / "usher.toml").write_text(GOOD + f'\n[admin]\naddress = "127.0.0.1:{unused_port()}"\n')
+    assert command("healthcheck", "--config", tmp_path / "usher.toml").returncode == 1
+
+
+def test_admin_answers(proxy):
+    assert proxy.admin_request("/livez").status == 200
+    assert proxy.admin_request("/readyz").status == 200
+    assert proxy.admin_request("/nothing").status == 404
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.test"}, {"Sec-Fetch-Mode": "cors"}, {"Origin": "null"}], ids=str)
+def test_F9_admin_is_not_for_browsers(proxy, headers):
+    assert proxy.admin_request("/readyz", headers).status == 403
+
+
+def test_payload_is_what_was_signed(secret):
+    text = sign("--algorithm", "HS256", "--secret-file", secret, "--subject", 'a"b\\c\u00e9')
+    assert json.loads(unb64(text.split(".")[1]))["sub"] == 'a"b\\c\u00e9'

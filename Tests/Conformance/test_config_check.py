@@ -1,0 +1,298 @@
+"""`usher check`: FILE:LINE:COLUMN: error: …, every mistake in one run, with its line and a suggestion; exit status 1."""
+
+import re
+
+import pytest
+
+from harness.process import command, environment
+
+GOOD = """\
+[listen.public]
+address = "127.0.0.1:8080"
+
+[upstream.tasks]
+servers = ["127.0.0.1:8000"]
+
+[issuer.main]
+issuer = "https://app.example.com"
+audience = ["https://app.example.com"]
+secret = { env = "USHER_TEST_SECRET" }
+
+[[route]]
+path = "/health"
+auth = "none"
+upstream = "tasks"
+
+[[route]]
+path = "/tasks/**"
+auth = "main"
+upstream = "tasks"
+"""
+
+
+@pytest.fixture
+def check(tmp_path):
+    def run(text: str, env=None):
+        file = tmp_path / "usher.toml"
+        file.write_text(text)
+        done = command("check", "--config", file, env=environment(**(env or {})), cwd=tmp_path)
+        done.text = done.stdout + done.stderr
+        done.errors = [
+            (int(m[1]), int(m[2]), m[3]) for m in re.finditer(r"usher\.toml:(\d+):(\d+): error: (.+)", done.text)]
+        done.warnings = [int(m[1]) for m in re.finditer(r"usher\.toml:(\d+):\d+: warning: ", done.text)]
+        return done
+    return run
+
+
+def change(old: str, new: str, text: str = GOOD) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+def line_of(text: str, part: str) -> int:
+    return text[: text.index(part)].count("\n") + 1
+
+
+def test_good(check):
+    done = check(GOOD)
+    assert done.returncode == 0, done.text
+    assert not done.errors and not done.warnings
+
+
+ROUTE = "\n[[route]]\npath = \"/more\"\nauth = \"none\"\nupstream = \"tasks\"\n"
+# idea: (text, a part of the line that is pointed at, a part of the message)
+MISTAKES = {
+    "unknown key in a table": (change("address =", "adress ="), "adress", "address"),
+    "unknown key in a route": (GOOD + ROUTE + 'upstrem = "x"\n', "upstrem", "upstream"),
+    "unknown key at the top": ("wokers = 2\n" + GOOD, "wokers", "workers"),
+    "unknown table": (GOOD + "\n[lisen.x]\naddress = \"127.0.0.1:1\"\n", "[lisen", "listen"),
+    "unknown limit": (GOOD + '\n[limits]\nheader_byte = "1KiB"\n', "header_byte", "header_bytes"),
+    "unknown upstream": (GOOD + ROUTE.replace('"tasks"', '"taks"'), '"taks"', "tasks"),
+    "unknown issuer": (change('auth = "main"', 'auth = "mian"'), '"mian"', "main"),
+    "unknown algorithm": (change("secret =", 'algorithms = ["HS265"]\nsecret ='), "HS265", "HS256"),
+    "route without auth": (change('auth = "none"\n', ""), "[[route]]", "auth"),
+    "route without upstream": (GOOD + '\n[[route]]\npath = "/more"\nauth = "none"\n', '[[route]]\npath = "/more"', "upstream"),
+    "route without path": (GOOD + '\n[[route]]\nauth = "none"\nupstream = "tasks" # x\n', None, "path"),
+    "auth = open": (change('auth = "none"', 'auth = "open"'), '"open"', "open"),
+    "auth none in a list": (change('auth = "main"', 'auth = ["none", "main"]'), '["none"', "none"),
+    "auth empty list": (change('auth = "main"', "auth = []"), "auth = []", "auth"),
+    "issuer without audience": (change('audience = ["https://app.example.com"]\n', ""), "[issuer.main]", "audience"),
+    "issuer with empty audience": (change('["https://app.example.com"]', "[]"), "audience", "audience"),
+    "issuer without issuer": (change('issuer = "https://app.example.com"\n', ""), "[issuer.main]", "issuer"),
+    "issuer without a key": (change('secret = { env = "USHER_TEST_SECRET" }\n', ""), "[issuer.main]", "secret"),
+    "issuer with two keys": (change("secret =", 'public_key = { file = "x.pem" }\nsecret ='), "public_key", "one"),
+    "HMAC with a public key": (
+        change('secret = { env = "USHER_TEST_SECRET" }', 'public_key = { file = "x.pem" }\nalgorithms = ["HS256"]'), "HS256", "HS256"),
+    "RS256 with a secret": (change("secret =", 'algorithms = ["RS256"]\nsecret ='), "RS256", "RS256"),
+    "algorithm none": (change("secret =", 'algorithms = ["none"]\nsecret ='), '"none"', "none"),
+    "two equally specific routes": (GOOD + ROUTE + ROUTE, None, "/more"),
+    "two equally specific templates": (
+        GOOD + '\n[[route]]\npath = "/a/{x}"\nauth = "none"\nupstream = "tasks"\n[[route]]\npath = "/a/{y}"\nauth = "none"\n'
+        'upstream = "tasks"\n', '"/a/{y}"', "/a/{"),
+    "path without slash": (change('"/health"', '"health"'), '"health"', "/"),
+    "path with dots": (change('"/health"', '"/a/../b"'), '"/a/../b"', ""),
+    "path with query": (change('"/health"', '"/a?b"'), '"/a?b"', ""),
+    "rest not last": (change('"/health"', '"/a/**/b"'), '"/a/**/b"', "**"),
+    "capture twice": (change('"/health"', '"/{a}/{a}"'), '"/{a}/{a}"', "a"),
+    "capture not closed": (change('"/health"', '"/{a"'), '"/{a"', ""),
+    "require names no capture": (change('auth = "main"', 'auth = "main"\nrequire = { sub = "{user}" }'), '{user}', "user"),
+    "require on an open route": (change('auth = "none"', 'auth = "none"\nrequire = { sub = "x" }'), "require", "auth"),
+    "scopes on an open route": (change('auth = "none"', 'auth = "none"\nscopes = ["x"]'), "scopes", "auth"),
+    "denied 500": (change('auth = "main"', 'auth = "main"\ndenied = 500'), "denied = 500", "404"),
+    "duration as a number": (change('servers = ["127.0.0.1:8000"]', 'servers = ["127.0.0.1:8000"]\nconnect_timeout = 2'),
+                             "connect_timeout = 2", "unit"),
+    "duration without a unit": (change('servers = ["127.0.0.1:8000"]', 'servers = ["127.0.0.1:8000"]\nconnect_timeout = "2"'),
+                                'connect_timeout = "2"', "unit"),
+    "duration of a wrong unit": (change('servers = ["127.0.0.1:8000"]', 'servers = ["127.0.0.1:8000"]\nconnect_timeout = "2sec"'),
+                                 '"2sec"', "2sec"),
+    "size as a number": (GOOD + "\n[limits]\nheader_bytes = 32768\n", "32768", "unit"),
+    "size of a wrong unit": (GOOD + '\n[limits]\nheader_bytes = "32 kilo"\n', "32 kilo", "32 kilo"),
+    "negative duration": (GOOD + '\n[limits]\nheader_timeout = "-1s"\n', '"-1s"', "-1s"),
+    "wrong type": (change('servers = ["127.0.0.1:8000"]', 'servers = "127.0.0.1:8000"'), 'servers = "', "servers"),
+    "no servers": (change('servers = ["127.0.0.1:8000"]', "servers = []"), "servers = []", "servers"),
+    "bad address": (change('"127.0.0.1:8080"', '"127.0.0.1"'), '"127.0.0.1"', "port"),
+    "bad port": (change('"127.0.0.1:8080"', '"127.0.0.1:99999"'), "99999", "99999"),
+    "two listeners on one address": (GOOD + '\n[listen.other]\naddress = "127.0.0.1:8080"\n', None, "127.0.0.1:8080"),
+    "trust everybody": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\ntrusted_proxies = ["0.0.0.0/0"]'),
+                        "0.0.0.0/0", "0.0.0.0/0"),
+    "trust every IPv6": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\ntrusted_proxies = ["::/0"]'), "::/0", "::/0"),
+    "bad CIDR": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\ntrusted_proxies = ["10.0.0.0/33"]'), "10.0.0.0/33", "33"),
+    "bad header name": (GOOD + '\n[identity]\nheaders = { "X User" = "sub" }\n', "X User", "X User"),
+    "header that is framing": (GOOD + '\n[identity]\nheaders = { "Content-Length" = "sub" }\n', "Content-Length", "Content-Length"),
+    "duplicate key": (change('auth = "none"', 'auth = "none"\nauth = "main"'), 'auth = "main"', "auth"),
+    "not TOML": (change("[upstream.tasks]", "[upstream.tasks"), "[upstream.tasks", ""),
+    "unset variable": (change("USHER_TEST_SECRET", "USHER_NO_SUCH"), "USHER_NO_SUCH", "USHER_NO_SUCH"),
+    "unreadable file": (change('{ env = "USHER_TEST_SECRET" }', '{ file = "no-such-file" }'), "no-such-file", "no-such-file"),
+    "unset expansion": (change('"127.0.0.1:8000"', '"${USHER_NO_SUCH}:8000"'), "USHER_NO_SUCH", "USHER_NO_SUCH"),
+    "workers 0": ("workers = 0\n" + GOOD, "workers = 0", "workers"),
+    "workers text": ('workers = "many"\n' + GOOD, '"many"', "auto"),
+    "no listener": (change('[listen.public]\naddress = "127.0.0.1:8080"\n', ""), None, "listen"),
+    "issuer * with a list": (change('issuer = "https://app.example.com"', "issuer = 5"), "issuer = 5", "issuer"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake(check, name):
+    text, where, what = MISTAKES[name]
+    done = check(text)
+    assert done.returncode == 1, done.text
+    assert done.errors, done.text
+    assert any(what.lower() in message.lower() for _, _, message in done.errors) or what in done.text, done.text
+    if where is not None:
+        assert line_of(text, where) in [line for line, _, _ in done.errors], (line_of(text, where), done.text)
+
+
+def test_the_line_itself_is_shown(check):
+    done = check(change("address =", "adress ="))
+    assert 'adress = "127.0.0.1:8080"' in done.text
+
+
+@pytest.mark.parametrize("name", [n for n in MISTAKES if n.startswith("unknown")])
+def test_did_you_mean(check, name):
+    text, _, meant = MISTAKES[name]
+    assert re.search(r"did you mean [`'\"“]?\[?" + re.escape(meant), check(text).text, re.I)
+
+
+def test_no_suggestion_that_is_far_off(check):
+    assert "did you mean" not in check(GOOD + "\n[limits]\nqqqqqqqq = 1\n").text.lower()
+
+
+def test_column(check):
+    text = change('auth = "main"', 'auth = "mian"')
+    done = check(text)
+    line, column, _ = done.errors[0]
+    assert text.splitlines()[line - 1][column - 1:].startswith('"mian"'), (line, column)
+
+
+def test_every_mistake_in_one_run(check):
+    text = change('auth = "none"\n', "")
+    text = change("address =", "adress =", text)
+    text = change('auth = "main"', 'auth = "mian"', text)
+    text = change('audience = ["https://app.example.com"]\n', "", text)
+    text += '\n[limits]\nheader_bytes = 5\nheader_cuont = 5\n'
+    done = check(text)
+    assert done.returncode == 1
+    assert len(done.errors) >= 6, done.text
+    assert [e[0] for e in done.errors] == sorted(e[0] for e in done.errors), "in the order of the file"
+
+
+# Keys of later versions are refused, never ignored.
+LATER = {
+    "tls listener": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\ntls.certificates = [{ certificate = "c", key = "k" }]'),
+                     "tls"),
+    "proxy protocol": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\nproxy_protocol = true'), "proxy_protocol"),
+    "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
+    "upstream tls": (change("servers =", "tls = true\nservers ="), "tls"),
+    "jwks url": (change('secret = { env = "USHER_TEST_SECRET" }', 'jwks = { url = "https://app.example.com/jwks" }'), "jwks"),
+    "discovery": (change('secret = { env = "USHER_TEST_SECRET" }', 'jwks = "discover"'), "jwks"),
+    "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
+    "cors": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com"]\n', "cors"),
+    "rate limit": (GOOD + '\n[rate_limit.per-user]\nkey = "user"\nrequests = 1\nper = "1s"\n', "rate_limit"),
+    "revocation": (GOOD + '\n[revocation]\nfile = "revoked.json"\n', "revocation"),
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_later_keys_are_refused(check, name):
+    text, key = LATER[name]
+    done = check(text)
+    assert done.returncode == 1, done.text
+    assert any("not supported yet" in message for _, _, message in done.errors), done.text
+
+
+# Secrets and the environment
+
+def test_short_secret(check):
+    """J19: at least 32 bytes."""
+    done = check(GOOD, env={"USHER_TEST_SECRET": "x" * 31})
+    assert done.returncode == 1 and done.errors[0][0] == line_of(GOOD, "secret =") and "32" in done.text
+    assert check(GOOD, env={"USHER_TEST_SECRET": "x" * 32}).returncode == 0
+
+
+def test_inline_secret_is_a_warning(check):
+    text = change('{ env = "USHER_TEST_SECRET" }', '"inline-secret-inline-secret-inline-secret"')
+    done = check(text)
+    assert done.returncode == 0 and line_of(text, "secret =") in done.warnings
+
+
+def test_secret_from_a_file(check, tmp_path):
+    (tmp_path / "s").write_text("x" * 32 + "\n")
+    text = change('{ env = "USHER_TEST_SECRET" }', '{ file = "s" }')
+    assert check(text).returncode == 0
+    (tmp_path / "s").write_text("x" * 31 + "\n")
+    assert check(text).returncode == 1, "the newline is trimmed before it is counted"
+
+
+def test_secrets_are_never_shown(check):
+    secret = "short-secret-value"
+    done = check(GOOD, env={"USHER_TEST_SECRET": secret})
+    assert done.returncode == 1 and secret not in done.text
+
+
+def test_environment_expands(check):
+    text = change('"127.0.0.1:8000"', '"${BACKEND_HOST}:${BACKEND_PORT:-8000}"')
+    assert check(text, env={"BACKEND_HOST": "127.0.0.1"}).returncode == 0
+    assert check(text, env={"BACKEND_HOST": "127.0.0.1", "BACKEND_PORT": "x"}).returncode == 1
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path):
+    from harness import configuration
+    configuration.write_keys(tmp_path)
+    (tmp_path / "usher.toml").write_text(change('secret = { env = "USHER_TEST_SECRET" }', 'jwks = { file = "keys.json" }'))
+    done = command("check", "--config", tmp_path / "usher.toml", cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"keys": []}', '{"keys": {}}', "[]", "not json", '{"keys": [{"kty": "oct", "k": "AAAA"}]}'], ids=repr)
+def test_key_files_without_a_usable_key(check, tmp_path, content):
+    (tmp_path / "keys.json").write_text(content)
+    done = check(change('secret = { env = "USHER_TEST_SECRET" }', 'jwks = { file = "keys.json" }'))
+    assert done.returncode == 1, done.text
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"], ids=["empty", "text", "broken"])
+def test_bad_pem(check, tmp_path, content):
+    (tmp_path / "k.pem").write_text(content)
+    assert check(change('secret = { env = "USHER_TEST_SECRET" }', 'public_key = { file = "k.pem" }')).returncode == 1
+
+
+def test_rsa_key_below_2048_bits(check, tmp_path):
+    from harness import tokens
+    (tmp_path / "k.pem").write_bytes(tokens.public_pem(tokens.key("rsa1024", "check")))
+    done = check(change('secret = { env = "USHER_TEST_SECRET" }', 'public_key = { file = "k.pem" }'))
+    assert done.returncode == 1 and "2048" in done.text
+
+
+def test_a_private_key_is_not_a_public_one(check, tmp_path):
+    from harness import tokens
+    (tmp_path / "k.pem").write_bytes(tokens.private_pem(tokens.key("ES256", "check")))
+    done = check(change('secret = { env = "USHER_TEST_SECRET" }', 'public_key = { file = "k.pem" }'))
+    assert done.returncode == 1
+
+
+def test_missing_file():
+    done = command("check", "--config", "/no/such/usher.toml")
+    assert done.returncode == 1 and "/no/such/usher.toml" in done.stdout + done.stderr
+
+
+def test_run_refuses_what_check_refuses(tmp_path):
+    file = tmp_path / "usher.toml"
+    file.write_text(change("address =", "adress ="))
+    done = command("run", "--config", file)
+    assert done.returncode == 1
+    assert re.search(r"usher\.toml:2:1: error: ", done.stdout + done.stderr)
+
+
+def test_sample_configuration():
+    from harness.process import REPOSITORY
+    done = command("check", "--config", REPOSITORY / "config" / "examples" / "tasks-api.toml",
+                   env=environment(BETTER_AUTH_SECRET="x" * 32))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "\0", "\xff", "[[route]]\n" * 2000, "a = " + "[" * 5000, "x" * 100_000], ids=range(8))
+def test_never_a_crash(tmp_path, text):
+    file = tmp_path / "usher.toml"
+    file.write_bytes(text.encode("latin-1"))
+    done = command("check", "--config", file)
+    assert done.returncode == 1, (done.returncode, done.stderr[-500:])

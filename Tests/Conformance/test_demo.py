@@ -1,0 +1,22 @@
+"""`make demo`, once: the script of the README does what it promises."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from harness.process import BINARY, REPOSITORY
+
+
+@pytest.mark.timeout(60)
+def test_demo():
+    done = subprocess.run(
+        [sys.executable, "scripts/demo.py"], cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=55,
+        env=os.environ | {"DEMO_ONCE": "1", "USHER_BINARY": str(BINARY), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    statuses = re.findall(r"^  (\d{3}) ", done.stdout, re.M)
+    assert statuses == ["201", "201", "200", "403", "401"], done.stdout
+    assert done.stdout.count("curl -i") >= 5 and "export ALICE=ey" in done.stdout
+    assert "\x1b[" not in done.stdout, "no colours where nobody looks"

@@ -1,0 +1,298 @@
+"""Signals: a drain that loses nothing, a second signal that ends at once, a reload that drops no connection."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import configuration
+from harness.process import environment, unused_port
+from harness.tokens import bearer, token
+from harness.wire import Client, WireError, render
+
+MORE = configuration.SMALL + """
+[limits]
+drain_timeout = "{drain}"
+"""
+
+
+def slow(seconds):
+    def script(exchange):
+        exchange.read_body()
+        if exchange.request.target.startswith("/public/slow"):
+            time.sleep(seconds)
+        exchange.echo()
+    return script
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_drain(start, own_backend, number):
+    """The request that is under way gets its answer; nothing new is accepted; exit status 0."""
+    own_backend.script = slow(1.0)
+    proxy = start(own_backend, MORE, drain="10s")
+    with proxy.client() as client:
+        client.send(render("GET", "/public/slow"))
+        own_backend.wait_requests(1)
+        proxy.signal(number)
+        time.sleep(0.3)
+        with pytest.raises((OSError, WireError)):
+            with proxy.client(timeout=2) as late:
+                late.request("GET", "/public/late")
+        answer = client.response()
+        assert answer.status == 200 and answer.closes, "the last answer says that it is the last"
+        assert client.ended()
+    assert proxy.wait(5) == 0
+    assert "/public/late" not in [r.target for r in own_backend.requests]
+
+
+def test_drain_of_many(start, own_backend):
+    own_backend.script = slow(0.7)
+    proxy = start(own_backend, MORE, drain="10s", workers=2)
+    clients = [proxy.client() for _ in range(30)]
+    for n, client in enumerate(clients):
+        client.send(render("POST", f"/public/slow/{n}", {}, b"x" * 10_000))
+    own_backend.wait_requests(30)
+    proxy.signal(signal.SIGTERM)
+    assert [client.response().json()["target"] for client in clients] == [f"/public/slow/{n}" for n in range(30)]
+    assert proxy.wait(5) == 0
+
+
+def test_drain_of_idle_connections_is_quick(start, own_backend):
+    proxy = start(own_backend, MORE, drain="10s")
+    clients = [proxy.client() for _ in range(5)]
+    for client in clients:
+        assert client.request("GET", "/public/x").status == 200
+    started = time.monotonic()
+    proxy.signal(signal.SIGTERM)
+    assert proxy.wait(5) == 0 and time.monotonic() - started < 3
+    assert all(client.ended() for client in clients)
+
+
+def test_readiness_goes_first(start, own_backend):
+    own_backend.script = slow(1.5)
+    proxy = start(own_backend, MORE, drain="10s")
+    with proxy.client() as client:
+        client.send(render("GET", "/public/slow"))
+        own_backend.wait_requests(1)
+        proxy.signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert proxy.admin_request("/readyz").status == 503
+        assert proxy.admin_request("/livez").status == 200
+        assert client.response().status == 200
+    assert proxy.wait(5) == 0
+
+
+def test_drain_timeout(start, own_backend):
+    """A request that never ends does not hold the exit for ever."""
+    own_backend.script = lambda exchange: exchange.gone(20)
+    proxy = start(own_backend, MORE, drain="1s")
+    with proxy.client() as client:
+        client.send(render("GET", "/public/slow"))
+        own_backend.wait_requests(1)
+        started = time.monotonic()
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait(8) == 0
+        assert 0.8 < time.monotonic() - started < 5
+
+
+def test_second_signal_ends_at_once(start, own_backend):
+    own_backend.script = lambda exchange: exchange.gone(20)
+    proxy = start(own_backend, MORE, drain="30s")
+    with proxy.client() as client:
+        client.send(render("GET", "/public/slow"))
+        own_backend.wait_requests(1)
+        proxy.signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert proxy.process.poll() is None
+        proxy.signal(signal.SIGTERM)
+        status = proxy.wait(3)
+    proxy.expected_status = status  # it did not drain: any status that says so
+
+
+def test_upload_finishes_during_drain(start, own_backend):
+    proxy = start(own_backend, MORE, drain="10s")
+    with proxy.client() as client:
+        client.send(render("POST", "/public/up", {"Content-Length": 10}) + b"01234")
+        own_backend.wait_requests(1)
+        proxy.signal(signal.SIGTERM)
+        time.sleep(0.3)
+        client.send(b"56789")
+        assert client.response().json()["body"] == "0123456789"
+    assert proxy.wait(5) == 0
+
+
+# SIGHUP
+
+def rewrite(proxy, change) -> None:
+    """As a careful operator does: written beside it, then renamed over it."""
+    text = change(proxy.file.read_text())
+    new = proxy.file.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, proxy.file)
+    proxy.signal(signal.SIGHUP)
+
+
+def eventually(condition, timeout=5):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "did not happen"
+        time.sleep(0.02)
+
+
+ADDED = """
+[[route]]
+path = "/added"
+auth = "none"
+upstream = "backend"
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reload_swaps_the_whole_configuration(start, own_backend, workers):
+    proxy = start(own_backend, workers=workers)
+    with proxy.client() as old:
+        assert old.request("GET", "/added").status == 404
+        assert old.request("GET", "/public/x").status == 200
+        rewrite(proxy, lambda text: text.replace('path = "/public/**"', 'path = "/renamed/**"') + ADDED)
+        eventually(lambda: proxy.get("/added").status == 200)
+        for _ in range(8):  # new connections, whatever worker they come to
+            assert proxy.get("/added").status == 200 and proxy.get("/public/x").status == 404
+        # the connection from before goes on, under the new rules
+        assert old.request("GET", "/added").status == 200
+        assert old.request("GET", "/renamed/x").status == 200
+
+
+def test_reload_drops_no_request(start, own_backend):
+    own_backend.script = slow(0.8)
+    proxy = start(own_backend)
+    with proxy.client() as client:
+        client.send(render("GET", "/public/slow"))
+        own_backend.wait_requests(1)
+        rewrite(proxy, lambda text: text + ADDED)
+        assert client.response().status == 200
+        assert client.request("GET", "/added").status == 200
+
+
+def test_reload_under_load(start, own_backend):
+    proxy = start(own_backend, workers=2)
+    stop, failures, served = threading.Event(), [], [0]
+
+    def load():
+        with proxy.client() as client:
+            while not stop.is_set():
+                try:
+                    answer = client.request("GET", "/api/x", bearer(token()))
+                    if answer.status != 200 or answer.json()["user"] != ["alice"]:
+                        failures.append(answer)
+                    served[0] += 1
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+                    failures.append(error)
+                    return
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(10):
+        proxy.signal(signal.SIGHUP)
+        time.sleep(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[:3]
+    assert served[0] > 50
+
+
+@pytest.mark.parametrize("broken", [lambda text: "nonsense", lambda text: text.replace('auth = "main"', 'auth = "mian"'), lambda text: ""],
+                         ids=["not-toml", "unknown-name", "empty"])
+def test_bad_file_keeps_the_old_one(start, own_backend, broken):
+    proxy = start(own_backend)
+    good = proxy.file.read_text()
+    rewrite(proxy, broken)
+    eventually(lambda: b"error" in proxy.errors.lower() or b"error" in proxy.log.lower())
+    assert b"usher.toml" in proxy.errors or b"usher.toml" in proxy.log, "says why"
+    assert proxy.get("/public/x").status == 200
+    assert proxy.get("/api/x", bearer(token())).status == 200
+    assert proxy.get("/api/x").status == 401
+    assert proxy.ready()
+    rewrite(proxy, lambda _: good + ADDED)  # and a good one afterwards is taken
+    eventually(lambda: proxy.get("/added").status == 200)
+
+
+def test_missing_file_keeps_the_old_one(start, own_backend):
+    proxy = start(own_backend)
+    proxy.file.rename(proxy.file.with_suffix(".away"))
+    proxy.signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert proxy.get("/public/x").status == 200
+
+
+def test_J6_reload_forgets_verified_tokens(start, own_backend, tmp_path):
+    """A token that was good under the old key is not good from the cache under the new one."""
+    secret = tmp_path / "secret"
+    secret.write_text("a" * 40)
+    proxy = start(own_backend, configuration.SMALL.replace('{{ env = "USHER_TEST_SECRET" }}', '{{ file = "secret" }}'), folder=tmp_path)
+    text = token(secret_or_key=b"a" * 40)
+    for _ in range(3):
+        assert proxy.get("/api/x", bearer(text)).status == 200
+    secret.write_text("b" * 40)
+    proxy.signal(signal.SIGHUP)
+    eventually(lambda: proxy.get("/api/x", bearer(text)).status == 401)
+    assert proxy.get("/api/x", bearer(token(secret_or_key=b"b" * 40))).status == 200
+
+
+def test_J7_key_removed_from_the_file(start, own_backend, tmp_path):
+    import json
+    from harness import tokens
+    keys = [tokens.jwk(tokens.key(name, "rotate"), kid=name, alg=name, use="sig") for name in ("ES256", "EdDSA")]
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": keys}))
+    proxy = start(own_backend, configuration.SMALL.replace('secret = {{ env = "USHER_TEST_SECRET" }}', 'jwks = {{ file = "keys.json" }}'),
+                  folder=tmp_path)
+    texts = {n: token(n, tokens.key(n, "rotate"), header={"kid": n}) for n in ("ES256", "EdDSA")}
+    assert all(proxy.get("/api/x", bearer(t)).status == 200 for t in texts.values())
+    file.write_text(json.dumps({"keys": keys[1:]}))
+    proxy.signal(signal.SIGHUP)
+    eventually(lambda: proxy.get("/api/x", bearer(texts["ES256"])).status == 401)
+    assert proxy.get("/api/x", bearer(texts["EdDSA"])).status == 200
+
+
+# Starting
+
+def test_port_in_use(start, tmp_path):
+    """Another program listens there: an error that names the address, not a hang."""
+    from harness.process import command
+    from test_config_check import GOOD
+    port = unused_port()
+    with socket.create_server(("127.0.0.1", port)):
+        file = tmp_path / "usher.toml"
+        file.write_text(GOOD.replace("127.0.0.1:8080", f"127.0.0.1:{port}"))
+        done = command("run", "--config", file, env=environment())
+    assert done.returncode == 1 and str(port) in done.stdout + done.stderr
+
+
+def test_starts_without_its_backend(start):
+    proxy = start(None)
+    assert proxy.get("/public/x").status in (502, 503)
+    assert proxy.get("/api/x").status == 401
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_workers_of_the_environment(start, own_backend, workers):
+    proxy = start(own_backend, env={"USHER_WORKERS": workers})
+    assert all(proxy.get("/public/x").status == 200 for _ in range(10))
+    tasks = len(os.listdir(f"/proc/{proxy.process.pid}/task"))
+    assert tasks >= int(workers)
+
+
+def test_idle_process_costs_nothing(start, own_backend):
+    """No polling: an idle proxy uses no CPU to speak of."""
+    proxy = start(own_backend, workers=2)
+    with Client(proxy.port):
+        def ticks():
+            fields = open(f"/proc/{proxy.process.pid}/stat").read().rsplit(")", 1)[1].split()
+            return int(fields[11]) + int(fields[12])
+        before = ticks()
+        time.sleep(2)
+        assert ticks() - before <= 6, "of 200 clock ticks"
