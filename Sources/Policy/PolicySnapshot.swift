@@ -9,7 +9,7 @@ public import JOSE
 public struct PolicySnapshot: ~Copyable {
     let routes: RouteTable
     let identity: IdentityRules
-    let authorizations: UpstreamAuthorizationTable
+    var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
     let tokenBytes: Int
     var verifier: TokenVerifier
