@@ -298,7 +298,7 @@ extension Supervisor {
     /// Sees whether the policy of a configuration compiles. Looks up no names, so that a configuration can be checked
     /// where its servers are not known.
     public static func check(_ configuration: Configuration) throws(StartFailure) {
-        try check(PolicySpec(configuration))
+        try check(configuration.policy)
     }
 
     private static func check(_ policy: PolicySpec) throws(StartFailure) {

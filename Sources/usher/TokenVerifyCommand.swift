@@ -1,6 +1,5 @@
 import ArgumentParser
 import Config
-import Control
 import JOSE
 import Policy
 import Reactor
@@ -29,12 +28,7 @@ struct TokenVerifyCommand: ParsableCommand {
 
     func run() throws {
         let (configuration, _) = try file.load()
-        let policy: PolicySpec
-        do throws(StartFailure) {
-            policy = try PolicySpec(configuration)
-        } catch {
-            throw Console.fail(error.reason)
-        }
+        let policy = configuration.policy
         let bytes: [UInt8]
         switch TokenInput.read(token) {
         case .success(let token): bytes = token
