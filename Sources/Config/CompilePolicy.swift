@@ -95,13 +95,13 @@ extension UpstreamPolicySpec {
             case .remove: .remove
             case .forward: .forward
             case .bearer(let secret): .bearer(secret.bytes)
-            case .mint(let mint): .mint(MintSpec(mint))
+            case .mint(let mint): .mint(Policy.MintSpec(mint))
             }
         self.init(name: upstream.name, authorization: authorization, preserveHost: upstream.preserveHost)
     }
 }
 
-extension MintSpec {
+extension Policy.MintSpec {
     fileprivate init(_ mint: MintConfiguration) {
         self.init(
             secret: mint.secret.bytes, lifetimeSeconds: mint.lifetime.components.seconds,
