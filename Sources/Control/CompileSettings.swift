@@ -13,7 +13,7 @@ extension ProxySettings {
             listeners: configuration.listeners.map {
                 ListenerSettings(name: $0.name, address: SocketAddress($0.address))
             },
-            upstreams: upstreams, policy: try .init(configuration),
+            upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
     }
 }
