@@ -63,7 +63,7 @@ import Testing
         _ = try PolicySnapshot(policy)
         #expect(policy.tokensCached == 5 && policy.tokenBytes == 1024)
         #expect(
-            policy.listeners.map(\.trustedProxies) == [[AddressBlock("10.0.0.0/8"), AddressBlock("::1")]])
+            policy.listeners.map(\.trustedProxies) == [["10.0.0.0/8", "::1"].compactMap { AddressBlock($0) }])
         #expect(policy.identity.headers == [.init(name: "X-User", claim: "realm.name")])
         #expect(policy.identity.strip == ["X-A-*", "X-B"])
         #expect(policy.upstreams.map(\.name) == ["tasks", "other"])
