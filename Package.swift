@@ -23,9 +23,10 @@ func layer(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func tests(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
     .testTarget(
-        name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, swiftSettings: testing)
+        name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, exclude: exclude,
+        swiftSettings: testing)
 }
 
 let package = Package(
@@ -48,7 +49,7 @@ let package = Package(
         layer("HTTP1", ["Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
-        layer("Telemetry", ["Bytes", "HTTP"]),
+        layer("Telemetry", ["Bytes", "Reactor", "HTTP"]),
         layer("Upstream", ["Bytes", "Reactor", "HTTP"]),
         layer(
             "Proxy",
@@ -58,7 +59,7 @@ let package = Package(
         layer(
             "Control",
             [
-                "Bytes", "Reactor", "HTTP", "HTTP1", "Policy", "Telemetry", "Upstream", "Proxy", "Config",
+                "Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream", "Proxy", "Config",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
@@ -75,7 +76,7 @@ let package = Package(
         tests("Crypto", ["Bytes"]),
         tests("HTTP", ["Bytes"]),
         tests("HTTP1", ["Bytes", "HTTP"]),
-        tests("JOSE", ["Bytes", "Crypto"]),
+        tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         tests("Telemetry", ["Bytes", "HTTP"]),
         tests("Upstream", ["Bytes", "Reactor"]),

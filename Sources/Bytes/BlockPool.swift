@@ -5,6 +5,8 @@
 @safe public struct BlockPool: ~Copyable {
     /// The sizes a block can have.
     public enum SizeClass: UInt8, Sendable {
+        /// 4 KiB: what the log and the answer need to remember of a request.
+        case tiny
         /// 16 KiB: a message head, and a body as it passes.
         case small
         /// 64 KiB: a large head, and bodies that keep coming.
@@ -14,11 +16,12 @@
 
         /// The size in bytes.
         @inlinable
-        public var byteCount: Int { 16_384 << (Int(rawValue) * 2) }
+        public var byteCount: Int { 4096 << (Int(rawValue) * 2) }
 
         /// The smallest class that holds `count` bytes, or nil beyond the largest.
         public static func holding(_ count: Int) -> SizeClass? {
             switch count {
+            case ...4096: .tiny
             case ...16_384: .small
             case ...65_536: .medium
             case ...262_144: .large
@@ -29,7 +32,8 @@
 
     private var free:
         (
-            small: [UnsafeMutableRawPointer], medium: [UnsafeMutableRawPointer],
+            tiny: [UnsafeMutableRawPointer], small: [UnsafeMutableRawPointer],
+            medium: [UnsafeMutableRawPointer],
             large: [UnsafeMutableRawPointer]
         )
     private var freeBytes = 0
@@ -40,11 +44,12 @@
     /// A pool that keeps at most `keptBytes` of free blocks for reuse.
     public init(keptBytes: Int) {
         self.keptBytes = keptBytes
-        unsafe free = ([], [], [])
+        unsafe free = ([], [], [], [])
     }
 
     deinit {
         // SAFETY: blocks on the free lists are owned by the pool alone.
+        unsafe free.tiny.forEach { block in unsafe block.deallocate() }
         unsafe free.small.forEach { block in unsafe block.deallocate() }
         unsafe free.medium.forEach { block in unsafe block.deallocate() }
         unsafe free.large.forEach { block in unsafe block.deallocate() }
@@ -55,6 +60,7 @@
         bytesInUse += sizeClass.byteCount
         let reused: UnsafeMutableRawPointer? =
             switch sizeClass {
+            case .tiny: unsafe free.tiny.popLast()
             case .small: unsafe free.small.popLast()
             case .medium: unsafe free.medium.popLast()
             case .large: unsafe free.large.popLast()
@@ -76,6 +82,7 @@
         }
         freeBytes += sizeClass.byteCount
         switch sizeClass {
+        case .tiny: unsafe free.tiny.append(block)
         case .small: unsafe free.small.append(block)
         case .medium: unsafe free.medium.append(block)
         case .large: unsafe free.large.append(block)

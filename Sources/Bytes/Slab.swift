@@ -25,22 +25,24 @@ public struct Handle: Equatable, Sendable, BitwiseCopyable {
 /// A table of `~Copyable` values in slots that do not move, with a free list and a generation for each slot.
 ///
 /// Memory is taken in chunks as the table grows and is used again; insertion and removal in steady state do not
-/// allocate.
+/// allocate. Everything is inlinable, so that it is specialised for the values of other targets.
 @safe public struct Slab<Element: ~Copyable>: ~Copyable {
-    private static var chunkShift: Int { 6 }
-    private static var chunkSize: Int { 1 << chunkShift }
+    @inlinable static var chunkShift: Int { 6 }
+    @inlinable static var chunkSize: Int { 1 << chunkShift }
 
-    private var chunks: UnsafeMutablePointer<UnsafeMutablePointer<Element>>
-    private var chunksInUse = 0
-    private let chunkLimit: Int
-    private var generations: [UInt32] = []
-    private var free: [UInt32] = []
+    @usableFromInline var chunks: UnsafeMutablePointer<UnsafeMutablePointer<Element>>
+    @usableFromInline var chunksInUse = 0
+    @usableFromInline let chunkLimit: Int
+    @usableFromInline var generations: [UInt32] = []
+    @usableFromInline var free: [UInt32] = []
+    @usableFromInline var taken = 0
     /// How many slots are taken.
-    public private(set) var count = 0
+    @inlinable public var count: Int { taken }
     /// How many slots may be taken at once.
     public let capacity: Int
 
     /// An empty slab for at most `capacity` values.
+    @inlinable
     public init(capacity: Int) {
         precondition(capacity > 0)
         self.capacity = capacity
@@ -49,6 +51,7 @@ public struct Handle: Equatable, Sendable, BitwiseCopyable {
         unsafe chunks = .allocate(capacity: chunkLimit)
     }
 
+    @inlinable
     deinit {
         for slot in 0..<UInt32(generations.count) where isLive(slot) {
             // SAFETY: a live slot is initialised, and each is visited once.
@@ -63,53 +66,59 @@ public struct Handle: Equatable, Sendable, BitwiseCopyable {
     }
 
     /// True where no further value fits.
-    public var isFull: Bool { count == capacity }
+    @inlinable
+    public var isFull: Bool { taken == capacity }
 
     /// Takes a slot for a value. The slab must not be full.
+    @inlinable
     public mutating func insert(_ element: consuming Element) -> Handle {
-        precondition(count < capacity, "the owner checks isFull first")
+        precondition(taken < capacity, "the owner checks isFull first")
         if free.isEmpty { grow() }
         let slot = free.removeLast()
         generations[Int(slot)] |= 1
-        count += 1
+        taken += 1
         // SAFETY: the slot was free, so it is uninitialised memory.
         unsafe address(of: Int(slot)).initialize(to: element)
         return Handle(index: slot, generation: generations[Int(slot)])
     }
 
     /// Gives the slot back and its value to the caller. The handle must be live.
+    @inlinable
     public mutating func remove(_ handle: Handle) -> Element {
         precondition(contains(handle))
         generations[Int(handle.index)] &+= 1
         free.append(handle.index)
-        count -= 1
+        taken -= 1
         // SAFETY: the slot was live, hence initialised; it is free now and will not be read again.
         return unsafe address(of: Int(handle.index)).move()
     }
 
     /// True while the value that was inserted under this handle is still there.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func contains(_ handle: Handle) -> Bool {
         handle.index < generations.count && generations[Int(handle.index)] == handle.generation
             && handle.generation & 1 == 1
     }
 
     /// The handle of a live slot.
+    @inlinable
     public func handle(at index: UInt32) -> Handle {
         precondition(isLive(index))
         return Handle(index: index, generation: generations[Int(index)])
     }
 
     /// True where the slot is taken. A live slot has an odd generation.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func isLive(_ index: UInt32) -> Bool {
         index < generations.count && generations[Int(index)] & 1 == 1
     }
 
     /// How many slots there are, taken or free: the bound for walking over all with `isLive`.
+    @inlinable
     public var slots: UInt32 { UInt32(generations.count) }
 
     /// The value in a live slot.
+    @inlinable
     public subscript(index: UInt32) -> Element {
         @inline(__always) unsafeAddress {
             precondition(isLive(index))
@@ -123,12 +132,13 @@ public struct Handle: Equatable, Sendable, BitwiseCopyable {
         }
     }
 
-    @inline(__always)
-    private func address(of slot: Int) -> UnsafeMutablePointer<Element> {
+    @inlinable @inline(__always)
+    func address(of slot: Int) -> UnsafeMutablePointer<Element> {
         unsafe chunks[slot >> Self.chunkShift] + (slot & (Self.chunkSize - 1))
     }
 
-    private mutating func grow() {
+    @inlinable
+    mutating func grow() {
         // SAFETY: count < capacity, so fewer than `chunkLimit` chunks are in use.
         unsafe (chunks + chunksInUse).initialize(to: .allocate(capacity: Self.chunkSize))
         let first = chunksInUse << Self.chunkShift

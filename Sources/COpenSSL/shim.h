@@ -13,3 +13,80 @@
 #include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+
+/* What Swift cannot write well: parameter lists that keep pointers, variadic functions, pass-phrase prompts. */
+
+/* Sets key and digest of an HMAC context. */
+static inline int usher_hmac_init(EVP_MAC_CTX *context, const char *digest, const unsigned char *key, size_t count) {
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    return EVP_MAC_init(context, key, count, parameters);
+}
+
+static inline EVP_PKEY *usher_public_key_from(const char *type, OSSL_PARAM *parameters) {
+    EVP_PKEY *key = NULL;
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+    if (context == NULL || parameters == NULL || EVP_PKEY_fromdata_init(context) != 1
+        || EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, parameters) != 1)
+        key = NULL;
+    EVP_PKEY_CTX_free(context);
+    return key;
+}
+
+/* An RSA public key from big-endian numbers. */
+static inline EVP_PKEY *usher_rsa_public_key(
+    const unsigned char *n, int n_count, const unsigned char *e, int e_count) {
+    BIGNUM *modulus = BN_bin2bn(n, n_count, NULL), *exponent = BN_bin2bn(e, e_count, NULL);
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    OSSL_PARAM *parameters = NULL;
+    EVP_PKEY *key = NULL;
+    if (modulus != NULL && exponent != NULL && builder != NULL
+        && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus) == 1
+        && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, exponent) == 1
+        && (parameters = OSSL_PARAM_BLD_to_param(builder)) != NULL)
+        key = usher_public_key_from("RSA", parameters);
+    OSSL_PARAM_free(parameters);
+    OSSL_PARAM_BLD_free(builder);
+    BN_free(modulus);
+    BN_free(exponent);
+    return key;
+}
+
+/* A public key on a named curve from an uncompressed point; OpenSSL checks that the point is on the curve. */
+static inline EVP_PKEY *usher_ec_public_key(const char *group, const unsigned char *point, size_t count) {
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)group, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)point, count),
+        OSSL_PARAM_construct_end(),
+    };
+    return usher_public_key_from("EC", parameters);
+}
+
+/* 1 where the point of an EC key is a valid one. */
+static inline int usher_check_public_key(EVP_PKEY *key) {
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    int result = context != NULL && EVP_PKEY_public_check(context) == 1;
+    EVP_PKEY_CTX_free(context);
+    return result;
+}
+
+/* PEM without ever asking a terminal for a pass phrase: the empty one is tried. */
+static inline EVP_PKEY *usher_read_public_key(const void *pem, int count) {
+    BIO *input = BIO_new_mem_buf(pem, count);
+    EVP_PKEY *key = input == NULL ? NULL : PEM_read_bio_PUBKEY(input, NULL, NULL, (void *)"");
+    BIO_free(input);
+    return key;
+}
+
+static inline EVP_PKEY *usher_read_private_key(const void *pem, int count) {
+    BIO *input = BIO_new_mem_buf(pem, count);
+    EVP_PKEY *key = input == NULL ? NULL : PEM_read_bio_PrivateKey(input, NULL, NULL, (void *)"");
+    BIO_free(input);
+    return key;
+}
+
+static inline EVP_PKEY *usher_generate_rsa_key(size_t bits) { return EVP_PKEY_Q_keygen(NULL, NULL, "RSA", bits); }
+static inline EVP_PKEY *usher_generate_ec_key(const char *group) { return EVP_PKEY_Q_keygen(NULL, NULL, "EC", group); }
+static inline EVP_PKEY *usher_generate_ed25519_key(void) { return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"); }

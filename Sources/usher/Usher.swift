@@ -1,6 +1,25 @@
 import ArgumentParser
+import Control
 
+/// `usher`: the command line.
 @main
 struct Usher: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "usher")
+    static let configuration = CommandConfiguration(
+        commandName: "usher",
+        abstract: "An authenticating reverse proxy: verifies who is calling, and tells the backend in one header.",
+        discussion: """
+            Flags win over environment variables, and those over the configuration file.
+
+              USHER_CONFIG      the configuration file
+              USHER_WORKERS     event-loop threads: "auto" or a number
+              USHER_LOG_LEVEL   trace, debug, info, notice, warning, error or critical
+
+            Start with "usher check" to see what is wrong with a configuration, "usher routes" to see what it \
+            serves, and "usher run" to serve it.
+            """,
+        version: "usher \(Version.usher)",
+        subcommands: [
+            RunCommand.self, CheckCommand.self, RoutesCommand.self, TokenCommand.self, HealthcheckCommand.self,
+            VersionCommand.self,
+        ])
 }

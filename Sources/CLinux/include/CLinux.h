@@ -1,1 +1,93 @@
 #pragma once
+// The Linux calls that Swift's Glibc module does not show, as inline functions of one shape: the result, or the
+// negated errno. Nothing else lives here.
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define USHER_RESULT(call) ({ __typeof__(call) r_ = (call); r_ < 0 ? -(__typeof__(r_))errno : r_; })
+
+static inline int linux_epoll_create(void) { return USHER_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
+
+static inline int linux_epoll_control(int epoll, int operation, int descriptor, uint32_t events, uint64_t token) {
+    struct epoll_event event = {.events = events, .data = {.u64 = token}};
+    return USHER_RESULT(epoll_ctl(epoll, operation, descriptor, &event));
+}
+
+static inline int linux_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms) {
+    return USHER_RESULT(epoll_wait(epoll, events, capacity, timeout_ms));
+}
+
+static inline uint64_t linux_epoll_token(const struct epoll_event *event) { return event->data.u64; }
+static inline uint32_t linux_epoll_events(const struct epoll_event *event) { return event->events; }
+
+static inline int linux_eventfd(void) { return USHER_RESULT(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
+
+static inline int linux_signalfd(const sigset_t *signals) {
+    return USHER_RESULT(signalfd(-1, signals, SFD_NONBLOCK | SFD_CLOEXEC));
+}
+
+static inline int linux_socket(int family) {
+    return USHER_RESULT(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+// Defined in CLinux.c, where GNU extensions are visible.
+int linux_accept(int listener, struct sockaddr_storage *peer, socklen_t *length);
+int linux_affinity_count(void);
+void linux_name_thread(const char *name);
+
+static inline int linux_bind(int fd, const struct sockaddr_storage *address, socklen_t length) {
+    return USHER_RESULT(bind(fd, (const struct sockaddr *)address, length));
+}
+
+static inline int linux_connect(int fd, const struct sockaddr_storage *address, socklen_t length) {
+    return USHER_RESULT(connect(fd, (const struct sockaddr *)address, length));
+}
+
+static inline int linux_listen(int fd, int backlog) { return USHER_RESULT(listen(fd, backlog)); }
+
+static inline int linux_local_address(int fd, struct sockaddr_storage *address, socklen_t *length) {
+    return USHER_RESULT(getsockname(fd, (struct sockaddr *)address, length));
+}
+
+static inline int linux_set_option(int fd, int level, int option, int value) {
+    return USHER_RESULT(setsockopt(fd, level, option, &value, sizeof value));
+}
+
+static inline int linux_pending_error(int fd) {
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) return errno;
+    return error;
+}
+
+static inline int linux_shutdown_write(int fd) { return USHER_RESULT(shutdown(fd, SHUT_WR)); }
+
+static inline ssize_t linux_receive(int fd, void *bytes, size_t count) {
+    return USHER_RESULT(recv(fd, bytes, count, 0));
+}
+
+static inline ssize_t linux_peek(int fd) {
+    char byte;
+    return USHER_RESULT(recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT));
+}
+
+static inline ssize_t linux_send(int fd, const void *bytes, size_t count) {
+    return USHER_RESULT(send(fd, bytes, count, MSG_NOSIGNAL));
+}
+
+static inline ssize_t linux_read(int fd, void *bytes, size_t count) { return USHER_RESULT(read(fd, bytes, count)); }
+static inline ssize_t linux_write(int fd, const void *bytes, size_t count) {
+    return USHER_RESULT(write(fd, bytes, count));
+}

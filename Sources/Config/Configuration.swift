@@ -1,0 +1,156 @@
+/// Everything that `usher.toml` says, complete and valid: defaults filled in, secrets and key files read,
+/// names checked. A value of this type is only worth running when the load reported no error.
+public struct Configuration: Sendable, Equatable {
+    /// Event-loop threads (`workers`).
+    public var workers: WorkerCount
+    /// Listeners in the order of the file; at least one.
+    public var listeners: [ListenerConfiguration]
+    /// Upstreams in the order of the file.
+    public var upstreams: [UpstreamConfiguration]
+    /// Issuers in the order of the file.
+    public var issuers: [IssuerConfiguration]
+    /// Which headers carry the identity, and which are taken away from clients.
+    public var identity: IdentityConfiguration
+    /// Routes, the most specific first (see ``RouteSpecificity``).
+    public var routes: [RouteConfiguration]
+    /// Bounds on what one client can cost.
+    public var limits: LimitsConfiguration
+    /// Application log and access log.
+    public var log: LogConfiguration
+    /// The admin listener; nil = off.
+    public var admin: AdminConfiguration?
+
+    /// The place of an upstream in `upstreams`, or nil when there is none of that name.
+    public func upstreamIndex(named name: String) -> Int? {
+        upstreams.firstIndex { $0.name == name }
+    }
+
+    /// The place of an issuer in `issuers`, or nil when there is none of that name.
+    public func issuerIndex(named name: String) -> Int? {
+        issuers.firstIndex { $0.name == name }
+    }
+}
+
+/// How many event loops to run.
+public enum WorkerCount: Sendable, Equatable {
+    /// As many as this process may use CPUs (affinity and cgroup quota).
+    case automatic
+    /// Exactly so many, 1 to 1024.
+    case count(Int)
+}
+
+/// One `[listen.NAME]` table.
+public struct ListenerConfiguration: Sendable, Equatable {
+    /// The table's name.
+    public var name: String
+    /// Where to listen: an IP address with a port, or a Unix socket.
+    public var address: EndpointAddress
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed; never everybody (H9).
+    public var trustedProxies: [AddressRange]
+    /// Where the file says `address`.
+    public var position: SourcePosition
+}
+
+/// The `[admin]` table.
+public struct AdminConfiguration: Sendable, Equatable {
+    /// Where to listen.
+    public var address: EndpointAddress
+    /// Where the file says `address`.
+    public var position: SourcePosition
+}
+
+/// The `[identity]` table.
+public struct IdentityConfiguration: Sendable, Equatable {
+    /// Header to claim, in the order of the file; names are distinct after folding (H1, H2).
+    public var headers: [IdentityHeader]
+    /// Further names and `Prefix-*` patterns removed from every request.
+    public var strip: [HeaderPattern]
+}
+
+/// One identity header and the claim that fills it.
+public struct IdentityHeader: Sendable, Equatable {
+    /// A valid field name (RFC 9110, 5.1), as written in the file.
+    public var name: String
+    /// A claim name, or a path of names joined by dots.
+    public var claim: String
+    /// Where the file names the header.
+    public var position: SourcePosition
+}
+
+/// A header name to strip, or all names with a prefix.
+public struct HeaderPattern: Sendable, Equatable {
+    /// The name, or the part before `*`; as written in the file.
+    public var name: String
+    /// True for `Name*`: every name that begins so.
+    public var isPrefix: Bool
+}
+
+/// The `[limits]` table: sizes in bytes, times as durations.
+public struct LimitsConfiguration: Sendable, Equatable {
+    /// A whole request head, 1 KiB to 1 MiB.
+    public var headerBytes: Int = 32 * 1024
+    /// Field lines in a request head, 1 to 1000.
+    public var headerCount: Int = 100
+    /// A request target, at most `headerBytes`.
+    public var targetBytes: Int = 8 * 1024
+    /// A bearer token, at most 16 KiB (J12) and at most `headerBytes`.
+    public var tokenBytes: Int = 8 * 1024
+    /// Open client connections; nil = derived from the file-descriptor limit.
+    public var connections: Int? = nil
+    /// From the first byte of a head to its end.
+    public var headerTimeout: Duration = .seconds(10)
+    /// Of a kept-alive client connection between two requests.
+    public var idleTimeout: Duration = .seconds(75)
+    /// Between two reads of a body.
+    public var bodyTimeout: Duration = .seconds(30)
+    /// For requests in flight when the process is told to stop.
+    public var drainTimeout: Duration = .seconds(30)
+    /// Verified tokens remembered by each worker, at least 1.
+    public var tokensCached: Int = 10_000
+}
+
+/// The `[log]` table.
+public struct LogConfiguration: Sendable, Equatable {
+    /// The least level that is written.
+    public var level: LogLevel = .info
+    /// Nil = text on a terminal, JSON elsewhere.
+    public var format: LogFormat? = nil
+    /// Where access lines go.
+    public var access: AccessLogDestination = .standardOutput
+}
+
+/// Levels of the application log, by swift-log's names.
+public enum LogLevel: String, Sendable, Equatable, CaseIterable {
+    /// Every step.
+    case trace
+    /// What a developer wants to know.
+    case debug
+    /// What an operator wants to know.
+    case info
+    /// Worth a look.
+    case notice
+    /// Something is off, and was handled.
+    case warning
+    /// Something failed.
+    case error
+    /// The process cannot go on.
+    case critical
+}
+
+/// The form of application log lines.
+public enum LogFormat: String, Sendable, Equatable, CaseIterable {
+    /// One JSON object a line.
+    case json
+    /// One line of text.
+    case text
+}
+
+/// Where access lines go.
+public enum AccessLogDestination: Sendable, Equatable {
+    /// Nowhere.
+    case off
+    /// Standard output.
+    case standardOutput
+    /// Appended to a file; an absolute path, or relative to the working directory if the configuration's is.
+    case file(path: String)
+}

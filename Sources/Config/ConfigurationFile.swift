@@ -1,0 +1,86 @@
+/// What came of loading a configuration file.
+public struct LoadedConfiguration: Sendable {
+    /// The path that was read, as it is shown in diagnostics.
+    public var path: String
+    /// The text with secrets that were written inline masked: fit to be shown.
+    public var source: String
+    /// Present if and only if there is no error among the diagnostics.
+    public var configuration: Configuration?
+    /// All mistakes and warnings, in the order of the file.
+    public var diagnostics: [Diagnostic]
+
+    /// Whether the configuration cannot be used.
+    public var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
+
+    /// All diagnostics as text, each with its source line; ends with a line feed unless empty.
+    public func render() -> String {
+        diagnostics.map { $0.render(file: path, source: source) + "\n" }.joined()
+    }
+}
+
+extension Configuration {
+    /// Tried in this order when neither the command line nor `USHER_CONFIG` names a file.
+    public static let defaultPaths = ["/etc/usher/usher.toml", "./usher.toml"]
+
+    /// Reads and checks a configuration.
+    ///
+    /// `path` nil = the file that `USHER_CONFIG` names, else the first of `defaultPaths` that exists. `environment`
+    /// answers for that, for `{ env = … }`, `${NAME}`, `USHER_WORKERS` and `USHER_LOG_LEVEL`.
+    public static func load(
+        path: String?, environment: [String: String], files: some FileSource
+    ) -> LoadedConfiguration {
+        let named = path ?? environment["USHER_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
+        let candidates = named.map { [$0] } ?? defaultPaths
+        for candidate in candidates {
+            switch files.read(path: candidate) {
+            case .contents(let text):
+                return load(text: text, path: candidate, environment: environment, files: files)
+            case .missing where named == nil: continue
+            case let failure:
+                return unreadable(candidate, "cannot read the configuration: \(failure.reason ?? "")")
+            }
+        }
+        return unreadable(
+            defaultPaths[0],
+            "there is no configuration, neither here nor at \(defaultPaths[1]); name one with --config")
+    }
+
+    private static func unreadable(_ path: String, _ message: String) -> LoadedConfiguration {
+        let diagnostic = Diagnostic(severity: .error, position: .none, message: message, suggestion: nil)
+        return LoadedConfiguration(path: path, source: "", configuration: nil, diagnostics: [diagnostic])
+    }
+
+    /// Checks the text of a configuration; `path` is its place, for diagnostics and for relative paths.
+    public static func load(
+        text: [UInt8], path: String, environment: [String: String], files: some FileSource
+    ) -> LoadedConfiguration {
+        // A byte-order mark is no column.
+        let source = String(
+            decoding: text.starts(with: [0xEF, 0xBB, 0xBF]) ? text[3...] : text[...], as: UTF8.self)
+        let loader = Loader(path: path, environment: environment, files: files)
+        do throws(TOMLParser.Failure) {
+            let root = try TOMLParser.parse(text)
+            let configuration = ConfigurationReader(loader: loader).configuration(root)
+            let diagnostics = loader.sortedDiagnostics
+            let isUsable = !diagnostics.contains { $0.severity == .error }
+            return LoadedConfiguration(
+                path: path, source: SourceMask.mask(source, loader.inlineSecrets),
+                configuration: isUsable ? configuration : nil, diagnostics: diagnostics)
+        } catch {
+            loader.error(error.position, "this is not TOML: \(error.message)")
+            return LoadedConfiguration(
+                path: path, source: SourceMask.maskSuspiciousLines(source), configuration: nil,
+                diagnostics: loader.diagnostics)
+        }
+    }
+}
+
+extension Loader {
+    /// In the order of the file; what has no place comes first.
+    fileprivate var sortedDiagnostics: [Diagnostic] {
+        diagnostics.enumerated().sorted {
+            ($0.element.position, $0.offset) < ($1.element.position, $1.offset)
+        }
+        .map(\.element)
+    }
+}

@@ -1,0 +1,64 @@
+extension Loader {
+    /// The text with every `${NAME}` and `${NAME:-default}` replaced; nil, with an error at `position`, when a
+    /// variable is unset or the form is broken. The default is for a variable that is unset or empty.
+    func expand(_ text: String, at position: SourcePosition) -> String? {
+        var result = ""
+        var rest = text[...]
+        while let start = rest.range(of: "${") {
+            result += rest[..<start.lowerBound]
+            rest = rest[start.upperBound...]
+            guard let end = rest.firstIndex(of: "}") else {
+                error(position, "\"${\" without \"}\"")
+                return nil
+            }
+            guard let value = variable(rest[..<end], at: position) else { return nil }
+            result += value
+            rest = rest[rest.index(after: end)...]
+        }
+        return result + rest
+    }
+
+    private func variable(_ reference: Substring, at position: SourcePosition) -> String? {
+        let separator = reference.range(of: ":-")
+        let name = String(reference[..<(separator?.lowerBound ?? reference.endIndex)])
+        guard Self.isVariableName(name) else {
+            error(position, "\"${\(reference)}\" does not name an environment variable")
+            return nil
+        }
+        if let separator {
+            let value = environment[name] ?? ""
+            return value.isEmpty ? String(reference[separator.upperBound...]) : value
+        }
+        guard let value = environment[name] else {
+            error(
+                position,
+                "environment variable \(name) is not set; \"${\(name):-default}\" would give it a default")
+            return nil
+        }
+        return value
+    }
+
+    /// POSIX: letters, digits and underscores, no digit first.
+    static func isVariableName(_ name: String) -> Bool {
+        guard let first = name.utf8.first, !(0x30...0x39).contains(first) else { return false }
+        return name.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0)
+                || $0 == 0x5F
+        }
+    }
+}
+
+extension Substring {
+    /// Where `needle` begins and ends; the standard library alone has no such search in this language version.
+    fileprivate func range(of needle: StaticString) -> Range<Index>? {
+        let needle = String(describing: needle)
+        var start = startIndex
+        while start < endIndex {
+            if self[start...].hasPrefix(needle) {
+                return start..<index(start, offsetBy: needle.count)
+            }
+            start = index(after: start)
+        }
+        return nil
+    }
+}

@@ -1,0 +1,24 @@
+/// How a load reads files; tests give their own.
+public protocol FileSource {
+    /// The whole file, or why it cannot be read.
+    func read(path: String) -> FileReading
+}
+
+/// What came of reading a file.
+public enum FileReading: Sendable, Equatable {
+    /// All its bytes.
+    case contents([UInt8])
+    /// There is no such file.
+    case missing
+    /// The reason, in the system's words, such as `Permission denied`.
+    case failed(reason: String)
+
+    /// Why there are no contents; nil when there are.
+    var reason: String? {
+        switch self {
+        case .contents: nil
+        case .missing: "No such file or directory"
+        case .failed(let reason): reason
+        }
+    }
+}

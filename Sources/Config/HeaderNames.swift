@@ -1,0 +1,39 @@
+/// Rules for header names that a configuration may speak of.
+enum HeaderNames {
+    /// RFC 9110, 5.6.2: token.
+    static func isToken(_ name: String) -> Bool {
+        !name.isEmpty && name.utf8.allSatisfy(isTokenByte)
+    }
+
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+        }
+    }
+
+    /// What a backend may take for the same name (H1, H2): lower case, every other byte a `-`.
+    static func folded(_ name: String) -> String {
+        var folded = ""
+        for byte in name.utf8 {
+            let isAlphanumeric = (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20)
+            folded.unicodeScalars.append(
+                isAlphanumeric ? Unicode.Scalar((0x41...0x5A).contains(byte) ? byte | 0x20 : byte) : "-")
+        }
+        return folded
+    }
+
+    /// Names whose meaning is the message's or the proxy's own, folded: none can carry an identity.
+    static let reserved: Set<String> = [
+        "host", "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization",
+        "proxy", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "content-type",
+        "content-encoding", "expect", "authorization", "cookie", "set-cookie", "via", "forwarded",
+        "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip",
+        "x-request-id", "date", "range", "http2-settings",
+    ]
+
+    /// Names without which a message cannot be framed or routed, folded.
+    static let indispensable: Set<String> = [
+        "host", "connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
+    ]
+}

@@ -1,0 +1,77 @@
+/// One `[issuer.NAME]` table: who signs bearer tokens, and what is demanded of them.
+public struct IssuerConfiguration: Sendable, Equatable {
+    /// The table's name.
+    public var name: String
+    /// The exact `iss`; nil = not checked (`"*"`).
+    public var issuer: String?
+    /// Accepted `aud` values, at least one of which a token must name; nil = not checked (`"*"`). Never empty (J14).
+    public var audience: [String]?
+    /// The one source of this issuer's keys.
+    public var keySource: KeySource
+    /// Where the file says the key source.
+    public var keyPosition: SourcePosition
+    /// Accepted `alg` values; never HMAC and public-key algorithms together (J1).
+    public var algorithms: [TokenAlgorithm]
+    /// Claims that name the user; the first present wins.
+    public var subject: [String]
+    /// Accepted `typ` values.
+    public var types: [String]
+    /// Whether a token without `typ` is refused.
+    public var requiredType: Bool
+    /// Tolerance for `exp`, `nbf` and `iat`.
+    public var leeway: Duration
+    /// The greatest `exp - iat`; nil = no bound.
+    public var maximumLifetime: Duration?
+    /// Tokens with one of these claims are refused.
+    public var refuseClaims: [String]
+    /// Where the file begins the table.
+    public var position: SourcePosition
+}
+
+/// Where an issuer's keys come from. Files are read when the configuration is loaded.
+public enum KeySource: Sendable, Equatable {
+    /// An HMAC key, at least 32 bytes (J19).
+    case secret(Secret)
+    /// One public key as PEM text.
+    case publicKey(pem: [UInt8], origin: String)
+    /// A JWK set as JSON text.
+    case keySet(json: [UInt8], origin: String)
+}
+
+/// Signature algorithms of RFC 7518 and RFC 8037 that are understood.
+public enum TokenAlgorithm: String, Sendable, Equatable, CaseIterable {
+    /// HMAC with SHA-256.
+    case hs256 = "HS256"
+    /// HMAC with SHA-384.
+    case hs384 = "HS384"
+    /// HMAC with SHA-512.
+    case hs512 = "HS512"
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    case rs256 = "RS256"
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    case rs384 = "RS384"
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    case rs512 = "RS512"
+    /// RSASSA-PSS with SHA-256.
+    case ps256 = "PS256"
+    /// RSASSA-PSS with SHA-384.
+    case ps384 = "PS384"
+    /// RSASSA-PSS with SHA-512.
+    case ps512 = "PS512"
+    /// ECDSA on P-256 with SHA-256.
+    case es256 = "ES256"
+    /// ECDSA on P-384 with SHA-384.
+    case es384 = "ES384"
+    /// ECDSA on P-521 with SHA-512.
+    case es512 = "ES512"
+    /// Ed25519.
+    case edDSA = "EdDSA"
+
+    /// Whether the key is a shared secret.
+    public var isHMAC: Bool {
+        switch self {
+        case .hs256, .hs384, .hs512: true
+        default: false
+        }
+    }
+}

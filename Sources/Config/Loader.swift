@@ -1,0 +1,71 @@
+/// What one load shares: where diagnostics go, and how strings, paths and files are looked up.
+final class Loader {
+    let environment: [String: String]
+    let files: any FileSource
+    /// The folder of the configuration file, with a slash at its end unless empty.
+    let directory: String
+    private(set) var diagnostics: [Diagnostic] = []
+    /// Where secrets stand in the text, from the first character to the place after the last.
+    private(set) var inlineSecrets: [(start: SourcePosition, end: SourcePosition)] = []
+
+    init(path: String, environment: [String: String], files: any FileSource) {
+        self.environment = environment
+        self.files = files
+        directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+    }
+
+    func error(_ position: SourcePosition, _ message: String, didYouMean suggestion: String? = nil) {
+        report(.error, position, message, suggestion)
+    }
+
+    func warning(_ position: SourcePosition, _ message: String) {
+        report(.warning, position, message, nil)
+    }
+
+    private func report(
+        _ severity: Diagnostic.Severity, _ position: SourcePosition, _ message: String, _ suggestion: String?
+    ) {
+        diagnostics.append(
+            Diagnostic(
+                severity: severity, position: position, message: Self.onOneLine(message),
+                suggestion: suggestion.map(Self.onOneLine)))
+    }
+
+    /// A message may quote what the file says; one diagnostic stays one line all the same.
+    private static func onOneLine(_ text: String) -> String {
+        var line = ""
+        for scalar in text.unicodeScalars {
+            line.unicodeScalars.append(scalar.value < 0x20 || scalar.value == 0x7F ? "\u{FFFD}" : scalar)
+        }
+        return line
+    }
+
+    /// Keeps the text between the two places out of everything that is shown.
+    func hide(from start: SourcePosition, to end: SourcePosition) {
+        inlineSecrets.append((start, end))
+    }
+
+    /// A path of the file: relative ones start at the configuration's folder.
+    func resolve(path: String) -> String {
+        path.utf8.first == UInt8(ascii: "/") ? path : directory + path
+    }
+
+    /// The file's bytes, or an error at `position`.
+    func read(path: String, at position: SourcePosition) -> [UInt8]? {
+        let resolved = resolve(path: path)
+        switch files.read(path: resolved) {
+        case .contents(let bytes): return bytes
+        case let failure:
+            error(position, "cannot read \"\(resolved)\": \(failure.reason ?? "")")
+            return nil
+        }
+    }
+}
+
+/// A value and where the file says it.
+struct Located<Value> {
+    var value: Value
+    var position: SourcePosition
+}
+
+extension Located: Equatable where Value: Equatable {}

@@ -1,0 +1,56 @@
+/// Durations and sizes as the file writes them: a whole number and a unit, without a space.
+enum Quantity {
+    /// Why a text is not a quantity.
+    enum Failure: Error, Equatable {
+        case noNumber
+        case noUnit(number: String)
+        case unknownUnit(String)
+        case tooLarge
+    }
+
+    static let durationUnits: [(name: String, milliseconds: Int64)] = [
+        ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
+    ]
+    static let sizeUnits: [(name: String, bytes: Int64)] = [
+        ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40),
+    ]
+
+    /// `"250ms"`, `"30s"`, `"5m"`, `"12h"`, `"7d"`.
+    static func duration(_ text: String) throws(Failure) -> Duration {
+        .milliseconds(try value(text, units: durationUnits.map { ($0.name, $0.milliseconds) }))
+    }
+
+    /// `"512B"`, `"16KiB"`, `"10MiB"`, `"2GiB"`, in bytes.
+    static func size(_ text: String) throws(Failure) -> Int {
+        Int(try value(text, units: sizeUnits.map { ($0.name, $0.bytes) }))
+    }
+
+    private static func value(_ text: String, units: [(String, Int64)]) throws(Failure) -> Int64 {
+        let digits = text.utf8.prefix { (0x30...0x39).contains($0) }
+        guard !digits.isEmpty else { throw .noNumber }
+        let unit = String(text.dropFirst(digits.count))
+        guard !unit.isEmpty else { throw .noUnit(number: text) }
+        guard let factor = units.first(where: { $0.0 == unit })?.1 else { throw .unknownUnit(unit) }
+        guard let number = Int64(String(Substring(digits))) else { throw .tooLarge }
+        let (product, overflow) = number.multipliedReportingOverflow(by: factor)
+        if overflow { throw .tooLarge }
+        return product
+    }
+
+    /// The duration in the greatest unit that needs no fraction.
+    static func text(_ duration: Duration) -> String {
+        let (seconds, attoseconds) = duration.components
+        let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000
+        return text(milliseconds, units: durationUnits.map { ($0.name, $0.milliseconds) })
+    }
+
+    /// The size in the greatest unit that needs no fraction.
+    static func text(bytes: Int) -> String {
+        text(Int64(bytes), units: sizeUnits.map { ($0.name, $0.bytes) })
+    }
+
+    private static func text(_ value: Int64, units: [(String, Int64)]) -> String {
+        let unit = units.last { value % $0.1 == 0 && value >= $0.1 } ?? units[0]
+        return "\(value / unit.1)\(unit.0)"
+    }
+}

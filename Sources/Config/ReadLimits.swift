@@ -1,0 +1,85 @@
+extension ConfigurationReader {
+    static let limitKeys = Section.Keys(known: [
+        "header_bytes", "header_count", "target_bytes", "token_bytes", "connections", "header_timeout",
+        "idle_timeout", "body_timeout", "drain_timeout", "tokens_cached",
+    ])
+
+    /// The `[limits]` table, or its defaults.
+    func limits(_ section: Section) -> LimitsConfiguration {
+        var limits = LimitsConfiguration()
+        guard let section = section.subsection("limits", keys: Self.limitKeys) else { return limits }
+        // Less than 1 KiB refuses ordinary browsers; more than 1 MiB for each connection invites exhaustion.
+        limits.headerBytes = section.size("header_bytes", default: limits.headerBytes, in: 1024...(1 << 20))
+        limits.headerCount = section.integer("header_count", default: limits.headerCount, in: 1...1000)
+        limits.targetBytes = part(
+            "target_bytes", section, limits.targetBytes, least: 64, of: limits.headerBytes)
+        // A larger token is refused whatever the file says (J12).
+        limits.tokenBytes = part(
+            "token_bytes", section, limits.tokenBytes, least: 256, of: min(limits.headerBytes, 16 * 1024))
+        limits.connections = connections(section)
+        let times = Duration.milliseconds(1)...Duration.seconds(3600)
+        limits.headerTimeout = section.duration("header_timeout", default: limits.headerTimeout, in: times)
+        limits.idleTimeout = section.duration("idle_timeout", default: limits.idleTimeout, in: times)
+        limits.bodyTimeout = section.duration("body_timeout", default: limits.bodyTimeout, in: times)
+        limits.drainTimeout = section.duration(
+            "drain_timeout", default: limits.drainTimeout, in: .zero ... .seconds(3600))
+        limits.tokensCached = section.integer(
+            "tokens_cached", default: limits.tokensCached, in: 1...1_000_000)
+        return limits
+    }
+
+    /// What stands in a head is no larger than the head; a default follows a smaller head.
+    private func part(_ key: String, _ section: Section, _ fallback: Int, least: Int, of most: Int) -> Int {
+        section.size(key, default: min(fallback, most), in: least...most)
+    }
+
+    private func connections(_ section: Section) -> Int? {
+        guard let entry = section.table["connections"] else { return nil }
+        if case .integer = entry.node.value {
+            return section.integer("connections", default: 1, in: 1...10_000_000)
+        }
+        guard case .string = entry.node.value else {
+            section.mismatch(entry, expected: "\"auto\" or a whole number")
+            return nil
+        }
+        guard let text = section.string("connections"), text.value != "auto" else { return nil }
+        loader.error(
+            text.position, "\"connections\" must be \"auto\" or a whole number, not \"\(text.value)\"",
+            didYouMean: Suggestion.nearest(to: text.value, among: ["auto"]))
+        return nil
+    }
+
+    /// The `[log]` table, or its defaults.
+    func log(_ section: Section) -> LogConfiguration {
+        var log = LogConfiguration()
+        guard let section = section.subsection("log", keys: .init(known: ["level", "format", "access"]))
+        else {
+            return log
+        }
+        log.level = section.choice("level", default: log.level)
+        if section.table["format"] != nil { log.format = section.choice("format", default: LogFormat.json) }
+        if let access = section.string("access") { log.access = accessLog(access) }
+        return log
+    }
+
+    private func accessLog(_ text: Located<String>) -> AccessLogDestination {
+        switch text.value {
+        case "off": return .off
+        case "stdout": return .standardOutput
+        case "":
+            loader.error(text.position, "\"access\" must be \"off\", \"stdout\" or a path")
+            return .off
+        default:
+            // A typing mistake must not become a file of that name.
+            let words = ["off", "stdout"]
+            if !text.value.contains("/"), !text.value.contains("."),
+                let word = Suggestion.nearest(to: text.value, among: words)
+            {
+                loader.error(
+                    text.position, "\"access\" must be \"off\", \"stdout\" or a path, not \"\(text.value)\"",
+                    didYouMean: word)
+            }
+            return .file(path: loader.resolve(path: text.value))
+        }
+    }
+}

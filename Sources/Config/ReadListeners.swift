@@ -1,0 +1,89 @@
+extension ConfigurationReader {
+    static let listenerKeys = Section.Keys(
+        known: ["address", "trusted_proxies", "protocols"], later: ["tls", "proxy_protocol"],
+        harmless: ["proxy_protocol": .boolean(false)],
+        laterNested: [
+            "tls": ["certificates", "minimum_version", "client_ca", "client_auth", "ocsp", "hsts", "tickets"]
+        ])
+
+    /// All `[listen.NAME]`; at least one.
+    func listeners(_ section: Section) -> [ListenerConfiguration] {
+        let tables = section.namedTables("listen")
+        if section.table["listen"] == nil {
+            loader.error(section.position, "there is no listener: add [listen.public] with an \"address\"")
+        } else if tables.isEmpty, case .table(let table) = section.table["listen"]?.node.value,
+            table.entries.isEmpty
+        {
+            loader.error(
+                section.position, "[listen] has no listener: add [listen.public] with an \"address\"")
+        }
+        return tables.compactMap(listener)
+    }
+
+    private func listener(_ named: NamedTable) -> ListenerConfiguration? {
+        let section = Section(
+            "[listen.\(named.name.value)]", named.table, at: named.position, keys: Self.listenerKeys,
+            loader: loader)
+        checkProtocols(section)
+        let ranges = (section.strings("trusted_proxies") ?? []).compactMap(loader.addressRange)
+        if section.table["address"] == nil {
+            section.missing("address", "host:port, [v6]:port or unix:/path")
+        }
+        guard let text = section.string("address"), let address = loader.address(text, for: .listener) else {
+            return nil
+        }
+        return ListenerConfiguration(
+            name: named.name.value, address: address, trustedProxies: ranges, position: text.position)
+    }
+
+    /// HTTP/1.1 is what this release speaks.
+    private func checkProtocols(_ section: Section) {
+        guard let protocols = section.strings("protocols") else { return }
+        for name in protocols where name.value != "http/1.1" {
+            if name.value == "h2" {
+                loader.error(name.position, "protocol \"h2\" is not supported yet")
+            } else {
+                loader.error(
+                    name.position, "unknown protocol \"\(name.value)\"",
+                    didYouMean: Suggestion.nearest(to: name.value, among: ["http/1.1", "h2"]) ?? "http/1.1")
+            }
+        }
+        if protocols.isEmpty, let entry = section.table["protocols"], entry.node.value == .array([]) {
+            loader.error(entry.node.start, "\"protocols\" is empty; leave it out for [\"http/1.1\"]")
+        }
+    }
+
+    /// The `[admin]` table, or nil where it is off.
+    func admin(_ section: Section) -> AdminConfiguration? {
+        guard let section = section.subsection("admin", keys: .init(known: ["address"], later: ["token"]))
+        else {
+            return nil
+        }
+        if section.table["address"] == nil {
+            section.missing("address", "host:port, [v6]:port or unix:/path; without [admin] it is off")
+        }
+        guard let text = section.string("address"), let address = loader.address(text, for: .listener) else {
+            return nil
+        }
+        if case .ip(let host, _) = address, !host.isLoopback {
+            loader.warning(
+                text.position,
+                "the admin listener can be reached from other machines; let nothing but your "
+                    + "monitoring through to \(address)")
+        }
+        return AdminConfiguration(address: address, position: text.position)
+    }
+
+    /// Two listeners at one place would each get a share of the connections.
+    func refuseSharedAddresses(_ configuration: Configuration) {
+        var owners: [EndpointAddress: String] = [:]
+        var places = configuration.listeners.map { ($0.address, "[listen.\($0.name)]", $0.position) }
+        if let admin = configuration.admin { places.append((admin.address, "[admin]", admin.position)) }
+        for (address, owner, position) in places.sorted(by: { $0.2 < $1.2 }) {
+            if let first = owners[address] {
+                loader.error(position, "\(owner) has the address of \(first): \(address)")
+            }
+            owners[address] = owners[address] ?? owner
+        }
+    }
+}

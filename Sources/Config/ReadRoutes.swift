@@ -1,0 +1,231 @@
+extension ConfigurationReader {
+    static let routeKeys = Section.Keys(
+        known: [
+            "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
+            "max_body",
+            "rewrite",
+        ], later: ["cors", "stream_lifetime", "rate_limit", "sign_in"])
+
+    /// All `[[route]]`, the most specific first.
+    func routes(_ section: Section, _ names: KnownNames, _ issuers: [IssuerConfiguration])
+        -> [RouteConfiguration]
+    {
+        guard let entry = section.table["route"] else {
+            loader.warning(section.position, "there is no [[route]]: every request is answered 404")
+            return []
+        }
+        guard case .array(let nodes) = entry.node.value else {
+            loader.error(entry.position, "routes are a list: write [[route]], not [route]")
+            return []
+        }
+        var routes: [RouteConfiguration] = []
+        for node in nodes {
+            guard case .table(let table) = node.value else {
+                loader.error(node.start, "a route must be a table, not \(node.value.kind)")
+                continue
+            }
+            let section = Section("[[route]]", table, at: node.start, keys: Self.routeKeys, loader: loader)
+            if let route = RouteReader(section: section, names: names, issuers: issuers).route() {
+                routes.append(route)
+            }
+        }
+        refuseConflicts(routes)
+        let order = routes.indices.sorted { a, b in
+            if RouteSpecificity.isMoreSpecific(routes[a], than: routes[b]) { return true }
+            return a < b && !RouteSpecificity.isMoreSpecific(routes[b], than: routes[a])
+        }
+        return order.map { routes[$0] }
+    }
+
+    private func refuseConflicts(_ routes: [RouteConfiguration]) {
+        for (index, route) in routes.enumerated() {
+            guard let other = routes[..<index].first(where: { RouteSpecificity.conflict($0, route) }) else {
+                continue
+            }
+            loader.error(
+                route.position,
+                "the route \"\(route.path.text)\" is as specific as \"\(other.path.text)\" in line "
+                    + "\(other.position.line): nothing but their order could choose between them")
+        }
+    }
+}
+
+/// Reads one `[[route]]`.
+struct RouteReader {
+    let section: Section
+    let names: KnownNames
+    /// The issuers without mistakes.
+    let issuers: [IssuerConfiguration]
+
+    private var loader: Loader { section.loader }
+
+    /// The route; nil where its path or its authentication are wrong, which has been reported.
+    func route() -> RouteConfiguration? {
+        let path = path()
+        let authentication = authentication()
+        let captures = path?.captureNames ?? (section.table["path"] == nil ? [] : nil)
+        let require = requirements(captures: captures)
+        let scopes = scopes()
+        checkTokenNeeded(authentication, require)
+        let upstream = upstream()
+        let maxBody = section.setting("max_body", .size, in: 0...(1 << 50), orOff: true)
+        let timeout = section.setting("timeout", .duration, in: .milliseconds(1) ... .days(7), orOff: true)
+        let hosts = hosts()
+        let methods = methods()
+        let denied = denied()
+        let prefix = stripPrefix(path)
+        guard let path, let authentication else { return nil }
+        return RouteConfiguration(
+            hosts: hosts, methods: methods, path: path, authentication: authentication, require: require,
+            scopes: scopes, denied: denied, upstream: upstream, timeout: timeout.value(default: .seconds(60)),
+            maxBodyBytes: maxBody.value(default: 10 << 20), stripPrefix: prefix, position: section.position)
+    }
+
+    private func path() -> PathPattern? {
+        if section.table["path"] == nil { section.missing("path", "such as \"/api/{user_id}/tasks/**\"") }
+        return section.string("path").flatMap(loader.pathPattern)
+    }
+
+    private func upstream() -> String {
+        if section.table["upstream"] == nil { section.missing("upstream", "the name of an [upstream.NAME]") }
+        guard let name = section.string("upstream") else { return "" }
+        if !names.upstreams.contains(name.value) {
+            loader.error(
+                name.position, "there is no [upstream.\(name.value)]",
+                didYouMean: Suggestion.nearest(to: name.value, among: names.upstreams))
+        }
+        return name.value
+    }
+
+    private func denied() -> Int {
+        guard let entry = section.table["denied"] else { return 403 }
+        switch entry.node.value {
+        case .integer(403): return 403
+        case .integer(404): return 404
+        default:
+            loader.error(entry.node.start, "\"denied\" must be 403 or 404")
+            return 403
+        }
+    }
+
+    private func hosts() -> [String] {
+        guard let entry = section.table["host"], let texts = section.strings("host", single: true) else {
+            return []
+        }
+        if entry.node.value == .array([]) {
+            loader.error(entry.node.start, "\"host\" is empty; leave it out for every host")
+        }
+        var hosts: [String] = []
+        for text in texts {
+            guard let host = host(text) else { continue }
+            if hosts.contains(host) {
+                loader.error(text.position, "the host \"\(host)\" is named twice")
+            } else {
+                hosts.append(host)
+            }
+        }
+        return hosts
+    }
+
+    /// Lower case, without trailing dot, as requests are matched (P5).
+    private func host(_ text: Located<String>) -> String? {
+        var host = text.value.lowercased()
+        if host.hasSuffix(".") { host.removeLast() }
+        if host.hasPrefix("["), host.hasSuffix("]"),
+            HostAddress(text: String(host.dropFirst().dropLast())) != nil
+        {
+            return host
+        }
+        if HostAddress(text: host)?.isIPv6 == false || HostName.isValid(host) { return host }
+        if let colon = host.lastIndex(of: ":"), HostName.isValid(String(host[..<colon])) {
+            loader.error(
+                text.position, "a host stands without its port: \"\(text.value)\"",
+                didYouMean: String(host[..<colon]))
+        } else if host.hasPrefix("*.") || host == "*" {
+            loader.error(
+                text.position, "\"\(text.value)\": hosts are matched exactly; leave \"host\" out for all")
+        } else {
+            loader.error(text.position, "\"\(text.value)\" is not a host name")
+        }
+        return nil
+    }
+
+    private static let commonMethods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+    private func methods() -> [String] {
+        guard let entry = section.table["methods"], let texts = section.strings("methods") else { return [] }
+        if entry.node.value == .array([]) {
+            loader.error(entry.node.start, "\"methods\" is empty; leave it out for every method")
+        }
+        var methods: [String] = []
+        for text in texts where isMethod(text) {
+            if methods.contains(text.value) {
+                loader.error(text.position, "the method \(text.value) is named twice")
+            } else {
+                methods.append(text.value)
+            }
+        }
+        return methods
+    }
+
+    private func isMethod(_ text: Located<String>) -> Bool {
+        let name = text.value
+        if ["CONNECT", "TRACE"].contains(name.uppercased()) {
+            loader.error(text.position, "\(name.uppercased()) is never let through (P8)")
+            return false
+        }
+        guard HeaderNames.isToken(name), name != "*" else {
+            let hint = name == "*" ? "; leave \"methods\" out for every method" : ""
+            loader.error(text.position, "\"\(name)\" is not a method\(hint)")
+            return false
+        }
+        // Methods are case-sensitive (RFC 9110, 9.1): "get" would match no request.
+        guard name == name.uppercased() else {
+            loader.error(
+                text.position, "methods are written in upper case, not \"\(name)\"",
+                didYouMean: name.uppercased())
+            return false
+        }
+        if !Self.commonMethods.contains(name),
+            let better = Suggestion.nearest(to: name, among: Self.commonMethods),
+            !["LOCK", "COPY", "MOVE", "BIND", "LINK", "LABEL", "ACL", "REPORT", "MERGE"].contains(name)
+        {
+            loader.error(text.position, "unknown method \"\(name)\"", didYouMean: better)
+            return false
+        }
+        return true
+    }
+
+    private func stripPrefix(_ path: PathPattern?) -> String? {
+        guard let entry = section.table["rewrite"] else { return nil }
+        guard case .table(let table) = entry.node.value else {
+            section.mismatch(entry, expected: "a table such as { strip_prefix = \"/v1\" }")
+            return nil
+        }
+        let rewrite = Section(
+            "\"rewrite\"", table, at: entry.node.start, keys: .init(known: ["strip_prefix"]), loader: loader)
+        if table.entries.isEmpty { rewrite.missing("strip_prefix", "such as \"/v1\"") }
+        guard let prefix = rewrite.string("strip_prefix") else { return nil }
+        guard prefix.value.hasPrefix("/"), !prefix.value.hasSuffix("/") else {
+            loader.error(
+                prefix.position,
+                "\"strip_prefix\" begins with \"/\" and does not end with it, such as \"/v1\"")
+            return nil
+        }
+        guard let path else { return nil }
+        guard isLiteralPrefix(prefix.value, of: path) else {
+            loader.error(prefix.position, "the path \"\(path.text)\" does not begin with \"\(prefix.value)\"")
+            return nil
+        }
+        return prefix.value
+    }
+
+    /// In whole segments, none of them a capture: what is stripped is known in advance.
+    private func isLiteralPrefix(_ prefix: String, of path: PathPattern) -> Bool {
+        let steps = prefix.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+        guard steps.count <= path.segments.count else { return false }
+        return zip(steps, path.segments).allSatisfy { step, segment in
+            if case .literal(let text) = segment { text == step } else { false }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+extension ConfigurationReader {
+    static let upstreamKeys = Section.Keys(
+        known: [
+            "servers", "protocol", "balance", "authorization", "preserve_host", "connect_timeout",
+            "response_timeout", "idle_timeout", "max_connections", "max_pending", "retries",
+        ], later: ["tls", "health", "eject"], harmless: ["tls": .boolean(false)],
+        laterNested: [
+            "tls": ["ca", "server_name", "certificate", "key"],
+            "health": ["path", "interval", "timeout", "healthy_after", "unhealthy_after"],
+            "eject": ["consecutive_failures", "for"],
+        ])
+
+    /// HTTP versions towards a backend.
+    private enum BackendProtocol: String, CaseIterable {
+        case http11 = "http/1.1"
+    }
+
+    /// All `[upstream.NAME]`.
+    func upstreams(_ section: Section) -> [UpstreamConfiguration] {
+        section.namedTables("upstream").map(upstream)
+    }
+
+    private func upstream(_ named: NamedTable) -> UpstreamConfiguration {
+        let section = Section(
+            "[upstream.\(named.name.value)]", named.table, at: named.position, keys: Self.upstreamKeys,
+            loader: loader)
+        _ = section.choice("protocol", default: BackendProtocol.http11, later: ["h2"])
+        return UpstreamConfiguration(
+            name: named.name.value, servers: servers(section),
+            balance: section.choice("balance", default: .leastRequests, later: ["random-two", "hash-user"]),
+            authorization: authorization(section),
+            preserveHost: section.boolean("preserve_host", default: true),
+            connectTimeout: section.duration(
+                "connect_timeout", default: .seconds(2), in: .milliseconds(1) ... .seconds(600)),
+            responseTimeout: section.duration(
+                "response_timeout", default: .seconds(60), in: .milliseconds(1) ... .days(1)),
+            idleTimeout: section.duration(
+                "idle_timeout", default: .seconds(60), in: .milliseconds(1) ... .days(1)),
+            maxConnections: section.integer("max_connections", default: 1024, in: 1...65_535),
+            maxPending: section.integer("max_pending", default: 1024, in: 0...1_000_000),
+            retries: section.integer("retries", default: 1, in: 0...10), position: named.position)
+    }
+}
+
+// MARK: - Servers
+
+extension ConfigurationReader {
+    private func servers(_ section: Section) -> [ServerConfiguration] {
+        guard let entry = section.table["servers"] else {
+            section.missing("servers", "a list such as [\"127.0.0.1:8000\"]")
+            return []
+        }
+        guard case .array(let nodes) = entry.node.value else {
+            section.mismatch(entry, expected: "a list such as [\"127.0.0.1:8000\"]")
+            return []
+        }
+        if nodes.isEmpty {
+            loader.error(entry.node.start, "\"servers\" of \(section.title) is empty")
+        }
+        var servers: [ServerConfiguration] = []
+        for server in nodes.compactMap({ server($0, section) }) {
+            if servers.contains(where: { $0.address == server.address }) {
+                loader.error(server.position, "\(section.title) names the server \(server.address) twice")
+            } else {
+                servers.append(server)
+            }
+        }
+        return servers
+    }
+
+    private func server(_ node: TOMLNode, _ section: Section) -> ServerConfiguration? {
+        switch node.value {
+        case .string(let text):
+            guard let text = loader.expand(text, at: node.start) else { return nil }
+            return server(Located(value: text, position: node.start), weight: 1)
+        case .table(let table):
+            let inner = Section(
+                "a server of \(section.title)", table, at: node.start,
+                keys: .init(known: ["address", "weight"]),
+                loader: loader)
+            let weight = inner.integer("weight", default: 1, in: 1...1000)
+            if table["address"] == nil { inner.missing("address", "host:port, [v6]:port or unix:/path") }
+            return inner.string("address").flatMap { server($0, weight: weight) }
+        default:
+            loader.error(
+                node.start,
+                "\"servers\" must hold strings or { address = …, weight = … }, not \(node.value.kind)")
+            return nil
+        }
+    }
+
+    private func server(_ text: Located<String>, weight: Int) -> ServerConfiguration? {
+        loader.address(text, for: .server).map {
+            ServerConfiguration(address: $0, weight: weight, position: text.position)
+        }
+    }
+}
+
+// MARK: - Authorization
+
+extension ConfigurationReader {
+    private static let authorizationForms =
+        "\"remove\", \"forward\", { bearer = { env = \"NAME\" } } or { mint = { secret = … } }"
+
+    private func authorization(_ section: Section) -> AuthorizationConfiguration {
+        guard let entry = section.table["authorization"] else { return .remove }
+        switch entry.node.value {
+        case .string: return plainAuthorization(section)
+        case .table(let table): return tableAuthorization(table, entry) ?? .remove
+        default:
+            section.mismatch(entry, expected: Self.authorizationForms)
+            return .remove
+        }
+    }
+
+    private func plainAuthorization(_ section: Section) -> AuthorizationConfiguration {
+        guard let text = section.string("authorization") else { return .remove }
+        switch text.value {
+        case "remove": return .remove
+        case "forward": return .forward
+        default:
+            loader.error(
+                text.position, "\"authorization\" must be \(Self.authorizationForms), not \"\(text.value)\"",
+                didYouMean: Suggestion.nearest(to: text.value, among: ["remove", "forward"]))
+            return .remove
+        }
+    }
+
+    private func tableAuthorization(_ table: TOMLTable, _ entry: TOMLEntry) -> AuthorizationConfiguration? {
+        let section = Section(
+            "\"authorization\"", table, at: entry.node.start, keys: .init(known: ["bearer", "mint"]),
+            loader: loader)
+        switch (table["bearer"], table["mint"]) {
+        case (let bearer?, nil): return loader.secret(bearer, for: .bearerToken).map { .bearer($0) }
+        case (nil, let mint?): return self.mint(mint).map { .mint($0) }
+        case (_?, let mint?):
+            loader.error(
+                mint.position, "\"authorization\" has both \"bearer\" and \"mint\"; one of them is enough")
+        case (nil, nil) where table.entries.isEmpty:
+            loader.error(section.position, "\"authorization\" must be \(Self.authorizationForms)")
+        case (nil, nil): break  // the unknown key has been reported
+        }
+        return nil
+    }
+
+    /// The one algorithm that tokens are minted with.
+    private enum MintAlgorithm: String, CaseIterable {
+        case hs256 = "HS256"
+    }
+
+    private func mint(_ entry: TOMLEntry) -> MintConfiguration? {
+        guard case .table(let table) = entry.node.value else {
+            loader.error(entry.node.start, "\"mint\" must be a table, not \(entry.node.value.kind)")
+            return nil
+        }
+        let section = Section(
+            "\"mint\"", table, at: entry.node.start,
+            keys: .init(known: ["algorithm", "secret", "lifetime", "claims"]), loader: loader)
+        _ = section.choice("algorithm", default: MintAlgorithm.hs256)
+        let lifetime = section.duration("lifetime", default: .seconds(60), in: .seconds(2) ... .days(1))
+        let claims = mintedClaims(section)
+        guard let secret = table["secret"] else {
+            section.missing("secret", "{ env = \"NAME\" } or { file = \"path\" }")
+            return nil
+        }
+        return loader.secret(secret, for: .hmacKey).map {
+            MintConfiguration(secret: $0, lifetime: lifetime, claims: claims)
+        }
+    }
+
+    private func mintedClaims(_ section: Section) -> [MintedClaim] {
+        guard let entry = section.table["claims"] else { return [] }
+        guard case .table(let table) = entry.node.value else {
+            section.mismatch(entry, expected: "a table such as { type = \"access\" }")
+            return []
+        }
+        return table.entries.compactMap(mintedClaim)
+    }
+
+    private func mintedClaim(_ entry: TOMLEntry) -> MintedClaim? {
+        guard !["sub", "iat", "exp"].contains(entry.key) else {
+            loader.error(entry.position, "\"\(entry.key)\" of a minted token is always written by usher")
+            return nil
+        }
+        guard !entry.key.isEmpty, case .string(let text) = entry.node.value else {
+            loader.error(entry.node.start, "the minted claim \"\(entry.key)\" must be a string")
+            return nil
+        }
+        return loader.expand(text, at: entry.node.start).map { MintedClaim(name: entry.key, value: $0) }
+    }
+}
+
+extension Duration {
+    /// So many times 24 hours.
+    static func days(_ count: Int) -> Duration { .seconds(count * 86_400) }
+}

@@ -1,0 +1,102 @@
+extension Loader {
+    /// What a secret is for: how long it must be.
+    enum SecretUse {
+        /// An HMAC key: at least 32 bytes (J19).
+        case hmacKey
+        /// A bearer token: characters that can stand in a header.
+        case bearerToken
+    }
+
+    /// Better Auth's default, which is in its public source code.
+    static let publicDefaultSecret = "better-auth-secret-12345678901234567890"
+
+    /// HMAC keys shorter than SHA-256's output can be guessed (RFC 7518, 3.2).
+    static let leastHMACKeyBytes = 32
+
+    /// `{ env = "NAME" }`, `{ file = "path" }` or, with a warning, the text itself; checked for its use.
+    func secret(_ entry: TOMLEntry, for use: SecretUse) -> Secret? {
+        guard let bytes = secretBytes(entry) else { return nil }
+        return complaint(about: bytes, use).map { complaint in
+            error(entry.node.start, "\"\(entry.key)\" \(complaint)")
+            return nil
+        } ?? Secret(bytes: bytes)
+    }
+
+    private func secretBytes(_ entry: TOMLEntry) -> [UInt8]? {
+        switch entry.node.value {
+        case .string(let text): return inlineSecret(text, entry)
+        case .table(let table): return referencedSecret(table, entry)
+        default:
+            error(
+                entry.node.start,
+                "\"\(entry.key)\" must be { env = \"NAME\" } or { file = \"path\" }, not \(entry.node.value.kind)"
+            )
+            return nil
+        }
+    }
+
+    private func inlineSecret(_ text: String, _ entry: TOMLEntry) -> [UInt8]? {
+        if text.contains("${") {
+            error(
+                entry.node.start,
+                "\"\(entry.key)\": variables do not expand in a secret; write { env = \"NAME\" } instead")
+            return nil
+        }
+        hide(from: entry.node.start, to: entry.node.end)
+        warning(
+            entry.node.start,
+            "\"\(entry.key)\" is written into the file; { env = \"NAME\" } or { file = \"path\" } keeps it out"
+        )
+        return Array(text.utf8)
+    }
+
+    private func referencedSecret(_ table: TOMLTable, _ entry: TOMLEntry) -> [UInt8]? {
+        let section = Section(
+            "\"\(entry.key)\"", table, at: entry.node.start, keys: .init(known: ["env", "file"]), loader: self
+        )
+        switch (table["env"], table["file"]) {
+        case (_?, nil): return section.string("env").flatMap(environmentSecret)
+        case (nil, _?):
+            return section.string("file").flatMap { read(path: $0.value, at: $0.position) }.map(
+                Self.withoutLineEnd)
+        case (_?, let file?):
+            error(file.position, "\"\(entry.key)\" has both \"env\" and \"file\"; one of them is enough")
+        case (nil, nil) where table.entries.isEmpty:
+            error(entry.node.start, "\"\(entry.key)\" needs { env = \"NAME\" } or { file = \"path\" }")
+        case (nil, nil): break  // the unknown key has been reported
+        }
+        return nil
+    }
+
+    private func environmentSecret(_ name: Located<String>) -> [UInt8]? {
+        guard let value = environment[name.value] else {
+            error(name.position, "environment variable \(name.value) is not set")
+            return nil
+        }
+        return Array(value.utf8)
+    }
+
+    /// Editors and `echo` end a file with one line feed that is not part of the secret.
+    private static func withoutLineEnd(_ bytes: [UInt8]) -> [UInt8] {
+        guard bytes.last == UInt8(ascii: "\n") else { return bytes }
+        let line = bytes.dropLast()
+        return Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
+    }
+
+    private func complaint(about bytes: [UInt8], _ use: SecretUse) -> String? {
+        if bytes.isEmpty { return "is empty" }
+        if bytes == Array(Self.publicDefaultSecret.utf8) {
+            return
+                "is Better Auth's public default: everybody knows it; make one with `openssl rand -base64 32`"
+        }
+        switch use {
+        case .hmacKey where bytes.count < Self.leastHMACKeyBytes:
+            return "has \(bytes.count) bytes; an HMAC secret needs at least \(Self.leastHMACKeyBytes), "
+                + "such as `openssl rand -base64 32` makes"
+        case .bearerToken where !bytes.allSatisfy({ (0x21...0x7E).contains($0) }):
+            return
+                "holds a space, a control character or a non-ASCII byte, which no bearer token has (RFC 6750, 2.1)"
+        case .hmacKey, .bearerToken: return nil
+        }
+    }
+}

@@ -1,0 +1,159 @@
+/// One table of the file, with the keys it may hold. Making one reports the keys that are unknown or of a later
+/// release; the getters report values of a wrong kind and go on with the default, so that one run finds all.
+struct Section {
+    /// For messages: `[listen.public]`.
+    let title: String
+    let table: TOMLTable
+    /// Where the table begins.
+    let position: SourcePosition
+    let loader: Loader
+    private let keys: Keys
+
+    init(_ title: String, _ table: TOMLTable, at position: SourcePosition, keys: Keys, loader: Loader) {
+        self.title = title
+        self.table = table
+        self.position = position
+        self.loader = loader
+        self.keys = keys
+        for entry in table.entries { check(entry) }
+    }
+
+    /// The keys of a kind of table.
+    struct Keys {
+        /// Keys that are read.
+        var known: [String]
+        /// Keys of later releases.
+        var later: [String] = []
+        /// The one value of a later key that asks for nothing new.
+        var harmless: [String: TOMLValue] = [:]
+        /// Keys below a later key, as far as they are settled.
+        var laterNested: [String: [String]] = [:]
+    }
+
+    private func check(_ entry: TOMLEntry) {
+        if keys.known.contains(entry.key) { return }
+        guard keys.later.contains(entry.key) else {
+            loader.error(
+                entry.position, "unknown key \"\(entry.key)\" in \(title)",
+                didYouMean: suggestion(for: entry.key))
+            return
+        }
+        if keys.harmless[entry.key] == entry.node.value { return }
+        if case .table(let nested) = entry.node.value, !nested.entries.isEmpty {
+            for inner in nested.entries { checkNested(inner, of: entry.key) }
+        } else {
+            loader.error(entry.position, "\"\(entry.key)\" in \(title) is not supported yet")
+        }
+    }
+
+    private func suggestion(for key: String) -> String? {
+        Suggestion.nearest(to: key, among: keys.known + keys.later)
+    }
+
+    private func checkNested(_ inner: TOMLEntry, of key: String) {
+        let settled = keys.laterNested[key]
+        if let settled, !settled.contains(inner.key) {
+            loader.error(
+                inner.position, "unknown key \"\(key).\(inner.key)\" in \(title)",
+                didYouMean: Suggestion.nearest(to: inner.key, among: settled))
+        } else {
+            loader.error(inner.position, "\"\(key).\(inner.key)\" in \(title) is not supported yet")
+        }
+    }
+
+    /// Says that a key is needed and not there, unless it is there under a misspelt name: one mistake, one line.
+    func missing(_ key: String, _ hint: String) {
+        let isMisspelt = table.entries.contains {
+            !keys.known.contains($0.key) && !keys.later.contains($0.key) && suggestion(for: $0.key) == key
+        }
+        if isMisspelt { return }
+        loader.error(position, "\(title) needs \"\(key)\": \(hint)")
+    }
+
+    /// Says that a value is of the wrong kind.
+    func mismatch(_ entry: TOMLEntry, expected: String) {
+        loader.error(
+            entry.node.start, "\"\(entry.key)\" must be \(expected), not \(entry.node.value.kind)")
+    }
+}
+
+// MARK: - Values of one kind
+
+extension Section {
+    /// A string with its variables expanded.
+    func string(_ key: String) -> Located<String>? {
+        guard let entry = table[key] else { return nil }
+        guard case .string(let text) = entry.node.value else {
+            mismatch(entry, expected: "a string")
+            return nil
+        }
+        return expanded(text, at: entry.node.start)
+    }
+
+    /// Strings with their variables expanded. `single`: one string without brackets will do.
+    func strings(_ key: String, single: Bool = false) -> [Located<String>]? {
+        guard let entry = table[key] else { return nil }
+        if single, case .string(let text) = entry.node.value {
+            return expanded(text, at: entry.node.start).map { [$0] }
+        }
+        guard case .array(let nodes) = entry.node.value else {
+            mismatch(entry, expected: single ? "a string or a list of strings" : "a list of strings")
+            return nil
+        }
+        return nodes.compactMap { element($0, of: entry) }
+    }
+
+    private func element(_ node: TOMLNode, of entry: TOMLEntry) -> Located<String>? {
+        guard case .string(let text) = node.value else {
+            loader.error(node.start, "\"\(entry.key)\" must hold strings, not \(node.value.kind)")
+            return nil
+        }
+        return expanded(text, at: node.start)
+    }
+
+    private func expanded(_ text: String, at position: SourcePosition) -> Located<String>? {
+        loader.expand(text, at: position).map { Located(value: $0, position: position) }
+    }
+
+    func boolean(_ key: String, default fallback: Bool) -> Bool {
+        guard let entry = table[key] else { return fallback }
+        guard case .boolean(let value) = entry.node.value else {
+            mismatch(entry, expected: "true or false")
+            return fallback
+        }
+        return value
+    }
+
+    func integer(_ key: String, default fallback: Int, in range: ClosedRange<Int>) -> Int {
+        guard let entry = table[key] else { return fallback }
+        guard case .integer(let value) = entry.node.value else {
+            mismatch(entry, expected: "a whole number")
+            return fallback
+        }
+        guard let number = Int(exactly: value), range.contains(number) else {
+            loader.error(
+                entry.node.start,
+                "\"\(key)\" must be between \(range.lowerBound) and \(range.upperBound), not \(value)")
+            return fallback
+        }
+        return number
+    }
+
+    /// One of a few words. `later`: words of later releases.
+    func choice<Choice: RawRepresentable & CaseIterable>(
+        _ key: String, default fallback: Choice, later: [String] = []
+    ) -> Choice where Choice.RawValue == String {
+        guard let text = string(key) else { return fallback }
+        if let choice = Choice(rawValue: text.value) { return choice }
+        let words = Choice.allCases.map(\.rawValue)
+        if later.contains(text.value) {
+            loader.error(text.position, "\(key) = \"\(text.value)\" is not supported yet")
+        } else {
+            let list = words.map { "\"\($0)\"" }.joined(separator: ", ")
+            loader.error(
+                text.position, "\"\(key)\" must be one of \(list), not \"\(text.value)\"",
+                didYouMean: Suggestion.nearest(to: text.value, among: words))
+        }
+        return fallback
+    }
+}

@@ -1,0 +1,75 @@
+/// One `[upstream.NAME]` table.
+public struct UpstreamConfiguration: Sendable, Equatable {
+    /// The table's name.
+    public var name: String
+    /// At least one server, no two alike.
+    public var servers: [ServerConfiguration]
+    /// How a server is chosen.
+    public var balance: Balance
+    /// What the backend gets as `Authorization`.
+    public var authorization: AuthorizationConfiguration
+    /// True: the client's Host goes on; false: Host becomes the server's own.
+    public var preserveHost: Bool
+    /// To connect to a server.
+    public var connectTimeout: Duration
+    /// From the end of the request to the response head.
+    public var responseTimeout: Duration
+    /// Of a pooled connection without a request.
+    public var idleTimeout: Duration
+    /// Connections to one server.
+    public var maxConnections: Int
+    /// Requests that wait for a connection; beyond, 503.
+    public var maxPending: Int
+    /// Further attempts, only where nothing of the request was processed or it can be repeated safely.
+    public var retries: Int
+    /// Where the file begins the table.
+    public var position: SourcePosition
+}
+
+/// One server of an upstream.
+public struct ServerConfiguration: Sendable, Equatable {
+    /// Where it listens; a name is still to be resolved.
+    public var address: EndpointAddress
+    /// Its share against the other servers' weights, 1 to 1000.
+    public var weight: Int
+    /// Where the file names it.
+    public var position: SourcePosition
+}
+
+/// How an upstream's server is chosen for a request.
+public enum Balance: String, Sendable, Equatable, CaseIterable {
+    /// One after the other.
+    case roundRobin = "round-robin"
+    /// The one with the fewest requests in flight.
+    case leastRequests = "least-requests"
+}
+
+/// What the backend gets as `Authorization`.
+public enum AuthorizationConfiguration: Sendable, Equatable {
+    /// Nothing.
+    case remove
+    /// What the client sent, byte by byte.
+    case forward
+    /// `Bearer` and this service token: visible ASCII without spaces.
+    case bearer(Secret)
+    /// A fresh token for each user.
+    case mint(MintConfiguration)
+}
+
+/// A token that the proxy signs for the backend (`authorization = { mint = … }`).
+public struct MintConfiguration: Sendable, Equatable {
+    /// The HMAC key, at least 32 bytes (J19). The algorithm is HS256.
+    public var secret: Secret
+    /// `exp - iat`, 2 seconds to 1 day.
+    public var lifetime: Duration
+    /// Claims beside `sub`, `iat` and `exp`, in the order of the file.
+    public var claims: [MintedClaim]
+}
+
+/// A claim that is the same in every minted token.
+public struct MintedClaim: Sendable, Equatable {
+    /// The claim's name.
+    public var name: String
+    /// Its value, a JSON string.
+    public var value: String
+}

@@ -1,0 +1,160 @@
+import Bytes
+import HTTP
+import HTTP1
+import Reactor
+
+/// The admin listener: a small HTTP/1.1 server on the control thread's loop, one request a connection.
+struct AdminServer: ~Copyable {
+    /// Scrapers and probes need a handful; whoever opens more waits in the kernel's queue.
+    private static var connectionLimit: Int { 32 }
+    /// From accept to the last byte sent: a probe that takes longer has given up.
+    private static var connectionMilliseconds: Int64 { 5000 }
+    /// The admin pages need none of the public limits; one small block holds any sane request.
+    private static var headLimits: HeadLimits { HeadLimits() }
+
+    /// How soon to try again where there was no room or no descriptor for a connection.
+    private static var retryMilliseconds: Int64 { 100 }
+
+    private let listener: Listener
+    private var mayBeWaiting = false
+    private var pool = BlockPool(keptBytes: 65_536)
+    private var connections = Slab<AdminConnection>(capacity: AdminServer.connectionLimit)
+    private var head = RequestHead(fieldCapacity: AdminServer.headLimits.fieldCount)
+
+    /// Listens on the address; throws the kernel's reason.
+    init(at address: SocketAddress) throws(Errno) {
+        listener = try Listener(at: address)
+    }
+
+    deinit {
+        // The process is about to end, or the connections are empty: `close` gives the blocks back.
+        precondition(connections.count == 0, "closeAll comes first")
+    }
+
+    /// Where it listens, with the real port.
+    var address: SocketAddress { listener.address }
+    /// What the poller watches for new connections.
+    var descriptor: Int32 { listener.descriptor }
+
+    /// Takes connections while there is room for them. What is left waits for `expire`.
+    mutating func accept(_ poller: borrowing Poller, now: Instant) {
+        mayBeWaiting = true
+        while !connections.isFull {
+            switch listener.accept() {
+            case .connection(let socket, _): add(socket, poller, now)
+            case .aborted: continue
+            case .exhausted: return
+            case .none:
+                mayBeWaiting = false
+                return
+            }
+        }
+    }
+
+    /// Goes on with a connection that became readable or writable.
+    mutating func advance(_ handle: Handle, state: AdminState) {
+        guard connections.contains(handle) else { return }
+        if connections[handle.index].output == nil { receive(handle, state) }
+        guard connections.contains(handle) else { return }
+        if connections[handle.index].output != nil, connections[handle.index].isSent() { close(handle) }
+    }
+
+    /// Closes the connections whose time is over, takes those that had no room before, and gives the next deadline.
+    mutating func expire(at now: Instant, _ poller: borrowing Poller) -> Instant {
+        if mayBeWaiting { accept(poller, now: now) }
+        // The listener is edge-triggered, so that it does not wake the loop in vain while there is no room.
+        var next = mayBeWaiting ? now.advanced(byMilliseconds: Self.retryMilliseconds) : .never
+        for index in 0..<connections.slots where connections.isLive(index) {
+            let deadline = connections[index].deadline
+            if deadline <= now { close(connections.handle(at: index)) } else { next = min(next, deadline) }
+        }
+        return next
+    }
+
+    /// Closes every connection.
+    mutating func closeAll() {
+        for index in 0..<connections.slots where connections.isLive(index) { close(connections.handle(at: index)) }
+    }
+
+    private mutating func add(_ socket: consuming Socket, _ poller: borrowing Poller, _ now: Instant) {
+        let descriptor = socket.descriptor
+        let handle = connections.insert(
+            AdminConnection(socket, deadline: now.advanced(byMilliseconds: Self.connectionMilliseconds)))
+        do {
+            try poller.add(descriptor, token: Token.connection(handle), for: [.readable, .writable, .edgeTriggered])
+        } catch {
+            close(handle)
+        }
+    }
+
+    private mutating func receive(_ handle: Handle, _ state: AdminState) {
+        switch connections[handle.index].receive(&pool, &head, Self.headLimits) {
+        case .incomplete: return
+        case .closed: close(handle)
+        case .refused(let status):
+            connections[handle.index].output = AdminAnswer.refusal(status: status).message()
+        case .complete:
+            connections[handle.index].output =
+                AdminAnswer.make(head, connections[handle.index].input.bytes, state).message()
+        }
+    }
+
+    private mutating func close(_ handle: Handle) {
+        var connection = connections.remove(handle)
+        connection.input.detach(to: &pool)
+    }
+}
+
+/// One connection to the admin listener.
+private struct AdminConnection: ~Copyable {
+    enum Received { case incomplete, complete, closed, refused(UInt16) }
+
+    let socket: Socket
+    let deadline: Instant
+    var input = Buffer()
+    private var parser = RequestHeadParser()
+    /// The answer, once there is one, and how much of it was sent.
+    var output: [UInt8]?
+    private var sent = 0
+
+    init(_ socket: consuming Socket, deadline: Instant) {
+        self.socket = socket
+        self.deadline = deadline
+    }
+
+    /// Reads until the head is complete or nothing more has come.
+    mutating func receive(
+        _ pool: inout BlockPool, _ head: inout RequestHead, _ limits: HeadLimits
+    ) -> Received {
+        input.attach(from: &pool)
+        while true {
+            guard input.room > 0 else { return .refused(431) }
+            switch socket.receive(into: &input) {
+            case .wouldBlock: return .incomplete
+            case .endOfStream, .failed: return .closed
+            case .bytes: break
+            }
+            var parser = parser
+            let result = parser.parse(input.bytes, into: &head, limits: limits)
+            self.parser = parser
+            switch result {
+            case .incomplete: continue
+            case .complete: return .complete
+            case .refused: return .refused(400)
+            }
+        }
+    }
+
+    /// Sends on; true when all was sent, or never will be.
+    mutating func isSent() -> Bool {
+        guard let output else { return false }
+        while sent < output.count {
+            switch socket.send(output.span.extracting(sent...)) {
+            case .bytes(let count): sent += count
+            case .wouldBlock: return false
+            case .endOfStream, .failed: return true
+            }
+        }
+        return true
+    }
+}

@@ -1,0 +1,95 @@
+public import Config
+public import Proxy
+import Reactor
+import Upstream
+
+extension ProxySettings {
+    /// What the workers need of a configuration. Looks up the names of servers, so it may take a while; throws where
+    /// one has no address, or where a value means nothing to the policy.
+    public init(_ configuration: Configuration) throws(StartFailure) {
+        var upstreams: [UpstreamSettings] = []
+        for upstream in configuration.upstreams { upstreams.append(try UpstreamSettings(upstream)) }
+        self.init(
+            listeners: configuration.listeners.map {
+                ListenerSettings(name: $0.name, address: SocketAddress($0.address))
+            },
+            upstreams: upstreams, policy: try .init(configuration), limits: LimitSettings(configuration.limits))
+    }
+}
+
+extension UpstreamSettings {
+    fileprivate init(_ upstream: UpstreamConfiguration) throws(StartFailure) {
+        var servers: [ServerSettings] = []
+        for server in upstream.servers {
+            for address in try SocketAddress.all(of: server.address) {
+                servers.append(ServerSettings(address: address, weight: server.weight))
+            }
+        }
+        self.init(name: upstream.name, servers: servers)
+        balance = Balance(upstream.balance)
+        connectTimeoutMilliseconds = upstream.connectTimeout.milliseconds
+        responseTimeoutMilliseconds = upstream.responseTimeout.milliseconds
+        idleTimeoutMilliseconds = upstream.idleTimeout.milliseconds
+        maximumConnections = upstream.maxConnections
+        maximumPending = upstream.maxPending
+        retries = upstream.retries
+    }
+}
+
+extension Upstream.Balance {
+    fileprivate init(_ balance: Config.Balance) {
+        switch balance {
+        case .roundRobin: self = .roundRobin
+        case .leastRequests: self = .leastRequests
+        }
+    }
+}
+
+extension LimitSettings {
+    fileprivate init(_ limits: LimitsConfiguration) {
+        self.init()
+        headBytes = limits.headerBytes
+        fieldCount = limits.headerCount
+        targetBytes = limits.targetBytes
+        connections = limits.connections
+        headerTimeoutMilliseconds = limits.headerTimeout.milliseconds
+        idleTimeoutMilliseconds = limits.idleTimeout.milliseconds
+        bodyTimeoutMilliseconds = limits.bodyTimeout.milliseconds
+        drainTimeoutMilliseconds = limits.drainTimeout.milliseconds
+    }
+}
+
+extension SocketAddress {
+    /// The address of a listener, which is never a name.
+    init(_ endpoint: EndpointAddress) {
+        switch endpoint {
+        case .ip(let address, let port): self = SocketAddress(address, port: port)
+        case .unix(let path): self = .unix(path)
+        case .name: preconditionFailure("the configuration refuses names for listeners")
+        }
+    }
+
+    private init(_ host: HostAddress, port: UInt16) {
+        func number(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
+        self =
+            host.isIPv6
+            ? .ipv6(number(host.bytes[..<8]), number(host.bytes[8...]), port: port)
+            : .ipv4(UInt32(number(host.bytes[...])), port: port)
+    }
+
+    /// All addresses of a server, at least one.
+    fileprivate static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
+        guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
+        let found = resolve(name, port: port)
+        guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
+        return found
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds, rounded up: a limit that is written is never 0.
+    var milliseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+    }
+}

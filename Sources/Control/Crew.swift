@@ -1,0 +1,89 @@
+import Proxy
+import Reactor
+import Telemetry
+
+/// What the workers' threads tell the control thread.
+enum WorkerReport: Sendable {
+    /// It listens.
+    case started(Int)
+    /// It could not start, and its thread has ended.
+    case failed(Int, String)
+    /// It has drained, or was stopped, and its thread has ended.
+    case ended(Int)
+}
+
+/// The workers, as the control thread steers them: an inbox, counts and a thread each.
+struct Crew {
+    let reports: Inbox<WorkerReport>
+    private var inboxes: [Inbox<WorkerMessage>] = []
+    /// What each worker counts.
+    private(set) var counters: [WorkerCounters] = []
+    private(set) var startedCount = 0
+    private(set) var endedCount = 0
+
+    /// A crew without workers; throws where the process has no descriptor left.
+    init() throws(Errno) {
+        reports = try Inbox()
+    }
+
+    var count: Int { inboxes.count }
+    /// True when every worker listens.
+    var isStarted: Bool { startedCount == count }
+    /// True when every worker's thread has ended.
+    var isEnded: Bool { endedCount == count }
+
+    /// Starts one worker for each list of listeners; throws where the system has no thread or descriptor left.
+    mutating func start(
+        _ settings: ProxySettings, listeners: [[WorkerListener]], logWriter: LogWriter
+    ) throws(Errno) {
+        for (index, bound) in listeners.enumerated() {
+            let parts = WorkerParts(
+                index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
+                logWriter: logWriter)
+            inboxes.append(parts.inbox)
+            counters.append(parts.counters)
+            let reports = reports
+            // Never joined: its end is reported, and the process's end ends it anyway.
+            _ = try Thread(name: "usher-\(index)") {
+                do throws(WorkerError) {
+                    var worker = try Worker(parts, settings, bound)
+                    reports.send(.started(index))
+                    worker.run()
+                    reports.send(.ended(index))
+                } catch {
+                    reports.send(.failed(index, Crew.describe(error)))
+                }
+            }
+        }
+    }
+
+    /// Gives every worker the new settings, whole, and its listeners.
+    func reconfigure(_ settings: ProxySettings, listeners: [[WorkerListener]]) {
+        for (inbox, bound) in zip(inboxes, listeners) { inbox.send(.reconfigure(settings, bound)) }
+    }
+
+    /// Tells every worker to accept nothing more and to end when its requests have.
+    func drain() {
+        for inbox in inboxes { inbox.send(.drain) }
+    }
+
+    /// Tells every worker to end at once.
+    func stop() {
+        for inbox in inboxes { inbox.send(.stop) }
+    }
+
+    /// Counts a report.
+    mutating func note(_ report: WorkerReport) {
+        switch report {
+        case .started: startedCount += 1
+        case .failed, .ended: endedCount += 1
+        }
+    }
+
+    private static func describe(_ error: WorkerError) -> String {
+        switch error {
+        case .system(let code): "\(code)"
+        case .policy(let error): "the policy does not compile: \(error)"
+        }
+    }
+}

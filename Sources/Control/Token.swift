@@ -1,0 +1,17 @@
+import Bytes
+
+/// What the control loop's poller events carry.
+enum Token {
+    static let signals: UInt64 = 1
+    static let inbox: UInt64 = 2
+    static let admin: UInt64 = 3
+
+    /// A connection of the admin listener: generations start at 1, so it is above the fixed ones.
+    static func connection(_ handle: Handle) -> UInt64 {
+        UInt64(handle.generation) << 32 | UInt64(handle.index)
+    }
+
+    static func handle(_ token: UInt64) -> Handle {
+        Handle(index: UInt32(truncatingIfNeeded: token), generation: UInt32(token >> 32))
+    }
+}

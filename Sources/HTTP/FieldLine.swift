@@ -1,0 +1,52 @@
+public import Bytes
+
+/// One field line of a head, as ranges of the bytes that were parsed.
+public struct FieldLine: Sendable, BitwiseCopyable {
+    /// The interned name, `other` for one that no rule is about.
+    public let name: FieldName
+    /// The flags of the name, and of this line.
+    public var flags: FieldFlags
+    /// The name as it came, in any case.
+    public let nameRange: ByteRange
+    /// The value without whitespace around it.
+    public let valueRange: ByteRange
+    /// The whole line with its CRLF.
+    public let lineRange: ByteRange
+
+    /// A line of these parts.
+    @inlinable
+    public init(
+        name: FieldName, flags: FieldFlags, nameRange: ByteRange, valueRange: ByteRange, lineRange: ByteRange
+    ) {
+        self.name = name
+        self.flags = flags
+        self.nameRange = nameRange
+        self.valueRange = valueRange
+        self.lineRange = lineRange
+    }
+
+    /// The line with these ranges: looks the name up, and sees whether the line is canonical.
+    @inline(__always)
+    init(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange) {
+        let known = FieldName.lookUp(bytes, name)
+        // `name`, a colon, one space and not a tab, `value`, CRLF.
+        let isCanonical =
+            Int(value.start) == name.end &+ 2 && line.end == value.end &+ 2 && bytes[name.end &+ 1] == 0x20
+        self.init(
+            name: known.name, flags: isCanonical ? known.flags.union(.canonical) : known.flags,
+            nameRange: name, valueRange: value, lineRange: line)
+    }
+
+    /// The line of a trailer section, whose syntax has been checked.
+    public static func trailer(
+        _ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange
+    ) -> FieldLine {
+        FieldLine(bytes, name: name, value: value, line: line)
+    }
+
+    /// True where the raw line is exactly `name: value` CRLF, so that it can be copied as it is.
+    @inlinable public var isCanonical: Bool { flags.contains(.canonical) }
+}
+
+/// The field lines of a head or trailer section, in the order in which they came.
+public typealias FieldTable = FixedArray<FieldLine>

@@ -1,0 +1,116 @@
+public import Bytes
+
+extension FieldName {
+    /// The flags that every line with this name has.
+    public var flags: FieldFlags { FieldFlags(rawValue: FieldNameTable.flags[Int(rawValue)]) }
+
+    /// The token for a name, and the flags of a line that bears it. `range` must hold token characters only.
+    ///
+    /// A name that is another spelling of a known one, because a backend may fold `_` or `.` to `-` (rules H1, H2),
+    /// is `other` with that name's flags and `alias`. So is every name that starts as those families do that claim
+    /// forwarding or client certificates.
+    public static func lookUp(_ bytes: Span<UInt8>, _ range: ByteRange) -> (
+        name: FieldName, flags: FieldFlags
+    ) {
+        let words = FieldNameWords(bytes, range)
+        let name = words.name
+        if name != .other { return (name, name.flags) }
+        return (.other, flagsOfUnknown(bytes, range, words))
+    }
+
+    /// The flags of a name that is not in the table.
+    private static func flagsOfUnknown(
+        _ bytes: Span<UInt8>, _ range: ByteRange, _ words: FieldNameWords
+    ) -> FieldFlags {
+        var folded = words
+        var isFolded = false
+        for index in range.bounds where !isPlain(bytes[index]) {
+            folded.fold(index - Int(range.start))
+            isFolded = true
+        }
+        let family = folded.familyFlags
+        guard isFolded else { return family }
+        let flags = folded.name.flags.union(family)
+        return flags.isEmpty ? [] : flags.union(.alias)
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        byte == 0x2D || ASCIISet.alphanumeric.contains(byte)
+    }
+}
+
+/// A field name as four little-endian words: lower-cased, padded with zeros. A longer name keeps its first 32 bytes
+/// and matches no known one, only families.
+struct FieldNameWords {
+    private var first: UInt64 = 0
+    private var second: UInt64 = 0
+    private var third: UInt64 = 0
+    private var fourth: UInt64 = 0
+    private let isLong: Bool
+
+    @inline(__always)
+    init(_ bytes: Span<UInt8>, _ range: ByteRange) {
+        isLong = range.count > 32
+        let start = Int(range.start)
+        let count = min(Int(range.count), 32)
+        first = Self.word(bytes, start, min(count, 8))
+        if count > 8 { second = Self.word(bytes, start + 8, min(count - 8, 8)) }
+        if count > 16 { third = Self.word(bytes, start + 16, min(count - 16, 8)) }
+        if count > 24 { fourth = Self.word(bytes, start + 24, count - 24) }
+    }
+
+    /// One word in lower case. Setting bit 5 of any token character but a capital letter gives no letter, digit or
+    /// hyphen that was not there before, so that no other name can come to equal a known one.
+    @inline(__always)
+    private static func word(_ bytes: Span<UInt8>, _ offset: Int, _ count: Int) -> UInt64 {
+        let raw = ASCII.word(bytes, at: offset, count: count)
+        let mask: UInt64 = count == 8 ? ~0 : (1 << UInt64(count * 8)) - 1
+        return raw | (0x2020_2020_2020_2020 & mask)
+    }
+
+    /// The known name with these words, or `other`.
+    @inline(__always)
+    var name: FieldName {
+        guard !isLong else { return .other }
+        let multipliers = FieldNameTable.multipliers
+        let mixed = first ^ second &* multipliers.1 ^ third &* multipliers.2 ^ fourth &* multipliers.3
+        let slot = FieldNameTable.slots[Int((mixed &* multipliers.0) >> FieldNameTable.shift)]
+        let entry = Int(slot) * 4
+        guard FieldNameTable.words[entry] == first, FieldNameTable.words[entry + 1] == second,
+            FieldNameTable.words[entry + 2] == third, FieldNameTable.words[entry + 3] == fourth
+        else { return .other }
+        return FieldName(rawValue: slot) ?? .other
+    }
+
+    /// Makes the byte at `index` a hyphen.
+    mutating func fold(_ index: Int) {
+        let shift = UInt64(index & 7) * 8
+        let keep: UInt64 = ~(0xFF << shift)
+        let hyphen: UInt64 = 0x2D << shift
+        switch index >> 3 {
+        case 0: first = first & keep | hyphen
+        case 1: second = second & keep | hyphen
+        case 2: third = third & keep | hyphen
+        case 3: fourth = fourth & keep | hyphen
+        default: break
+        }
+    }
+
+    /// The flags of the families of names that are known by their start alone.
+    var familyFlags: FieldFlags {
+        switch first {
+        // x-forwar|ded-
+        case 0x7261_7772_6F66_2D78 where second & 0xFFFF_FFFF == 0x2D64_6564:
+            [.forwarding, .forbiddenInTrailers]
+        // x-ssl-cl|ient-
+        case 0x6C63_2D6C_7373_2D78 where second & 0xFF_FFFF_FFFF == 0x2D_746E_6569: Self.certificate
+        // ssl-clie|nt-
+        case 0x6569_6C63_2D6C_7373 where second & 0xFF_FFFF == 0x2D_746E: Self.certificate
+        // x-client|-cert
+        case 0x746E_6569_6C63_2D78 where second & 0xFF_FFFF_FFFF == 0x74_7265_632D: Self.certificate
+        default: []
+        }
+    }
+
+    private static var certificate: FieldFlags { [.clientCertificate, .forbiddenInTrailers] }
+}

@@ -1,0 +1,77 @@
+/// Why a token was refused: for logs and counters, never for the client, who must not learn more than that the
+/// token is invalid, or that it expired (rule J21).
+public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
+    /// Not three strict base64url parts with JSON objects in the first two (RFC 7515 §7.1), or not strict JSON.
+    case malformed
+    /// More bytes than the limit allows.
+    case tooLarge
+    /// `alg` is absent, unknown, or not one of the issuer's algorithms (rules J1, J2).
+    case algorithmNotAllowed
+    /// `crit` or `b64` in the header (rule J3).
+    case criticalHeader
+    /// `typ` is not one of those accepted, or is required and absent.
+    case wrongType
+    /// `iss` names none of the issuers that the route accepts, or is not a string.
+    case wrongIssuer
+    /// Two issuers fit `iss` and `alg`; tokens are never tried against one after the other.
+    case ambiguousIssuer
+    /// The issuer has no key with that `kid`, or the `kid` is required and absent.
+    case unknownKey
+    /// The keys with that `kid` do not fit the algorithm.
+    case keyDoesNotFit
+    /// No key of the issuer made this signature.
+    case badSignature
+    /// A claim is absent that must be there: `exp`, or `iat` under `maximum_lifetime`.
+    case missingClaim
+    /// A claim has the wrong JSON type, or a number out of range (rules J12, J16).
+    case malformedClaim
+    /// `aud` is absent or names nobody that the issuer's tokens are accepted for (rule J14).
+    case wrongAudience
+    /// `nbf` is in the future.
+    case notYetValid
+    /// `iat` is in the future.
+    case issuedInTheFuture
+    /// `exp` - `iat` is more than `maximum_lifetime`, or negative.
+    case lifetimeTooLong
+    /// `cnf`: the token is bound to a key, and possession is not verified here (rule J20).
+    case boundToKey
+    /// One of the issuer's `refuse_claims` is present: not a user's token.
+    case refusedClaim
+    /// No subject claim is present.
+    case missingSubject
+    /// The subject is not a string of 1 to 256 visible characters that can stand in a header (rules J16, H11).
+    case malformedSubject
+    /// Everything holds, the signature too, but `exp` is over.
+    case expired
+
+    /// The text for logs and counters.
+    public var code: StaticString {
+        switch self {
+        case .malformed: "token_malformed"
+        case .tooLarge: "token_too_large"
+        case .algorithmNotAllowed: "token_algorithm_not_allowed"
+        case .criticalHeader: "token_critical_header"
+        case .wrongType: "token_wrong_type"
+        case .wrongIssuer: "token_wrong_issuer"
+        case .ambiguousIssuer: "token_ambiguous_issuer"
+        case .unknownKey: "token_unknown_key"
+        case .keyDoesNotFit: "token_key_does_not_fit"
+        case .badSignature: "token_bad_signature"
+        case .missingClaim: "token_missing_claim"
+        case .malformedClaim: "token_malformed_claim"
+        case .wrongAudience: "token_wrong_audience"
+        case .notYetValid: "token_not_yet_valid"
+        case .issuedInTheFuture: "token_issued_in_the_future"
+        case .lifetimeTooLong: "token_lifetime_too_long"
+        case .boundToKey: "token_bound_to_key"
+        case .refusedClaim: "token_refused_claim"
+        case .missingSubject: "token_missing_subject"
+        case .malformedSubject: "token_malformed_subject"
+        case .expired: "token_expired"
+        }
+    }
+
+    /// True where the client may be told `token_expired`: the signature held and nothing else was wrong.
+    @inlinable
+    public var isExpiredWithValidSignature: Bool { self == .expired }
+}

@@ -1,0 +1,127 @@
+/// An Internet address. IPv4 is held as IPv4-mapped IPv6 (RFC 4291 §2.5.5.2), so that one client is one value
+/// whichever kind of socket it came in by.
+public struct IPAddress: Sendable, Equatable, BitwiseCopyable {
+    /// The first eight bytes, the first one highest.
+    public let high: UInt64
+    /// The last eight bytes.
+    public let low: UInt64
+
+    /// The IPv6 address of these sixteen bytes in network order, as two numbers.
+    public init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// The IPv4 address; `127.0.0.1` is 0x7F000001.
+    public init(v4: UInt32) {
+        high = 0
+        low = 0xFFFF_0000_0000 | UInt64(v4)
+    }
+
+    /// No address: a peer on a Unix socket.
+    public static var none: IPAddress { IPAddress(high: 0, low: 0) }
+
+    /// True for `none`, the unspecified address, which no peer has.
+    public var isNone: Bool { high == 0 && low == 0 }
+
+    /// True for an IPv4 address.
+    public var isV4: Bool { high == 0 && low >> 32 == 0xFFFF }
+
+    /// The address that `text` spells (RFC 4291 §2.2, or four decimal numbers), or nil. For configuration: slow.
+    public init?(_ text: String) {
+        if let v4 = Self.dotted(text[...]) {
+            self.init(v4: v4)
+        } else if let words = Self.words(text[...]) {
+            self.init(high: words.0, low: words.1)
+        } else {
+            return nil
+        }
+    }
+
+    private static func dotted(_ text: Substring) -> UInt32? {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        var value: UInt32 = 0
+        for part in parts {
+            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (48...57).contains($0) }),
+                part.utf8.count == 1 || part.utf8.first != 48, let byte = UInt8(part)
+            else { return nil }
+            value = value << 8 | UInt32(byte)
+        }
+        return value
+    }
+
+    private static func words(_ text: Substring) -> (UInt64, UInt64)? {
+        var groups: [UInt16] = []
+        var gap: Int?
+        var parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count >= 3, parts.count <= 9 else { return nil }
+        if parts.first == "" {
+            guard parts[1] == "" else { return nil }
+            parts.removeFirst()
+        }
+        if parts.last == "" {
+            guard parts[parts.count - 2] == "" else { return nil }
+            parts.removeLast()
+        }
+        for (place, part) in parts.enumerated() {
+            if part.isEmpty {
+                guard gap == nil else { return nil }
+                gap = groups.count
+            } else if place == parts.count - 1, let v4 = dotted(part) {
+                groups += [UInt16(v4 >> 16), UInt16(v4 & 0xFFFF)]
+            } else {
+                guard part.utf8.count <= 4, part.allSatisfy(\.isHexDigit), let group = UInt16(part, radix: 16)
+                else { return nil }
+                groups.append(group)
+            }
+        }
+        guard gap == nil ? groups.count == 8 : groups.count < 8 else { return nil }
+        if let gap { groups.insert(contentsOf: repeatElement(0, count: 8 - groups.count), at: gap) }
+        let halves = [groups[..<4], groups[4...]].map { $0.reduce(UInt64(0)) { $0 << 16 | UInt64($1) } }
+        return (halves[0], halves[1])
+    }
+}
+
+/// A network: an address and how many of its leading bits count (RFC 4632 §3.1).
+public struct AddressBlock: Sendable, Equatable, BitwiseCopyable {
+    /// The address, bits behind the prefix are zero.
+    public let address: IPAddress
+    /// The number of leading bits that count, 0 to 128; an IPv4 prefix is 96 more than it is written.
+    public let prefixBitCount: Int
+
+    /// The block that `text` spells, `10.0.0.0/8` or a single address, or nil; bits behind the prefix must be zero.
+    public init?(_ text: String) {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let first = parts.first, let address = IPAddress(String(first)) else { return nil }
+        let isV4 = !first.contains(":")
+        var bits = 128
+        if parts.count == 2 {
+            let digits = parts[1]
+            guard (1...3).contains(digits.utf8.count), digits.utf8.allSatisfy({ (48...57).contains($0) }),
+                let count = Int(digits), count <= (isV4 ? 32 : 128)
+            else { return nil }
+            bits = isV4 ? count + 96 : count
+        }
+        self.address = address
+        prefixBitCount = bits
+        let masked = Self.masked(address, bits)
+        guard masked == address else { return nil }
+    }
+
+    /// True for `0.0.0.0/0` and `::/0`, which trust everybody (H9).
+    public var isEverything: Bool {
+        prefixBitCount == 0 || (address.isV4 && prefixBitCount == 96)
+    }
+
+    /// True where `other` lies in the block.
+    public func contains(_ other: IPAddress) -> Bool {
+        !other.isNone && Self.masked(other, prefixBitCount) == address
+    }
+
+    private static func masked(_ address: IPAddress, _ bits: Int) -> IPAddress {
+        let high: UInt64 = bits >= 64 ? .max : ~(.max >> UInt64(bits))
+        let low: UInt64 = bits >= 128 ? .max : bits <= 64 ? 0 : ~(.max >> UInt64(bits - 64))
+        return IPAddress(high: address.high & high, low: address.low & low)
+    }
+}

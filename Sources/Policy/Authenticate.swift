@@ -1,0 +1,79 @@
+internal import Bytes
+internal import HTTP
+internal import JOSE
+
+/// What authentication found out.
+enum Authenticated {
+    /// The entry of the cache for a token that holds.
+    case token(Handle)
+    /// Nobody: no token is there, and none is needed.
+    case anonymous
+    /// The request is refused.
+    case refused(ReasonCode, TokenRefusal?)
+}
+
+extension PolicySnapshot {
+    /// Finds out who sends the request, for a route that accepts tokens of `route.issuers`.
+    mutating func authenticate(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute, now: Int64
+    ) -> Authenticated {
+        guard !route.issuers.isEmpty else { return .anonymous }
+        guard head.authorizationCount > 0 else {
+            return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
+        }
+        let value = bytes.slice(head.fields[Int(head.authorizationIndex)].valueRange)
+        switch BearerCredentials.parse(value) {
+        case .token(let range): return verify(value.slice(range), route.issuers, now: now)
+        // Credentials that nobody looks at must not pass for none (J15).
+        case .otherScheme: return .refused(.tokenMissing, nil)
+        case .malformed: return .refused(.tokenInvalid, .malformed)
+        }
+    }
+
+    private mutating func verify(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Authenticated {
+        guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
+        let known = cache.find(token, issuers, now: now)
+        guard known.isNone else { return .token(known) }
+        switch verifier.verify(token, acceptedBy: issuers, now: now) {
+        case .verified(let verified):
+            let refusal = scratch.fill(
+                verified, text: token, issuers: issuers, now: now, identity, routes.requirements)
+            verifier.recycle(verified)
+            if let refusal { return .refused(.tokenInvalid, refusal) }
+            return .token(cache.insert(scratch.compactCopy()))
+        case .refused(let refusal):
+            return .refused(refusal.isExpiredWithValidSignature ? .tokenExpired : .tokenInvalid, refusal)
+        case .keysUnavailable:
+            return .refused(.keysUnavailable, nil)
+        }
+    }
+}
+
+/// The credentials of an `Authorization` field (RFC 9110 §11.6.2, RFC 6750 §2.1).
+enum BearerCredentials: Equatable {
+    /// A token, as a range of the field's value.
+    case token(ByteRange)
+    /// Another scheme than Bearer.
+    case otherScheme
+    /// Bearer, but not followed by exactly one token of RFC 6750's characters.
+    case malformed
+
+    /// The credentials in a field value without whitespace around it.
+    static func parse(_ value: Span<UInt8>) -> BearerCredentials {
+        let scheme: StaticString = "bearer"
+        let length = scheme.utf8CodeUnitCount
+        guard value.count >= length, ASCII.equalsIgnoringCase(value.extracting(0..<length), scheme) else {
+            return .otherScheme
+        }
+        guard value.count > length else { return .malformed }
+        guard value[length] == ASCII.space else {
+            return ASCII.isToken(value[length]) ? .otherScheme : .malformed
+        }
+        var start = length
+        while start < value.count, value[start] == ASCII.space { start &+= 1 }
+        guard start < value.count, ASCII.endOfVisible(value, from: start) == value.count else {
+            return .malformed
+        }
+        return .token(ByteRange(from: start, to: value.count))
+    }
+}

@@ -1,0 +1,95 @@
+internal import Bytes
+public import HTTP
+internal import JOSE
+
+extension PolicySnapshot {
+    /// Decides on a request: route, authenticate, authorize, in this order. Nothing that a client sends, but the
+    /// method, the target, the host and the token, has a say in it (H8, H10).
+    ///
+    /// - Parameters:
+    ///   - head: the head, finished by the parser without a fault.
+    ///   - bytes: the bytes that the head was parsed out of.
+    ///   - peer: the other end of the connection.
+    ///   - now: seconds since 1970.
+    public mutating func decide(
+        head: borrowing RequestHead, bytes: Span<UInt8>, peer: PeerFacts, now: Int64
+    ) -> Decision {
+        // A tunnel or an echo of the request's own head is nothing for a backend's authorization (P8).
+        if head.method == .connect || head.method == .trace {
+            return .reject(Rejection(.methodNotAllowed, fault: .methodNotAllowed, closesConnection: true))
+        }
+        switch CanonicalTarget.parse(bytes, head) {
+        case .refused(let fault):
+            return .reject(Rejection(fault.code, fault: fault, closesConnection: true))
+        case .canonical(let target):
+            return decide(head, target, bytes, peer, now)
+        }
+    }
+
+    private mutating func decide(
+        _ head: borrowing RequestHead, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
+        _ now: Int64
+    ) -> Decision {
+        // Which of two credentials counts is nothing to guess, on a public route neither (H7).
+        guard head.authorizationCount <= 1 else {
+            return .reject(Rejection(.badRequest, fault: .severalValues, closesConnection: true))
+        }
+        var captures = Captures(repeating: .empty)
+        let place = routes.match(target, head, bytes, &captures)
+        guard place >= 0 else { return .reject(Rejection(.noRoute)) }
+        let route = routes.route(place)
+        switch authenticate(head, bytes, route, now: now) {
+        case .refused(let code, let refusal):
+            return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal))
+        case .anonymous:
+            // Nobody has no claims: whoever wants to get through must say who they are.
+            if routes.requirements.asks(Int(route.specIndex)) {
+                return .reject(Rejection(.tokenMissing, route: Int(route.specIndex)))
+            }
+            return .permit(permit(route, target, bytes, peer, .none))
+        case .token(let identity):
+            if let code = authorize(identity, route, captures, bytes) {
+                return .reject(Rejection(code, route: Int(route.specIndex)))
+            }
+            guard mintIfWanted(identity, route, now) else {
+                return .reject(Rejection(.internalError, route: Int(route.specIndex)))
+            }
+            return .permit(permit(route, target, bytes, peer, identity))
+        }
+    }
+
+    /// Nil where the token may do this, or the code of the refusal.
+    private func authorize(
+        _ identity: Handle, _ route: CompiledRoute, _ captures: Captures, _ bytes: Span<UInt8>
+    ) -> ReasonCode? {
+        let index = Int(route.specIndex)
+        guard routes.requirements.asks(index) else { return nil }
+        guard routes.requirements.holds(index, for: cache[identity], captures, bytes) else {
+            return route.deniesWithNotFound ? .notFound : .notYours
+        }
+        return routes.requirements.hasScopes(index, cache[identity]) ? nil : .insufficientScope
+    }
+
+    /// Sees to it that the entry has fresh credentials, where the upstream wants minted ones; false where the system
+    /// failed.
+    private mutating func mintIfWanted(_ identity: Handle, _ route: CompiledRoute, _ now: Int64) -> Bool {
+        guard case .mint(let number) = authorizations.mode(Int(route.upstream)) else { return true }
+        return authorizations.refresh(&cache[identity], mint: number, now: now)
+    }
+
+    private func permit(
+        _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
+        _ identity: Handle
+    ) -> Permit {
+        let stripped = Int(route.strippedByteCount)
+        let whole = target.pathAndQuery
+        let rest = ByteRange(from: Int(whole.start) + stripped, to: whole.end)
+        return Permit(
+            route: Int(route.specIndex), upstream: Int(route.upstream),
+            timeoutMilliseconds: route.timeoutMilliseconds < 0 ? nil : route.timeoutMilliseconds,
+            maxBodyBytes: route.maxBodyBytes, target: rest,
+            targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
+            expires: identity.isNone ? nil : cache.expires(identity), peerIsTrusted: trust.trusts(peer),
+            identity: identity)
+    }
+}

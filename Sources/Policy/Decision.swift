@@ -1,0 +1,98 @@
+public import Bytes
+public import HTTP
+public import JOSE
+
+/// What is done with a request: it goes upstream, or it is answered here.
+public enum Decision: ~Copyable {
+    /// It may go upstream, under this permit.
+    case permit(Permit)
+    /// It is answered by the proxy.
+    case reject(Rejection)
+}
+
+/// The proof that a request was routed, authenticated and authorized. Only `PolicySnapshot.decide` makes one, and
+/// nothing goes upstream without one.
+///
+/// It names an entry of the verified-token cache and is good for the turn of the event loop that made it: write the
+/// upstream head, and copy what the log needs, before the snapshot decides anything else.
+public struct Permit: ~Copyable {
+    /// The route, a place in `PolicySpec.routes`.
+    public let route: Int
+    /// The upstream, a place in `PolicySpec.upstreams`.
+    public let upstream: Int
+    /// The longest the whole exchange may take, in milliseconds; nil is without end.
+    public let timeoutMilliseconds: Int64?
+    /// The largest request body, in bytes.
+    public let maxBodyBytes: Int64
+    /// Path and query as they go upstream, a range of the head's bytes (see `appendTarget`).
+    public let target: ByteRange
+    /// True where a `/` goes before `target`: the path is empty, or `strip_prefix` took all of it.
+    public let targetNeedsSlash: Bool
+    /// When the token expires, in seconds since 1970; nil for nobody.
+    public let expires: Int64?
+    /// True where the peer is a trusted proxy, whose forwarding headers are believed.
+    public let peerIsTrusted: Bool
+    /// The entry of the cache; none for nobody.
+    let identity: Handle
+
+    init(
+        route: Int, upstream: Int, timeoutMilliseconds: Int64?, maxBodyBytes: Int64, target: ByteRange,
+        targetNeedsSlash: Bool, expires: Int64?, peerIsTrusted: Bool, identity: Handle
+    ) {
+        self.route = route
+        self.upstream = upstream
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.maxBodyBytes = maxBodyBytes
+        self.target = target
+        self.targetNeedsSlash = targetNeedsSlash
+        self.expires = expires
+        self.peerIsTrusted = peerIsTrusted
+        self.identity = identity
+    }
+
+    /// True where nobody was authenticated: a public route, or an optional one without a token.
+    public var isAnonymous: Bool { identity.isNone }
+
+    /// Adds the request target for the upstream (RFC 9112 §3.2.1); false where it does not fit.
+    public func appendTarget(_ bytes: Span<UInt8>, to buffer: inout Buffer) -> Bool {
+        guard buffer.room > Int(target.count) else { return false }
+        if targetNeedsSlash { _ = buffer.append(UInt8(ascii: "/")) }
+        return buffer.append(bytes.slice(target))
+    }
+}
+
+/// Why a request is answered by the proxy, and how.
+public struct Rejection: Sendable {
+    /// The code of the answer, and of the log.
+    public let code: ReasonCode
+    /// The status of the answer.
+    public let status: UInt16
+    /// The route, a place in `PolicySpec.routes`; nil where none was found.
+    public let route: Int?
+    /// What exactly is wrong with the token: for the log, never for the client (J21).
+    public let refusal: TokenRefusal?
+    /// What is wrong with the request itself, for the log.
+    public let fault: MessageFault?
+    /// True where the connection must end after the answer (P8).
+    public let closesConnection: Bool
+
+    init(
+        _ code: ReasonCode, route: Int? = nil, refusal: TokenRefusal? = nil, fault: MessageFault? = nil,
+        closesConnection: Bool = false
+    ) {
+        self.code = code
+        status = code.status
+        self.route = route
+        self.refusal = refusal
+        self.fault = fault
+        self.closesConnection = closesConnection
+    }
+
+    /// True where the answer bears `WWW-Authenticate` (RFC 9110 §11.6.1, RFC 6750 §3).
+    public var challenges: Bool {
+        switch code {
+        case .tokenMissing, .tokenInvalid, .tokenExpired, .insufficientScope: true
+        default: false
+        }
+    }
+}

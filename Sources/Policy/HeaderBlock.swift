@@ -1,0 +1,263 @@
+public import Bytes
+public import HTTP
+
+/// The one place that writes what goes upstream of a request's fields: the client's are stripped here, and the
+/// proven identity is set here, on every route and every listener alike (H1 to H6, H12).
+extension PolicySnapshot {
+    /// Adds the field lines for the upstream, each with CRLF, without the empty line behind them: `Host`, what is
+    /// kept of the client's, `Authorization` as the upstream wants it, the identity, and who forwarded.
+    ///
+    /// Left to the caller: `Connection`, `Content-Length`, `Transfer-Encoding`, `TE`, `Upgrade`; `Expect` is not
+    /// passed on, the proxy answers it.
+    ///
+    /// - Parameters:
+    ///   - head: the client's head, and `bytes`, which it was parsed out of.
+    ///   - permit: what `decide` gave for it, in the same turn.
+    ///   - requestID: the value of `X-Request-Id`.
+    ///   - serverAuthority: the value of `Host` where the client's is not preserved, or there is none.
+    /// - Returns: false, and nothing is written, where the lines might not fit into the buffer's room.
+    public func appendUpstreamFields(
+        of head: borrowing RequestHead, bytes: Span<UInt8>, permit: borrowing Permit, peer: PeerFacts,
+        requestID: Span<UInt8>, serverAuthority: Span<UInt8>, to buffer: inout Buffer
+    ) -> Bool {
+        let mode = authorizations.mode(permit.upstream)
+        let credentials = credentials(mode, permit)
+        let identityLines = identityLines(of: permit)
+        let host =
+            authorizations.preservesHost(permit.upstream) && !head.host.isEmpty
+            ? bytes.slice(head.host) : serverAuthority
+        // Every line that is rewritten gains at most the space behind its colon; the host is written three times.
+        let bound =
+            head.byteCount + head.fields.count + credentials.count + identityLines.count + host.count
+            + 2 * Int(head.host.count) + requestID.count + HeaderWriter.addedByteCount
+        guard buffer.room >= bound else { return false }
+
+        HeaderWriter.put("Host: ", host, &buffer)
+        let kept = appendKept(head, bytes, permit, forwardsAuthorization: mode.isForward, &buffer)
+        HeaderWriter.put(credentials, &buffer)
+        HeaderWriter.put(identityLines, &buffer)
+        appendForwarding(head, bytes, permit, peer, kept, &buffer)
+        HeaderWriter.put(HeaderWriter.via(head.version), &buffer)
+        HeaderWriter.put("X-Request-Id: ", requestID, &buffer)
+        return true
+    }
+
+    /// Adds the trailer lines of a request that may go upstream: never an identity, a framing or a routing field.
+    /// False, and nothing is written, where they might not fit.
+    public func appendUpstreamTrailers(
+        _ fields: borrowing FieldTable, bytes: Span<UInt8>, to buffer: inout Buffer
+    ) -> Bool {
+        guard buffer.room >= HeaderWriter.bound(fields) else { return false }
+        var run = KeptRun()
+        for index in 0..<fields.count {
+            let line = fields[index]
+            if line.flags.isDisjoint(with: .removedFromTrailers), !identity.strips(line, bytes) {
+                run.keep(line, bytes, &buffer)
+            }
+        }
+        run.flush(bytes, &buffer)
+        return true
+    }
+
+    /// The line with the credentials that are not the client's, or nothing.
+    @_lifetime(borrow self)
+    private func credentials(
+        _ mode: UpstreamAuthorizationTable.Mode, _ permit: borrowing Permit
+    ) -> Span<UInt8> {
+        switch mode {
+        case .remove, .forward: Span()
+        case .line(let range): authorizations.line(range)
+        case .mint: permit.isAnonymous ? Span() : cache.minted(permit.identity)
+        }
+    }
+
+    /// Copies the client's lines that go upstream, contiguous ones at once, and notes what a trusted peer said.
+    private func appendKept(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ permit: borrowing Permit,
+        forwardsAuthorization: Bool, _ buffer: inout Buffer
+    ) -> PeerForwarding {
+        var said = PeerForwarding()
+        var run = KeptRun()
+        for index in 0..<head.fields.count {
+            let line = head.fields[index]
+            guard line.flags.isDisjoint(with: HeaderWriter.neverUpstream) else { continue }
+            if line.flags.contains(.forwarding) {
+                guard permit.peerIsTrusted, !line.flags.contains(.alias), said.note(line) else { continue }
+            }
+            switch line.name {
+            case .host, .xRequestID, .expect: continue
+            case .authorization where !forwardsAuthorization: continue
+            default: break
+            }
+            if !identity.strips(line, bytes) { run.keep(line, bytes, &buffer) }
+        }
+        run.flush(bytes, &buffer)
+        return said
+    }
+
+    /// Says for whom the request is forwarded (RFC 7239, and its older `X-` fields). What an untrusted peer said was
+    /// dropped (H8); to what a trusted one said, this hop is added.
+    private func appendForwarding(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ permit: borrowing Permit, _ peer: PeerFacts,
+        _ said: PeerForwarding, _ buffer: inout Buffer
+    ) {
+        let host = bytes.slice(head.host)
+        let address = peer.addressText
+        if address.count > 0 || said.hasFor {
+            HeaderWriter.put("X-Forwarded-For: ", &buffer)
+            if said.hasFor { HeaderWriter.putValues(of: .xForwardedFor, head, bytes, &buffer) }
+            if said.hasFor, address.count > 0 { HeaderWriter.put(", ", &buffer) }
+            HeaderWriter.put(address, &buffer)
+            HeaderWriter.put("\r\n", &buffer)
+        }
+        if !said.hasProto {
+            HeaderWriter.put(
+                peer.isSecure ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n", &buffer)
+        }
+        if !said.hasHost, host.count > 0 { HeaderWriter.put("X-Forwarded-Host: ", host, &buffer) }
+        // A chain that the peer told only in the older fields would be wrong in the newer one, were it begun here.
+        guard said.hasForwarded || !said.hasFor else { return }
+        HeaderWriter.put("Forwarded: ", &buffer)
+        if said.hasForwarded {
+            HeaderWriter.putValues(of: .forwarded, head, bytes, &buffer)
+            HeaderWriter.put(", ", &buffer)
+        }
+        HeaderWriter.putForwardedElement(peer, host, &buffer)
+    }
+}
+
+/// What a trusted peer said of whom it forwards for.
+struct PeerForwarding {
+    var hasFor = false
+    var hasProto = false
+    var hasHost = false
+    var hasForwarded = false
+
+    /// Notes a forwarding line; true where it is passed on as it is, false where this hop is added to it.
+    mutating func note(_ line: FieldLine) -> Bool {
+        switch line.name {
+        case .xForwardedFor:
+            if !line.valueRange.isEmpty { hasFor = true }
+            return false
+        case .forwarded:
+            if !line.valueRange.isEmpty { hasForwarded = true }
+            return false
+        case .xForwardedProto: hasProto = true
+        case .xForwardedHost: hasHost = true
+        default: break
+        }
+        return true
+    }
+}
+
+/// Lines that are kept and follow one another in the client's head: copied at once.
+struct KeptRun {
+    private var range = ByteRange.empty
+
+    /// Adds a line to the run, or begins a new one.
+    mutating func keep(_ line: FieldLine, _ bytes: Span<UInt8>, _ buffer: inout Buffer) {
+        guard line.isCanonical else {
+            flush(bytes, &buffer)
+            HeaderWriter.put(bytes.slice(line.nameRange), &buffer)
+            HeaderWriter.put(": ", bytes.slice(line.valueRange), &buffer)
+            return
+        }
+        if range.isEmpty || Int(line.lineRange.start) != range.end {
+            flush(bytes, &buffer)
+            range = line.lineRange
+        } else {
+            range.count &+= line.lineRange.count
+        }
+    }
+
+    /// Copies what is in the run.
+    mutating func flush(_ bytes: Span<UInt8>, _ buffer: inout Buffer) {
+        guard !range.isEmpty else { return }
+        HeaderWriter.put(bytes.slice(range), &buffer)
+        range = .empty
+    }
+}
+
+/// Writes into a buffer whose room was checked before: what does not fit then is our own bug.
+enum HeaderWriter {
+    /// The names and fixed texts that are written besides what is counted, in bytes: about 300, and room to spare.
+    static var addedByteCount: Int { 768 }
+
+    /// What never goes upstream, whoever sent it.
+    static var neverUpstream: FieldFlags {
+        [.hopByHop, .framing, .clientCertificate, .neverForwarded, .nominated]
+    }
+
+    /// The most that the lines of a table can take, in bytes.
+    static func bound(_ fields: borrowing FieldTable) -> Int {
+        var bound = 0
+        for index in 0..<fields.count { bound &+= Int(fields[index].lineRange.count) &+ 1 }
+        return bound
+    }
+
+    /// The `Via` line for a message that came in this version (RFC 9110 §7.6.3).
+    static func via(_ version: HTTPVersion) -> StaticString {
+        switch version {
+        case .http10: "Via: 1.0 usher\r\n"
+        case .http11: "Via: 1.1 usher\r\n"
+        case .http2: "Via: 2 usher\r\n"
+        }
+    }
+
+    @inline(__always)
+    static func put(_ bytes: Span<UInt8>, _ buffer: inout Buffer) {
+        let fits = buffer.append(bytes)
+        precondition(fits, "the room was checked")
+    }
+
+    @inline(__always)
+    static func put(_ text: StaticString, _ buffer: inout Buffer) {
+        let fits = buffer.append(text)
+        precondition(fits, "the room was checked")
+    }
+
+    /// Writes a whole line.
+    static func put(_ name: StaticString, _ value: Span<UInt8>, _ buffer: inout Buffer) {
+        put(name, &buffer)
+        put(value, &buffer)
+        put("\r\n", &buffer)
+    }
+
+    /// Writes the values of all lines of that name as one list (RFC 9110 §5.3).
+    static func putValues(
+        of name: FieldName, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ buffer: inout Buffer
+    ) {
+        var isFirst = true
+        for index in 0..<head.fields.count {
+            let line = head.fields[index]
+            guard line.name == name, !line.valueRange.isEmpty, !line.flags.contains(.nominated) else {
+                continue
+            }
+            if !isFirst { put(", ", &buffer) }
+            isFirst = false
+            put(bytes.slice(line.valueRange), &buffer)
+        }
+    }
+
+    /// Writes this hop's element of `Forwarded` (RFC 7239 §4) and the end of the line.
+    static func putForwardedElement(_ peer: PeerFacts, _ host: Span<UInt8>, _ buffer: inout Buffer) {
+        let address = peer.addressText
+        if address.count == 0 {
+            put("for=unknown", &buffer)
+        } else if peer.address.isV4 {
+            put("for=", &buffer)
+            put(address, &buffer)
+        } else {
+            put("for=\"[", &buffer)
+            put(address, &buffer)
+            put("]\"", &buffer)
+        }
+        if host.count > 0 {
+            // The parser let in letters, digits, "-", "_", ".", ":" and brackets: nothing that ends a quoted string.
+            put(";host=\"", &buffer)
+            put(host, &buffer)
+            put("\"", &buffer)
+        }
+        put(peer.isSecure ? ";proto=https\r\n" : ";proto=http\r\n", &buffer)
+    }
+}

@@ -1,0 +1,209 @@
+internal import Bytes
+internal import HTTP
+internal import JOSE
+
+/// Which claims go upstream under which names, and which names no client may send: one set of rules for every
+/// listener and every route (H1 to H4).
+struct IdentityRules: ~Copyable {
+    /// The largest value of one claim, or of one element of an array, in bytes: no identifier comes near it (H11).
+    static var maximumElementByteCount: Int { 256 }
+    /// The largest value of an array, joined, in bytes: hundreds of roles, and still a modest header.
+    static var maximumValueByteCount: Int { 4096 }
+
+    private var claims: [ClaimPath] = []
+    private var names: FixedArray<ByteRange>
+    private var patterns: FixedArray<StripPattern>
+    private var text = ByteArray()
+    /// Bit i is set where some pattern starts with the folded byte `a` + i; bit 26 stands for digits and `-`.
+    private var firstBytes: UInt32 = 0
+    /// Bit i stands for the field name with raw value i.
+    private var strippedNames = InlineArray<4, UInt64>(repeating: 0)
+
+    init(_ spec: IdentitySpec) throws(PolicyError) {
+        names = FixedArray(capacity: max(spec.headers.count, 1))
+        patterns = FixedArray(capacity: max(spec.headers.count + spec.strip.count, 1))
+        for header in spec.headers {
+            guard let claim = ClaimPath(header.claim) else { throw .badClaim(header.claim) }
+            claims.append(claim)
+        }
+        for header in spec.headers {
+            let bytes = Array(header.name.utf8)
+            guard Self.mayCarryIdentity(bytes) else { throw .badIdentityHeader(header.name) }
+            let pattern = add(folded: bytes, isPrefix: false)
+            for index in 0..<patterns.count where isSame(patterns[index], pattern) {
+                throw .badIdentityHeader(header.name)
+            }
+            _ = patterns.append(pattern)
+            _ = names.append(add(bytes))
+        }
+        for strip in spec.strip {
+            var bytes = Array(strip.utf8)
+            let isPrefix = bytes.last == UInt8(ascii: "*")
+            if isPrefix { bytes.removeLast() }
+            guard !bytes.isEmpty, bytes.allSatisfy({ ASCII.isToken($0) && $0 != UInt8(ascii: "*") }) else {
+                throw .badStripPattern(strip)
+            }
+            _ = patterns.append(add(folded: bytes, isPrefix: isPrefix))
+        }
+        markKnownNames()
+    }
+
+    /// How many identity headers there are.
+    var count: Int { names.count }
+
+    /// True where no client may send a field of this name: it is an identity header, or matches a strip pattern,
+    /// after every byte that is no letter and no digit has become `-` and letters are lower case (H1, H2).
+    func strips(_ name: Span<UInt8>) -> Bool {
+        guard name.count > 0, firstBytes & Self.firstBit(Self.folded(name[0])) != 0 else { return false }
+        for index in 0..<patterns.count where matches(patterns[index], name) { return true }
+        return false
+    }
+
+    /// `strips` for a field of a parsed head, by its interned name where it has one.
+    func strips(_ line: FieldLine, _ bytes: Span<UInt8>) -> Bool {
+        guard line.name == .other else {
+            let raw = Int(line.name.rawValue)
+            return strippedNames[raw >> 6] & (1 << UInt64(raw & 63)) != 0
+        }
+        return strips(bytes.slice(line.nameRange))
+    }
+
+    /// Adds the header lines that carry this token's claims; false where a claim is there that cannot stand in a
+    /// header. A claim that is absent, null or empty has no line, and the client's own is stripped all the same (H3).
+    func appendLines(_ token: borrowing VerifiedToken, to output: inout ByteArray) -> Bool {
+        for index in 0..<names.count {
+            let start = output.count
+            output.append(text.span(names[index]))
+            output.append(": ")
+            let valueStart = output.count
+            guard appendValue(claims[index], of: token, to: &output) else { return false }
+            if output.count == valueStart {
+                output.truncate(to: start)
+            } else {
+                output.append("\r\n")
+            }
+        }
+        return true
+    }
+
+    // MARK: Values
+
+    private func appendValue(
+        _ path: ClaimPath, of token: borrowing VerifiedToken, to output: inout ByteArray
+    ) -> Bool {
+        if path == .subject { return Self.append(token.subject, to: &output) }
+        guard let value = token.claim(at: path) else { return true }
+        switch value.kind {
+        case .null: return true
+        case .object: return false
+        case .string, .number, .boolean: return Self.append(token.bytes(of: value), to: &output)
+        case .array: return Self.appendElements(value, of: token, to: &output)
+        }
+    }
+
+    private static func appendElements(
+        _ array: ClaimValue, of token: borrowing VerifiedToken, to output: inout ByteArray
+    ) -> Bool {
+        let start = output.count
+        var element = token.firstElement(of: array)
+        while let current = element {
+            if output.count > start { output.append(UInt8(ascii: ",")) }
+            switch current.kind {
+            case .null, .array, .object: return false
+            case .string, .number, .boolean:
+                let bytes = token.bytes(of: current)
+                // An element with a comma would arrive as two, an empty one as none.
+                guard bytes.count > 0, !contains(UInt8(ascii: ","), in: bytes), append(bytes, to: &output)
+                else {
+                    return false
+                }
+            }
+            guard output.count - start <= maximumValueByteCount else { return false }
+            element = token.element(after: current, in: array)
+        }
+        return true
+    }
+
+    /// Adds a value of visible ASCII with spaces only in between; false for any other.
+    private static func append(_ value: Span<UInt8>, to output: inout ByteArray) -> Bool {
+        guard value.count <= maximumElementByteCount else { return false }
+        guard value.count > 0 else { return true }
+        for index in value.indices {
+            guard ASCII.isVisible(value[index]) || value[index] == ASCII.space else { return false }
+        }
+        guard value[0] != ASCII.space, value[value.count - 1] != ASCII.space else { return false }
+        output.append(value)
+        return true
+    }
+
+    private static func contains(_ byte: UInt8, in bytes: Span<UInt8>) -> Bool {
+        for index in bytes.indices where bytes[index] == byte { return true }
+        return false
+    }
+
+    // MARK: Names
+
+    /// A letter or digit in lower case, or `-` for anything else.
+    private static func folded(_ byte: UInt8) -> UInt8 {
+        ASCIISet.alphanumeric.contains(byte) ? ASCII.lowercased(byte) : UInt8(ascii: "-")
+    }
+
+    private static func firstBit(_ folded: UInt8) -> UInt32 {
+        folded >= UInt8(ascii: "a") ? 1 << UInt32(folded - UInt8(ascii: "a")) : 1 << 26
+    }
+
+    private func matches(_ pattern: StripPattern, _ name: Span<UInt8>) -> Bool {
+        let count = Int(pattern.name.count)
+        guard pattern.isPrefix ? name.count >= count : name.count == count else { return false }
+        let expected = text.span(pattern.name)
+        for index in 0..<count where expected[index] != Self.folded(name[index]) { return false }
+        return true
+    }
+
+    private func isSame(_ a: StripPattern, _ b: StripPattern) -> Bool {
+        ASCII.equals(text.span(a.name), text.span(b.name))
+    }
+
+    /// False for what is no token, and for fields that the proxy itself writes or that frame the message.
+    private static func mayCarryIdentity(_ name: [UInt8]) -> Bool {
+        guard !name.isEmpty, name.allSatisfy({ ASCII.isToken($0) }) else { return false }
+        let known = FieldName.lookUp(name.span, ByteRange(start: 0, count: name.count))
+        guard known.flags.isDisjoint(with: [.hopByHop, .framing, .neverForwarded, .singleton]) else {
+            return false
+        }
+        switch known.name {
+        case .host, .authorization, .cookie, .via, .forwarded, .xForwardedFor, .xForwardedHost,
+            .xForwardedProto,
+            .xRequestID:
+            return false
+        default:
+            return true
+        }
+    }
+
+    private mutating func add(folded name: [UInt8], isPrefix: Bool) -> StripPattern {
+        let folded = name.map(Self.folded)
+        if let first = folded.first { firstBytes |= Self.firstBit(first) }
+        return StripPattern(name: add(folded), isPrefix: isPrefix)
+    }
+
+    private mutating func add(_ bytes: [UInt8]) -> ByteRange {
+        let start = text.count
+        text.append(bytes.span)
+        return text.range(since: start)
+    }
+
+    private mutating func markKnownNames() {
+        for name in FieldName.allCases where name != .other {
+            let known = ByteArray(name.text)
+            guard strips(known.span) else { continue }
+            strippedNames[Int(name.rawValue) >> 6] |= 1 << UInt64(name.rawValue & 63)
+        }
+    }
+}
+
+/// A folded name, or the start of one.
+struct StripPattern: BitwiseCopyable {
+    let name: ByteRange
+    let isPrefix: Bool
+}

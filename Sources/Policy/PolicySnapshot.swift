@@ -1,0 +1,98 @@
+internal import Bytes
+internal import Crypto
+public import JOSE
+
+/// A policy as one worker uses it: compiled, with the verifier and the cache of verified tokens inside.
+///
+/// Each worker makes its own from the same `PolicySpec`; a reload makes a new one, and with it a new cache. Nothing
+/// here does I/O, and with a cached token nothing here takes memory.
+public struct PolicySnapshot: ~Copyable {
+    let routes: RouteTable
+    let identity: IdentityRules
+    let authorizations: UpstreamAuthorizationTable
+    let trust: TrustedProxyTable
+    let tokenBytes: Int
+    var verifier: TokenVerifier
+    var cache: VerifiedTokenCache
+    /// Where an entry is put together before it is known to be good.
+    var scratch = VerifiedTokenEntry()
+
+    /// Compiles a policy; `PolicyError` says what is wrong with it.
+    public init(_ spec: PolicySpec) throws(PolicyError) {
+        try spec.check()
+        guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
+        let verifier = try Self.verifier(spec)
+        let routes = try RouteTable(spec)
+        let identity = try IdentityRules(spec.identity)
+        let authorizations = try UpstreamAuthorizationTable(spec.upstreams)
+        let trust = try TrustedProxyTable(spec.listeners)
+        self.verifier = verifier
+        self.routes = routes
+        self.identity = identity
+        self.authorizations = authorizations
+        self.trust = trust
+        tokenBytes = spec.tokenBytes
+        cache = VerifiedTokenCache(
+            capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
+    }
+
+    private static func verifier(_ spec: PolicySpec) throws(PolicyError) -> TokenVerifier {
+        do throws(IssuerFault) {
+            return try TokenVerifier(issuers: spec.issuers.map(\.spec), tokenLimitBytes: spec.tokenBytes)
+        } catch {
+            throw .issuer(error)
+        }
+    }
+
+    // MARK: What is known of whoever has a permit
+
+    /// The verified subject; empty for nobody. 1 to 256 visible ASCII characters.
+    @_lifetime(borrow self)
+    public func subject(of permit: borrowing Permit) -> Span<UInt8> {
+        permit.isAnonymous ? Span() : cache.subject(permit.identity)
+    }
+
+    /// Copies the verified subject to the front of `output`, for a log that outlives the turn; the number of bytes, 0
+    /// for nobody, or for what `output` has no room for: 256 bytes are always enough.
+    public func copySubject(of permit: borrowing Permit, into output: inout MutableSpan<UInt8>) -> Int {
+        let subject = subject(of: permit)
+        guard subject.count <= output.count else { return 0 }
+        for index in subject.indices { output[index] = subject[index] }
+        return subject.count
+    }
+
+    /// The identity headers that go upstream, as whole lines with CRLF; empty for nobody.
+    @_lifetime(borrow self)
+    public func identityLines(of permit: borrowing Permit) -> Span<UInt8> {
+        permit.isAnonymous ? Span() : cache.lines(permit.identity)
+    }
+
+    /// True where no client may send a field of this name (H1, H2): for tests and `usher explain`.
+    public func strips(_ name: Span<UInt8>) -> Bool { identity.strips(name) }
+
+    // MARK: Keys and tokens that go
+
+    /// How many verified tokens are remembered.
+    public var cachedTokenCount: Int { cache.count }
+
+    /// What the remembered tokens take, in bytes.
+    public var cachedTokenBytes: Int { cache.byteCount }
+
+    /// Exchanges the keys of an issuer, and forgets every token that a key verified which is no longer there
+    /// (J7, J22). After an error the old keys stay.
+    public mutating func replaceKeys(
+        ofIssuer index: Int, with source: IssuerSpec.KeySource
+    ) throws(IssuerError) {
+        try verifier.replaceKeys(ofIssuer: index, with: source)
+        cache.removeAll(ofIssuer: index, notIn: verifier)
+    }
+
+    /// Drops the keys of an issuer and the tokens that they verified; its tokens are answered 503 from now on.
+    public mutating func removeKeys(ofIssuer index: Int) {
+        verifier.removeKeys(ofIssuer: index)
+        cache.removeAll(ofIssuer: index, notIn: verifier)
+    }
+
+    /// Forgets every verified token: each is verified again when it comes next.
+    public mutating func forgetTokens() { cache.removeAll() }
+}

@@ -1,0 +1,250 @@
+public import JOSE
+
+/// Everything that Policy has to know, as plain values: what `Config` makes of the file, and what every worker
+/// compiles into its own `PolicySnapshot`.
+public struct PolicySpec: Sendable {
+    /// Who signs bearer tokens; routes name them by their place here.
+    public var issuers: [IssuerEntry]
+    /// What is served; a request that no route matches is answered 404.
+    public var routes: [RouteSpec]
+    /// The headers that carry the proven identity, and the names that no client may send.
+    public var identity: IdentitySpec
+    /// What each upstream gets to see; routes name them by their place here.
+    public var upstreams: [UpstreamPolicySpec]
+    /// What each listener believes of its peers; `PeerFacts.listener` is a place in this list.
+    public var listeners: [ListenerPolicySpec]
+    /// How many verified tokens a worker remembers; at least 1.
+    public var tokensCached: Int
+    /// The longest token that is looked at, in bytes; a longer one is refused unread.
+    public var tokenBytes: Int
+
+    /// A policy; the defaults are those of the configuration file.
+    public init(
+        issuers: [IssuerEntry] = [], routes: [RouteSpec] = [], identity: IdentitySpec = IdentitySpec(),
+        upstreams: [UpstreamPolicySpec] = [], listeners: [ListenerPolicySpec] = [],
+        tokensCached: Int = 10_000, tokenBytes: Int = 8192
+    ) {
+        self.issuers = issuers
+        self.routes = routes
+        self.identity = identity
+        self.upstreams = upstreams
+        self.listeners = listeners
+        self.tokensCached = tokensCached
+        self.tokenBytes = tokenBytes
+    }
+}
+
+/// One `[issuer.NAME]`.
+public struct IssuerEntry: Sendable {
+    /// The name that routes use.
+    public var name: String
+    /// What the verifier is built from.
+    public var spec: IssuerSpec
+
+    /// The issuer of that name.
+    public init(name: String, spec: IssuerSpec) {
+        self.name = name
+        self.spec = spec
+    }
+}
+
+/// One `[[route]]`.
+public struct RouteSpec: Sendable {
+    /// The name for logs and `usher routes`; the text of the path where the file gives no other.
+    public var name: String
+    /// The hosts it is bound to, lower case, without port and trailing dot; empty means any.
+    public var hosts: [String]
+    /// The methods it serves, as they are written on the wire; empty means any.
+    public var methods: [String]
+    /// The path it matches.
+    public var path: PathTemplate
+    /// Who must prove to be whom.
+    public var authentication: Authentication
+    /// The `require` tables: every entry of one of them must hold; empty means no requirement.
+    public var require: [[Requirement]]
+    /// The scopes that a token must have, all of them.
+    public var scopes: [String]
+    /// How a requirement that does not hold is answered.
+    public var denied: Denied
+    /// The upstream, a place in `PolicySpec.upstreams`.
+    public var upstream: Int
+    /// The longest the whole exchange may take, in milliseconds; nil is without end.
+    public var timeoutMilliseconds: Int64?
+    /// The largest request body, in bytes.
+    public var maxBodyBytes: Int64
+    /// The prefix that is taken off the path before it goes upstream, e.g. `/v1`; whole segments.
+    public var stripPrefix: String?
+
+    /// A route; what is left out is as if the file did not mention it.
+    public init(
+        name: String? = nil, hosts: [String] = [], methods: [String] = [], path: PathTemplate,
+        authentication: Authentication, require: [[Requirement]] = [], scopes: [String] = [],
+        denied: Denied = .forbidden, upstream: Int, timeoutMilliseconds: Int64? = 60_000,
+        maxBodyBytes: Int64 = 10 << 20, stripPrefix: String? = nil
+    ) {
+        self.name = name ?? path.text
+        self.hosts = hosts
+        self.methods = methods
+        self.path = path
+        self.authentication = authentication
+        self.require = require
+        self.scopes = scopes
+        self.denied = denied
+        self.upstream = upstream
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.maxBodyBytes = maxBodyBytes
+        self.stripPrefix = stripPrefix
+    }
+
+    /// The `auth` of a route: places in `PolicySpec.issuers`.
+    public enum Authentication: Sendable, Equatable {
+        /// `"none"`: nobody is asked, and nobody is known.
+        case none
+        /// A token of one of these issuers, or 401.
+        case required([Int])
+        /// No token at all is allowed and means nobody; a token that is there must be good.
+        case optional([Int])
+    }
+
+    /// The `denied` of a route.
+    public enum Denied: Sendable, Equatable {
+        /// 403, code `not_yours`.
+        case forbidden
+        /// 404, which does not tell that there is something.
+        case notFound
+    }
+}
+
+/// One entry of a `require` table: a claim, and the values of which it must have one.
+public struct Requirement: Sendable, Equatable {
+    /// The claim, as written: dots go into nested objects.
+    public var claim: String
+    /// Any of these.
+    public var anyOf: [RequiredValue]
+
+    /// The claim must have one of the values.
+    public init(claim: String, anyOf: [RequiredValue]) {
+        self.claim = claim
+        self.anyOf = anyOf
+    }
+}
+
+/// The headers that carry the identity.
+public struct IdentitySpec: Sendable {
+    /// Header name and the claim whose value it carries, in the order in which they are sent.
+    public var headers: [Header]
+    /// Names that no client may send; a trailing `*` stands for anything. Compared as H1 and H2 say: case and
+    /// separators do not matter.
+    public var strip: [String]
+
+    /// An identity header.
+    public struct Header: Sendable, Equatable {
+        /// The field name, a token (RFC 9110 §5.1).
+        public var name: String
+        /// The claim, as written; `sub` is the verified subject, whichever claim the issuer takes it from.
+        public var claim: String
+
+        /// The header that carries that claim.
+        public init(name: String, claim: String) {
+            self.name = name
+            self.claim = claim
+        }
+    }
+
+    /// The defaults of the configuration file.
+    public init(
+        headers: [Header] = [Header(name: "X-User-Id", claim: "sub")],
+        strip: [String] = IdentitySpec.defaultStrip
+    ) {
+        self.headers = headers
+        self.strip = strip
+    }
+
+    /// What is stripped where the file does not say.
+    public static let defaultStrip = [
+        "X-User-*", "X-Forwarded-User", "X-Remote-User", "Remote-User", "X-Auth-Request-*",
+    ]
+}
+
+/// What an upstream gets to see of the client's request.
+public struct UpstreamPolicySpec: Sendable {
+    /// The name that routes use.
+    public var name: String
+    /// What it gets as `Authorization`.
+    public var authorization: UpstreamAuthorization
+    /// True: it gets the client's `Host`.
+    public var preserveHost: Bool
+
+    /// An upstream; the defaults are those of the configuration file.
+    public init(
+        name: String, authorization: UpstreamAuthorization = .remove, preserveHost: Bool = true
+    ) {
+        self.name = name
+        self.authorization = authorization
+        self.preserveHost = preserveHost
+    }
+}
+
+/// The `authorization` of an upstream.
+public enum UpstreamAuthorization: Sendable {
+    /// None.
+    case remove
+    /// The client's, byte for byte.
+    case forward
+    /// `Bearer` and these bytes, whoever the client is.
+    case bearer([UInt8])
+    /// A fresh HS256 token that names the verified user.
+    case mint(MintSpec)
+}
+
+/// How a token for an upstream is minted: HS256, with `sub` = the verified subject, `iat` and `exp`.
+public struct MintSpec: Sendable {
+    /// The HMAC secret, at least 32 bytes (RFC 7518 §3.2).
+    public var secret: [UInt8]
+    /// How long a minted token is good for, in seconds; at least 2.
+    public var lifetimeSeconds: Int64
+    /// Further claims, in this order; not `sub`, `iat`, `nbf` or `exp`.
+    public var claims: [Claim]
+
+    /// A claim with a fixed value.
+    public struct Claim: Sendable {
+        /// The name of the member.
+        public var name: String
+        /// Its value.
+        public var value: Value
+
+        /// The claim of that name.
+        public init(name: String, value: Value) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// The value of a fixed claim.
+    public enum Value: Sendable, Equatable {
+        /// A JSON string.
+        case text(String)
+        /// A JSON number.
+        case integer(Int64)
+        /// `true` or `false`.
+        case boolean(Bool)
+    }
+
+    /// A mint.
+    public init(secret: [UInt8], lifetimeSeconds: Int64 = 60, claims: [Claim] = []) {
+        self.secret = secret
+        self.lifetimeSeconds = lifetimeSeconds
+        self.claims = claims
+    }
+}
+
+/// What a listener believes of its peers.
+public struct ListenerPolicySpec: Sendable {
+    /// The networks whose forwarding headers are believed.
+    public var trustedProxies: [AddressBlock]
+
+    /// A listener that believes those; by default nobody.
+    public init(trustedProxies: [AddressBlock] = []) {
+        self.trustedProxies = trustedProxies
+    }
+}

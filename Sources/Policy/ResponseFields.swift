@@ -1,0 +1,71 @@
+public import Bytes
+public import HTTP
+
+/// The fields of a backend's answer on their way to the client.
+public enum ResponseFields {
+    /// Adds the field lines for the client, each with CRLF, without the empty line behind them: all but those that
+    /// are meant for this connection or frame the message, which the caller writes, and `Via` and `X-Request-Id`.
+    ///
+    /// False, and nothing is written, where they might not fit into the buffer's room.
+    public static func append(
+        of head: borrowing ResponseHead, bytes: Span<UInt8>, requestID: Span<UInt8>, to buffer: inout Buffer
+    ) -> Bool {
+        guard buffer.room >= HeaderWriter.bound(head.fields) + requestID.count + HeaderWriter.addedByteCount
+        else {
+            return false
+        }
+        var run = KeptRun()
+        for index in 0..<head.fields.count {
+            let line = head.fields[index]
+            guard line.flags.isDisjoint(with: .removedFromResponse), line.name != .xRequestID else {
+                continue
+            }
+            run.keep(line, bytes, &buffer)
+        }
+        run.flush(bytes, &buffer)
+        HeaderWriter.put(HeaderWriter.via(head.version), &buffer)
+        HeaderWriter.put("X-Request-Id: ", requestID, &buffer)
+        return true
+    }
+
+    /// Adds the trailer lines of an answer that may go to the client; false, and nothing is written, where they
+    /// might not fit.
+    public static func appendTrailers(
+        _ fields: borrowing FieldTable, bytes: Span<UInt8>, to buffer: inout Buffer
+    ) -> Bool {
+        guard buffer.room >= HeaderWriter.bound(fields) else { return false }
+        let removed = FieldFlags.removedFromResponse.union(.forbiddenInTrailers)
+        var run = KeptRun()
+        for index in 0..<fields.count where fields[index].flags.isDisjoint(with: removed) {
+            run.keep(fields[index], bytes, &buffer)
+        }
+        run.flush(bytes, &buffer)
+        return true
+    }
+}
+
+/// The identifier of a request in logs and in `X-Request-Id`.
+public enum RequestIdentifier {
+    /// The longest one that is taken over from a client, in characters: a UUID has 36.
+    public static let maximumCharacterCount = 128
+
+    /// The client's identifier, where it is one that can stand in a log: 1 to 128 letters, digits, `.`, `_`, `-`.
+    /// Else nil, and the proxy makes one.
+    public static func accepted(of head: borrowing RequestHead, bytes: Span<UInt8>) -> ByteRange? {
+        guard head.requestIDIndex >= 0 else { return nil }
+        let range = head.fields[Int(head.requestIDIndex)].valueRange
+        return isAcceptable(bytes.slice(range)) ? range : nil
+    }
+
+    /// True for 1 to 128 letters, digits, `.`, `_` and `-`.
+    public static func isAcceptable(_ value: Span<UInt8>) -> Bool {
+        guard value.count > 0, value.count <= maximumCharacterCount else { return false }
+        for index in value.indices {
+            switch value[index] {
+            case UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"): continue
+            default: guard ASCIISet.alphanumeric.contains(value[index]) else { return false }
+            }
+        }
+        return true
+    }
+}

@@ -1,0 +1,226 @@
+internal import Bytes
+internal import HTTP
+internal import JOSE
+
+/// The routes of one snapshot in flat arrays, most specific first: the first one that matches is the one.
+struct RouteTable: ~Copyable {
+    /// The compiled routes in the order in which they are tried; `specIndex` is the place in the specification.
+    private var routes: FixedArray<CompiledRoute>
+    private var segments: FixedArray<CompiledSegment>
+    private var hosts: FixedArray<ByteRange>
+    private var extensionMethods: FixedArray<ByteRange>
+    private var literals = ByteArray()
+    /// What the routes ask of a token.
+    let requirements: RequirementTable
+
+    init(_ spec: PolicySpec) throws(PolicyError) {
+        let specs = spec.routes
+        routes = FixedArray(capacity: max(specs.count, 1))
+        segments = FixedArray(capacity: max(specs.reduce(0) { $0 + $1.path.segments.count }, 1))
+        hosts = FixedArray(capacity: max(specs.reduce(0) { $0 + $1.hosts.count }, 1))
+        extensionMethods = FixedArray(capacity: max(specs.reduce(0) { $0 + $1.methods.count }, 1))
+        requirements = try RequirementTable(specs)
+        for index in RouteOrder.ordered(specs) { append(specs[index], at: index) }
+    }
+
+    /// The compiled route at a place given by `match`.
+    func route(_ place: Int) -> CompiledRoute { routes[place] }
+
+    /// The place of the most specific route that serves this request, or -1; fills the captures of that route.
+    ///
+    /// A route that is bound to other methods or hosts does not take part, so a wider one may serve the request.
+    func match(
+        _ target: CanonicalTarget, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ captures: inout Captures
+    ) -> Int {
+        guard target.form != .asterisk else { return -1 }
+        let key = firstKey(target, bytes)
+        var place = 0
+        while place < routes.count {
+            let route = routes[place]
+            if route.firstKey == 0 || route.firstKey == key, serves(route, head),
+                matchesPath(route, target, bytes, &captures), matchesMethodText(route, head, bytes),
+                matchesHost(route, head, bytes)
+            {
+                return place
+            }
+            place &+= 1
+        }
+        return -1
+    }
+
+    /// What the first segment has in common with a literal one of a route: its size and its first seven bytes.
+    private func firstKey(_ target: CanonicalTarget, _ bytes: Span<UInt8>) -> UInt64 {
+        guard target.segmentCount > 0 else { return 1 }
+        return Self.key(bytes.slice(target.segment(0)))
+    }
+
+    /// Never 0 and never 1: those stand for "any" and for "no segment".
+    private static func key(_ segment: Span<UInt8>) -> UInt64 {
+        var key = UInt64(truncatingIfNeeded: min(segment.count, 255)) | 2
+        var index = 0
+        while index < min(segment.count, 7) {
+            key |= UInt64(segment[index]) << UInt64(8 * (index + 1))
+            index &+= 1
+        }
+        return key
+    }
+
+    private func serves(_ route: CompiledRoute, _ head: borrowing RequestHead) -> Bool {
+        route.methods & (1 << UInt64(head.method.rawValue)) != 0
+    }
+
+    private func matchesMethodText(
+        _ route: CompiledRoute, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        guard head.method == .other, !route.extensionMethods.isEmpty else { return true }
+        for index in route.extensionMethods.bounds {
+            if ASCII.equals(bytes.slice(head.methodRange), literals.span(extensionMethods[index])) {
+                return true
+            }
+        }
+        return false
+    }
+
+    private func matchesHost(
+        _ route: CompiledRoute, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        guard !route.hosts.isEmpty else { return true }
+        let name = bytes.slice(head.authority.name)
+        for index in route.hosts.bounds {
+            if ASCII.equalsIgnoringCase(name, literals.span(hosts[index])) { return true }
+        }
+        return false
+    }
+
+    private func matchesPath(
+        _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ captures: inout Captures
+    ) -> Bool {
+        let count = Int(route.segments.count)
+        if route.hasRest {
+            guard target.segmentCount >= count else { return false }
+        } else {
+            guard target.segmentCount == count, target.hasTrailingSlash == route.hasTrailingSlash else {
+                return false
+            }
+        }
+        var captured = 0
+        for place in 0..<count {
+            let segment = segments[Int(route.segments.start) &+ place]
+            let range = target.segment(place)
+            if segment.isCapture {
+                captures[captured] = range
+                captured &+= 1
+            } else if !ASCII.equals(bytes.slice(range), literals.span(segment.literal)) {
+                return false
+            }
+        }
+        return true
+    }
+
+    // MARK: Compiling
+
+    private mutating func append(_ spec: RouteSpec, at index: Int) {
+        var route = CompiledRoute(spec, index)
+        let firstSegment = segments.count
+        for segment in spec.path.segments {
+            switch segment {
+            case .literal(let bytes) where bytes.isEmpty: route.hasTrailingSlash = true
+            case .literal(let bytes): _ = segments.append(CompiledSegment(literal: add(bytes)))
+            case .capture: _ = segments.append(CompiledSegment())
+            case .rest: route.hasRest = true
+            }
+        }
+        route.segments = ByteRange(from: firstSegment, to: segments.count)
+        if case .literal(let bytes)? = spec.path.segments.first, !bytes.isEmpty {
+            route.firstKey = Self.key(bytes.span)
+        }
+        // The path `/` has no segment, and no trailing slash either.
+        if route.segments.isEmpty { route.hasTrailingSlash = false }
+        let firstHost = hosts.count
+        for host in spec.hosts { _ = hosts.append(add(Array(host.utf8))) }
+        route.hosts = ByteRange(from: firstHost, to: hosts.count)
+        appendMethods(spec.methods, to: &route)
+        if let prefix = spec.stripPrefix { route.strippedByteCount = Int32(prefix.utf8.count) }
+        _ = routes.append(route)
+    }
+
+    private mutating func appendMethods(_ methods: [String], to route: inout CompiledRoute) {
+        guard !methods.isEmpty else { return }
+        route.methods = 0
+        let first = extensionMethods.count
+        for text in methods {
+            let bytes = Array(text.utf8)
+            let method = Method(bytes.span, ByteRange(start: 0, count: bytes.count))
+            route.methods |= 1 << UInt64(method.rawValue)
+            if method == .other { _ = extensionMethods.append(add(bytes)) }
+        }
+        route.extensionMethods = ByteRange(from: first, to: extensionMethods.count)
+    }
+
+    private mutating func add(_ bytes: [UInt8]) -> ByteRange {
+        let start = literals.count
+        literals.append(bytes.span)
+        return literals.range(since: start)
+    }
+}
+
+/// The captures of the route that matched: ranges of the head's bytes.
+typealias Captures = InlineArray<8, ByteRange>
+
+/// One segment of a path template; `**` and the last slash are flags of the route.
+struct CompiledSegment: BitwiseCopyable {
+    let isCapture: Bool
+    let literal: ByteRange
+
+    init(literal: ByteRange) {
+        isCapture = false
+        self.literal = literal
+    }
+
+    init() {
+        isCapture = true
+        literal = .empty
+    }
+}
+
+/// One route as plain numbers; ranges are places in the arrays of the table.
+struct CompiledRoute: BitwiseCopyable {
+    /// What `RouteTable.key` says of the first segment; 0 where the template does not start with a literal one.
+    var firstKey: UInt64 = 0
+    /// Bit i stands for the method with raw value i.
+    var methods: UInt64 = .max
+    var segments: ByteRange = .empty
+    var hosts: ByteRange = .empty
+    var extensionMethods: ByteRange = .empty
+    var hasRest = false
+    var hasTrailingSlash = false
+    var strippedByteCount: Int32 = 0
+    let specIndex: Int32
+    let upstream: Int32
+    let issuers: IssuerSet
+    let isOptional: Bool
+    let deniesWithNotFound: Bool
+    /// -1 is without end.
+    let timeoutMilliseconds: Int64
+    let maxBodyBytes: Int64
+
+    init(_ spec: RouteSpec, _ index: Int) {
+        specIndex = Int32(index)
+        upstream = Int32(spec.upstream)
+        switch spec.authentication {
+        case .none:
+            issuers = []
+            isOptional = false
+        case .required(let list):
+            issuers = list.reduce(into: []) { $0.insert(IssuerSet(index: $1)) }
+            isOptional = false
+        case .optional(let list):
+            issuers = list.reduce(into: []) { $0.insert(IssuerSet(index: $1)) }
+            isOptional = true
+        }
+        deniesWithNotFound = spec.denied == .notFound
+        timeoutMilliseconds = spec.timeoutMilliseconds ?? -1
+        maxBodyBytes = spec.maxBodyBytes
+    }
+}

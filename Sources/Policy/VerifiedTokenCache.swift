@@ -1,0 +1,151 @@
+internal import Bytes
+internal import JOSE
+
+/// The tokens that were verified lately, one cache a worker, so that a token is verified once and not once a request.
+///
+/// The key is every byte of the token and the set of issuers that the route accepts: never a prefix, a `kid` or a
+/// signature (J5, J6). Only good tokens are in here. An entry dies at the `exp` of its token, with the key that
+/// verified it, on revocation, and with the snapshot that owns the cache. Room is bounded twice, in entries and in
+/// bytes; what was not used lately makes way.
+struct VerifiedTokenCache: ~Copyable {
+    /// What entries may take on average, in bytes: a large token of 1 KiB and as much derived from it.
+    private static var averageEntryByteCount: Int { 2048 }
+    /// How many entries are looked at before one is evicted: a bound on the time, at the price of exactness.
+    private static var evictionSampleCount: Int { 16 }
+    private static var none: UInt32 { .max }
+
+    private var entries: Slab<VerifiedTokenEntry>
+    private var buckets: FixedArray<UInt32>
+    private let bucketMask: UInt64
+    private let hash: KeyedHash
+    private let byteLimit: Int
+    private var hand: UInt32 = 0
+    /// What the entries hold, in bytes.
+    private(set) var byteCount = 0
+
+    /// A cache for `capacity` tokens of at most `tokenBytes` each.
+    init(capacity: Int, tokenBytes: Int, seed: (UInt64, UInt64)) {
+        entries = Slab(capacity: capacity)
+        var bucketCount = 64
+        while bucketCount < capacity, bucketCount < 1 << 20 { bucketCount *= 2 }
+        buckets = FixedArray(capacity: bucketCount)
+        while buckets.append(Self.none) {}
+        bucketMask = UInt64(bucketCount - 1)
+        hash = KeyedHash(seed: seed)
+        byteLimit = max(capacity * Self.averageEntryByteCount, tokenBytes * 4)
+    }
+
+    /// How many tokens are remembered.
+    var count: Int { entries.count }
+
+    /// The entry of that token under that set of issuers, where there is one that is good at `now`.
+    mutating func find(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Handle {
+        let hashed = hash(token)
+        var index = buckets[Int(hashed & bucketMask)]
+        while index != Self.none {
+            if entries[index].hash == hashed, entries[index].matches(token, issuers) {
+                guard entries[index].isGood(at: now) else {
+                    remove(index)
+                    return .none
+                }
+                entries[index].wasUsed = true
+                return entries.handle(at: index)
+            }
+            index = entries[index].next
+        }
+        return .none
+    }
+
+    /// Remembers a token that was just verified, in place of older ones where there is no room.
+    mutating func insert(_ entry: consuming VerifiedTokenEntry) -> Handle {
+        entry.hash = hash(entry.token)
+        let size = entry.byteCount
+        while entries.isFull || (byteCount + size > byteLimit && entries.count > 0) { evict() }
+        let bucket = Int(entry.hash & bucketMask)
+        entry.next = buckets[bucket]
+        byteCount += size
+        let handle = entries.insert(entry)
+        buckets[bucket] = handle.index
+        return handle
+    }
+
+    /// True while the entry is there.
+    func contains(_ handle: Handle) -> Bool { entries.contains(handle) }
+
+    /// The entry of a live handle.
+    subscript(handle: Handle) -> VerifiedTokenEntry {
+        @inline(__always) _read {
+            precondition(entries.contains(handle), "a permit is used in the turn that made it")
+            yield entries[handle.index]
+        }
+        @inline(__always) _modify {
+            precondition(entries.contains(handle), "a permit is used in the turn that made it")
+            yield &entries[handle.index]
+        }
+    }
+
+    /// The subject of a live entry.
+    @_lifetime(borrow self)
+    func subject(_ handle: Handle) -> Span<UInt8> { entries[handle.index].subject }
+
+    /// The identity lines of a live entry.
+    @_lifetime(borrow self)
+    func lines(_ handle: Handle) -> Span<UInt8> { entries[handle.index].lines }
+
+    /// The minted credentials of a live entry: a whole line, made fresh by `decide`.
+    @_lifetime(borrow self)
+    func minted(_ handle: Handle) -> Span<UInt8> { entries[handle.index].mintedLine }
+
+    /// `exp` of a live entry.
+    func expires(_ handle: Handle) -> Int64 { self[handle].expires }
+
+    /// Forgets every token that this key verified (J7, J22).
+    mutating func removeAll(keyedBy key: KeyIdentity) {
+        removeAll { $0.key == key }
+    }
+
+    /// Forgets the tokens of an issuer whose keys the verifier no longer has (J7, J22).
+    mutating func removeAll(ofIssuer issuer: Int, notIn verifier: borrowing TokenVerifier) {
+        for index in 0..<entries.slots where entries.isLive(index) && entries[index].issuer == issuer {
+            guard let key = entries[index].key, verifier.contains(key, ofIssuer: issuer) else {
+                remove(index)
+                continue
+            }
+        }
+    }
+
+    /// Forgets every token.
+    mutating func removeAll() {
+        removeAll { _ in true }
+    }
+
+    private mutating func removeAll(where dies: (borrowing VerifiedTokenEntry) -> Bool) {
+        for index in 0..<entries.slots where entries.isLive(index) && dies(entries[index]) { remove(index) }
+    }
+
+    /// Takes out one entry that was not used since the hand last came by, or the one under the hand.
+    private mutating func evict() {
+        var looked = 0
+        while true {
+            hand = hand + 1 < entries.slots ? hand + 1 : 0
+            guard entries.isLive(hand) else { continue }
+            looked += 1
+            guard entries[hand].wasUsed, looked < Self.evictionSampleCount else { return remove(hand) }
+            entries[hand].wasUsed = false
+        }
+    }
+
+    private mutating func remove(_ index: UInt32) {
+        let bucket = Int(entries[index].hash & bucketMask)
+        let next = entries[index].next
+        if buckets[bucket] == index {
+            buckets[bucket] = next
+        } else {
+            var before = buckets[bucket]
+            while entries[before].next != index { before = entries[before].next }
+            entries[before].next = next
+        }
+        byteCount -= entries[index].byteCount
+        _ = entries.remove(entries.handle(at: index))
+    }
+}

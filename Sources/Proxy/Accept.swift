@@ -1,0 +1,83 @@
+internal import Bytes
+internal import Policy
+internal import Reactor
+internal import Telemetry
+
+// Step 1: a client connects.
+
+extension Worker {
+    /// Connections taken at once, before others have their turn.
+    private static var acceptsPerTurn: Int { 64 }
+    /// How long accepting rests when the system has no descriptor left: long enough not to spin.
+    private static var exhaustionPauseMilliseconds: Int64 { 100 }
+
+    /// Takes the connections that wait at a listener.
+    mutating func acceptClients(_ listener: Handle) {
+        for _ in 0..<Self.acceptsPerTurn {
+            guard !clients.isFull else { return pauseAccepting() }
+            switch listeners[listener.index].listener.accept() {
+            case .connection(let socket, let address):
+                welcome(socket, from: address, at: listener)
+            case .aborted:
+                continue
+            case .none:
+                return
+            case .exhausted:
+                counters.add(1, to: .connectionsRefused)
+                return pauseAccepting()
+            }
+        }
+    }
+
+    private mutating func welcome(
+        _ socket: consuming Socket, from address: SocketAddress, at listener: Handle
+    ) {
+        counters.add(1, to: .connectionsAccepted)
+        let peer = PeerFacts(
+            address: IPAddress(address), listener: listeners[listener.index].index, isSecure: false)
+        let descriptor = socket.descriptor
+        let handle = clients.insert(Downstream(socket, peer: peer, listener: listener))
+        do {
+            try poller.add(
+                descriptor, token: EventToken(.client, handle).rawValue,
+                for: [.readable, .writable, .peerClosed, .edgeTriggered])
+        } catch {
+            return closeClient(handle.index)
+        }
+        clientDeadlines.set(handle.index, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
+    }
+
+    /// Stops accepting for a while: what waits stays in the kernel's queue.
+    private mutating func pauseAccepting() {
+        acceptAgain = now.advanced(byMilliseconds: Self.exhaustionPauseMilliseconds)
+        for slot in 0..<listeners.slots where listeners.isLive(slot) && listeners[slot].isAccepting {
+            listeners[slot].isAccepting = false
+            poller.remove(listeners[slot].listener.descriptor)
+        }
+    }
+
+    /// Starts accepting at every listener that does not.
+    mutating func resumeAccepting() {
+        acceptAgain = .never
+        for slot in 0..<listeners.slots where listeners.isLive(slot) && !listeners[slot].isAccepting {
+            let token = EventToken(.listener, listeners.handle(at: slot)).rawValue
+            do {
+                try poller.add(listeners[slot].listener.descriptor, token: token, for: .readable)
+                listeners[slot].isAccepting = true
+            } catch {
+                acceptAgain = now.advanced(byMilliseconds: Self.exhaustionPauseMilliseconds)
+            }
+        }
+    }
+}
+
+extension IPAddress {
+    /// The host part of a socket's address; none for a Unix socket.
+    init(_ address: SocketAddress) {
+        switch address {
+        case .ipv4(let host, _): self.init(v4: host)
+        case .ipv6(let high, let low, _): self.init(high: high, low: low)
+        case .unix: self = .none
+        }
+    }
+}

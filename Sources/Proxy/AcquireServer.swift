@@ -1,0 +1,196 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Reactor
+internal import Telemetry
+internal import Upstream
+
+// Step 4: the request gets a connection to a server of its upstream.
+
+extension Worker {
+    /// Finds a connection for a request, or queues it, or answers that there is none.
+    mutating func acquireServer(_ exchange: UInt32, avoiding failed: Int? = nil) {
+        let upstream = exchanges[exchange].pool
+        while true {
+            switch pools[upstream.index].choose(avoiding: failed) {
+            case .reuse(let connection, let server):
+                guard isFit(connection, exchange) else {
+                    closeServer(connection.index, wasBusy: true)
+                    continue
+                }
+                return sendOn(connection, exchange, server: server)
+            case .connect(let server):
+                return connect(exchange, server: server)
+            case .wait:
+                return awaitConnection(exchange, upstream)
+            case .refuse:
+                return reply(exchange, .overloaded)
+            }
+        }
+    }
+
+    /// A request that must not be sent twice goes only onto a connection that is surely open: for it, and for it
+    /// alone, the kernel is asked.
+    private func isFit(_ connection: Handle, _ exchange: UInt32) -> Bool {
+        guard !servers[connection.index].transport.isReadable else { return false }
+        if RetryRule.allows(
+            exchanges[exchange].method, after: .maybeProcessed, isReplayable: exchanges[exchange].isReplayable
+        ) {
+            return true
+        }
+        return servers[connection.index].transport.socket.isQuiet()
+    }
+
+    private mutating func sendOn(_ connection: Handle, _ exchange: UInt32, server: Int) {
+        servers[connection.index].phase = .busy
+        servers[connection.index].requestsServed += 1
+        servers[connection.index].parser = ResponseHeadParser()
+        attach(connection, to: exchange, server: server)
+        exchanges[exchange].phase = .relaying
+        advanceExchange(exchange)
+    }
+
+    private mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) {
+        servers[connection.index].exchange = exchanges.handle(at: exchange)
+        exchanges[exchange].server = connection
+        exchanges[exchange].serverNumber = server
+        let upstream = exchanges[exchange].pool.index
+        exchanges[exchange].nameServer(server, of: &pools[upstream], &pool)
+        exchanges[exchange].notes.note(server: server, of: &pools[upstream])
+    }
+
+    /// Opens a connection for a request.
+    mutating func connect(_ exchange: UInt32, server: Int) {
+        let upstream = exchanges[exchange].pool
+        exchanges[exchange].serverNumber = server
+        guard !servers.isFull, let handle = openConnection(upstream, server: server, for: exchange) else {
+            counters.add(1, to: .upstreamConnectFailures)
+            pools[upstream.index].closedInUse(server: server)
+            return connectFailed(exchange, server: server)
+        }
+        counters.add(1, to: .upstreamConnects)
+        attach(handle, to: exchange, server: server)
+        exchanges[exchange].phase = .connecting
+        let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
+        serverDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))
+        setExchangeDeadline(exchange)
+    }
+
+    private mutating func openConnection(_ upstream: Handle, server: Int, for exchange: UInt32) -> Handle? {
+        do {
+            let socket = try Socket.connecting(to: pools[upstream.index].address(ofServer: server))
+            let descriptor = socket.descriptor
+            let handle = servers.insert(
+                UpstreamConnection(
+                    socket, pool: upstream, server: server, exchange: exchanges.handle(at: exchange)))
+            do {
+                try poller.add(
+                    descriptor, token: EventToken(.server, handle).rawValue,
+                    for: [.readable, .writable, .peerClosed, .edgeTriggered])
+                return handle
+            } catch {
+                _ = servers.remove(handle)
+                return nil
+            }
+        } catch {
+            return nil
+        }
+    }
+
+    /// A connect was refused or took too long: nothing was sent, so another server may be tried.
+    mutating func connectFailed(_ exchange: UInt32, server: Int) {
+        exchanges[exchange].server = .none
+        guard exchanges[exchange].retriesLeft > 0 else { return reply(exchange, .upstreamUnavailable) }
+        exchanges[exchange].retriesLeft -= 1
+        counters.add(1, to: .upstreamRetries)
+        guard pools[exchanges[exchange].pool.index].serverCount > 1 else {
+            return reply(exchange, .upstreamUnavailable)
+        }
+        acquireServer(exchange, avoiding: server)
+    }
+
+    private mutating func awaitConnection(_ exchange: UInt32, _ upstream: Handle) {
+        pools[upstream.index].enqueue(exchanges.handle(at: exchange))
+        exchanges[exchange].phase = .waiting
+        let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
+        exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: timeout)
+        setExchangeDeadline(exchange)
+    }
+
+    /// Gives connections that have become free, or room for new ones, to the requests that have waited longest. Done
+    /// once a turn, and not where a connection is freed, so that one failure cannot nest in another.
+    mutating func serveWaiting() {
+        guard !freed.isEmpty else { return }
+        let upstreams = freed
+        freed.removeAll(keepingCapacity: true)
+        for upstream in upstreams where pools.contains(upstream) {
+            while let handle = pools[upstream.index].dequeue() {
+                guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
+                exchanges[handle.index].stallDeadline = .never
+                acquireServer(handle.index)
+            }
+        }
+    }
+
+    /// Remembers that a pool has room again, where somebody waits for it.
+    private mutating func noteRoom(_ upstream: Handle) {
+        if pools[upstream.index].waitingCount > 0 { freed.append(upstream) }
+    }
+
+    /// Something happened on a connection to a server.
+    mutating func advanceServer(_ server: UInt32) {
+        switch servers[server].phase {
+        case .connecting: finishConnecting(server)
+        // A server that speaks unasked, or leaves: no further request goes there.
+        case .idle: if servers[server].transport.isReadable { closeServer(server, wasBusy: false) }
+        case .busy: advanceExchange(servers[server].exchange.index)
+        }
+    }
+
+    private mutating func finishConnecting(_ server: UInt32) {
+        guard servers[server].transport.isWritable || servers[server].transport.isBroken else { return }
+        let exchange = servers[server].exchange.index
+        let number = servers[server].server
+        guard servers[server].transport.socket.pendingError() == nil else {
+            counters.add(1, to: .upstreamConnectFailures)
+            closeServer(server, wasBusy: true)
+            return connectFailed(exchange, server: number)
+        }
+        servers[server].phase = .busy
+        exchanges[exchange].phase = .relaying
+        serverDeadlines.set(server, .never)
+        advanceExchange(exchange)
+    }
+
+    /// Ends a connection to a server and takes it off the books.
+    mutating func closeServer(_ server: UInt32, wasBusy: Bool) {
+        let handle = servers.handle(at: server)
+        var connection = servers.remove(handle)
+        connection.transport.releaseBuffers(to: &pool)
+        serverDeadlines.set(server, .never)
+        guard pools.contains(connection.pool) else { return }
+        if wasBusy {
+            pools[connection.pool.index].closedInUse(server: connection.server)
+        } else {
+            pools[connection.pool.index].closedIdle(handle, server: connection.server)
+        }
+        noteRoom(connection.pool)
+        retirePoolIfUnused(connection.pool)
+    }
+
+    /// Gives a connection back to its pool after an exchange that left it clean.
+    mutating func giveBackServer(_ server: UInt32) {
+        let upstream = servers[server].pool
+        let isCurrent = pools.contains(upstream) && poolOfUpstream.contains(upstream)
+        guard isCurrent, !isDraining, !servers[server].transport.isReadable else {
+            return closeServer(server, wasBusy: true)
+        }
+        servers[server].phase = .idle
+        servers[server].exchange = .none
+        servers[server].transport.releaseBuffers(to: &pool)
+        pools[upstream.index].giveBack(servers.handle(at: server), server: servers[server].server)
+        let timeout = pools[upstream.index].settings.idleTimeoutMilliseconds
+        serverDeadlines.set(server, now.advanced(byMilliseconds: timeout))
+        noteRoom(upstream)
+    }
+}

@@ -1,0 +1,69 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+
+/// A client's connection.
+struct Downstream: ~Copyable {
+    /// What the connection is about right now.
+    enum Phase {
+        /// Waiting for a request, or reading its head.
+        case reading
+        /// A request is under way; what arrives is its body, or the next request, which waits.
+        case exchanging
+        /// All is written and our direction is shut; what still arrives is thrown away until the client closes, so
+        /// that the kernel does not destroy the answer with a reset (RFC 9112 §9.6).
+        case lingering
+    }
+
+    var transport: Transport
+    var peer: PeerFacts
+    var phase = Phase.reading
+    var parser = RequestHeadParser()
+    /// The request under way, or none.
+    var exchange = Handle.none
+    /// The listener that accepted it.
+    let listener: Handle
+    /// When the first byte of the head that is being read arrived.
+    var headStarted = Instant.never
+    /// No further request is read: the listener is gone, or the proxy drains.
+    var isLast = false
+    /// The client's end of stream showed while its request was under way: it may have gone, or only half-closed.
+    var halfClosedAt = Instant.never
+    /// Bytes thrown away while lingering.
+    var discarded = 0
+
+    init(_ socket: consuming Socket, peer: PeerFacts, listener: Handle) {
+        transport = Transport(socket)
+        self.peer = peer
+        self.listener = listener
+    }
+
+    /// Reads the head of the next request out of what has arrived.
+    mutating func parseHead(into head: inout RequestHead, limits: HeadLimits) -> HeadParseResult {
+        Self.parse(&parser, transport.input, into: &head, limits)
+    }
+
+    private static func parse(
+        _ parser: inout RequestHeadParser, _ input: borrowing Buffer, into head: inout RequestHead,
+        _ limits: HeadLimits
+    ) -> HeadParseResult {
+        parser.parse(input.bytes, into: &head, limits: limits)
+    }
+}
+
+/// A listener of this worker, and its place in the policy.
+struct BoundListener: ~Copyable {
+    let listener: Listener
+    var name: String
+    /// Its place in `ProxySettings.listeners`.
+    var index: Int
+    var isAccepting = false
+
+    init(_ listener: consuming Listener, name: String, index: Int) {
+        self.listener = listener
+        self.name = name
+        self.index = index
+    }
+}

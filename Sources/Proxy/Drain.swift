@@ -1,0 +1,130 @@
+internal import Bytes
+internal import HTTP
+internal import Policy
+internal import Reactor
+internal import Telemetry
+internal import Upstream
+
+// How a worker changes its settings, and how it ends.
+
+extension Worker {
+    /// Takes over listeners from the control thread; those without a descriptor it has already.
+    mutating func takeListeners(_ bound: [WorkerListener], _ settings: [ListenerSettings]) {
+        for listener in bound {
+            guard let index = settings.firstIndex(where: { $0.name == listener.name }) else { continue }
+            if let descriptor = listener.descriptor {
+                let kept = BoundListener(
+                    Listener(owning: descriptor, at: listener.address), name: listener.name, index: index)
+                _ = listeners.insert(kept)
+            } else {
+                for slot in 0..<listeners.slots
+                where listeners.isLive(slot) && listeners[slot].listener.address == listener.address {
+                    listeners[slot].name = listener.name
+                    listeners[slot].index = index
+                }
+            }
+        }
+        resumeAccepting()
+    }
+
+    /// Makes a pool for each upstream; one whose settings stay the same is kept, with its connections.
+    mutating func openPools(_ upstreams: [UpstreamSettings]) {
+        let before = poolOfUpstream
+        poolOfUpstream = upstreams.map { settings in
+            before.first { pools.contains($0) && pools[$0.index].settings == settings }
+                ?? pools.insert(UpstreamPool(settings, workers: count))
+        }
+        for handle in before where !poolOfUpstream.contains(handle) {
+            for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
+            retirePoolIfUnused(handle)
+        }
+    }
+
+    /// Forgets a pool of earlier settings when its last connection is gone and nobody waits for one.
+    mutating func retirePoolIfUnused(_ handle: Handle) {
+        guard !poolOfUpstream.contains(handle), pools.contains(handle),
+            pools[handle.index].connectionCount == 0,
+            pools[handle.index].waitingCount == 0
+        else { return }
+        _ = pools.remove(handle)
+    }
+
+    /// Swaps everything that the settings decide. Requests under way were decided by the old ones and stay so; their
+    /// connections go on with the new ones.
+    mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
+        // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
+        guard let compiled = try? PolicySnapshot(settings.policy) else { return }
+        policy = compiled
+        limits = settings.limits
+        headLimits = settings.limits.head
+        routeNames = settings.policy.routes.map { Array($0.name.utf8) }
+        listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        head = RequestHead(fieldCapacity: settings.limits.fieldCount)
+        openPools(settings.upstreams)
+        dropListeners(except: bound)
+        takeListeners(bound, settings.listeners)
+        renumberClients()
+    }
+
+    private mutating func dropListeners(except bound: [WorkerListener]) {
+        for slot in 0..<listeners.slots where listeners.isLive(slot) {
+            let address = listeners[slot].listener.address
+            if bound.contains(where: { $0.descriptor == nil && $0.address == address }) { continue }
+            acceptClients(listeners.handle(at: slot))
+            _ = listeners.remove(listeners.handle(at: slot))
+        }
+    }
+
+    /// Tells each connection its listener's new place in the policy; those of a listener that is gone take no further
+    /// request.
+    private mutating func renumberClients() {
+        for slot in 0..<clients.slots where clients.isLive(slot) {
+            let listener = clients[slot].listener
+            if listeners.contains(listener) {
+                clients[slot].peer = PeerFacts(
+                    address: clients[slot].peer.address, listener: listeners[listener.index].index,
+                    isSecure: clients[slot].peer.isSecure)
+                continue
+            }
+            clients[slot].isLast = true
+            clients[slot].peer = PeerFacts(
+                address: clients[slot].peer.address, listener: 0, isSecure: clients[slot].peer.isSecure)
+            closeIfIdle(slot)
+        }
+    }
+
+    /// Accepts nothing more; requests under way finish, and connections close behind them.
+    mutating func drain() {
+        isDraining = true
+        dropListeners(except: [])
+        for slot in 0..<clients.slots where clients.isLive(slot) { closeIfIdle(slot) }
+        for upstream in poolOfUpstream {
+            for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
+        }
+    }
+
+    private mutating func closeIfIdle(_ client: UInt32) {
+        guard clients[client].phase == .reading, clients[client].transport.input.isEmpty else { return }
+        closeClient(client)
+    }
+
+    /// Ends an idle connection that the pool has forgotten already.
+    private mutating func closeTakenServer(_ server: UInt32) {
+        var connection = servers.remove(servers.handle(at: server))
+        connection.transport.releaseBuffers(to: &pool)
+        serverDeadlines.set(server, .never)
+    }
+
+    /// Ends all connections, finished or not.
+    mutating func closeEverything() {
+        for slot in 0..<clients.slots where clients.isLive(slot) {
+            if clients[slot].exchange.isNone {
+                closeClient(slot)
+            } else {
+                abandon(clients[slot].exchange.index, .shutDown)
+            }
+        }
+        for slot in 0..<servers.slots where servers.isLive(slot) { closeTakenServer(slot) }
+        accessLog.endTurn()
+    }
+}

@@ -1,0 +1,85 @@
+internal import Bytes
+internal import HTTP
+internal import Reactor
+
+/// One request and its answer, from the end of the request's head to the last byte of the answer.
+struct Exchange: ~Copyable {
+    enum Phase {
+        /// No connection to the upstream was free: it waits in the pool's queue.
+        case waiting
+        /// The connection is being opened.
+        case connecting
+        /// The request is being sent, or its answer is awaited or relayed.
+        case relaying
+        /// The proxy's own answer is being written.
+        case replying
+    }
+
+    let client: Handle
+    var phase = Phase.waiting
+    /// The connection to the upstream, or none.
+    var server = Handle.none
+    /// The pool that the route names.
+    var pool = Handle.none
+    /// The server's number in the pool, once one is chosen.
+    var serverNumber = 0
+
+    // The request.
+    let method: Method
+    let version: HTTPVersion
+    /// The head for the upstream and, where it fitted, the body that came with it.
+    var request = Buffer()
+    /// The server whose name stands in Host, or -1 where the client's does.
+    var hostServer = -1
+    /// How much of `request` is sent.
+    var sentBytes = 0
+    var requestBody: BodyRelay
+    /// Every byte of the request is in `request`, so it can be sent again.
+    var isReplayable = false
+    var retriesLeft = 0
+    /// The server took no more of the request; its answer may still come.
+    var isRequestAbandoned = false
+
+    // The answer.
+    var status: UInt16 = 0
+    var responseBody = BodyRelay(.none, as: .identity)
+    var hasResponseHead = false
+    /// The upstream connection may carry another request.
+    var isServerReusable = false
+    /// The client's connection may carry another request.
+    var keepsClient: Bool
+
+    // For the log, and for timeouts.
+    var notes = ExchangeNotes()
+    let started: Instant
+    var sentAt = Instant.never
+    var answeredAt = Instant.never
+    /// The end of the whole exchange.
+    var deadline = Instant.never
+    /// The end of the pause that one side makes right now.
+    var stallDeadline = Instant.never
+    var code = ReasonCode.ok
+
+    init(
+        client: Handle, method: Method, version: HTTPVersion, keepsClient: Bool, requestBody: BodyRelay,
+        started: Instant
+    ) {
+        self.client = client
+        self.method = method
+        self.version = version
+        self.keepsClient = keepsClient
+        self.requestBody = requestBody
+        self.started = started
+    }
+
+    /// Moves what is here of the body behind the head.
+    mutating func takeBody(from input: inout Buffer) {
+        _ = requestBody.stage(from: &input, to: &request)
+    }
+
+    /// From the request's last byte to the answer's head, in microseconds; where the server answered early, from the
+    /// start.
+    var upstreamMicroseconds: Int64 {
+        answeredAt.microseconds(since: sentAt == .never || answeredAt < sentAt ? started : sentAt)
+    }
+}

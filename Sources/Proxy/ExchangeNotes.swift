@@ -1,0 +1,64 @@
+internal import Bytes
+internal import HTTP
+internal import Policy
+internal import Upstream
+
+/// What the log and the answer need of a request after its head is gone: texts, copied into one small block.
+struct ExchangeNotes: ~Copyable {
+    var memory = Buffer()
+    private(set) var method = ByteRange.empty
+    private(set) var path = ByteRange.empty
+    private(set) var user = ByteRange.empty
+    private(set) var route = ByteRange.empty
+    private(set) var upstream = ByteRange.empty
+    private(set) var requestID = ByteRange.empty
+    /// What exactly is wrong with the token, where that is why the request was refused.
+    private(set) var refusal = ByteRange.empty
+
+    /// The most of one text that is kept: six of them and a path fit into the block of 4 KiB.
+    private static let textBytes = 448
+    /// The most of a path: a target may have 8 KiB, and nobody reads that in a log.
+    private static let pathBytes = 1024
+
+    /// Keeps method, path and the request's name: the client's X-Request-Id where it is harmless, else `fresh`.
+    mutating func note(
+        _ head: borrowing RequestHead, in input: inout Buffer, fresh: InlineArray<32, UInt8>
+    ) {
+        let bytes = input.bytes
+        method = keep(bytes.extracting(head.methodRange.bounds))
+        path = keep(bytes.extracting(head.path.bounds), limit: Self.pathBytes)
+        if let range = RequestIdentifier.accepted(of: head, bytes: bytes) {
+            requestID = keep(bytes.extracting(range.bounds))
+        } else {
+            note(requestID: fresh)
+        }
+    }
+
+    mutating func note(requestID fresh: InlineArray<32, UInt8>) { requestID = keep(fresh.span) }
+    mutating func note(route text: [UInt8]) { route = keep(text.span) }
+
+    mutating func note(userOf permit: borrowing Permit, _ policy: borrowing PolicySnapshot) {
+        user = keep(policy.subject(of: permit))
+    }
+
+    mutating func note(server: Int, of upstream: inout UpstreamPool) {
+        self.upstream = keep(upstream.name(ofServer: server))
+    }
+
+    mutating func note(refusal text: StaticString) {
+        let start = memory.count
+        if memory.append(text) { refusal = ByteRange(start: start, count: text.utf8CodeUnitCount) }
+    }
+
+    /// A text that was kept.
+    @_lifetime(borrow self)
+    func text(_ range: ByteRange) -> Span<UInt8> {
+        memory.bytes.extracting(range.bounds)
+    }
+
+    private mutating func keep(_ text: Span<UInt8>, limit: Int = ExchangeNotes.textBytes) -> ByteRange {
+        let kept = text.extracting(first: min(text.count, limit, memory.room))
+        let start = memory.count
+        return memory.append(kept) ? ByteRange(start: start, count: kept.count) : .empty
+    }
+}

@@ -1,0 +1,136 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+internal import Telemetry
+
+// Step 7: the exchange is over; its connections go on, or end.
+
+extension Worker {
+    /// The answer is written to its last byte.
+    mutating func finishExchange(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        releaseServer(exchange)
+        let keepsClient = exchanges[exchange].keepsClient
+        closeExchange(exchange)
+        guard keepsClient else { return endAfterAnswer(client) }
+        clients[client].phase = .reading
+        clients[client].transport.input.detachIfEmpty(to: &pool)
+        // The next request may be here already.
+        if !clients[client].transport.input.isEmpty || clients[client].transport.isReadable {
+            return ready.append(clients.handle(at: client))
+        }
+        guard !isDraining, !clients[client].isLast else { return closeClient(client) }
+        clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
+    }
+
+    /// The connection to the server goes back to its pool where the exchange left it clean: all sent, all received,
+    /// and not one byte more.
+    private mutating func releaseServer(_ exchange: UInt32) {
+        let server = exchanges[exchange].server
+        guard !server.isNone else { return }
+        exchanges[exchange].server = .none
+        let isClean =
+            exchanges[exchange].isServerReusable && exchanges[exchange].sentAt != .never
+            && servers[server.index].transport.input.isEmpty
+            && servers[server.index].transport.output.isEmpty
+        if isClean { giveBackServer(server.index) } else { closeServer(server.index, wasBusy: true) }
+    }
+
+    /// Ends an exchange that cannot be answered, or not to the end, and both its connections.
+    mutating func abandon(_ exchange: UInt32, _ code: ReasonCode) {
+        let client = exchanges[exchange].client.index
+        dropServer(exchange)
+        exchanges[exchange].code = code
+        closeExchange(exchange)
+        closeClient(client)
+    }
+
+    /// Writes the log line and gives everything back.
+    private mutating func closeExchange(_ exchange: UInt32) {
+        record(exchange)
+        let handle = exchanges.handle(at: exchange)
+        var ended = exchanges.remove(handle)
+        ended.request.detach(to: &pool)
+        ended.notes.memory.detach(to: &pool)
+        clients[ended.client.index].exchange = .none
+    }
+
+    private mutating func record(_ exchange: UInt32) {
+        counters.countResponse(status: Int(exchanges[exchange].status))
+        counters.countEnd(reason: exchanges[exchange].code)
+        counters.add(Int(clamping: exchanges[exchange].responseBody.decoder.received), to: .bytesSent)
+        counters.add(Int(clamping: exchanges[exchange].requestBody.decoder.received), to: .bytesReceived)
+        guard accessLog.isOn else { return }
+        let client = exchanges[exchange].client.index
+        Self.write(
+            exchanges[exchange], of: clients[client], listenerNames[clients[client].peer.listener],
+            now: now, wallClockMilliseconds, to: accessLog)
+    }
+
+    private static func write(
+        _ exchange: borrowing Exchange, of client: borrowing Downstream, _ listener: [UInt8], now: Instant,
+        _ wallClockMilliseconds: Int64, to log: AccessLog
+    ) {
+        let address = client.peer
+        var record = AccessRecord()
+        record.method = exchange.notes.text(exchange.notes.method)
+        record.path = exchange.notes.text(exchange.notes.path)
+        record.user = exchange.notes.text(exchange.notes.user)
+        record.route = exchange.notes.text(exchange.notes.route)
+        record.requestID = exchange.notes.text(exchange.notes.requestID)
+        record.upstream = exchange.notes.text(exchange.notes.upstream)
+        record.detail = exchange.notes.text(exchange.notes.refusal)
+        record.client = address.addressText
+        record.listener = listener.span
+        record.reason = exchange.code
+        record.time = wallClockMilliseconds
+        record.status = Int(exchange.status)
+        record.responseBytes = Int64(clamping: exchange.responseBody.decoder.received)
+        record.duration = now.microseconds(since: exchange.started)
+        if exchange.answeredAt != .never { record.upstreamDuration = exchange.upstreamMicroseconds }
+        log.record(record)
+    }
+
+    // MARK: Ending a client's connection
+
+    /// The last answer is written: the connection ends in a way that lets the client read it.
+    private mutating func endAfterAnswer(_ client: UInt32) {
+        clients[client].phase = .lingering
+        clients[client].transport.socket.shutDownWriting()
+        clients[client].transport.input.detach(to: &pool)
+        clientDeadlines.set(client, now.advanced(byMilliseconds: Self.lingerMilliseconds))
+        discardInput(client)
+    }
+
+    /// How long a client may take to close after the last answer, in milliseconds.
+    private static var lingerMilliseconds: Int64 { 2000 }
+    /// How much of an unwanted body is read before the connection is cut, in bytes.
+    private static var lingerBytes: Int { 1 << 20 }
+
+    /// Throws away what still arrives.
+    mutating func discardInput(_ client: UInt32) {
+        while clients[client].transport.isReadable {
+            switch clients[client].transport.fill(from: &pool) {
+            case .bytes(let count):
+                clients[client].transport.input.detach(to: &pool)
+                clients[client].discarded += count
+                guard clients[client].discarded <= Self.lingerBytes else { return closeClient(client) }
+            case .wouldBlock:
+                return
+            case .endOfStream, .failed:
+                return closeClient(client)
+            }
+        }
+    }
+
+    /// Ends a client's connection at once.
+    mutating func closeClient(_ client: UInt32) {
+        var connection = clients.remove(clients.handle(at: client))
+        connection.transport.releaseBuffers(to: &pool)
+        clientDeadlines.set(client, .never)
+        counters.add(1, to: .connectionsClosed)
+        if acceptAgain != .never { acceptAgain = now }
+    }
+}

@@ -1,0 +1,95 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+internal import Upstream
+
+// Step 3: a permitted request is written anew for its upstream.
+
+extension Worker {
+    /// Starts the exchange that a permit allows.
+    mutating func forward(_ client: UInt32, _ permit: consuming Permit) {
+        let maxBodyBytes = UInt64(clamping: permit.maxBodyBytes)
+        if case .length(let length) = head.framing, length > maxBodyBytes {
+            return refuse(client, Refusal(.tooLarge, route: permit.route))
+        }
+        let upstream = poolOfUpstream[permit.upstream]
+        let coding = head.framing == .chunked ? BodyCoding.chunked : .identity
+        let exchange = openExchange(
+            client, requestBody: BodyRelay(head.framing, as: coding, limitBytes: maxBodyBytes))
+        exchanges[exchange].pool = upstream
+        exchanges[exchange].retriesLeft = pools[upstream.index].settings.retries
+        if let timeout = permit.timeoutMilliseconds {
+            exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
+        }
+        noteRequest(exchange, client, route: permit.route)
+        exchanges[exchange].notes.note(userOf: permit, policy)
+        if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
+        guard writeRequestHead(exchange, client, permit) else { return reply(exchange, .headersTooLarge) }
+        if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
+        takeBodyAtHand(exchange, client)
+        acquireServer(exchange)
+    }
+
+    /// A new exchange for the head that was just read.
+    mutating func openExchange(_ client: UInt32, requestBody: BodyRelay) -> UInt32 {
+        let handle = exchanges.insert(
+            Exchange(
+                client: clients.handle(at: client), method: head.method, version: head.version,
+                keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
+                requestBody: requestBody, started: now))
+        exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
+        clients[client].exchange = handle
+        clients[client].phase = .exchanging
+        clients[client].headStarted = .never
+        clients[client].halfClosedAt = .never
+        return handle.index
+    }
+
+    /// Keeps what the log and the answer will say of the request.
+    mutating func noteRequest(_ exchange: UInt32, _ client: UInt32, route: Int?) {
+        let fresh = requestIDs.next()
+        exchanges[exchange].notes.note(head, in: &clients[client].transport.input, fresh: fresh)
+        if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
+    }
+
+    /// Writes the head that goes upstream; false where it is larger than any block.
+    private mutating func writeRequestHead(
+        _ exchange: UInt32, _ client: UInt32, _ permit: borrowing Permit
+    ) -> Bool {
+        for sizeClass in [BlockPool.SizeClass.small, .medium, .large] {
+            exchanges[exchange].request.detach(to: &pool)
+            exchanges[exchange].request.attach(from: &pool, sizeClass)
+            if appendRequestHead(exchange, client, permit) {
+                clients[client].transport.input.consume(head.byteCount)
+                return true
+            }
+        }
+        return false
+    }
+
+    private mutating func appendRequestHead(
+        _ exchange: UInt32, _ client: UInt32, _ permit: borrowing Permit
+    ) -> Bool {
+        let upstream = exchanges[exchange].pool.index
+        return exchanges[exchange].appendRequestHead(
+            head, of: &clients[client], permit, policy, &pools[upstream])
+    }
+
+    /// Tells a client that waits for it to send its body. The request is permitted, and nothing before that point
+    /// asked for the body.
+    private mutating func sendContinue(_ client: UInt32) {
+        clients[client].transport.output.attach(from: &pool)
+        _ = clients[client].transport.output.append("HTTP/1.1 100 Continue\r\n\r\n")
+        _ = clients[client].transport.flush(to: &pool)
+    }
+
+    /// Puts what is already here of the body behind the head, so that small requests leave in one piece and can be
+    /// sent again whole.
+    private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) {
+        exchanges[exchange].takeBody(from: &clients[client].transport.input)
+        clients[client].transport.input.detachIfEmpty(to: &pool)
+        exchanges[exchange].isReplayable = exchanges[exchange].requestBody.isComplete
+    }
+}

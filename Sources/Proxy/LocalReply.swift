@@ -1,0 +1,136 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import JOSE
+internal import Policy
+internal import Reactor
+internal import Telemetry
+
+// Where the proxy answers itself: every refusal and every failure becomes an answer here, and only here.
+
+/// Why the proxy answers a request itself, before there is anything to forward.
+struct Refusal {
+    let code: ReasonCode
+    let route: Int?
+    /// The connection must end after the answer.
+    let closesConnection: Bool
+    /// What exactly was wrong, for the log alone.
+    let detail: StaticString
+    /// What the policy said, where it was the policy.
+    let rejection: Rejection?
+
+    init(_ code: ReasonCode, route: Int? = nil) {
+        self.code = code
+        self.route = route
+        closesConnection = false
+        detail = ""
+        rejection = nil
+    }
+
+    init(_ rejection: Rejection) {
+        code = rejection.code
+        route = rejection.route
+        closesConnection = rejection.closesConnection
+        detail = rejection.refusal?.code ?? ""
+        self.rejection = rejection
+    }
+}
+
+extension Worker {
+    /// Answers a head that breaks a rule of HTTP. Where the message ends is unknown from then on, so the connection
+    /// ends with the answer.
+    mutating func refuse(_ client: UInt32, fault: MessageFault) {
+        // What was parsed so far is not to be trusted for the log: the head is forgotten.
+        head.reset()
+        let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
+        exchanges[exchange].keepsClient = false
+        exchanges[exchange].notes.note(requestID: requestIDs.next())
+        reply(exchange, fault.code)
+    }
+
+    /// Answers a request that the policy rejects.
+    mutating func refuse(_ client: UInt32, _ rejection: Rejection) {
+        refuse(client, Refusal(rejection))
+    }
+
+    /// Answers a request that is not forwarded.
+    mutating func refuse(_ client: UInt32, _ refusal: Refusal) {
+        let exchange = openExchange(client, requestBody: BodyRelay(head.framing, as: .identity))
+        if refusal.closesConnection { exchanges[exchange].keepsClient = false }
+        noteRequest(exchange, client, route: refusal.route)
+        exchanges[exchange].notes.note(refusal: refusal.detail)
+        clients[client].transport.input.consume(head.byteCount)
+        dropBody(exchange, client)
+        reply(exchange, refusal.code, refusal.rejection)
+    }
+
+    /// Skips the body of a refused request where all of it is here already; else the connection must end, because
+    /// reading on would let anybody keep it busy with bytes that nobody wants.
+    private mutating func dropBody(_ exchange: UInt32, _ client: UInt32) {
+        guard case .length(let length) = head.framing,
+            length <= UInt64(clients[client].transport.input.count), !head.expectsContinue
+        else {
+            if head.framing != .none { exchanges[exchange].keepsClient = false }
+            return
+        }
+        clients[client].transport.input.consume(Int(length))
+        exchanges[exchange].requestBody.isComplete = true
+    }
+
+    /// Writes the answer to a request that failed, in place of the upstream's.
+    mutating func reply(_ exchange: UInt32, _ code: ReasonCode, _ rejection: Rejection? = nil) {
+        let client = exchanges[exchange].client.index
+        dropServer(exchange)
+        exchanges[exchange].phase = .replying
+        exchanges[exchange].code = code
+        exchanges[exchange].status = code.status
+        exchanges[exchange].stallDeadline = .never
+        exchanges[exchange].request.detach(to: &pool)
+        if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
+            exchanges[exchange].keepsClient = false
+        }
+        clients[client].transport.output.attach(from: &pool)
+        let fits = appendReply(exchange, client, code, rejection)
+        precondition(fits, "an answer of the proxy fits into any block")
+        advanceReply(exchange)
+    }
+
+    private mutating func appendReply(
+        _ exchange: UInt32, _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
+    ) -> Bool {
+        let hasBody = exchanges[exchange].method != .head
+        return clients[client].transport.output.appendStatusLine(code.status)
+            && clients[client].transport.output.append(
+                "Content-Type: application/problem+json\r\nCache-Control: no-store\r\nContent-Length: ")
+            && clients[client].transport.output.appendDecimal(UInt64(Problem.byteCount(code)))
+            && clients[client].transport.output.append("\r\n")
+            && appendChallenge(client, rejection)
+            && appendRetryAfter(client, code)
+            && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
+            && clients[client].transport.output.append("\r\n")
+            && (!hasBody || Problem.append(code, to: &clients[client].transport.output))
+    }
+
+    private mutating func appendChallenge(_ client: UInt32, _ rejection: Rejection?) -> Bool {
+        guard let rejection, rejection.challenges else { return true }
+        return clients[client].transport.output.append("WWW-Authenticate: ")
+            && policy.appendChallenge(rejection, to: &clients[client].transport.output)
+            && clients[client].transport.output.append("\r\n")
+    }
+
+    /// What passes by itself may be tried again (RFC 9110 §10.2.3); 503 says when.
+    private mutating func appendRetryAfter(_ client: UInt32, _ code: ReasonCode) -> Bool {
+        guard code.status == 503 else { return true }
+        return clients[client].transport.output.append("Retry-After: 1\r\n")
+    }
+
+    /// Writes what is left of the proxy's own answer.
+    mutating func advanceReply(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        switch clients[client].transport.flush(to: &pool) {
+        case .done: finishExchange(exchange)
+        case .blocked: stall(exchange)
+        case .failed: abandon(exchange, exchanges[exchange].code)
+        }
+    }
+}

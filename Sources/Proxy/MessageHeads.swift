@@ -1,0 +1,169 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+internal import Upstream
+
+// How the heads of an exchange are written: the request's for the upstream, the answer's for the client.
+//
+// Connections and pools come `inout` though they are only read: `&clients[i]` is an access to one property of the
+// worker, whereas reading `clients[i]` counts as one to the whole worker, which would exclude writing to an exchange.
+
+extension Exchange {
+    /// Writes the head that goes upstream; false where it does not fit.
+    mutating func appendRequestHead(
+        _ head: borrowing RequestHead, of client: inout Downstream, _ permit: borrowing Permit,
+        _ policy: borrowing PolicySnapshot, _ upstream: inout UpstreamPool
+    ) -> Bool {
+        let bytes = client.transport.input.bytes
+        return request.append(bytes.extracting(head.methodRange.bounds))
+            && request.append(" ")
+            && permit.appendTarget(bytes, to: &request)
+            && request.append(" HTTP/1.1\r\n")
+            && Self.appendFields(head, of: client, permit, policy, upstream, notes, to: &request)
+            && appendRequestFraming(head)
+    }
+
+    private static func appendFields(
+        _ head: borrowing RequestHead, of client: borrowing Downstream, _ permit: borrowing Permit,
+        _ policy: borrowing PolicySnapshot, _ upstream: borrowing UpstreamPool,
+        _ notes: borrowing ExchangeNotes,
+        to request: inout Buffer
+    ) -> Bool {
+        policy.appendUpstreamFields(
+            of: head, bytes: client.transport.input.bytes, permit: permit, peer: client.peer,
+            requestID: notes.text(notes.requestID), serverAuthority: upstream.authority(ofServer: 0),
+            to: &request)
+    }
+
+    private mutating func appendRequestFraming(_ head: borrowing RequestHead) -> Bool {
+        switch head.framing {
+        case .none, .untilClose:
+            // A method that mostly has a body says that there is none (RFC 9110 §8.6).
+            let announcesNone = method == .post || method == .put || method == .patch
+            return request.append(announcesNone ? "Content-Length: 0\r\n\r\n" : "\r\n")
+        case .length(let length):
+            return request.append("Content-Length: ") && request.appendDecimal(length)
+                && request.append("\r\n\r\n")
+        case .chunked:
+            return request.append("Transfer-Encoding: chunked\r\n\r\n")
+        }
+    }
+
+    /// Makes Host name the server that was chosen, where the client's Host is not preserved. It is the first field,
+    /// behind the request line.
+    mutating func nameServer(_ server: Int, of upstream: inout UpstreamPool, _ pool: inout BlockPool) {
+        guard hostServer >= 0, hostServer != server else { return }
+        hostServer = server
+        let authority = upstream.authority(ofServer: server)
+        guard let size = BlockPool.SizeClass.holding(request.count + authority.count + 8) else { return }
+        var renamed = Buffer()
+        renamed.attach(from: &pool, size)
+        let fits = Self.append(request, host: authority, to: &renamed)
+        precondition(fits, "the block was chosen for it")
+        swap(&request, &renamed)
+        renamed.detach(to: &pool)
+    }
+
+    private static func append(
+        _ request: borrowing Buffer, host: Span<UInt8>, to buffer: inout Buffer
+    ) -> Bool {
+        let head = request.bytes
+        let hostStart = ASCII.firstIndex(of: 0x0A, in: head, from: 0, to: head.count) + 1
+        let hostEnd = ASCII.firstIndex(of: 0x0A, in: head, from: hostStart, to: head.count)
+        return buffer.append(head.extracting(first: hostStart)) && buffer.append("Host: ")
+            && buffer.append(host)
+            && buffer.append("\r") && buffer.append(head.extracting(droppingFirst: hostEnd))
+    }
+
+    /// Sends what is left of the head, and of the body that lies behind it.
+    mutating func sendRequest(on transport: inout Transport) -> IOResult {
+        let result = Self.send(request, from: sentBytes, on: transport)
+        if case .bytes(let count) = result { sentBytes += count }
+        return result
+    }
+
+    private static func send(
+        _ request: borrowing Buffer, from offset: Int, on transport: borrowing Transport
+    ) -> IOResult {
+        transport.socket.send(request.bytes.extracting(droppingFirst: offset))
+    }
+
+    /// Writes a 1xx head for the client; false where it does not fit.
+    mutating func appendInterimHead(
+        _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer
+    ) -> Bool {
+        let bytes = input.bytes
+        return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
+            && ResponseFields.append(
+                of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
+            && output.append("\r\n")
+    }
+
+    /// Writes the answer's head for the client; false where it does not fit.
+    mutating func appendResponseHead(
+        _ head: borrowing ResponseHead, in input: inout Buffer, date: DateField, to output: inout Buffer
+    ) -> Bool {
+        let bytes = input.bytes
+        return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
+            && ResponseFields.append(
+                of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
+            && appendResponseFraming(head, to: &output)
+            && (Self.hasDate(head) || date.append(to: &output))
+            && appendConnection(to: &output)
+            && output.append("\r\n")
+    }
+
+    private func appendResponseFraming(_ head: borrowing ResponseHead, to output: inout Buffer) -> Bool {
+        if responseBody.coding == .chunked { return output.append("Transfer-Encoding: chunked\r\n") }
+        guard let length = head.contentLength else { return true }
+        return output.append("Content-Length: ") && output.appendDecimal(length) && output.append("\r\n")
+    }
+
+    /// A message without Date gets one from whoever passes it on (RFC 9110 §6.6.1).
+    private static func hasDate(_ head: borrowing ResponseHead) -> Bool {
+        for index in 0..<head.fields.count where head.fields[index].name == .date { return true }
+        return false
+    }
+
+    /// The fields that every answer of the proxy's own ends with.
+    mutating func appendOwnFields(date: DateField, to output: inout Buffer) -> Bool {
+        date.append(to: &output)
+            && output.append("X-Request-Id: ") && output.append(notes.text(notes.requestID))
+            && output.append("\r\n")
+            && appendConnection(to: &output)
+    }
+
+    /// What becomes of the connection (RFC 9112 §9.3).
+    private func appendConnection(to output: inout Buffer) -> Bool {
+        if !keepsClient { return output.append("Connection: close\r\n") }
+        return version == .http10 ? output.append("Connection: keep-alive\r\n") : true
+    }
+}
+
+/// How the trailer section of a chunked body is passed on: the last chunk, the lines that may pass, the empty line.
+enum Trailers {
+    /// The client's, for the upstream: never an identity, a framing or a routing field.
+    static func appendRequest(
+        _ lines: ByteRange, of input: inout Buffer, _ fields: inout FieldTable,
+        _ policy: borrowing PolicySnapshot, to output: inout Buffer
+    ) -> Bool {
+        let bytes = input.bytes
+        return TrailerSection.parse(bytes, lines, into: &fields) == nil
+            && output.appendLastChunkBeforeTrailers()
+            && policy.appendUpstreamTrailers(fields, bytes: bytes, to: &output)
+            && output.append("\r\n")
+    }
+
+    /// The backend's, for the client.
+    static func appendResponse(
+        _ lines: ByteRange, of input: inout Buffer, _ fields: inout FieldTable, to output: inout Buffer
+    ) -> Bool {
+        let bytes = input.bytes
+        return TrailerSection.parse(bytes, lines, into: &fields) == nil
+            && output.appendLastChunkBeforeTrailers()
+            && ResponseFields.appendTrailers(fields, bytes: bytes, to: &output)
+            && output.append("\r\n")
+    }
+}

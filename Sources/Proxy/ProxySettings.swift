@@ -1,0 +1,70 @@
+public import HTTP
+public import Policy
+public import Reactor
+public import Upstream
+
+/// Everything that a worker needs to know, as plain values: what the configuration compiles to, and what crosses from
+/// the control thread to the workers.
+public struct ProxySettings: Sendable {
+    /// The listeners, in the order of `policy.listeners`.
+    public var listeners: [ListenerSettings]
+    /// The upstreams, in the order of `policy.upstreams`.
+    public var upstreams: [UpstreamSettings]
+    /// Who may do what.
+    public var policy: PolicySpec
+    /// What a client may cost.
+    public var limits: LimitSettings
+
+    /// Settings of these parts.
+    public init(
+        listeners: [ListenerSettings], upstreams: [UpstreamSettings], policy: PolicySpec,
+        limits: LimitSettings = LimitSettings()
+    ) {
+        self.listeners = listeners
+        self.upstreams = upstreams
+        self.policy = policy
+        self.limits = limits
+    }
+}
+
+/// A listener as the configuration describes it.
+public struct ListenerSettings: Sendable, Equatable {
+    /// The name of its table.
+    public var name: String
+    /// Where it listens.
+    public var address: SocketAddress
+
+    /// The listener of that name and address.
+    public init(name: String, address: SocketAddress) {
+        self.name = name
+        self.address = address
+    }
+}
+
+/// The `[limits]` of the configuration. Times are milliseconds.
+public struct LimitSettings: Sendable, Equatable {
+    /// Of a message head.
+    public var headBytes = 32_768
+    /// Field lines of a head.
+    public var fieldCount = 100
+    /// Of a request target.
+    public var targetBytes = 8192
+    /// Client connections in all workers together; nil: what the file-descriptor limit allows.
+    public var connections: Int?
+    /// From the first byte of a request to the end of its head.
+    public var headerTimeoutMilliseconds: Int64 = 10_000
+    /// Between two requests.
+    public var idleTimeoutMilliseconds: Int64 = 75_000
+    /// Between two reads of a body, and between two writes to a client that does not read.
+    public var bodyTimeoutMilliseconds: Int64 = 30_000
+    /// From the signal to the end of the process.
+    public var drainTimeoutMilliseconds: Int64 = 30_000
+
+    /// The defaults of the configuration.
+    public init() {}
+
+    /// The part that the parsers need.
+    public var head: HeadLimits {
+        HeadLimits(headBytes: headBytes, fieldCount: fieldCount, targetBytes: targetBytes)
+    }
+}

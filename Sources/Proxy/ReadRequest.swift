@@ -1,0 +1,109 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+internal import Telemetry
+
+// Step 2: a request head is read and decided on.
+
+extension Worker {
+    /// Requests of one pipelining client in one go, before others have their turn.
+    private static var requestsPerTurn: Int { 16 }
+
+    /// Goes on with whatever the client's connection is about.
+    mutating func advanceClient(_ client: UInt32) {
+        switch clients[client].phase {
+        case .reading: readRequests(client)
+        case .exchanging: advanceExchange(ofClient: client)
+        case .lingering: discardInput(client)
+        }
+    }
+
+    /// Reads and starts requests until the client has sent no more, or one is under way.
+    mutating func readRequests(_ client: UInt32) {
+        let handle = clients.handle(at: client)
+        for _ in 0..<Self.requestsPerTurn {
+            guard readRequest(client) else { return }
+            guard clients.contains(handle), clients[client].phase == .reading else { return }
+        }
+        ready.append(handle)
+    }
+
+    /// Reads one request; false where there is nothing more to do for now.
+    private mutating func readRequest(_ client: UInt32) -> Bool {
+        while true {
+            if !clients[client].transport.input.isEmpty {
+                switch clients[client].parseHead(into: &head, limits: headLimits) {
+                case .complete:
+                    clients[client].parser = RequestHeadParser()
+                    decide(client)
+                    return true
+                case .refused(let fault):
+                    refuse(client, fault: fault)
+                    return true
+                case .incomplete:
+                    break
+                }
+            }
+            guard readMoreHead(client) else { return false }
+        }
+    }
+
+    /// Reads more of a head; false where nothing came, or the connection is gone.
+    private mutating func readMoreHead(_ client: UInt32) -> Bool {
+        guard clients[client].transport.isReadable else {
+            awaitHead(client)
+            return false
+        }
+        makeRoomForHead(client)
+        switch clients[client].transport.fill(from: &pool) {
+        case .bytes(let count):
+            counters.add(count, to: .bytesReceived)
+            return true
+        case .wouldBlock:
+            awaitHead(client)
+        case .endOfStream, .failed:
+            // A client that leaves between requests, or in the middle of a head, gets no answer.
+            closeClient(client)
+        }
+        return false
+    }
+
+    /// The block of a head that fills it moves into a larger one; the parser refuses a head before it outgrows that.
+    private mutating func makeRoomForHead(_ client: UInt32) {
+        guard clients[client].transport.input.isAttached else { return }
+        clients[client].transport.input.compact()
+        guard clients[client].transport.input.room == 0,
+            let larger = BlockPool.SizeClass.holding(clients[client].transport.input.count + 1)
+        else { return }
+        _ = clients[client].transport.input.grow(in: &pool, to: larger)
+    }
+
+    /// Sets the deadline of a client that is to send a head, or the rest of one.
+    private mutating func awaitHead(_ client: UInt32) {
+        if clients[client].transport.input.isEmpty {
+            clients[client].headStarted = .never
+            guard !clients[client].isLast, !isDraining else { return closeClient(client) }
+            clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
+            return
+        }
+        if clients[client].headStarted == .never { clients[client].headStarted = now }
+        let deadline = clients[client].headStarted.advanced(byMilliseconds: limits.headerTimeoutMilliseconds)
+        clientDeadlines.set(client, deadline)
+    }
+
+    /// Asks the policy, and forwards or answers.
+    private mutating func decide(_ client: UInt32) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock) {
+        case .permit(let permit): forward(client, permit)
+        case .reject(let rejection): refuse(client, rejection)
+        }
+    }
+
+    private static func ask(
+        _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64
+    ) -> Decision {
+        policy.decide(head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now)
+    }
+}

@@ -1,0 +1,220 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+
+// Step 6: the answer goes back to the client, its body as it comes.
+
+extension Worker {
+    /// Relays what there is of the answer.
+    mutating func relayResponse(_ exchange: UInt32) {
+        let server = exchanges[exchange].server.index
+        if !exchanges[exchange].hasResponseHead {
+            // Nothing at hand and nothing to read: the usual case, right after the request was sent.
+            if servers[server].transport.input.isEmpty, !servers[server].transport.isReadable { return }
+            guard readResponseHead(exchange) else { return }
+        }
+        relayResponseBody(exchange)
+    }
+
+    /// Reads the head of the answer and writes the client's; false where it is not there yet, or never will be.
+    private mutating func readResponseHead(_ exchange: UInt32) -> Bool {
+        let server = exchanges[exchange].server.index
+        while true {
+            if !servers[server].transport.input.isEmpty {
+                let result = servers[server].parseHead(
+                    into: &responseHead, requestMethod: exchanges[exchange].method, limits: responseLimits)
+                switch result {
+                case .complete:
+                    servers[server].parser = ResponseHeadParser()
+                    guard takeResponseHead(exchange) else { return false }
+                    if exchanges[exchange].hasResponseHead { return true }
+                    continue
+                case .refused:
+                    badResponse(exchange)
+                    return false
+                case .incomplete:
+                    break
+                }
+            }
+            guard readMoreResponseHead(exchange) else { return false }
+        }
+    }
+
+    /// Reads more of the answer's head; false where nothing came.
+    private mutating func readMoreResponseHead(_ exchange: UInt32) -> Bool {
+        let server = exchanges[exchange].server.index
+        guard servers[server].transport.isReadable else { return false }
+        if servers[server].transport.input.isAttached {
+            servers[server].transport.input.compact()
+            if servers[server].transport.input.room == 0,
+                let larger = BlockPool.SizeClass.holding(servers[server].transport.input.count + 1)
+            {
+                _ = servers[server].transport.input.grow(in: &pool, to: larger)
+            }
+        }
+        switch servers[server].transport.fill(from: &pool) {
+        case .bytes:
+            return true
+        case .wouldBlock:
+            return false
+        case .endOfStream, .failed:
+            serverLeft(exchange)
+            return false
+        }
+    }
+
+    /// Limits of an answer's head: the client's, but more fields, and never less than the defaults.
+    private var responseLimits: HeadLimits {
+        HeadLimits(
+            headBytes: max(headLimits.headBytes, 65_536), fieldCount: responseHead.fields.capacity,
+            targetBytes: headLimits.targetBytes)
+    }
+
+    /// Passes a head on; false where the exchange is over for it.
+    private mutating func takeResponseHead(_ exchange: UInt32) -> Bool {
+        if responseHead.isUpgrade {
+            // Nobody asked for it: Upgrade is not forwarded.
+            badResponse(exchange)
+            return false
+        }
+        if responseHead.isInformational { return relayInformational(exchange) }
+        let server = exchanges[exchange].server.index
+        let client = exchanges[exchange].client.index
+        exchanges[exchange].hasResponseHead = true
+        exchanges[exchange].answeredAt = now
+        exchanges[exchange].status = responseHead.status
+        exchanges[exchange].isServerReusable = responseHead.isPersistent
+        exchanges[exchange].request.detach(to: &pool)
+        serverDeadlines.set(server, .never)
+        chooseResponseCoding(exchange)
+        guard writeResponseHead(exchange, client) else {
+            badResponse(exchange)
+            return false
+        }
+        servers[server].transport.input.consume(responseHead.byteCount)
+        return true
+    }
+
+    /// Relays 1xx but 101 (RFC 9110 §15.2). HTTP/1.0 knows none.
+    private mutating func relayInformational(_ exchange: UInt32) -> Bool {
+        let server = exchanges[exchange].server.index
+        let client = exchanges[exchange].client.index
+        // 100 was sent already, where the client waited for it.
+        if exchanges[exchange].version != .http10, responseHead.status != 100 {
+            clients[client].transport.output.attach(from: &pool)
+            if !exchanges[exchange].appendInterimHead(
+                responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output)
+            {
+                badResponse(exchange)
+                return false
+            }
+            if clients[client].transport.flush(to: &pool) == .failed {
+                abandon(exchange, .clientClosed)
+                return false
+            }
+        }
+        servers[server].transport.input.consume(responseHead.byteCount)
+        return true
+    }
+
+    /// Decides how the body is framed for the client (RFC 9112 §6.3).
+    private mutating func chooseResponseCoding(_ exchange: UInt32) {
+        let isHTTP10 = exchanges[exchange].version == .http10
+        switch responseHead.framing {
+        case .none, .length:
+            exchanges[exchange].responseBody = BodyRelay(responseHead.framing, as: .identity)
+        case .chunked, .untilClose:
+            exchanges[exchange].responseBody = BodyRelay(
+                responseHead.framing, as: isHTTP10 ? .identity : .chunked)
+            if isHTTP10 { exchanges[exchange].keepsClient = false }
+        }
+        // A client that has not sent its whole body by now may have it thrown away, never taken for a request.
+        if !exchanges[exchange].requestBody.isComplete || isDraining
+            || clients[exchanges[exchange].client.index].isLast
+        {
+            exchanges[exchange].keepsClient = false
+        }
+    }
+
+    private mutating func writeResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
+        for sizeClass in [BlockPool.SizeClass.small, .medium, .large] {
+            if clients[client].transport.output.isAttached {
+                // An interim answer is still being written: the head goes behind it.
+                guard clients[client].transport.output.room < responseHead.byteCount + 1024 else { break }
+                _ = clients[client].transport.output.grow(in: &pool, to: sizeClass)
+            }
+            clients[client].transport.output.attach(from: &pool, sizeClass)
+            if clients[client].transport.output.room >= responseHead.byteCount + 1024 { break }
+            if clients[client].transport.output.isEmpty { clients[client].transport.output.detach(to: &pool) }
+        }
+        return appendResponseHead(exchange, client)
+    }
+
+    private mutating func appendResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
+        let server = exchanges[exchange].server.index
+        return exchanges[exchange].appendResponseHead(
+            responseHead, in: &servers[server].transport.input, date: dateField,
+            to: &clients[client].transport.output)
+    }
+
+    /// Relays what there is of the answer's body.
+    private mutating func relayResponseBody(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        let server = exchanges[exchange].server.index
+        while true {
+            let outcome = exchanges[exchange].responseBody.run(
+                from: &servers[server].transport, to: &clients[client].transport, &pool)
+            switch outcome {
+            case .complete:
+                finishExchange(exchange)
+            case .atTrailers:
+                guard writeResponseTrailers(exchange) else { return truncateResponse(exchange) }
+                continue
+            case .turnSpent:
+                ready.append(exchanges[exchange].client)
+            case .sourceDrained:
+                exchanges[exchange].stallDeadline = requestPause(exchange)
+                setExchangeDeadline(exchange)
+            case .sinkBlocked:
+                stall(exchange)
+            case .truncated, .malformed, .tooLarge:
+                truncateResponse(exchange)
+            case .sinkFailed:
+                abandon(exchange, .clientClosed)
+            }
+            return
+        }
+    }
+
+    /// A backend may pause as long as the route's timeout allows; a client that still owes its body may not.
+    private func requestPause(_ exchange: UInt32) -> Instant {
+        let owesBody = exchanges[exchange].sentAt == .never && !exchanges[exchange].isRequestAbandoned
+        return owesBody ? exchanges[exchange].stallDeadline : .never
+    }
+
+    private mutating func writeResponseTrailers(_ exchange: UInt32) -> Bool {
+        let client = exchanges[exchange].client.index
+        let server = exchanges[exchange].server.index
+        guard let lines = exchanges[exchange].responseBody.trailers else { return false }
+        clients[client].transport.output.attach(from: &pool)
+        let fits = Trailers.appendResponse(
+            lines, of: &servers[server].transport.input, &trailerFields, to: &clients[client].transport.output
+        )
+        servers[server].transport.input.consume(lines.end + 2)
+        exchanges[exchange].responseBody.trailersWritten()
+        return fits
+    }
+
+    /// The backend's answer breaks the rules before anything of it was passed on.
+    private mutating func badResponse(_ exchange: UInt32) {
+        dropServer(exchange)
+        reply(exchange, .upstreamInvalidResponse)
+    }
+
+    /// The backend's answer broke off after its head was passed on: only a cut connection tells the client.
+    private mutating func truncateResponse(_ exchange: UInt32) {
+        abandon(exchange, .upstreamTruncated)
+    }
+}

@@ -1,0 +1,198 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+internal import Telemetry
+internal import Upstream
+
+// Step 5: the request is sent, its body as it comes.
+
+extension Worker {
+    /// Goes on with the exchange of a client.
+    mutating func advanceExchange(ofClient client: UInt32) {
+        let handle = clients[client].exchange
+        if clients[client].transport.isBroken, !clients[client].transport.isReadable {
+            return abandon(handle.index, .clientClosed)
+        }
+        advanceExchange(handle.index)
+    }
+
+    /// Goes on with an exchange, in both directions, as far as the connections allow.
+    mutating func advanceExchange(_ exchange: UInt32) {
+        switch exchanges[exchange].phase {
+        case .waiting, .connecting:
+            watchClient(exchange)
+        case .replying:
+            advanceReply(exchange)
+        case .relaying:
+            let handle = exchanges.handle(at: exchange)
+            sendRequest(exchange)
+            guard exchanges.contains(handle), exchanges[exchange].phase == .relaying else { return }
+            relayResponse(exchange)
+            guard exchanges.contains(handle), exchanges[exchange].phase == .relaying else { return }
+            watchClient(exchange)
+        }
+    }
+
+    /// Sends what there is of the request.
+    private mutating func sendRequest(_ exchange: UInt32) {
+        guard !exchanges[exchange].isRequestAbandoned, exchanges[exchange].sentAt == .never else { return }
+        guard sendHead(exchange) else { return }
+        if !exchanges[exchange].requestBody.isComplete {
+            guard relayRequestBody(exchange) else { return }
+        }
+        requestIsSent(exchange)
+    }
+
+    /// Sends the head and what of the body lies behind it; false where it is not all gone yet.
+    private mutating func sendHead(_ exchange: UInt32) -> Bool {
+        let server = exchanges[exchange].server.index
+        while exchanges[exchange].sentBytes < exchanges[exchange].request.count {
+            switch exchanges[exchange].sendRequest(on: &servers[server].transport) {
+            case .bytes:
+                continue
+            case .wouldBlock:
+                servers[server].transport.isWritable = false
+                stall(exchange)
+                return false
+            case .failed, .endOfStream:
+                servers[server].transport.isBroken = true
+                requestFailed(exchange)
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Relays the rest of the request's body; false where it is not all gone yet.
+    private mutating func relayRequestBody(_ exchange: UInt32) -> Bool {
+        let client = exchanges[exchange].client.index
+        let server = exchanges[exchange].server.index
+        while true {
+            let outcome = exchanges[exchange].requestBody.run(
+                from: &clients[client].transport, to: &servers[server].transport, &pool)
+            switch outcome {
+            case .complete:
+                return true
+            case .atTrailers:
+                guard writeRequestTrailers(exchange) else {
+                    refuseBody(exchange, .badRequest)
+                    return false
+                }
+                continue
+            case .turnSpent:
+                ready.append(exchanges[exchange].client)
+                stall(exchange)
+            case .sourceDrained, .sinkBlocked:
+                stall(exchange)
+            case .malformed:
+                refuseBody(exchange, .badRequest)
+            case .tooLarge:
+                refuseBody(exchange, .tooLarge)
+            case .truncated:
+                abandon(exchange, .clientClosed)
+            case .sinkFailed:
+                requestFailed(exchange)
+            }
+            return false
+        }
+    }
+
+    /// Writes the end of a chunked request: the last chunk, and the trailer lines that may pass.
+    private mutating func writeRequestTrailers(_ exchange: UInt32) -> Bool {
+        let client = exchanges[exchange].client.index
+        let server = exchanges[exchange].server.index
+        guard let lines = exchanges[exchange].requestBody.trailers else { return false }
+        servers[server].transport.output.attach(from: &pool)
+        let fits = Trailers.appendRequest(
+            lines, of: &clients[client].transport.input, &trailerFields, policy,
+            to: &servers[server].transport.output)
+        clients[client].transport.input.consume(lines.end + 2)
+        exchanges[exchange].requestBody.trailersWritten()
+        return fits
+    }
+
+    private mutating func requestIsSent(_ exchange: UInt32) {
+        let server = exchanges[exchange].server.index
+        exchanges[exchange].sentAt = now
+        exchanges[exchange].stallDeadline = .never
+        if !exchanges[exchange].isReplayable { exchanges[exchange].request.detach(to: &pool) }
+        setExchangeDeadline(exchange)
+        if !exchanges[exchange].hasResponseHead {
+            let timeout = pools[exchanges[exchange].pool.index].settings.responseTimeoutMilliseconds
+            serverDeadlines.set(server, now.advanced(byMilliseconds: timeout))
+        }
+    }
+
+    /// One side makes a pause: it must not last.
+    mutating func stall(_ exchange: UInt32) {
+        exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds)
+        setExchangeDeadline(exchange)
+    }
+
+    /// The client's body breaks a rule: the request ends here, and the server sees it cut off.
+    private mutating func refuseBody(_ exchange: UInt32, _ code: ReasonCode) {
+        dropServer(exchange)
+        guard !exchanges[exchange].hasResponseHead else { return abandon(exchange, code) }
+        reply(exchange, code)
+    }
+
+    /// The server takes no more of the request. Its answer may be on the way (a refusal before the body's end);
+    /// without one, the request failed.
+    private mutating func requestFailed(_ exchange: UInt32) {
+        exchanges[exchange].isRequestAbandoned = true
+        exchanges[exchange].stallDeadline = .never
+        servers[exchanges[exchange].server.index].transport.isReadable = true
+    }
+
+    /// The server closed, or broke, the connection before its answer: once more, where that is safe, else 502.
+    mutating func serverLeft(_ exchange: UInt32) {
+        let server = exchanges[exchange].server.index
+        let wasReused = servers[server].requestsServed > 0
+        let number = servers[server].server
+        let progress =
+            !servers[server].transport.input.isEmpty
+            ? RequestProgress.answered : exchanges[exchange].sentBytes == 0 ? .nothingSent : .maybeProcessed
+        let isSafe = RetryRule.allows(
+            exchanges[exchange].method, after: progress, isReplayable: exchanges[exchange].isReplayable)
+        dropServer(exchange)
+        // Only a connection that had served before can have been closed between two requests.
+        guard wasReused, isSafe, exchanges[exchange].retriesLeft > 0 else {
+            return reply(exchange, .upstreamInvalidResponse)
+        }
+        retry(exchange, server: number)
+    }
+
+    private mutating func retry(_ exchange: UInt32, server: Int) {
+        exchanges[exchange].retriesLeft -= 1
+        exchanges[exchange].sentBytes = 0
+        exchanges[exchange].sentAt = .never
+        exchanges[exchange].isRequestAbandoned = false
+        counters.add(1, to: .upstreamRetries)
+        let upstream = exchanges[exchange].pool
+        guard let choice = pools[upstream.index].chooseFresh(server: server), case .connect = choice else {
+            return acquireServer(exchange)
+        }
+        connect(exchange, server: server)
+    }
+
+    /// Ends the connection to the server, with the exchange still alive.
+    mutating func dropServer(_ exchange: UInt32) {
+        let server = exchanges[exchange].server
+        guard !server.isNone else { return }
+        exchanges[exchange].server = .none
+        closeServer(server.index, wasBusy: true)
+    }
+
+    /// Notices a client that leaves while it waits for its answer.
+    private mutating func watchClient(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        guard clients[client].transport.isEnding, clients[client].transport.isReadable,
+            exchanges[exchange].requestBody.isComplete, clients[client].halfClosedAt == .never
+        else { return }
+        if clients[client].transport.isBroken { return abandon(exchange, .clientClosed) }
+        clients[client].halfClosedAt = now
+        setExchangeDeadline(exchange)
+    }
+}

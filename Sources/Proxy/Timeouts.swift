@@ -1,0 +1,92 @@
+internal import Bytes
+internal import HTTP
+internal import Reactor
+internal import Telemetry
+
+// What happens when somebody takes too long.
+
+extension Worker {
+    /// How long the answer to a client that has shut its sending direction is still awaited. Such a client has mostly
+    /// gone; some only half-close, and a quick answer still reaches them.
+    private static var halfClosedGraceMilliseconds: Int64 { 1000 }
+
+    /// Sets the client's deadline to whatever ends the exchange first.
+    mutating func setExchangeDeadline(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
+        if clients[client].halfClosedAt != .never {
+            deadline = min(
+                deadline,
+                clients[client].halfClosedAt.advanced(byMilliseconds: Self.halfClosedGraceMilliseconds))
+        }
+        clientDeadlines.set(client, deadline)
+    }
+
+    /// Acts on every deadline that has passed.
+    mutating func expireDeadlines() {
+        if acceptAgain <= now { resumeAccepting() }
+        clientDeadlines.expire(at: now, into: &expired)
+        while let client = expired.popLast() {
+            if clients.isLive(client) { clientTooSlow(client) }
+        }
+        serverDeadlines.expire(at: now, into: &expired)
+        while let server = expired.popLast() {
+            if servers.isLive(server) { serverTooSlow(server) }
+        }
+    }
+
+    private mutating func clientTooSlow(_ client: UInt32) {
+        switch clients[client].phase {
+        case .lingering:
+            closeClient(client)
+        case .reading:
+            // Between requests a silent close is the custom; in the middle of a head the client is told (RFC 9110
+            // §15.5.9).
+            guard !clients[client].transport.input.isEmpty else { return closeClient(client) }
+            head.reset()
+            let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
+            exchanges[exchange].keepsClient = false
+            reply(exchange, .requestTimeout)
+        case .exchanging:
+            exchangeTooSlow(clients[client].exchange.index)
+        }
+    }
+
+    private mutating func exchangeTooSlow(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        if exchanges[exchange].phase == .replying { return abandon(exchange, exchanges[exchange].code) }
+        let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
+        if isGone, exchanges[exchange].stallDeadline > now { return abandon(exchange, .clientClosed) }
+        if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }
+        reply(exchange, slowSide(exchange))
+    }
+
+    /// Who is at fault for a pause or for the end of the whole exchange.
+    private func slowSide(_ exchange: UInt32) -> ReasonCode {
+        if exchanges[exchange].phase == .waiting { return .overloaded }
+        let client = exchanges[exchange].client.index
+        if exchanges[exchange].hasResponseHead {
+            return clients[client].transport.output.isEmpty ? .upstreamTimeout : .requestTimeout
+        }
+        let owesBody = exchanges[exchange].sentAt == .never && exchanges[exchange].phase == .relaying
+        guard owesBody else { return .upstreamTimeout }
+        // The request is not sent yet: either the client does not deliver it, or the server does not take it.
+        let server = exchanges[exchange].server.index
+        return servers[server].transport.isWritable ? .requestTimeout : .upstreamTimeout
+    }
+
+    private mutating func serverTooSlow(_ server: UInt32) {
+        let exchange = servers[server].exchange.index
+        let number = servers[server].server
+        switch servers[server].phase {
+        case .idle:
+            closeServer(server, wasBusy: false)
+        case .connecting:
+            counters.add(1, to: .upstreamConnectFailures)
+            closeServer(server, wasBusy: true)
+            connectFailed(exchange, server: number)
+        case .busy:
+            reply(exchange, .upstreamTimeout)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+internal import Bytes
+internal import Reactor
+
+/// A connection as a pair of byte streams: the socket, what was read and not yet used, what is to be written.
+///
+/// It remembers what the kernel last said about readiness, so that a system call is made only where it can succeed:
+/// the poller reports changes, not states.
+struct Transport: ~Copyable {
+    let socket: Socket
+    var input = Buffer()
+    var output = Buffer()
+    /// There may be something to read. Cleared by a short read: then the kernel's queue is empty, and the next byte
+    /// raises an event of its own.
+    var isReadable = false
+    /// The last write went through whole.
+    var isWritable = true
+    /// The peer's end of stream is announced: read until it shows, a short read proves nothing any more.
+    var isEnding = false
+    /// The end of the stream was read.
+    var hasEnded = false
+    /// The connection is broken in both directions.
+    var isBroken = false
+
+    init(_ socket: consuming Socket) {
+        self.socket = socket
+    }
+
+    /// Takes in what the poller reports.
+    @inline(__always)
+    mutating func note(_ readiness: Readiness) {
+        if !readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .error]) { isReadable = true }
+        if readiness.contains(.writable) { isWritable = true }
+        if !readiness.isDisjoint(with: [.peerClosed, .hangUp, .error]) { isEnding = true }
+        if !readiness.isDisjoint(with: [.hangUp, .error]) { isBroken = true }
+    }
+
+    /// Reads once into the free room of the input, which gets a block where it has none.
+    @inline(__always)
+    mutating func fill(from pool: inout BlockPool, _ sizeClass: BlockPool.SizeClass = .small) -> IOResult {
+        input.attach(from: &pool, sizeClass)
+        if input.room == 0 { input.compact() }
+        let room = input.room
+        let result = socket.receive(into: &input)
+        switch result {
+        case .bytes(let count):
+            if count < room, !isEnding { isReadable = false }
+        case .wouldBlock:
+            isReadable = false
+        case .endOfStream:
+            isReadable = false
+            hasEnded = true
+        case .failed:
+            isReadable = false
+            isBroken = true
+        }
+        input.detachIfEmpty(to: &pool)
+        return result
+    }
+
+    /// What came of writing.
+    enum Flush {
+        case done, blocked, failed
+    }
+
+    /// Writes the output, and gives its block back when all is gone.
+    @inline(__always)
+    mutating func flush(to pool: inout BlockPool) -> Flush {
+        while !output.isEmpty {
+            let count = output.count
+            switch socket.send(output.bytes) {
+            case .bytes(let sent):
+                output.consume(sent)
+                if sent < count {
+                    isWritable = false
+                    return .blocked
+                }
+            case .wouldBlock:
+                isWritable = false
+                return .blocked
+            case .failed, .endOfStream:
+                isBroken = true
+                return .failed
+            }
+        }
+        output.detach(to: &pool)
+        return .done
+    }
+
+    /// Gives all memory back. What was read or to be written is lost.
+    mutating func releaseBuffers(to pool: inout BlockPool) {
+        input.detach(to: &pool)
+        output.detach(to: &pool)
+    }
+}

@@ -1,0 +1,49 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Reactor
+
+/// A connection to a server of an upstream.
+struct UpstreamConnection: ~Copyable {
+    enum Phase {
+        /// The connect is not decided yet.
+        case connecting
+        /// In the pool. Anything that arrives is unasked for, and ends it.
+        case idle
+        /// A request is on it.
+        case busy
+    }
+
+    var transport: Transport
+    var phase = Phase.connecting
+    /// The pool it belongs to, and the number of its server there.
+    let pool: Handle
+    let server: Int
+    /// The request on it, or none.
+    var exchange = Handle.none
+    var parser = ResponseHeadParser()
+    /// How many requests it has carried before this one.
+    var requestsServed = 0
+
+    init(_ socket: consuming Socket, pool: Handle, server: Int, exchange: Handle) {
+        transport = Transport(socket)
+        transport.isWritable = false
+        self.pool = pool
+        self.server = server
+        self.exchange = exchange
+    }
+
+    /// Reads the head of the answer out of what has arrived.
+    mutating func parseHead(
+        into head: inout ResponseHead, requestMethod: Method, limits: HeadLimits
+    ) -> HeadParseResult {
+        Self.parse(&parser, transport.input, into: &head, requestMethod, limits)
+    }
+
+    private static func parse(
+        _ parser: inout ResponseHeadParser, _ input: borrowing Buffer, into head: inout ResponseHead,
+        _ requestMethod: Method, _ limits: HeadLimits
+    ) -> HeadParseResult {
+        parser.parse(input.bytes, into: &head, requestMethod: requestMethod, limits: limits)
+    }
+}

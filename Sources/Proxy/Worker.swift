@@ -1,0 +1,258 @@
+internal import Bytes
+internal import HTTP
+public import Policy
+public import Reactor
+public import Telemetry
+internal import Upstream
+
+/// What the control thread tells a worker.
+public enum WorkerMessage: Sendable {
+    /// Go on with these settings, and these listeners: those that the worker has are kept.
+    case reconfigure(ProxySettings, [WorkerListener])
+    /// Accept nothing more, let requests finish, then end.
+    case drain
+    /// End at once.
+    case stop
+}
+
+/// A listener for one worker.
+public struct WorkerListener: Sendable {
+    /// The name of its table.
+    public let name: String
+    /// Where it listens.
+    public let address: SocketAddress
+    /// A descriptor that listens there and is the worker's from now on; nil for a listener that it has already.
+    public let descriptor: Int32?
+
+    /// The listener of that name, there.
+    public init(name: String, address: SocketAddress, descriptor: Int32?) {
+        self.name = name
+        self.address = address
+        self.descriptor = descriptor
+    }
+}
+
+/// What a worker is made of, besides its settings.
+public struct WorkerParts: Sendable {
+    /// Its number, from 0.
+    public var index: Int
+    /// How many there are: they share the limits evenly.
+    public var count: Int
+    /// What the control thread tells it.
+    public var inbox: Inbox<WorkerMessage>
+    /// What it counts.
+    public var counters: WorkerCounters
+    /// Where its access log goes.
+    public var logWriter: LogWriter
+
+    /// The parts of worker `index` of `count`.
+    public init(
+        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter
+    ) {
+        self.index = index
+        self.count = count
+        self.inbox = inbox
+        self.counters = counters
+        self.logWriter = logWriter
+    }
+}
+
+/// Why a worker cannot start.
+public enum WorkerError: Error {
+    /// The kernel has no descriptor for it.
+    case system(Errno)
+    /// The policy does not compile.
+    case policy(PolicyError)
+}
+
+/// One event loop with everything it owns: listeners, connections, requests, pools, the policy and its token cache.
+///
+/// Nothing in here is shared with another thread but the inbox, the counters and the log writer. A worker is a value
+/// that is never copied, so the compiler sees every access and no reference is counted on the way of a request.
+public struct Worker: ~Copyable {
+    let index: Int
+    let count: Int
+    var poller: Poller
+    let inbox: Inbox<WorkerMessage>
+    let counters: WorkerCounters
+    let accessLog: AccessLog
+
+    var limits: LimitSettings
+    var headLimits: HeadLimits
+    var policy: PolicySnapshot
+    var routeNames: [[UInt8]]
+    var listenerNames: [[UInt8]]
+    /// The pool of each upstream of the current settings.
+    var poolOfUpstream: [Handle]
+
+    var pool = BlockPool(keptBytes: Worker.keptBlockBytes)
+    var listeners = Slab<BoundListener>(capacity: Worker.listenerCapacity)
+    var clients: Slab<Downstream>
+    var exchanges: Slab<Exchange>
+    var servers: Slab<UpstreamConnection>
+    var pools = Slab<UpstreamPool>(capacity: Worker.poolCapacity)
+    var clientDeadlines = Deadlines()
+    var serverDeadlines = Deadlines()
+
+    // Scratch that every request uses again.
+    var head: RequestHead
+    var responseHead: ResponseHead
+    var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
+    var expired: [UInt32] = []
+    var requestIDs = RequestIDs()
+    var dateField = DateField()
+
+    /// Clients with work left over from this turn.
+    var ready: [Handle] = []
+    var now = Instant.now()
+    /// Seconds since 1970, of the current turn.
+    var wallClock: Int64 = 0
+    /// Milliseconds since 1970, of the current turn.
+    var wallClockMilliseconds: Int64 = 0
+    /// Pools that have room again for requests that wait.
+    var freed: [Handle] = []
+    /// When accepting starts again after the system ran out of descriptors.
+    var acceptAgain = Instant.never
+    var isDraining = false
+    var isStopped = false
+
+    /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
+    private static var keptBlockBytes: Int { 4 << 20 }
+    private static var listenerCapacity: Int { 64 }
+    /// Pools of the current settings, and of those before that still have requests.
+    private static var poolCapacity: Int { 4096 }
+
+    /// A worker with these settings that accepts from these listeners.
+    public init(
+        _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
+    ) throws(WorkerError) {
+        let poller = try Self.makePoller(watching: parts.inbox)
+        let policy = try Self.compile(settings.policy)
+        self.init(parts, settings, poller, policy)
+        openPools(settings.upstreams)
+        takeListeners(bound, settings.listeners)
+    }
+
+    private init(
+        _ parts: WorkerParts, _ settings: ProxySettings, _ poller: consuming Poller,
+        _ policy: consuming PolicySnapshot
+    ) {
+        index = parts.index
+        count = parts.count
+        inbox = parts.inbox
+        counters = parts.counters
+        accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
+        self.poller = poller
+        self.policy = policy
+        limits = settings.limits
+        headLimits = settings.limits.head
+        routeNames = settings.policy.routes.map { Array($0.name.utf8) }
+        listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        poolOfUpstream = []
+        let connections = Self.connectionCapacity(settings.limits, workers: parts.count)
+        clients = Slab(capacity: connections)
+        exchanges = Slab(capacity: connections)
+        servers = Slab(capacity: Self.serverCapacity(settings))
+        head = RequestHead(fieldCapacity: settings.limits.fieldCount)
+        responseHead = ResponseHead(fieldCapacity: Self.responseFieldCount(settings.limits))
+    }
+
+    /// Runs until the worker has drained, or is told to stop.
+    public mutating func run() {
+        while !isFinished {
+            turn(poller.wait(timeoutMilliseconds: waitMilliseconds))
+        }
+        closeEverything()
+    }
+
+    private var isFinished: Bool { isStopped || (isDraining && clients.count == 0) }
+
+    /// One turn: all events of one wait, then deadlines, then what was left over.
+    private mutating func turn(_ events: Int) {
+        now = Instant.now()
+        let wall = wallClockMicroseconds()
+        wallClock = wall / 1_000_000
+        wallClockMilliseconds = wall / 1000
+        dateField.update(seconds: wallClock)
+        resumeLeftovers()
+        for index in 0..<events {
+            guard let token = EventToken(rawValue: poller.token(index)) else { continue }
+            dispatch(token, poller.readiness(index))
+        }
+        expireDeadlines()
+        serveWaiting()
+        accessLog.endTurn()
+    }
+
+    @inline(__always)
+    private mutating func dispatch(_ token: EventToken, _ readiness: Readiness) {
+        switch token.kind {
+        case .client:
+            guard clients.contains(token.handle) else { return }
+            clients[token.handle.index].transport.note(readiness)
+            advanceClient(token.handle.index)
+        case .server:
+            guard servers.contains(token.handle) else { return }
+            servers[token.handle.index].transport.note(readiness)
+            advanceServer(token.handle.index)
+        case .listener:
+            guard listeners.contains(token.handle) else { return }
+            acceptClients(token.handle)
+        case .inbox:
+            for message in inbox.receive() { obey(message) }
+        }
+    }
+
+    /// How long the poller may wait: not at all with leftovers, else to the next deadline.
+    private var waitMilliseconds: Int32 {
+        if !ready.isEmpty || !freed.isEmpty { return 0 }
+        let next = min(clientDeadlines.next, serverDeadlines.next, acceptAgain)
+        guard next < .never else { return -1 }
+        let microseconds = next.microseconds(since: now)
+        return Int32(clamping: max(0, (microseconds + 999) / 1000))
+    }
+
+    private mutating func resumeLeftovers() {
+        guard !ready.isEmpty else { return }
+        let due = ready
+        ready.removeAll(keepingCapacity: true)
+        for handle in due where clients.contains(handle) { advanceClient(handle.index) }
+    }
+
+    private mutating func obey(_ message: WorkerMessage) {
+        switch message {
+        case .reconfigure(let settings, let bound): reconfigure(settings, bound)
+        case .drain: drain()
+        case .stop: isStopped = true
+        }
+    }
+
+    private static func makePoller(watching inbox: Inbox<WorkerMessage>) throws(WorkerError) -> Poller {
+        do {
+            let poller = try Poller()
+            try poller.add(inbox.descriptor, token: EventToken(.inbox, .none).rawValue, for: .readable)
+            return poller
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    private static func compile(_ spec: PolicySpec) throws(WorkerError) -> PolicySnapshot {
+        do { return try PolicySnapshot(spec) } catch { throw .policy(error) }
+    }
+
+    /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.
+    private static func responseFieldCount(_ limits: LimitSettings) -> Int { max(limits.fieldCount, 256) }
+
+    private static func serverCapacity(_ settings: ProxySettings) -> Int {
+        let wanted = settings.upstreams.reduce(0) { $0 + $1.maximumConnections * $1.servers.count }
+        // Room for those of the settings before, while their requests finish.
+        return min(max(wanted * 2, 1024), 1 << 20)
+    }
+
+    /// Client connections that one worker may have.
+    private static func connectionCapacity(_ limits: LimitSettings, workers: Int) -> Int {
+        let all = limits.connections ?? descriptorLimit() / 2
+        return min(max(1, (all + workers - 1) / workers), 1 << 20)
+    }
+}

@@ -1,0 +1,33 @@
+internal import Glibc
+
+/// Whole files, read at start, at reload and by commands. Blocks: never on a worker.
+public enum FileContents {
+    /// The bytes of a file or pipe; throws the kernel's reason, or EFBIG where it holds more than `limitBytes`.
+    public static func read(_ path: String, limitBytes: Int) throws(Errno) -> [UInt8] {
+        let number = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+        guard number >= 0 else { throw Errno(errno) }
+        let file = FileDescriptor(owning: number)
+        return try readAll(file.number, limitBytes)
+    }
+
+    /// The bytes of the standard input up to its end.
+    public static func readStandardInput(limitBytes: Int) throws(Errno) -> [UInt8] {
+        try readAll(0, limitBytes)
+    }
+
+    private static func readAll(_ descriptor: Int32, _ limitBytes: Int) throws(Errno) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 16_384)
+        while true {
+            // SAFETY: the kernel writes at most `count` bytes into the array's storage.
+            let count = unsafe chunk.withUnsafeMutableBytes {
+                unsafe Glibc.read(descriptor, $0.baseAddress, $0.count)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw Errno(errno) }
+            if count == 0 { return bytes }
+            guard bytes.count + count <= limitBytes else { throw Errno(EFBIG) }
+            bytes.append(contentsOf: chunk[..<count])
+        }
+    }
+}

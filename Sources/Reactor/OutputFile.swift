@@ -1,0 +1,53 @@
+internal import Glibc
+
+/// A file, pipe or terminal that is only written to, by a thread that may be made to wait for it.
+public final class OutputFile: Sendable {
+    private let number: Int32
+    private let isOwned: Bool
+
+    /// The standard output of the process.
+    public static let standardOutput = OutputFile(standard: 1)
+    /// The standard error of the process.
+    public static let standardError = OutputFile(standard: 2)
+
+    /// Opens a file for appending, and creates it with mode 0640 where there is none; throws the kernel's reason.
+    public init(appendingTo path: String) throws(Errno) {
+        number = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0o640)
+        isOwned = true
+        guard number >= 0 else { throw Errno(errno) }
+    }
+
+    private init(standard number: Int32) {
+        self.number = number
+        isOwned = false
+    }
+
+    deinit {
+        // The standard descriptors stay open: a socket would get their number, and the next print.
+        if isOwned, number >= 0 { _ = close(number) }
+    }
+
+    /// True where the other end is a terminal.
+    public var isTerminal: Bool { isatty(number) == 1 }
+
+    /// Writes at least one byte of some, and waits as long as that takes. Never `wouldBlock`.
+    public func write(_ bytes: Span<UInt8>) -> IOResult {
+        while true {
+            // SAFETY: the kernel reads the span during the call only.
+            let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(number, $0.baseAddress, $0.count) }
+            if count >= 0 { return .bytes(count) }
+            switch errno {
+            case EINTR: continue
+            // Somebody who shares the terminal or pipe made it non-blocking.
+            case EAGAIN: waitUntilWritable()
+            default: return .failed(Errno(errno))
+            }
+        }
+    }
+
+    private func waitUntilWritable() {
+        var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
+        // SAFETY: one entry, which lives for the call.
+        _ = unsafe poll(&entry, 1, 1000)
+    }
+}

@@ -1,0 +1,89 @@
+public import HTTP
+import Synchronization
+
+/// What a worker counts, apart from status classes and reason codes. Every count only ever grows.
+public enum Counter: UInt8, CaseIterable, Sendable {
+    /// Connections that `accept` gave to the worker.
+    case connectionsAccepted
+    /// Accepted connections that are closed again; open ones are the difference.
+    case connectionsClosed
+    /// Connections closed at once because a limit was reached (file descriptors, `limits.connections`).
+    case connectionsRefused
+    /// Bytes read from clients.
+    case bytesReceived
+    /// Bytes written to clients.
+    case bytesSent
+    /// Connections opened to upstream servers.
+    case upstreamConnects
+    /// Attempts to open one that failed.
+    case upstreamConnectFailures
+    /// Requests sent a second time, because the pooled connection turned out to be closed.
+    case upstreamRetries
+    /// Tokens whose verdict was in the verified-token cache.
+    case tokenCacheHits
+    /// Tokens that had to be verified.
+    case tokenCacheMisses
+    /// Access log lines lost because the writer could not keep up.
+    case accessLinesLost
+}
+
+/// The counts of one worker: written by that worker alone, read by the admin thread at any time.
+///
+/// A single writer needs no locked instruction: an addition is a plain load and a plain store. Readers see each
+/// count whole, and several counts without a common instant, which is what a scrape expects.
+public final class WorkerCounters: Sendable {
+    // Rows of `Counter`; the size only has to reach its last case, which `init` checks.
+    private let counts: InlineArray<16, Atomic<UInt64>>
+    // By the first digit of the status; 0 is anything outside 1xx...5xx.
+    private let statusClasses: InlineArray<6, Atomic<UInt64>>
+    // By the raw value of the reason code.
+    private let reasons: InlineArray<64, Atomic<UInt64>>
+
+    /// Counts that all stand at zero.
+    public init() {
+        precondition(Counter.allCases.count <= 16 && ReasonCode.allCases.count <= 64)
+        counts = InlineArray { _ in Atomic(0) }
+        statusClasses = InlineArray { _ in Atomic(0) }
+        reasons = InlineArray { _ in Atomic(0) }
+    }
+
+    /// Adds to a count. Only the worker that owns the counts may call this.
+    @inline(__always)
+    public func add(_ amount: Int, to counter: Counter) {
+        Self.grow(counts[Int(counter.rawValue)], by: UInt64(truncatingIfNeeded: amount))
+    }
+
+    /// Counts one answered request by the class of its status code (RFC 9110 section 15). Owner only.
+    @inline(__always)
+    public func countResponse(status: Int) {
+        let digit = status / 100
+        Self.grow(statusClasses[digit >= 1 && digit <= 5 ? digit : 0], by: 1)
+    }
+
+    /// Counts one request by why it ended as it did. Owner only.
+    @inline(__always)
+    public func countEnd(reason: ReasonCode) {
+        Self.grow(reasons[Int(reason.rawValue)], by: 1)
+    }
+
+    /// The count as it stands; any thread.
+    public func value(of counter: Counter) -> UInt64 {
+        counts[Int(counter.rawValue)].load(ordering: .relaxed)
+    }
+
+    /// Answers with a status of that class, 1...5, or 0 for those outside; any thread.
+    public func responses(statusClass digit: Int) -> UInt64 {
+        precondition(digit >= 0 && digit < 6)
+        return statusClasses[digit].load(ordering: .relaxed)
+    }
+
+    /// Requests that ended for that reason; any thread.
+    public func ends(reason: ReasonCode) -> UInt64 {
+        reasons[Int(reason.rawValue)].load(ordering: .relaxed)
+    }
+
+    @inline(__always)
+    private static func grow(_ count: borrowing Atomic<UInt64>, by amount: UInt64) {
+        count.store(count.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
+    }
+}

@@ -1,0 +1,45 @@
+import ArgumentParser
+import Reactor
+
+/// What commands say to people.
+enum Console {
+    /// Writes to the standard error.
+    static func error(_ text: String) {
+        let bytes = Array(text.utf8)
+        var written = 0
+        while written < bytes.count {
+            guard case .bytes(let count) = OutputFile.standardError.write(bytes.span.extracting(written...)) else {
+                return
+            }
+            written += count
+        }
+    }
+
+    /// Ends the command with status 1 and one line on the standard error.
+    static func fail(_ message: String) -> ExitCode {
+        error("usher: \(message)\n")
+        return ExitCode.failure
+    }
+
+    /// Text in which nothing steers a terminal or pretends to run another way: control characters and the marks that
+    /// turn the direction of text become `\u{…}`.
+    static func harmless(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if isHarmless(scalar) {
+                result.unicodeScalars.append(scalar)
+            } else {
+                result += "\\u{\(String(scalar.value, radix: 16))}"
+            }
+        }
+        return result
+    }
+
+    /// True for what a terminal shows as it is.
+    static func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: false
+        default: true
+        }
+    }
+}

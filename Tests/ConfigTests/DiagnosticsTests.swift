@@ -1,0 +1,538 @@
+import Testing
+
+@testable import Config
+
+/// A mistake in one part of an otherwise good file, and what is said about it: `LINE:COLUMN: fragment`.
+/// Added text begins at line 2 (`first`: 1), 4, 6, 10 or 14; replacing text where the part begins.
+struct Mistake: Sendable, CustomTestStringConvertible {
+    enum Part: Sendable { case first, listen, upstream, issuer, route }
+
+    var part: Part
+    var text: String
+    var replaces = false
+    var expected: [String]
+
+    var testDescription: String { "\(part): \(text)" }
+
+    static func add(_ part: Part, _ text: String, _ expected: String...) -> Mistake {
+        Mistake(part: part, text: text, expected: expected)
+    }
+
+    static func replace(_ part: Part, _ text: String, _ expected: String...) -> Mistake {
+        Mistake(part: part, text: text, replaces: true, expected: expected)
+    }
+
+    var sample: Sample {
+        var sample = Sample()
+        func changed(_ old: String) -> String { (replaces ? "" : old) + text + "\n" }
+        switch part {
+        case .first: sample.first = text
+        case .listen: sample.listen = changed(sample.listen)
+        case .upstream: sample.upstream = changed(sample.upstream)
+        case .issuer: sample.issuer = changed(sample.issuer)
+        case .route: sample.route = changed(sample.route)
+        }
+        return sample
+    }
+}
+
+@Suite struct DiagnosticsTests {
+    private func check(_ mistake: Mistake, severity: String = "error") {
+        let loaded = load(mistake.sample.text)
+        let found = headlines(loaded).filter { $0.contains(": \(severity): ") }
+        #expect(found.count == mistake.expected.count, "\(found)")
+        for (line, expected) in zip(found, mistake.expected) {
+            let place = expected.split(separator: " ", maxSplits: 1)
+            #expect(line.hasPrefix("\(place[0]) \(severity): "), "\(line) is not at \(place[0])")
+            #expect(line.contains(place[1]), "\(line) does not contain \(place[1])")
+        }
+        if severity == "error" { #expect(loaded.configuration == nil && loaded.hasErrors) }
+    }
+
+    static let topLevel: [Mistake] = [
+        .add(.first, "worker = 2", "1:1: unknown key \"worker\" in the file; did you mean \"workers\"?"),
+        .add(.first, "workers = 0", "1:11: between 1 and 1024, not 0"),
+        .add(.first, "workers = \"atuo\"", "1:11: did you mean \"auto\"?"),
+        .add(
+            .first, "workers = true",
+            "1:11: \"workers\" must be \"auto\" or a whole number, not true or false"),
+        .add(.first, "watch = true", "1:1: \"watch\" in the file is not supported yet"),
+        .add(.first, "shared.redis = \"r\"", "1:8: \"shared.redis\" in the file is not supported yet"),
+        .add(.first, "tracing = {}", "1:1: not supported yet"),
+        .add(.route, "[session.browser]", "14:10: \"session.browser\" in the file is not supported yet"),
+        .add(.route, "[cors.app]\norigins = []", "14:7: not supported yet"),
+        .add(.route, "[rate_limit.per-user]", "14:13: not supported yet"),
+        .add(
+            .route, "[revocation]\nfile = \"x\"", "15:1: \"revocation.file\" in the file is not supported yet"
+        ),
+        .add(.first, "identity = 5", "1:12: \"identity\" must be a table, not a number"),
+    ]
+
+    @Test(arguments: topLevel) func topLevelMistakes(mistake: Mistake) { check(mistake) }
+
+    static let listeners: [Mistake] = [
+        .replace(.listen, "", "1:1: there is no listener"),
+        .replace(.listen, "[listen]", "1:1: [listen] has no listener"),
+        .replace(
+            .listen, "listen = 5", "2:10: \"listen\" must be named tables such as [listen.main], not a number"
+        ),
+        .replace(.listen, "[listen]\naddress = \"h:1\"", "3:1: [listen] holds named tables"),
+        .replace(.listen, "[listen.\"a b\"]\naddress = \"1.1.1.1:1\"", "2:9: the name \"a b\""),
+        .replace(.listen, "[listen.public]", "2:1: [listen.public] needs \"address\""),
+        .replace(.listen, "[listen.public]\nadress = \"1.1.1.1:1\"", "3:1: did you mean \"address\"?"),
+        .replace(
+            .listen, "[listen.public]\naddress = 8080", "3:11: \"address\" must be a string, not a number"),
+        .replace(.listen, "[listen.public]\naddress = \"0.0.0.0\"", "3:11: lacks a port"),
+        .replace(.listen, "[listen.public]\naddress = \"8080\"", "3:11: lacks a host"),
+        .replace(.listen, "[listen.public]\naddress = \":8080\"", "3:11: did you mean \"0.0.0.0:8080\"?"),
+        .replace(.listen, "[listen.public]\naddress = \"0.0.0.0:0\"", "3:11: between 1 and 65535"),
+        .replace(.listen, "[listen.public]\naddress = \"0.0.0.0:65536\"", "3:11: between 1 and 65535"),
+        .replace(.listen, "[listen.public]\naddress = \"::1:8080\"", "3:11: in brackets"),
+        .replace(.listen, "[listen.public]\naddress = \"[::1]\"", "3:11: is not [v6]:port"),
+        .replace(.listen, "[listen.public]\naddress = \"[1.2.3.4]:80\"", "3:11: is not an IPv6 address"),
+        .replace(
+            .listen, "[listen.public]\naddress = \"300.0.0.1:80\"",
+            "3:11: neither an IP address nor a host name"),
+        .replace(
+            .listen, "[listen.public]\naddress = \"example.com:80\"", "3:11: a listener needs an IP address"),
+        .replace(.listen, "[listen.public]\naddress = \"unix:\"", "3:11: needs the path of a socket"),
+        .replace(
+            .listen, "[listen.public]\naddress = \"unix:/\(String(repeating: "a", count: 107))\"",
+            "3:11: at most 107"),
+        .replace(
+            .listen, "[listen.public]\naddress = \"${NOPE}\"", "3:11: environment variable NOPE is not set"),
+        .replace(.listen, "[listen.public]\naddress = \"${NOPE\"", "3:11: without \"}\""),
+        .replace(
+            .listen, "[listen.public]\naddress = \"${1}:80\"", "3:11: does not name an environment variable"),
+        .add(
+            .listen, "[listen.b]\naddress = \"127.0.0.1:8080\"",
+            "5:11: [listen.b] has the address of [listen.public]"),
+        .add(
+            .listen, "[admin]\naddress = \"127.0.0.1:8080\"",
+            "5:11: [admin] has the address of [listen.public]"),
+        .add(.listen, "[admin]", "4:1: [admin] needs \"address\""),
+        .add(
+            .listen, "proxy_protocol = true",
+            "4:1: \"proxy_protocol\" in [listen.public] is not supported yet"),
+        .add(.listen, "protocols = [\"h2\", \"http/1.1\"]", "4:14: protocol \"h2\" is not supported yet"),
+        .add(.listen, "protocols = [\"http/2\"]", "4:14: unknown protocol \"http/2\""),
+        .add(.listen, "protocols = []", "4:13: \"protocols\" is empty"),
+        .add(
+            .listen, "tls.certificates = []\ntls.client_ca = \"x\"", "4:5: \"tls.certificates\"",
+            "5:5: \"tls.client_ca\""),
+        .add(
+            .listen, "tls.certificate = []",
+            "4:5: unknown key \"tls.certificate\" in [listen.public]; did you mean \"certificates\"?"),
+        .add(.listen, "trusted_proxies = \"10.0.0.0/8\"", "4:19: must be a list of strings, not a string"),
+        .add(.listen, "trusted_proxies = [1]", "4:20: must hold strings, not a number"),
+        .add(.listen, "trusted_proxies = [\"10.0.0.0/33\"]", "4:20: between 1 and 32"),
+        .add(.listen, "trusted_proxies = [\"10.0.0.1/8\"]", "4:20: did you mean \"10.0.0.0/8\"?"),
+        .add(.listen, "trusted_proxies = [\"proxy\"]", "4:20: is not a CIDR"),
+    ]
+
+    @Test(arguments: listeners) func listenerMistakes(mistake: Mistake) { check(mistake) }
+
+    @Test(
+        "H9: nobody can trust everybody",
+        arguments: [
+            "0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/7", "::/1", "8000::/1",
+            "::ffff:0:0/96",
+            "::ffff:0.0.0.0/97", "::/64", "1.2.3.4/0", "::1/0",
+        ])
+    func everybodyIsRefused(range: String) {
+        check(.add(.listen, "trusted_proxies = [\"\(range)\"]", "4:20: would trust everybody"))
+    }
+
+    static let upstreams: [Mistake] = [
+        .replace(.upstream, "[upstream.tasks]", "4:1: [upstream.tasks] needs \"servers\""),
+        .replace(.upstream, "[upstream.tasks]\nservers = []", "5:11: is empty"),
+        .replace(.upstream, "[upstream.tasks]\nservers = \"h:1\"", "5:11: must be a list"),
+        .replace(.upstream, "[upstream.tasks]\nservers = [5]", "5:12: must hold strings or {"),
+        .replace(
+            .upstream, "[upstream.tasks]\nservers = [\"http://127.0.0.1:8000/x\"]",
+            "5:12: did you mean \"127.0.0.1:8000\"?"),
+        .replace(
+            .upstream, "[upstream.tasks]\nservers = [\"a:1\", \"A:1\"]", "5:19: names the server a:1 twice"),
+        .replace(
+            .upstream, "[upstream.tasks]\nservers = [{ weight = 1001 }]", "5:12: needs \"address\"",
+            "5:23: between 1 and 1000"),
+        .replace(
+            .upstream, "[upstream.tasks]\nservers = [{ adress = \"a:1\" }]", "5:14: unknown key \"adress\""),
+        .replace(.upstream, "[upstream]\ntasks = 5", "5:1: [upstream] holds named tables"),
+        .add(.upstream, "protocol = \"h2\"", "6:12: protocol = \"h2\" is not supported yet"),
+        .add(.upstream, "protocol = \"http/1\"", "6:12: must be one of \"http/1.1\""),
+        .add(.upstream, "balance = \"random-two\"", "6:11: balance = \"random-two\" is not supported yet"),
+        .add(.upstream, "balance = \"hash-user\"", "6:11: not supported yet"),
+        .add(.upstream, "balance = \"least-request\"", "6:11: did you mean \"least-requests\"?"),
+        .add(.upstream, "tls = true", "6:1: \"tls\" in [upstream.tasks] is not supported yet"),
+        .add(.upstream, "tls = { ca = \"x\" }", "6:9: \"tls.ca\" in [upstream.tasks] is not supported yet"),
+        .add(.upstream, "health = { path = \"/h\" }", "6:12: \"health.path\""),
+        .add(.upstream, "eject = {}", "6:1: \"eject\" in [upstream.tasks] is not supported yet"),
+        .add(.upstream, "authorization = \"delete\"", "6:17: must be \"remove\", \"forward\""),
+        .add(.upstream, "authorization = \"foward\"", "6:17: did you mean \"forward\"?"),
+        .add(.upstream, "authorization = 5", "6:17: must be \"remove\""),
+        .add(.upstream, "authorization = {}", "6:17: must be \"remove\""),
+        .add(.upstream, "authorization = { bearer = 5 }", "6:28: must be { env"),
+        .add(.upstream, "authorization = { bearer = { env = \"SPACED\" } }", "6:28: holds a space"),
+        .add(.upstream, "authorization = { bearer = { env = \"EMPTY\" } }", "6:28: \"bearer\" is empty"),
+        .add(
+            .upstream, "authorization = { baerer = { env = \"SERVICE_TOKEN\" } }",
+            "6:19: did you mean \"bearer\"?"),
+        .add(.upstream, "authorization = { bearer = { env = \"SECRET\" }, mint = {} }", "6:48: has both"),
+        .add(.upstream, "authorization = { mint = {} }", "6:26: \"mint\" needs \"secret\""),
+        .add(.upstream, "authorization = { mint = { secret = { env = \"SHORT\" } } }", "6:37: has 5 bytes"),
+        .add(
+            .upstream, "authorization = { mint = { secret = { env = \"SECRET\" }, algorithm = \"RS256\" } }",
+            "6:69: must be one of \"HS256\""),
+        .add(
+            .upstream, "authorization = { mint = { secret = { env = \"SECRET\" }, lifetime = \"2d\" } }",
+            "6:68: between 2s and 1d"),
+        .add(
+            .upstream,
+            "authorization = { mint = { secret = { env = \"SECRET\" }, claims = { sub = \"x\" } } }",
+            "6:68: always written"),
+        .add(
+            .upstream, "authorization = { mint = { secret = { env = \"SECRET\" }, claims = { n = 1 } } }",
+            "6:72: must be a string"),
+        .add(.upstream, "preserve_host = \"yes\"", "6:17: must be true or false, not a string"),
+        .add(.upstream, "connect_timeout = 2", "6:19: is a bare number", ),
+        .add(.upstream, "connect_timeout = \"2\"", "6:19: is a bare number"),
+        .add(.upstream, "connect_timeout = 2.5", "6:19: is a bare number"),
+        .add(.upstream, "connect_timeout = \"2sec\"", "6:19: did you mean \"2s\"?"),
+        .add(
+            .upstream, "connect_timeout = \"fast\"", "6:19: must be a duration such as \"30s\", not \"fast\""),
+        .add(.upstream, "connect_timeout = \"1h\"", "6:19: between 1ms and 10m, not 1h"),
+        .add(.upstream, "connect_timeout = \"0s\"", "6:19: between 1ms and 10m, not 0s"),
+        .add(.upstream, "response_timeout = []", "6:20: must be a duration such as \"30s\", not a list"),
+        .add(.upstream, "max_connections = 0", "6:19: between 1 and 65535"),
+        .add(.upstream, "max_connections = \"5\"", "6:19: must be a whole number, not a string"),
+        .add(.upstream, "retries = 11", "6:11: between 0 and 10"),
+    ]
+
+    @Test(arguments: upstreams) func upstreamMistakes(mistake: Mistake) { check(mistake) }
+
+    static let issuers: [Mistake] = [
+        .replace(
+            .issuer, "[issuer.main]\naudience = ['a']\nsecret = { env = 'SECRET' }", "6:1: needs \"issuer\""),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'",
+            "6:1: needs \"secret\": or \"public_key\" or \"jwks\""),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = ''\naudience = 'a'\nsecret = { env = 'SECRET' }",
+            "7:10: \"issuer\" is empty"),
+        .add(.issuer, "jwks = { file = 'jwks.json' }", "10:1: has both \"secret\" and \"jwks\""),
+        .add(.issuer, "algorithms = []", "10:14: is empty"),
+        .add(.issuer, "algorithms = [\"HS256\", \"HS256\"]", "10:24: named twice"),
+        .add(.issuer, "algorithms = [\"hs256\"]", "10:15: did you mean \"HS256\"?"),
+        .add(.issuer, "subject = []", "10:11: is empty"),
+        .add(.issuer, "subject = \"a..b\"", "10:11: is not a claim"),
+        .add(.issuer, "types = []", "10:9: is empty"),
+        .add(.issuer, "types = [\"\"]", "10:10: is empty"),
+        .add(.issuer, "required_type = 1", "10:17: true or false"),
+        .add(.issuer, "leeway = \"1h\"", "10:10: between 0ms and 10m, not 1h"),
+        .add(.issuer, "leeway = 30", "10:10: is a bare number"),
+        .add(.issuer, "maximum_lifetime = \"0s\"", "10:20: between 1s and 3650d"),
+        .add(.issuer, "maximum_lifetime = \"off\"", "10:20: must be a duration"),
+        .add(.issuer, "refuse_claims = [\"\"]", "10:18: is empty"),
+        .add(
+            .issuer, "token_from = [\"cookie:jwt\"]", "10:15: token_from \"cookie:jwt\" is not supported yet"),
+        .add(.issuer, "token_from = [\"header\", \"websocket\"]", "10:25: not supported yet"),
+        .add(.issuer, "token_from = [\"body\"]", "10:15: must hold \"header\""),
+        .add(.issuer, "token_from = []", "10:14: is empty"),
+        .add(
+            .issuer, "provider = \"better-auth\"", "10:1: \"provider\" in [issuer.main] is not supported yet"),
+        .add(.issuer, "introspection = { url = 'x' }", "10:19: \"introspection.url\""),
+        .add(
+            .issuer, "[issuer.none]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'SECRET' }",
+            "10:9: cannot be named \"none\""),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = \"discover\"",
+            "9:8: jwks = \"discover\" is not supported yet"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'x' }",
+            "9:10: \"url\" in \"jwks\" is not supported yet"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = 'jwks.json'", "9:8: must be { file"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { file = 'nope' }",
+            "9:17: cannot read \"/etc/usher/nope\": No such file"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { file = 'list.json' }",
+            "9:8: is not a JWK Set"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\npublic_key = { file = 'secret' }",
+            "9:14: is not PEM"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\npublic_key = { file = 'private.pem' }",
+            "9:14: is a private key"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'NOPE' }",
+            "9:18: environment variable NOPE is not set"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = { file = 'nope' }",
+            "9:19: cannot read"),
+        .replace(
+            .issuer,
+            "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = { file = 'secret', env = 'SECRET' }",
+            "9:12: has both"),
+        .replace(.issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = {}", "9:10: needs { env"),
+        .replace(.issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = 5", "9:10: must be { env"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = '${SECRET}'",
+            "9:10: do not expand in a secret"),
+    ]
+
+    @Test(arguments: issuers) func issuerMistakes(mistake: Mistake) { check(mistake) }
+
+    @Test("J14: an issuer without audience is refused")
+    func missingAudience() {
+        let rest = "\nsecret = { env = 'SECRET' }"
+        check(.replace(.issuer, "[issuer.main]\nissuer = 'i'" + rest, "6:1: needs \"audience\""))
+        check(.replace(.issuer, "[issuer.main]\nissuer = 'i'\naudience = []" + rest, "8:12: is empty"))
+        check(.replace(.issuer, "[issuer.main]\nissuer = 'i'\naudience = ['']" + rest, "8:13: is empty"))
+        check(
+            .replace(
+                .issuer, "[issuer.main]\nissuer = 'i'\naudience = ['*', 'a']" + rest, "8:12: stands alone"))
+    }
+
+    @Test("J19: a secret of fewer than 32 bytes, or one that everybody knows, is refused")
+    func weakSecrets() {
+        let start = "[issuer.main]\nissuer = 'i'\naudience = ['a']\n"
+        for source in [
+            "{ env = 'SHORT' }", "{ file = 'short' }", "'short'", "'0123456789abcdef0123456789abcde'",
+        ] {
+            check(.replace(.issuer, start + "secret = \(source)", "9:10: an HMAC secret needs at least 32"))
+        }
+        for source in [
+            "{ env = 'DEFAULT' }", "{ file = 'default' }", "'better-auth-secret-12345678901234567890'",
+        ] {
+            check(.replace(.issuer, start + "secret = \(source)", "9:10: public default"))
+        }
+        check(.replace(.issuer, start + "secret = { env = 'EMPTY' }", "9:10: is empty"))
+    }
+
+    @Test("J1: HMAC never mixes with public keys")
+    func mixedAlgorithms() {
+        check(.add(.issuer, "algorithms = [\"HS256\", \"RS256\"]", "10:24: RS256 does not fit the keys"))
+        let start = "[issuer.main]\nissuer = 'i'\naudience = ['a']\n"
+        check(
+            .replace(
+                .issuer, start + "jwks = { file = 'jwks.json' }\nalgorithms = ['RS256', 'HS256']",
+                "10:24: HS256 does not fit"))
+        check(
+            .replace(
+                .issuer, start + "public_key = { file = 'issuer.pem' }\nalgorithms = ['HS512']",
+                "10:15: HMAC never mixes"))
+        check(.replace(.issuer, start + "secret = { file = 'issuer.pem' }", "9:10: is a PEM text"))
+    }
+
+    @Test("J2: no algorithm is none", arguments: ["none", "None", "nOnE"])
+    func noneIsNoAlgorithm(name: String) {
+        check(.add(.issuer, "algorithms = [\"\(name)\"]", "10:15: unsigned tokens are never accepted"))
+    }
+
+    static let identities: [Mistake] = [
+        .add(.listen, "[identity]\nheader = {}", "5:1: did you mean \"headers\"?"),
+        .add(.listen, "[identity]\nheaders = []", "5:11: must be a table"),
+        .add(.listen, "[identity.headers]\n\"X User\" = \"sub\"", "5:1: is not a header name"),
+        .add(.listen, "[identity.headers]\n\"\" = \"sub\"", "5:1: is not a header name"),
+        .add(.listen, "[identity.headers]\nX-User = 5", "5:10: must name a claim"),
+        .add(.listen, "[identity.headers]\nX-User = \"\"", "5:10: is not a claim"),
+        .add(
+            .listen, "[identity.headers]\nX-Cert = \"tls.subject\"",
+            "5:10: \"tls.subject\" is not supported yet"),
+        .add(.listen, "[identity.headers]\nContent_Length = \"sub\"", "5:1: has its own meaning"),
+        .add(.listen, "[identity.headers]\nAuthorization = \"sub\"", "5:1: has its own meaning"),
+        .add(.listen, "[identity]\nstrip = [\"*\"]", "5:10: is not a header name"),
+        .add(.listen, "[identity]\nstrip = [\"X-*-Id\"]", "5:10: is not a header name"),
+        .add(.listen, "[identity]\nstrip = [\"Host\"]", "5:10: would strip \"host\""),
+        .add(.listen, "[identity]\nstrip = [\"X-Ok\", \"Cont*\"]", "5:18: would strip \"content-length\""),
+    ]
+
+    @Test(arguments: identities) func identityMistakes(mistake: Mistake) { check(mistake) }
+
+    @Test("H1, H2: two identity headers that fold to one name are refused")
+    func aliases() {
+        for alias in ["x-user-id", "X_User_Id", "X-User_ID", "'X.User.Id'"] {
+            check(
+                .add(
+                    .listen, "[identity.headers]\nX-User-Id = \"sub\"\n\(alias) = \"email\"",
+                    "6:1: is the same header as"))
+        }
+    }
+
+    static let routes: [Mistake] = [
+        .replace(.route, "[route]\npath = \"/\"", "10:2: write [[route]], not [route]"),
+        .replace(.route, "[[routes]]\npath = \"/\"", "10:3: did you mean \"route\"?"),
+        .add(.route, "methds = []", "14:1: did you mean \"methods\"?"),
+        .add(.route, "cors = \"app\"", "14:1: \"cors\" in [[route]] is not supported yet"),
+        .add(.route, "rate_limit = \"a\"", "14:1: not supported yet"),
+        .add(.route, "stream_lifetime = \"token\"", "14:1: not supported yet"),
+        .add(.route, "sign_in = \"https://a\"", "14:1: not supported yet"),
+        .add(.route, "methods = \"GET\"", "14:11: must be a list of strings"),
+        .add(.route, "methods = []", "14:11: is empty"),
+        .add(.route, "methods = [\"get\"]", "14:12: did you mean \"GET\"?"),
+        .add(.route, "methods = [\"DELTE\"]", "14:12: did you mean \"DELETE\"?"),
+        .add(.route, "methods = [\"GET\", \"GET\"]", "14:19: named twice"),
+        .add(.route, "methods = [\"*\"]", "14:12: is not a method; leave"),
+        .add(.route, "methods = [\"G T\"]", "14:12: is not a method"),
+        .add(
+            .route, "methods = [\"CONNECT\", \"trace\"]", "14:12: CONNECT is never let through (P8)",
+            "14:23: TRACE is never"),
+        .add(.route, "host = []", "14:8: is empty"),
+        .add(.route, "host = \"a.example.com:443\"", "14:8: did you mean \"a.example.com\"?"),
+        .add(.route, "host = \"*.example.com\"", "14:8: matched exactly"),
+        .add(.route, "host = [\"a\", \"A.\"]", "14:14: named twice"),
+        .add(.route, "host = \"a_!\"", "14:8: is not a host name"),
+        .add(.route, "denied = 401", "14:10: must be 403 or 404"),
+        .add(.route, "timeout = \"of\"", "14:11: must be a duration such as \"30s\" or \"off\""),
+        .add(.route, "timeout = 60", "14:11: is a bare number"),
+        .add(.route, "max_body = 1024", "14:12: such as \"1024KiB\""),
+        .add(.route, "max_body = \"10MB\"", "14:12: did you mean \"10MiB\"?"),
+        .add(.route, "rewrite = {}", "14:11: needs \"strip_prefix\""),
+        .add(.route, "rewrite = { strip_prefix = \"api\" }", "14:28: begins with \"/\""),
+        .add(.route, "rewrite = { strip_prefix = \"/api/\" }", "14:28: does not end with it"),
+        .add(.route, "rewrite = { strip_prefix = \"/v1\" }", "14:28: does not begin with \"/v1\""),
+        .add(.route, "rewrite = { strip_prefix = \"/api/{user_id}\" }", "14:28: does not begin with"),
+        .add(.route, "rewrite = { add_prefix = \"/v1\" }", "14:13: unknown key \"add_prefix\""),
+        .add(.route, "scopes = \"a\"", "14:10: must be a list of strings"),
+        .add(.route, "scopes = [\"a b\", \"\"]", "14:11: is not a scope", "14:18: is not a scope"),
+        .add(.route, "require = {}", "14:11: requires nothing"),
+        .add(.route, "require = []", "14:11: is empty"),
+        .add(.route, "require = [{}, 5]", "14:12: requires nothing", "14:16: must hold tables"),
+        .add(.route, "require = \"sub\"", "14:11: must be a table such as"),
+        .add(.route, "require = { sub = [] }", "14:19: the list is empty"),
+        .add(.route, "require = { sub = 5 }", "14:19: compared with strings, not a number"),
+        .add(.route, "require = { sub = \"{user}\" }", "14:19: {user} is not a capture of the route's path"),
+        .add(.route, "require = { sub = \"{userid}\" }", "14:19: did you mean \"{user_id}\"?"),
+        .add(.route, "require = { sub = \"user_id}\" }", "14:19: braces name a capture"),
+        .add(.route, "require = { sub = \"{}\" }", "14:19: braces name a capture"),
+        .replace(
+            .route, "[[route]]\nauth = \"none\"\nupstream = \"tasks\"", "10:1: [[route]] needs \"path\""),
+        .replace(.route, "[[route]]\npath = \"/\"\nauth = \"none\"", "10:1: [[route]] needs \"upstream\""),
+        .replace(
+            .route, "[[route]]\npath = \"/\"\nauth = \"none\"\nupstream = \"task\"",
+            "13:12: there is no [upstream.task]; did you mean \"tasks\"?"),
+        .replace(
+            .route, "[[route]]\npath = \"/\"\nauth = \"none\"\nupstream = \"tasks\"\nscopes = [\"a\"]",
+            "14:1: \"scopes\" needs a token"),
+        .replace(
+            .route,
+            "[[route]]\npath = \"/\"\nauth = \"none\"\nupstream = \"tasks\"\nrequire = { sub = \"a\" }",
+            "14:1: \"require\" needs a token"),
+    ]
+
+    @Test(arguments: routes) func routeMistakes(mistake: Mistake) { check(mistake) }
+
+    @Test(
+        arguments: [
+            ("api", "did you mean \"/api\"?"), ("/a//b", "empty segment"), ("/a/./b", "never matches"),
+            ("/a/../b", "never matches"), ("/**/a", "only at the end"), ("/a*", "** for the rest"),
+            ("/{a", "** for the rest"), ("/{a-b}", "of letters, digits"), ("/{}", "of letters, digits"),
+            ("/{a}/{a}", "two captures {a}"), ("/:id", "did you mean \"{id}\"?"),
+            ("/<int:id>", "a capture is written {name}"),
+            ("/a?b", "no query"), ("/a#b", "no query"), ("/a b", "percent-encoded"),
+            ("/é", "percent-encoded"),
+            ("/a%2fb", "(P2)"), ("/a%2Fb", "(P2)"), ("/%41", "(P2)"), ("/%c3%a9", "(P2)"), ("/a%4", "(P2)"),
+            ("/%00", "(P2)"),
+            ("", "begins with"), ("/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}", "8 captures"),
+        ])
+    func pathMistakes(path: String, fragment: String) {
+        check(
+            .replace(
+                .route, "[[route]]\npath = \"\(path)\"\nauth = \"main\"\nupstream = \"tasks\"",
+                "11:8: \(fragment)"))
+    }
+
+    @Test func aRouteWithoutAuthIsAnErrorNeverOpen() {
+        let loaded = load(Sample(route: "[[route]]\npath = \"/\"\nupstream = \"tasks\"\n").text)
+        #expect(
+            headlines(loaded) == [
+                "10:1: error: [[route]] needs \"auth\": \"main\", or \"none\" for everybody"
+            ])
+        #expect(loaded.configuration == nil)
+    }
+
+    @Test(
+        arguments: [
+            ("[]", "12:8: is empty"), ("\"mian\"", "12:8: there is no [issuer.mian]; did you mean \"main\"?"),
+            ("\"nome\"", "12:8: did you mean \"none\"?"),
+            ("5", "12:8: must be a string or a list of strings"),
+            ("[\"main\", \"none\"]", "12:17: \"none\" stands alone"),
+            ("[\"main\", \"main\"]", "12:17: named twice"),
+            ("\"optional:none\"", "12:8: means nothing"), ("\"optional:\"", "12:8: lacks the name"),
+            ("[\"optional:main\", \"main\"]", "12:8: mixes optional and required"),
+            ("true", "12:8: must be a string"),
+        ])
+    func authMistakes(auth: String, expected: String) {
+        check(.replace(.route, "[[route]]\npath = \"/\"\nauth = \(auth)\nupstream = \"tasks\"", expected))
+    }
+
+    @Test("J4: issuers that a token could not be told apart for are refused on one route")
+    func indistinctIssuers() {
+        var sample = Sample()
+        sample.issuer +=
+            "[issuer.b]\nissuer = 'https://app.example.com'\naudience = ['a']\nsecret = { file = 'secret' }\n"
+        sample.route = "[[route]]\npath = \"/\"\nauth = [\"main\", \"b\"]\nupstream = \"tasks\"\n"
+        let lines = headlines(load(sample.text))
+        #expect(lines.count == 1 && lines[0].hasPrefix("16:8: error: the issuers \"main\" and \"b\" share"))
+    }
+
+    @Test func aRouteIsATable() {
+        #expect(headlines(load("route = [5]")).last == "1:10: error: a route must be a table, not a number")
+    }
+
+    @Test func twoEquallySpecificRoutesAreAnError() {
+        let rest = "auth = \"main\"\nupstream = \"tasks\"\n"
+        for (first, second) in [
+            ("path = \"/a/{x}\"", "path = \"/a/{y}\""), ("path = \"/a/**\"", "path = \"/a/**\""),
+            ("path = \"/a\"\nmethods = [\"GET\", \"PUT\"]", "path = \"/a\"\nmethods = [\"PUT\"]"),
+            ("path = \"/a\"\nhost = \"h\"", "path = \"/a\"\nhost = [\"i\", \"H.\"]"),
+        ] {
+            let route = "[[route]]\n\(first)\n\(rest)[[route]]\n\(second)\n\(rest)"
+            let lines = headlines(load(Sample(route: route).text))
+            #expect(lines.count == 1 && lines[0].contains("as specific as"), "\(lines)")
+            #expect(lines.first?.contains("in line 10") == true)
+        }
+    }
+
+    static let limits: [Mistake] = [
+        .add(
+            .listen, "[limits]\nheader_bytes = 32768",
+            "5:16: a size is a string with a unit, such as \"32768KiB\""),
+        .add(.listen, "[limits]\nheader_bytes = \"2MiB\"", "5:16: between 1KiB and 1MiB, not 2MiB"),
+        .add(.listen, "[limits]\nheader_count = 0", "5:16: between 1 and 1000"),
+        .add(.listen, "[limits]\ntarget_bytes = \"64KiB\"", "5:16: between 64B and 32KiB"),
+        .add(.listen, "[limits]\ntoken_bytes = \"17KiB\"", "5:15: between 256B and 16KiB"),
+        .add(.listen, "[limits]\nconnections = \"many\"", "5:15: \"auto\" or a whole number"),
+        .add(.listen, "[limits]\nconnections = 0", "5:15: between 1 and"),
+        .add(.listen, "[limits]\nconnections = 1.5", "5:15: must be \"auto\" or a whole number"),
+        .add(.listen, "[limits]\nidle_timeout = \"0s\"", "5:16: between 1ms and 1h"),
+        .add(.listen, "[limits]\ntokens_cached = -1", "5:17: between 1 and 1000000"),
+        .add(.listen, "[limits]\nheaders = 5", "5:1: unknown key \"headers\" in [limits]"),
+        .add(.listen, "[log]\nlevel = \"warn\"", "5:9: did you mean \"warning\"?"),
+        .add(.listen, "[log]\nformat = \"xml\"", "5:10: must be one of \"json\", \"text\""),
+        .add(.listen, "[log]\naccess = \"stdot\"", "5:10: did you mean \"stdout\"?"),
+        .add(.listen, "[log]\naccess = \"\"", "5:10: or a path"),
+        .add(.listen, "[log]\naccess = false", "5:10: must be a string, not true or false"),
+    ]
+
+    @Test(arguments: limits) func limitMistakes(mistake: Mistake) { check(mistake) }
+
+    static let warnings: [Mistake] = [
+        .replace(.route, "", "1:1: every request is answered 404"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer='i'\naudience='a'\nsecret = '\(goodSecret)'",
+            "9:10: is written into the file"),
+        .add(.upstream, "authorization = { bearer = 'abc' }", "6:28: is written into the file"),
+        .add(.listen, "[admin]\naddress = \"0.0.0.0:9901\"", "5:11: can be reached from other machines"),
+        .replace(
+            .route, "[[route]]\npath='/'\nauth='optional:main'\nupstream='tasks'\nscopes=['a']",
+            "14:1: refuses requests without a token"),
+    ]
+
+    @Test(arguments: warnings) func whatIsOnlyWarnedOf(mistake: Mistake) {
+        check(mistake, severity: "warning")
+        #expect(load(mistake.sample.text).configuration != nil)
+    }
+}

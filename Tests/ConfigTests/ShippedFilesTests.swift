@@ -1,0 +1,58 @@
+import Testing
+
+@testable import Config
+
+/// The files of `config/` are what users start from.
+@Suite struct ShippedFilesTests {
+    private static let folder =
+        #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined() + "/config/"
+
+    /// The shipped files, and keys that a user would put beside them.
+    private struct Files: FileSource {
+        func read(path: String) -> FileReading {
+            if path.hasSuffix("jwks.json") { return .contents(Array("{\"keys\":[]}".utf8)) }
+            if path.hasSuffix(".pem") { return files.read(path: "/etc/usher/issuer.pem") }
+            return SystemFiles().read(path: path)
+        }
+    }
+
+    private func load(_ name: String) -> LoadedConfiguration {
+        Configuration.load(
+            path: Self.folder + name,
+            environment: [
+                "BETTER_AUTH_SECRET": goodSecret, "SERVICE_TOKEN": "abc", "UPSTREAM_SECRET": goodSecret,
+            ], files: Files())
+    }
+
+    @Test(arguments: [
+        "usher.example.toml", "minimal.toml", "recipes/shared-secret.toml", "recipes/jwks-file.toml",
+        "recipes/service-token.toml", "recipes/minted-token.toml",
+    ])
+    func theyLoadWithoutComplaint(name: String) {
+        let loaded = load(name)
+        #expect(loaded.render() == "")
+        #expect(loaded.configuration?.routes.isEmpty == false)
+    }
+
+    @Test func theExampleSaysTheDefaults() throws {
+        let example = try #require(load("usher.example.toml").configuration)
+        #expect(example.limits == LimitsConfiguration() && example.log == LogConfiguration())
+        #expect(example.identity.strip == IdentityConfiguration.standard.strip)
+        #expect(example.workers == .automatic && example.upstreams.first?.authorization == .remove)
+        let route = try #require(example.routes.first { $0.path.text == "/api/{user_id}/tasks/**" })
+        #expect(route.denied == 403 && route.timeout == .seconds(60) && route.maxBodyBytes == 10 << 20)
+    }
+
+    @Test func theExampleNamesEveryKey() throws {
+        guard case .contents(let bytes) = SystemFiles().read(path: Self.folder + "usher.example.toml") else {
+            Issue.record("there is no example")
+            return
+        }
+        let text = String(decoding: bytes, as: UTF8.self)
+        let keys = [
+            ConfigurationReader.keys, ConfigurationReader.listenerKeys, ConfigurationReader.upstreamKeys,
+            ConfigurationReader.issuerKeys, ConfigurationReader.routeKeys, ConfigurationReader.limitKeys,
+        ].flatMap(\.known)
+        for key in keys { #expect(text.contains(key), "\(key) is not in the example") }
+    }
+}

@@ -1,0 +1,62 @@
+@testable import Config
+
+/// Files that a test made up.
+struct MemoryFiles: FileSource {
+    var files: [String: String] = [:]
+
+    func read(path: String) -> FileReading {
+        files[path].map { .contents(Array($0.utf8)) } ?? .missing
+    }
+}
+
+let goodSecret = "0123456789abcdef0123456789abcdef"
+
+/// What the tests' configurations may refer to.
+let files = MemoryFiles(files: [
+    "/etc/usher/secret": goodSecret + "\n", "/etc/usher/short": "short\n",
+    "/etc/usher/default": "better-auth-secret-12345678901234567890",
+    "/etc/usher/windows": goodSecret + "\r\n", "/etc/usher/twice": goodSecret + "\n\n",
+    "/etc/usher/jwks.json": "{\"keys\":[]}", "/etc/usher/list.json": "[]",
+    "/etc/usher/issuer.pem": "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
+    "/etc/usher/private.pem": "-----BEGIN PRIVATE KEY-----\nMCow\n-----END PRIVATE KEY-----\n",
+    "/abs/secret": goodSecret,
+])
+
+let variables = [
+    "SECRET": goodSecret, "SHORT": "short", "EMPTY": "", "SERVICE_TOKEN": "abc.def", "SPACED": "abc def",
+    "DEFAULT": "better-auth-secret-12345678901234567890", "HOST": "10.0.0.7", "PORT": "9000",
+]
+
+func load(_ text: String, _ environment: [String: String] = variables) -> LoadedConfiguration {
+    Configuration.load(
+        text: Array(text.utf8), path: "/etc/usher/usher.toml", environment: environment, files: files)
+}
+
+/// `LINE:COLUMN: error: message; did you mean …`, one for each diagnostic.
+func headlines(_ loaded: LoadedConfiguration) -> [String] {
+    loaded.diagnostics.map { String($0.headline(file: "").dropFirst()) }
+}
+
+/// A whole configuration in which one part is replaced; its text begins at line 1.
+struct Sample {
+    var first = ""
+    var listen = "[listen.public]\naddress = \"127.0.0.1:8080\"\n"
+    var upstream = "[upstream.tasks]\nservers = [\"127.0.0.1:8000\"]\n"
+    var issuer = """
+        [issuer.main]
+        issuer = "https://app.example.com"
+        audience = ["https://app.example.com"]
+        secret = { env = "SECRET" }
+
+        """
+    var route = """
+        [[route]]
+        path = "/api/{user_id}/tasks/**"
+        auth = "main"
+        upstream = "tasks"
+
+        """
+
+    /// `first` stands at the top, so that tests know its lines.
+    var text: String { first + "\n" + listen + upstream + issuer + route }
+}

@@ -1,0 +1,72 @@
+import Testing
+
+@testable import Config
+
+@Suite struct TOMLParserTests {
+    private func parse(_ text: String) throws -> TOMLTable {
+        guard case .table(let table) = try TOMLParser.parse(Array(text.utf8)).value else {
+            Issue.record("the root is no table")
+            return TOMLTable(entries: [])
+        }
+        return table
+    }
+
+    @Test func keysKeepTheirOrderAndTheirPlaces() throws {
+        let table = try parse("zebra = 1\n  apple = \"é\" \n[middle]\nx = true\n")
+        #expect(table.entries.map(\.key) == ["zebra", "apple", "middle"])
+        #expect(
+            table.entries.map(\.position) == [
+                SourcePosition(line: 1, column: 1), SourcePosition(line: 2, column: 3),
+                SourcePosition(line: 3, column: 2),
+            ])
+        #expect(table["apple"]?.node.value == .string("é"))
+        #expect(table["apple"]?.node.start == SourcePosition(line: 2, column: 11))
+        #expect(table["middle"]?.node.start == SourcePosition(line: 3, column: 1))
+    }
+
+    @Test func everyKindOfValue() throws {
+        let table = try parse("a = [1, -2]\nb = 1.5\nc = false\nd = 2026-01-01\ne = { f = '' }\ng = []\n")
+        guard case .array(let numbers) = table["a"]?.node.value else {
+            Issue.record("a is no list")
+            return
+        }
+        #expect(numbers.map(\.value) == [.integer(1), .integer(-2)])
+        #expect(table["b"]?.node.value == .float(1.5))
+        #expect(table["c"]?.node.value == .boolean(false))
+        #expect(table["d"]?.node.value == .dateTime)
+        #expect(table["e"]?.node.value.kind == "a table")
+        #expect(table["g"]?.node.value == .array([]))
+    }
+
+    @Test func anEmptyTextIsAnEmptyTable() throws {
+        #expect(try parse("").entries.isEmpty)
+    }
+
+    @Test(arguments: [
+        ("a = ", 1, 5), ("a = 1\na = 2\n", 2, 5), ("x = \"abc\n", 1, 9), ("[a\n", 1, 3),
+        ("a = 1 b = 2", 1, 7),
+        ("a = 99999999999999999999", 1, 25),
+    ])
+    func aMistakeHasItsPlace(text: String, line: Int, column: Int) {
+        #expect {
+            _ = try TOMLParser.parse(Array(text.utf8))
+        } throws: { error in
+            guard let failure = error as? TOMLParser.Failure else { return false }
+            #expect(!failure.message.isEmpty)
+            return failure.position.line == line && abs(failure.position.column - column) <= 1
+        }
+    }
+
+    @Test func bytesThatAreNotUTF8AreRefused() {
+        #expect(throws: TOMLParser.Failure.self) {
+            try TOMLParser.parse(Array("a = \"".utf8) + [0xC3, 0x28] + Array("\"".utf8))
+        }
+    }
+
+    @Test func nestingIsBounded() {
+        let keys = Array(repeating: "a", count: 200).joined(separator: ".")
+        #expect(throws: TOMLParser.Failure.self) { try TOMLParser.parse(Array("\(keys) = 1".utf8)) }
+        let brackets = String(repeating: "[", count: 5000)
+        #expect(throws: TOMLParser.Failure.self) { try TOMLParser.parse(Array("a = \(brackets)".utf8)) }
+    }
+}

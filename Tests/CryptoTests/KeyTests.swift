@@ -1,0 +1,119 @@
+import COpenSSL
+import Testing
+
+@testable import Crypto
+
+/// Keys as PEM text, written by OpenSSL itself.
+enum PEM {
+    static func publicKey(_ key: OpaquePointer) -> [UInt8] { text { PEM_write_bio_PUBKEY($0, key) } }
+
+    static func privateKey(_ key: OpaquePointer) -> [UInt8] {
+        text { PEM_write_bio_PrivateKey($0, key, nil, nil, 0, nil, nil) }
+    }
+
+    private static func text(_ write: (OpaquePointer?) -> Int32) -> [UInt8] {
+        let output = BIO_new(BIO_s_mem())
+        defer { BIO_free(output) }
+        guard write(output) == 1 else { return [] }
+        var bytes = [UInt8](repeating: 0, count: 16_384)
+        let count = BIO_read(output, &bytes, Int32(bytes.count))
+        return Array(bytes.prefix(Int(max(count, 0))))
+    }
+}
+
+@Suite("Keys")
+struct KeyTests {
+    @Test("PEM round trip", arguments: [KeyType.rsa, .p256, .p384, .p521, .ed25519])
+    func pem(type: KeyType) throws {
+        let made = try PrivateKey(generating: type)
+        let privateKey = try PrivateKey(pem: made.withHandle { PEM.privateKey($0) })
+        let pem = made.withHandle { PEM.publicKey($0) }
+        let key = try PublicKey(pem: pem)
+        #expect(key.type == type && privateKey.type == type)
+        #expect(try key.encoded() == made.publicKey().encoded())
+        #expect(!key.encoded().isEmpty)
+        let algorithm = type.algorithms.algorithms[0]
+        let signature = try privateKey.sign(algorithm, pem)
+        #expect(key.verify(algorithm, signed: pem, signature: signature))
+        let commented = Array("# key of the issuer\n".utf8) + pem
+        #expect(try PublicKey(pem: commented).encoded() == key.encoded())
+    }
+
+    @Test("A private key, a certificate, garbage and cut text are no public key")
+    func refusedPEM() throws {
+        let made = try PrivateKey(generating: .p256)
+        let privatePEM = made.withHandle { PEM.privateKey($0) }
+        #expect(throws: KeyError.notAPublicKey) { try PublicKey(pem: privatePEM) }
+        let certificate = Array("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".utf8)
+        #expect(throws: KeyError.notAPublicKey) { try PublicKey(pem: certificate) }
+        #expect(throws: KeyError.malformedPEM) { try PublicKey(pem: [UInt8]()) }
+        #expect(throws: KeyError.malformedPEM) { try PublicKey(pem: Array("hello".utf8)) }
+        let pem = made.withHandle { PEM.publicKey($0) }
+        #expect(throws: KeyError.malformedPEM) { try PublicKey(pem: Array(pem.prefix(60))) }
+        #expect(throws: KeyError.malformedPEM) { try PrivateKey(pem: pem) }
+    }
+
+    @Test("J23: RSA of 1024 bits, unknown curves and Ed448 are refused")
+    func refusedTypes() {
+        #expect(throws: KeyError.modulusTooSmall) { try PrivateKey(generating: .rsa, modulusBits: 1024) }
+        let others: [OpaquePointer?] = [
+            usher_generate_ec_key("secp256k1"), EVP_PKEY_Q_keygen_ed448(),
+            usher_generate_ec_key("prime192v1"),
+        ]
+        for other in others {
+            guard let other else { continue }
+            let pem = PEM.publicKey(other)
+            EVP_PKEY_free(other)
+            #expect(throws: KeyError.unsupportedKey) { try PublicKey(pem: pem) }
+        }
+    }
+
+    private func EVP_PKEY_Q_keygen_ed448() -> OpaquePointer? {
+        let context = EVP_PKEY_CTX_new_from_name(nil, "ED448", nil)
+        defer { EVP_PKEY_CTX_free(context) }
+        var key: OpaquePointer?
+        EVP_PKEY_keygen_init(context)
+        EVP_PKEY_keygen(context, &key)
+        return key
+    }
+
+    @Test("EC components: the point must be on the curve, the coordinates exactly as long as the field")
+    func ecComponents() throws {
+        // RFC 7515 §A.3.
+        let x = hex("7fcdce2770f6c45d4183cbee6fdb4b7b580733357be9ef13bacf6e3c7bd15445")
+        let y = hex("c7f144cd1bbd9b7e872cdfedb9eeb9f4b3695d6ea90b24ad8a4623288588e5ad")
+        #expect(try PublicKey(curve: .p256, x: x, y: y).type == .p256)
+        var off = y
+        off[31] ^= 1
+        #expect(throws: KeyError.pointNotOnCurve) { try PublicKey(curve: .p256, x: x, y: off) }
+        let zero = [UInt8](repeating: 0, count: 32)
+        #expect(throws: KeyError.pointNotOnCurve) { try PublicKey(curve: .p256, x: zero, y: zero) }
+        #expect(throws: KeyError.badCoordinateSize) { try PublicKey(curve: .p384, x: x, y: y) }
+        #expect(throws: KeyError.badCoordinateSize) {
+            try PublicKey(curve: .p256, x: ([0] + x), y: y)
+        }
+        #expect(throws: KeyError.unsupportedKey) { try PublicKey(curve: .ed25519, x: x, y: y) }
+        #expect(throws: KeyError.badCoordinateSize) { try PublicKey(ed25519: ([0] + x)) }
+    }
+
+    @Test("RSA components: sizes and exponents")
+    func rsaComponents() throws {
+        let modulus = [0xc0] + [UInt8](repeating: 0x11, count: 255)
+        #expect(try PublicKey(modulus: modulus, exponent: [1, 0, 1]).type == .rsa)
+        #expect(try PublicKey(modulus: ([0] + modulus), exponent: [3]).type == .rsa)
+        for exponent in [[], [0], [1], [2], [1, 0, 0], [UInt8](repeating: 1, count: 9)] as [[UInt8]] {
+            #expect(throws: KeyError.badExponent) {
+                try PublicKey(modulus: modulus, exponent: exponent)
+            }
+        }
+        #expect(throws: KeyError.modulusTooSmall) {
+            try PublicKey(modulus: Array(modulus.prefix(255)), exponent: [3])
+        }
+        let small: [UInt8] = [0x7f] + [UInt8](repeating: 0x11, count: 255)
+        #expect(throws: KeyError.modulusTooSmall) { try PublicKey(modulus: small, exponent: [3]) }
+        let large: [UInt8] = [0xc1] + [UInt8](repeating: 0x11, count: 1024)
+        #expect(throws: KeyError.modulusTooLarge) { try PublicKey(modulus: large, exponent: [3]) }
+        let huge = [UInt8](repeating: 0x11, count: 2000)
+        #expect(throws: KeyError.modulusTooLarge) { try PublicKey(modulus: huge, exponent: [3]) }
+    }
+}
