@@ -190,7 +190,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .upstream,
             "authorization = { mint = { secret = { env = \"SECRET\" }, claims = { sub = \"x\" } } }",
-            "6:68: always written"),
+            "6:68: usher's own"),
         .add(
             .upstream, "authorization = { mint = { secret = { env = \"SECRET\" }, claims = { n = 1 } } }",
             "6:72: must be a string"),
@@ -326,6 +326,28 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         check(.replace(.issuer, start + "secret = { file = 'issuer.pem' }", "9:10: is a PEM text"))
     }
 
+    @Test(arguments: [
+        (
+            "public_key = { file = 'broken.pem' }",
+            "9:14: error: \"/etc/usher/broken.pem\" cannot be used: not a readable PEM key"
+        ),
+        (
+            "public_key = { file = 'rsa.pem' }\nalgorithms = ['ES256']",
+            "9:14: error: \"/etc/usher/rsa.pem\" holds a key for none"
+        ),
+        ("jwks = { file = 'empty.json' }", "9:8: error: \"/etc/usher/empty.json\" holds no key"),
+        (
+            "jwks = { file = 'jwks.json' }\nalgorithms = ['RS256']",
+            "9:8: error: \"/etc/usher/jwks.json\" holds no key for any"
+        ),
+        ("jwks = { file = 'odd.json' }", "9:8: warning: key 1 of \"/etc/usher/odd.json\" is left out"),
+    ])
+    func keysThatCannotBeUsed(source: String, expected: String) {
+        let sample = Sample(issuer: "[issuer.main]\nissuer = 'i'\naudience = ['a']\n\(source)\n")
+        let lines = headlines(load(sample.text))
+        #expect(lines.count == 1 && lines[0].hasPrefix(expected), "\(lines)")
+    }
+
     @Test("J2: no algorithm is none", arguments: ["none", "None", "nOnE"])
     func noneIsNoAlgorithm(name: String) {
         check(.add(.issuer, "algorithms = [\"\(name)\"]", "10:15: unsigned tokens are never accepted"))
@@ -431,8 +453,8 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             ("/{a", "** for the rest"), ("/{a-b}", "of letters, digits"), ("/{}", "of letters, digits"),
             ("/{a}/{a}", "two captures {a}"), ("/:id", "did you mean \"{id}\"?"),
             ("/<int:id>", "a capture is written {name}"),
-            ("/a?b", "no query"), ("/a#b", "no query"), ("/a b", "percent-encoded"),
-            ("/é", "percent-encoded"),
+            ("/a?b", "no query"), ("/a#b", "no query"), ("/a b", "take {name}"),
+            ("/é", "take {name}"),
             ("/a%2fb", "(P2)"), ("/a%2Fb", "(P2)"), ("/%41", "(P2)"), ("/%c3%a9", "(P2)"), ("/a%4", "(P2)"),
             ("/%00", "(P2)"),
             ("", "begins with"), ("/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}", "8 captures"),
