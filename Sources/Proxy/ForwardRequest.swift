@@ -58,15 +58,17 @@ extension Worker {
     private mutating func writeRequestHead(
         _ exchange: UInt32, _ client: UInt32, _ permit: borrowing Permit
     ) -> Bool {
-        for sizeClass in [BlockPool.SizeClass.small, .medium, .large] {
+        var sizeClass = BlockPool.SizeClass.small
+        while true {
             exchanges[exchange].request.detach(to: &pool)
             exchanges[exchange].request.attach(from: &pool, sizeClass)
             if appendRequestHead(exchange, client, permit) {
                 clients[client].transport.input.consume(head.byteCount)
                 return true
             }
+            guard let larger = sizeClass.larger else { return false }
+            sizeClass = larger
         }
-        return false
     }
 
     private mutating func appendRequestHead(
