@@ -78,10 +78,16 @@ let package = Package(
         tests("HTTP1", ["Bytes", "HTTP"]),
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
-        tests("Telemetry", ["Bytes", "HTTP"]),
+        tests("Telemetry", ["Bytes", "Reactor", "HTTP"]),
         tests("Upstream", ["Bytes", "Reactor"]),
         tests("Config", ["Policy", "Proxy"]),
-        tests("Control", ["Config", "Proxy", "Reactor"]),
+        tests(
+            "Control",
+            [
+                "Bytes", "HTTP", "HTTP1", "Config", "Proxy", "Reactor",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        tests("usher", ["Config", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17

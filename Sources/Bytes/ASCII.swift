@@ -151,8 +151,29 @@ extension ASCII {
     /// The first offset at or behind `start` whose byte is not a `tchar`, or the count.
     public static func endOfToken(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var index = start
+        while index <= bytes.count &- 8 {
+            // Field names are letters and hyphens, nearly always: other token characters go one by one.
+            let others = lettersAndHyphens(word(bytes, at: index)) ^ 0x8080_8080_8080_8080
+            if others == 0 {
+                index &+= 8
+                continue
+            }
+            index &+= others.trailingZeroBitCount >> 3
+            guard isToken(bytes[index]) else { return index }
+            index &+= 1
+        }
         while index < bytes.count, isToken(bytes[index]) { index &+= 1 }
         return index
+    }
+
+    /// The top bit of each byte that is a letter or a hyphen. No sum here carries into the next byte.
+    @inline(__always)
+    private static func lettersAndHyphens(_ word: UInt64) -> UInt64 {
+        let lower = (word | 0x2020_2020_2020_2020) & 0x7F7F_7F7F_7F7F_7F7F
+        let letters = (lower &+ 0x1F1F_1F1F_1F1F_1F1F) & ~(lower &+ 0x0505_0505_0505_0505)
+        let hyphen = (word ^ 0x2D2D_2D2D_2D2D_2D2D) & 0x7F7F_7F7F_7F7F_7F7F
+        let hyphens = ~(hyphen &+ 0x7F7F_7F7F_7F7F_7F7F)
+        return (letters | hyphens) & ~word & 0x8080_8080_8080_8080
     }
 
     /// The first offset at or behind `start` whose byte is no visible ASCII character, or the count.

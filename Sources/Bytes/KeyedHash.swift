@@ -15,7 +15,8 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
 
     /// The hash of these bytes, read eight at a time.
     public func callAsFunction(_ bytes: Span<UInt8>) -> UInt64 {
-        var state = first ^ UInt64(truncatingIfNeeded: bytes.count)
+        // Folded in before any byte: the count is small, and must not cancel out against the last ones.
+        var state = Self.fold(first ^ UInt64(truncatingIfNeeded: bytes.count), second)
         unsafe bytes.withUnsafeBytes { memory in
             var offset = 0
             while offset &+ 8 <= memory.count {
@@ -32,8 +33,12 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
             }
             state = Self.fold(state ^ word, second ^ first)
         }
-        return Self.fold(state, first)
+        return Self.fold(state ^ first, Self.finalFactor)
     }
+
+    /// An odd number with its bits evenly spread (2^64 divided by the golden ratio): the last factor must not be
+    /// one that leaves the state as it is.
+    private static var finalFactor: UInt64 { 0x9E37_79B9_7F4A_7C15 }
 
     /// The two halves of the full product, folded: every bit of both factors reaches every bit of the result.
     @inline(__always)

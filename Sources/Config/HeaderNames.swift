@@ -1,3 +1,6 @@
+internal import Bytes
+internal import HTTP
+
 /// Rules for header names that a configuration may speak of.
 enum HeaderNames {
     /// RFC 9110, 5.6.2: token.
@@ -21,6 +24,14 @@ enum HeaderNames {
                 isAlphanumeric ? Unicode.Scalar((0x41...0x5A).contains(byte) ? byte | 0x20 : byte) : "-")
         }
         return folded
+    }
+
+    /// Whether a header of this name may carry a claim: a token whose meaning is not the message's or the proxy's.
+    static func mayCarryIdentity(_ name: String) -> Bool {
+        let bytes = Array(name.utf8)
+        guard isToken(name), !reserved.contains(folded(name)) else { return false }
+        let known = FieldName.lookUp(bytes.span, ByteRange(start: 0, count: bytes.count))
+        return known.flags.isDisjoint(with: [.hopByHop, .framing, .neverForwarded, .singleton])
     }
 
     /// Names whose meaning is the message's or the proxy's own, folded: none can carry an identity.

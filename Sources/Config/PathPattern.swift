@@ -101,36 +101,19 @@ extension Loader {
         guard part.utf8.allSatisfy(isPathByte) else {
             error(
                 text.position,
-                "\"\(part)\" in a path: characters other than letters, digits and -._~!$&'()+,;=:@ are "
-                    + "percent-encoded")
+                "\"\(part)\" in a path: a literal has letters, digits and -._~!$&'()+,;=:@; take {name} for "
+                    + "a segment with others")
             return nil
         }
-        guard hasCanonicalEscapes(Array(part.utf8)) else {
+        // Two spellings of one escape are one path to a backend, and must not be two to the matcher (P2).
+        guard !part.contains("%") else {
             error(
                 text.position,
-                "\"\(part)\" in a path: write what needs no escape as itself, and escapes with upper-case digits; "
-                    + "%2F, %5C and %00 are never let in (P2)")
+                "\"\(part)\" in a path: a literal with a percent-encoded character could be spelt in other ways (P2); "
+                    + "take {name} for the segment")
             return nil
         }
         return .literal(String(part))
-    }
-
-    /// Requests are matched in one spelling only, so another one in the file would never match.
-    private func hasCanonicalEscapes(_ bytes: [UInt8]) -> Bool {
-        var index = 0
-        while index < bytes.count {
-            guard bytes[index] == UInt8(ascii: "%") else {
-                index += 1
-                continue
-            }
-            guard index + 2 < bytes.count, !bytes[(index + 1)...(index + 2)].contains(where: { $0 >= 0x61 }),
-                let byte = UInt8(
-                    String(decoding: bytes[(index + 1)...(index + 2)], as: UTF8.self), radix: 16),
-                !isUnreserved(byte), byte != 0, byte != UInt8(ascii: "/"), byte != UInt8(ascii: "\\")
-            else { return false }
-            index += 3
-        }
-        return true
     }
 
     /// The text with its `{name}` parts, each of which must be a capture of the route's path.

@@ -53,7 +53,7 @@ extension ConfigurationReader {
             loader.error(entry.position, "\"\(entry.key)\" is not a header name (RFC 9110, 5.1)")
             return nil
         }
-        guard !HeaderNames.reserved.contains(HeaderNames.folded(entry.key)) else {
+        guard HeaderNames.mayCarryIdentity(entry.key) else {
             loader.error(
                 entry.position, "the header \"\(entry.key)\" has its own meaning and cannot carry a claim")
             return nil

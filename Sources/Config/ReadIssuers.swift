@@ -42,11 +42,13 @@ extension ConfigurationReader {
         let requiredType = section.boolean("required_type", default: false)
         refuseEmpty(refused, "a claim's name in \"refuse_claims\"")
         guard let keys else { return nil }
-        return IssuerConfiguration(
+        let configuration = IssuerConfiguration(
             name: named.name.value, issuer: issuer, audience: audience, keySource: keys.value,
             keyPosition: keys.position, algorithms: algorithms, subject: subject, types: types,
             requiredType: requiredType, leeway: leeway, maximumLifetime: lifetime.value(default: nil),
             refuseClaims: refused.map(\.value), position: named.position)
+        checkKeys(configuration)
+        return configuration
     }
 
     /// Nil = not checked.

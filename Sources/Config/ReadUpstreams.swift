@@ -178,8 +178,8 @@ extension ConfigurationReader {
     }
 
     private func mintedClaim(_ entry: TOMLEntry) -> MintedClaim? {
-        guard !["sub", "iat", "exp"].contains(entry.key) else {
-            loader.error(entry.position, "\"\(entry.key)\" of a minted token is always written by usher")
+        guard !["sub", "iat", "nbf", "exp"].contains(entry.key) else {
+            loader.error(entry.position, "\"\(entry.key)\" of a minted token is usher's own to write")
             return nil
         }
         guard !entry.key.isEmpty, case .string(let text) = entry.node.value else {

@@ -21,7 +21,8 @@ struct AdminAnswer: Equatable {
     ///
     /// Rule F9: a browser must not be led to this port by somebody's page. Browsers send Origin with what a page
     /// posts or fetches across origins, and Sec-Fetch-* with everything; no scraper and no probe sends either.
-    static func make(_ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ state: AdminState) -> AdminAnswer {
+    static func make(_ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ state: AdminState) -> AdminAnswer
+    {
         if isFromBrowser(head, bytes) {
             return AdminAnswer(status: 403, body: "not for browsers\n")
         }

@@ -73,7 +73,9 @@ struct AdminServer: ~Copyable {
 
     /// Closes every connection.
     mutating func closeAll() {
-        for index in 0..<connections.slots where connections.isLive(index) { close(connections.handle(at: index)) }
+        for index in 0..<connections.slots where connections.isLive(index) {
+            close(connections.handle(at: index))
+        }
     }
 
     private mutating func add(_ socket: consuming Socket, _ poller: borrowing Poller, _ now: Instant) {
@@ -81,7 +83,8 @@ struct AdminServer: ~Copyable {
         let handle = connections.insert(
             AdminConnection(socket, deadline: now.advanced(byMilliseconds: Self.connectionMilliseconds)))
         do {
-            try poller.add(descriptor, token: Token.connection(handle), for: [.readable, .writable, .edgeTriggered])
+            try poller.add(
+                descriptor, token: Token.connection(handle), for: [.readable, .writable, .edgeTriggered])
         } catch {
             close(handle)
         }

@@ -120,7 +120,7 @@ extension UpstreamPolicySpec {
                 .mint(
                     MintSpec(
                         secret: mint.secret.bytes, lifetimeSeconds: mint.lifetime.components.seconds,
-                        claims: mint.claims.map { MintSpec.Claim(name: $0.name, value: .text($0.value)) }))
+                        claims: mint.claims.map { MintSpec.Claim(name: $0.name, value: .string($0.value)) }))
             }
         self.init(name: upstream.name, authorization: authorization, preserveHost: upstream.preserveHost)
     }

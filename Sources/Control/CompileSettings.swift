@@ -5,7 +5,7 @@ import Upstream
 
 extension ProxySettings {
     /// What the workers need of a configuration. Looks up the names of servers, so it may take a while; throws where
-    /// one has no address, or where a value means nothing to the policy.
+    /// one has no address.
     public init(_ configuration: Configuration) throws(StartFailure) {
         var upstreams: [UpstreamSettings] = []
         for upstream in configuration.upstreams { upstreams.append(try UpstreamSettings(upstream)) }
@@ -13,7 +13,8 @@ extension ProxySettings {
             listeners: configuration.listeners.map {
                 ListenerSettings(name: $0.name, address: SocketAddress($0.address))
             },
-            upstreams: upstreams, policy: try .init(configuration), limits: LimitSettings(configuration.limits))
+            upstreams: upstreams, policy: configuration.policy,
+            limits: LimitSettings(configuration.limits))
     }
 }
 
@@ -27,9 +28,9 @@ extension UpstreamSettings {
         }
         self.init(name: upstream.name, servers: servers)
         balance = Balance(upstream.balance)
-        connectTimeoutMilliseconds = upstream.connectTimeout.milliseconds
-        responseTimeoutMilliseconds = upstream.responseTimeout.milliseconds
-        idleTimeoutMilliseconds = upstream.idleTimeout.milliseconds
+        connectTimeoutMilliseconds = upstream.connectTimeout.wholeMilliseconds
+        responseTimeoutMilliseconds = upstream.responseTimeout.wholeMilliseconds
+        idleTimeoutMilliseconds = upstream.idleTimeout.wholeMilliseconds
         maximumConnections = upstream.maxConnections
         maximumPending = upstream.maxPending
         retries = upstream.retries
@@ -52,10 +53,10 @@ extension LimitSettings {
         fieldCount = limits.headerCount
         targetBytes = limits.targetBytes
         connections = limits.connections
-        headerTimeoutMilliseconds = limits.headerTimeout.milliseconds
-        idleTimeoutMilliseconds = limits.idleTimeout.milliseconds
-        bodyTimeoutMilliseconds = limits.bodyTimeout.milliseconds
-        drainTimeoutMilliseconds = limits.drainTimeout.milliseconds
+        headerTimeoutMilliseconds = limits.headerTimeout.wholeMilliseconds
+        idleTimeoutMilliseconds = limits.idleTimeout.wholeMilliseconds
+        bodyTimeoutMilliseconds = limits.bodyTimeout.wholeMilliseconds
+        drainTimeoutMilliseconds = limits.drainTimeout.wholeMilliseconds
     }
 }
 
@@ -83,13 +84,5 @@ extension SocketAddress {
         let found = resolve(name, port: port)
         guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
         return found
-    }
-}
-
-extension Duration {
-    /// Whole milliseconds, rounded up: a limit that is written is never 0.
-    var milliseconds: Int64 {
-        let (seconds, attoseconds) = components
-        return seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
     }
 }

@@ -63,7 +63,9 @@ public struct HealthTarget: Equatable {
             try poller.add(socket.descriptor, token: 0, for: [.readable, .writable, .edgeTriggered])
             guard Self.wait(&poller, until: deadline) else { return unhealthy("no connection in time") }
             if let error = socket.pendingError() { return unhealthy("\(error)") }
-            guard let path else { return Finding(isHealthy: true, text: "healthy: \(address) takes connections") }
+            guard let path else {
+                return Finding(isHealthy: true, text: "healthy: \(address) takes connections")
+            }
             return ask(path, socket, &poller, deadline)
         } catch {
             return unhealthy("\(error)")
@@ -99,7 +101,9 @@ public struct HealthTarget: Equatable {
         guard words.count >= 2, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]) else {
             return unhealthy("the answer is not HTTP")
         }
-        if status == 200 { return Finding(isHealthy: true, text: "healthy: \(address)\(path ?? "") answered 200") }
+        if status == 200 {
+            return Finding(isHealthy: true, text: "healthy: \(address)\(path ?? "") answered 200")
+        }
         return unhealthy("answered \(status)")
     }
 

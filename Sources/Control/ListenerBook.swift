@@ -70,7 +70,8 @@ struct ListenerBook {
     }
 
     /// A socket of its own where the kernel can spread connections over several, else the same one again.
-    private static func further(_ first: borrowing Listener, _ real: SocketAddress) throws(Errno) -> Listener {
+    private static func further(_ first: borrowing Listener, _ real: SocketAddress) throws(Errno) -> Listener
+    {
         if case .unix = real { return try first.duplicate() }
         return try Listener(at: real)
     }
@@ -82,7 +83,9 @@ extension ListenerBook.Prepared {
         addresses.append((listener.name, real))
     }
 
-    fileprivate mutating func give(_ socket: consuming Listener, of listener: ListenerSettings, to worker: Int) {
+    fileprivate mutating func give(
+        _ socket: consuming Listener, of listener: ListenerSettings, to worker: Int
+    ) {
         let address = socket.address
         workers[worker].append(
             WorkerListener(name: listener.name, address: address, descriptor: socket.release()))

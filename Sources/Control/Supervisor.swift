@@ -182,7 +182,8 @@ extension Supervisor {
         crew.note(report)
         switch report {
         case .failed(let index, let reason):
-            log.critical("worker cannot run", metadata: ["worker": .stringConvertible(index), "reason": "\(reason)"])
+            log.critical(
+                "worker cannot run", metadata: ["worker": .stringConvertible(index), "reason": "\(reason)"])
             phase = .over(exitStatus: 1)
         case .started:
             guard phase == .starting, crew.isStarted else { return }
@@ -202,7 +203,8 @@ extension Supervisor {
         log.info(
             "worker drained",
             metadata: [
-                "worker": .stringConvertible(worker), "left": .stringConvertible(crew.count - crew.endedCount),
+                "worker": .stringConvertible(worker),
+                "left": .stringConvertible(crew.count - crew.endedCount),
             ])
         if crew.isEnded { phase = .over(exitStatus: 0) }
     }
@@ -293,19 +295,24 @@ extension Supervisor {
         }
     }
 
-    /// Sees whether a configuration without errors can be run: whether its names resolve and its policy compiles.
+    /// Sees whether the policy of a configuration compiles. Looks up no names, so that a configuration can be checked
+    /// where its servers are not known.
     public static func check(_ configuration: Configuration) throws(StartFailure) {
-        _ = try compile(configuration)
+        try check(configuration.policy)
     }
 
-    /// The settings that the workers get, after one compilation to see that they do compile.
-    static func compile(_ configuration: Configuration) throws(StartFailure) -> ProxySettings {
-        let settings = try ProxySettings(configuration)
+    private static func check(_ policy: PolicySpec) throws(StartFailure) {
         do throws(PolicyError) {
-            _ = try PolicySnapshot(settings.policy)
+            _ = try PolicySnapshot(policy)
         } catch {
             throw StartFailure("the policy does not compile: \(error)")
         }
+    }
+
+    /// The settings that the workers get, after one compilation to see that they do compile.
+    private static func compile(_ configuration: Configuration) throws(StartFailure) -> ProxySettings {
+        let settings = try ProxySettings(configuration)
+        try check(settings.policy)
         return settings
     }
 

@@ -21,7 +21,7 @@ struct IdentityRules: ~Copyable {
 
     init(_ spec: IdentitySpec) throws(PolicyError) {
         names = FixedArray(capacity: max(spec.headers.count, 1))
-        patterns = FixedArray(capacity: max(spec.headers.count + spec.strip.count, 1))
+        patterns = FixedArray(capacity: spec.headers.count + spec.strip.count + 1)
         for header in spec.headers {
             guard let claim = ClaimPath(header.claim) else { throw .badClaim(header.claim) }
             claims.append(claim)
@@ -36,6 +36,8 @@ struct IdentityRules: ~Copyable {
             _ = patterns.append(pattern)
             _ = names.append(add(bytes))
         }
+        // The proxy's own: a client's is passed on as ours, or not at all, and no other spelling of it either.
+        _ = patterns.append(add(folded: Array("x-request-id".utf8), isPrefix: false))
         for strip in spec.strip {
             var bytes = Array(strip.utf8)
             let isPrefix = bytes.last == UInt8(ascii: "*")

@@ -28,8 +28,8 @@ public enum PolicyError: Error, Equatable, Sendable {
     case badStripPattern(String)
     /// The static bearer of an upstream is empty or cannot stand in a header.
     case badBearer(upstream: Int)
-    /// The mint of an upstream: a short secret, a lifetime below 2 s, or a claim that it writes itself.
-    case badMint(upstream: Int)
+    /// The minter refuses the mint of an upstream.
+    case mint(upstream: Int, SigningError)
     /// A trusted proxy block is everybody (H9).
     case trustsEverybody(listener: Int)
     /// `tokens_cached` or `token_bytes` is not positive, or too large.
@@ -58,7 +58,7 @@ extension PolicyError: CustomStringConvertible {
         case .badStripPattern(let pattern):
             "\"\(pattern)\" is no header name, with or without a star at its end"
         case .badBearer(let upstream): "the bearer of upstream \(upstream) cannot stand in a header"
-        case .badMint(let upstream): "the mint of upstream \(upstream) is not usable"
+        case .mint(let upstream, let error): "the mint of upstream \(upstream): \(error)"
         case .trustsEverybody(let listener): "listener \(listener) trusts everybody"
         case .badLimit: "a limit of the token cache is out of range"
         case .noRandomness: "no random bytes"

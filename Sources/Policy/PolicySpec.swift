@@ -193,49 +193,8 @@ public enum UpstreamAuthorization: Sendable {
     case forward
     /// `Bearer` and these bytes, whoever the client is.
     case bearer([UInt8])
-    /// A fresh HS256 token that names the verified user.
+    /// A fresh HMAC token that names the verified user; none for nobody.
     case mint(MintSpec)
-}
-
-/// How a token for an upstream is minted: HS256, with `sub` = the verified subject, `iat` and `exp`.
-public struct MintSpec: Sendable {
-    /// The HMAC secret, at least 32 bytes (RFC 7518 §3.2).
-    public var secret: [UInt8]
-    /// How long a minted token is good for, in seconds; at least 2.
-    public var lifetimeSeconds: Int64
-    /// Further claims, in this order; not `sub`, `iat`, `nbf` or `exp`.
-    public var claims: [Claim]
-
-    /// A claim with a fixed value.
-    public struct Claim: Sendable {
-        /// The name of the member.
-        public var name: String
-        /// Its value.
-        public var value: Value
-
-        /// The claim of that name.
-        public init(name: String, value: Value) {
-            self.name = name
-            self.value = value
-        }
-    }
-
-    /// The value of a fixed claim.
-    public enum Value: Sendable, Equatable {
-        /// A JSON string.
-        case text(String)
-        /// A JSON number.
-        case integer(Int64)
-        /// `true` or `false`.
-        case boolean(Bool)
-    }
-
-    /// A mint.
-    public init(secret: [UInt8], lifetimeSeconds: Int64 = 60, claims: [Claim] = []) {
-        self.secret = secret
-        self.lifetimeSeconds = lifetimeSeconds
-        self.claims = claims
-    }
 }
 
 /// What a listener believes of its peers.

@@ -9,8 +9,9 @@ struct VerifiedTokenEntry: ~Copyable {
     var hash: UInt64 = 0
     /// The next entry of the bucket, filled in by the cache.
     var next: UInt32 = .max
-    /// True where a request used it since the cache last looked.
-    var wasUsed = true
+    /// True where a request found it since the cache last looked. A token that comes once only never is, so that a
+    /// flood of them does not drive out the ones in use.
+    var wasUsed = false
     /// The key that made the signature.
     private(set) var key: KeyIdentity?
     /// The issuer that the key belongs to.
@@ -209,7 +210,7 @@ struct VerifiedTokenEntry: ~Copyable {
     }
 
     /// Mints anew, unless what is there is good for a while yet; false where the system failed.
-    mutating func refresh(_ mint: borrowing TokenMint, number: Int, now: Int64) -> Bool {
+    mutating func refresh(_ mint: inout Mint, number: Int, now: Int64) -> Bool {
         if mintedFor == number, now < mintedUntil, now >= verifiedAt { return true }
         var line = ByteArray()
         swap(&line, &minted)

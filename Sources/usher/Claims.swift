@@ -33,7 +33,8 @@ struct Claims: Equatable {
         if name.last == ":" {
             name.removeLast()
             guard !name.isEmpty, let value = JSONText(parsing: Array(text.utf8)) else {
-                throw Failure(message: "--claim \(argument): what follows := is not JSON; quote strings, or write =")
+                throw Failure(
+                    message: "--claim \(argument): what follows := is not JSON; quote strings, or write =")
             }
             return set(String(name), value)
         }

@@ -8,7 +8,8 @@ enum Console {
         let bytes = Array(text.utf8)
         var written = 0
         while written < bytes.count {
-            guard case .bytes(let count) = OutputFile.standardError.write(bytes.span.extracting(written...)) else {
+            guard case .bytes(let count) = OutputFile.standardError.write(bytes.span.extracting(written...))
+            else {
                 return
             }
             written += count
@@ -38,7 +39,8 @@ enum Console {
     /// True for what a terminal shows as it is.
     static func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
-        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: false
+        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator:
+            false
         default: true
         }
     }

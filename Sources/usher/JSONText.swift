@@ -60,7 +60,9 @@ indirect enum JSONText: Equatable {
             return "[\n" + lines.joined(separator: ",\n") + "\n\(indent)]"
         case .object(let members):
             guard !members.isEmpty else { return "{}" }
-            let lines = members.map { inner + JSONText.harmless($0.name) + ": " + $0.value.pretty(indent: inner) }
+            let lines = members.map {
+                inner + JSONText.harmless($0.name) + ": " + $0.value.pretty(indent: inner)
+            }
             return "{\n" + lines.joined(separator: ",\n") + "\n\(indent)}"
         }
     }
@@ -71,7 +73,9 @@ indirect enum JSONText: Equatable {
             if Console.isHarmless(scalar) {
                 text.unicodeScalars.append(scalar)
             } else {
-                for unit in String(Character(scalar)).utf16 { text += String(decoding: escape(unit), as: UTF8.self) }
+                for unit in String(Character(scalar)).utf16 {
+                    text += String(decoding: escape(unit), as: UTF8.self)
+                }
             }
         }
         return text
@@ -160,8 +164,9 @@ private struct JSONReader {
     /// `true`, `false`, `null` or a number.
     private mutating func word() -> [UInt8]? {
         let start = index
-        while let byte = peek, (0x30...0x39).contains(byte) || (0x61...0x7a).contains(byte | 0x20)
-            || byte == 0x2b || byte == 0x2d || byte == 0x2e
+        while let byte = peek,
+            (0x30...0x39).contains(byte) || (0x61...0x7a).contains(byte | 0x20)
+                || byte == 0x2b || byte == 0x2d || byte == 0x2e
         {
             index += 1
         }

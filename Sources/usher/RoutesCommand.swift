@@ -6,7 +6,8 @@ struct RoutesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "routes",
         abstract: "Show the effective route table, the most specific route first.",
-        discussion: "The first row that fits a request serves it. A request that no row fits is answered 404.")
+        discussion: "The first row that fits a request serves it. A request that no row fits is answered 404."
+    )
 
     @OptionGroup var file: ConfigurationOption
 

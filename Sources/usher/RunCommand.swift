@@ -18,7 +18,8 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Event-loop threads: \"auto\" (the CPUs that this process may use) or a number.", valueName: "count"))
+            "Event-loop threads: \"auto\" (the CPUs that this process may use) or a number.",
+            valueName: "count"))
     var workers: String?
 
     @Option(
@@ -29,7 +30,8 @@ struct RunCommand: ParsableCommand {
 
     func validate() throws {
         if let workers, workers != "auto", Int(workers).map({ (1...1024).contains($0) }) != true {
-            throw ValidationError("--workers must be \"auto\" or a whole number from 1 to 1024, not \"\(workers)\".")
+            throw ValidationError(
+                "--workers must be \"auto\" or a whole number from 1 to 1024, not \"\(workers)\".")
         }
         if let logLevel, LogLevel(rawValue: logLevel) == nil {
             let levels = LogLevel.allCases.map(\.rawValue).joined(separator: ", ")

@@ -21,7 +21,8 @@ struct Table {
                 row[column] + String(repeating: " ", count: widths[column] - row[column].count)
             }
             let line = cells.joined(separator: "  ")
-            return line.prefix(line.lastIndex { $0 != " " }.map { line.distance(from: line.startIndex, to: $0) + 1 } ?? 0)
+            return line.prefix(
+                line.lastIndex { $0 != " " }.map { line.distance(from: line.startIndex, to: $0) + 1 } ?? 0)
                 + "\n"
         }.joined()
     }

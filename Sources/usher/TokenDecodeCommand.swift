@@ -10,7 +10,8 @@ struct TokenDecodeCommand: ParsableCommand {
             Nothing is checked: anybody can make a token that says anything. "usher token verify" checks.
             """)
 
-    @Option(help: ArgumentHelp("The token: its text, @file, or - for the standard input.", valueName: "token"))
+    @Option(
+        help: ArgumentHelp("The token: its text, @file, or - for the standard input.", valueName: "token"))
     var token: String?
 
     @Argument(help: ArgumentHelp("The same, without the flag.", valueName: "token"))

@@ -23,7 +23,9 @@ struct TokenSignCommand: ParsableCommand {
             valueName: "name"))
     var algorithm: String
 
-    @Option(help: ArgumentHelp("HMAC: the secret is in this file; one line end at its end is left out.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "HMAC: the secret is in this file; one line end at its end is left out.", valueName: "file"))
     var secretFile: String?
 
     @Option(help: ArgumentHelp("HMAC: the secret is in this environment variable.", valueName: "name"))
@@ -53,7 +55,9 @@ struct TokenSignCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The claim aud; several make a list.", valueName: "audience"))
     var audience: [String] = []
 
-    @Option(help: ArgumentHelp("How long the token is good for; below zero (--lifetime=-1h) it is over.", valueName: "duration"))
+    @Option(
+        help: ArgumentHelp(
+            "How long the token is good for; below zero (--lifetime=-1h) it is over.", valueName: "duration"))
     var lifetime: Lifetime = Lifetime(seconds: 3600)
 
     func validate() throws {

@@ -1,9 +1,7 @@
 import ArgumentParser
 import Config
-import Control
 import JOSE
 import Policy
-import Proxy
 import Reactor
 
 /// `usher token verify`
@@ -20,26 +18,23 @@ struct TokenVerifyCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Accept tokens of this issuer of the configuration; may be repeated. Default: all.", valueName: "name"))
+            "Accept tokens of this issuer of the configuration; may be repeated. Default: all.",
+            valueName: "name"))
     var issuer: [String] = []
 
-    @Option(help: ArgumentHelp("The token: its text, @file, or - for the standard input.", valueName: "token"))
+    @Option(
+        help: ArgumentHelp("The token: its text, @file, or - for the standard input.", valueName: "token"))
     var token: String = "-"
 
     func run() throws {
         let (configuration, _) = try file.load()
-        let settings: ProxySettings
-        do throws(StartFailure) {
-            settings = try ProxySettings(configuration)
-        } catch {
-            throw Console.fail(error.reason)
-        }
+        let policy = configuration.policy
         let bytes: [UInt8]
         switch TokenInput.read(token) {
         case .success(let token): bytes = token
         case .failure(let failure): throw Console.fail(failure.message)
         }
-        if let refusal = try verify(bytes, settings.policy) { throw Console.fail("refused: \(refusal)") }
+        if let refusal = try verify(bytes, policy) { throw Console.fail("refused: \(refusal)") }
         print(TokenText.payload(bytes) ?? "")
     }
 

@@ -6,7 +6,8 @@ import Control
 struct Usher: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "usher",
-        abstract: "An authenticating reverse proxy: verifies who is calling, and tells the backend in one header.",
+        abstract:
+            "An authenticating reverse proxy: verifies who is calling, and tells the backend in one header.",
         discussion: """
             Flags win over environment variables, and those over the configuration file.
 
@@ -19,7 +20,8 @@ struct Usher: ParsableCommand {
             """,
         version: "usher \(Version.usher)",
         subcommands: [
-            RunCommand.self, CheckCommand.self, RoutesCommand.self, TokenCommand.self, HealthcheckCommand.self,
+            RunCommand.self, CheckCommand.self, RoutesCommand.self, TokenCommand.self,
+            HealthcheckCommand.self,
             VersionCommand.self,
         ])
 }

@@ -10,15 +10,16 @@ import Testing
     /// The shipped files, and keys that a user would put beside them.
     private struct Files: FileSource {
         func read(path: String) -> FileReading {
-            if path.hasSuffix("jwks.json") { return .contents(Array("{\"keys\":[]}".utf8)) }
+            if path.hasSuffix("jwks.json") { return .contents(Array(ed25519KeySet.utf8)) }
+            if path.hasSuffix("partner.pem") { return .contents(Array(rsaPEM.utf8)) }
             if path.hasSuffix(".pem") { return files.read(path: "/etc/usher/issuer.pem") }
             return SystemFiles().read(path: path)
         }
     }
 
-    private func load(_ name: String) -> LoadedConfiguration {
+    static func load(_ name: String) -> LoadedConfiguration {
         Configuration.load(
-            path: Self.folder + name,
+            path: folder + name,
             environment: [
                 "BETTER_AUTH_SECRET": goodSecret, "SERVICE_TOKEN": "abc", "UPSTREAM_SECRET": goodSecret,
             ], files: Files())
@@ -29,13 +30,13 @@ import Testing
         "recipes/service-token.toml", "recipes/minted-token.toml",
     ])
     func theyLoadWithoutComplaint(name: String) {
-        let loaded = load(name)
+        let loaded = Self.load(name)
         #expect(loaded.render() == "")
         #expect(loaded.configuration?.routes.isEmpty == false)
     }
 
     @Test func theExampleSaysTheDefaults() throws {
-        let example = try #require(load("usher.example.toml").configuration)
+        let example = try #require(Self.load("usher.example.toml").configuration)
         #expect(example.limits == LimitsConfiguration() && example.log == LogConfiguration())
         #expect(example.identity.strip == IdentityConfiguration.standard.strip)
         #expect(example.workers == .automatic && example.upstreams.first?.authorization == .remove)

@@ -11,13 +11,42 @@ struct MemoryFiles: FileSource {
 
 let goodSecret = "0123456789abcdef0123456789abcdef"
 
+/// The public key of RFC 8037, A.2.
+let ed25519Key = """
+    {"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    """
+let ed25519KeySet = "{\"keys\":[\(ed25519Key)]}"
+let oddKeySet = "{\"keys\":[{\"kty\":\"odd\"},\(ed25519Key)]}"
+let ed25519PEM = """
+    -----BEGIN PUBLIC KEY-----
+    MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+    -----END PUBLIC KEY-----
+
+    """
+
+/// A public RSA key of 2048 bits, made for these tests.
+let rsaPEM = """
+    -----BEGIN PUBLIC KEY-----
+    MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAyCnzGUsiI9L/7FF+yS9U
+    B6DVV06d5wbtJkIfdDVomEi4LwZODKIlqHGvs4mNOT3e6yNuDKJd0ZCQgZ7JKJDs
+    nL6I8BlyDxrur2FlPHv9WE7TYOml1WJhuUq98xHPPwZ4O4VX0RtPS5NIQCGErLYO
+    1YNKw3oNW6XxqAgd24P53YHW6T0IR8Ntlqj5kUwNirOGuzbCzSvnflJ8w+YhRK7u
+    WxTko8beMyl2QGlClSUSv3VOewpqycLP0P7pRU5swAQUKgBuMJ1dcQk4g8rdpw9T
+    PYFyLMFuTZ1ugbKg5yteMORTK/cHvdG3a2xVAZuFA/5LMAR6Vq0vblW7f+oOqhu6
+    pQIDAQAB
+    -----END PUBLIC KEY-----
+
+    """
+
 /// What the tests' configurations may refer to.
 let files = MemoryFiles(files: [
     "/etc/usher/secret": goodSecret + "\n", "/etc/usher/short": "short\n",
     "/etc/usher/default": "better-auth-secret-12345678901234567890",
     "/etc/usher/windows": goodSecret + "\r\n", "/etc/usher/twice": goodSecret + "\n\n",
-    "/etc/usher/jwks.json": "{\"keys\":[]}", "/etc/usher/list.json": "[]",
-    "/etc/usher/issuer.pem": "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
+    "/etc/usher/jwks.json": ed25519KeySet, "/etc/usher/empty.json": "{\"keys\":[]}",
+    "/etc/usher/odd.json": oddKeySet, "/etc/usher/list.json": "[]", "/etc/usher/rsa.pem": rsaPEM,
+    "/etc/usher/issuer.pem": ed25519PEM,
+    "/etc/usher/broken.pem": "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
     "/etc/usher/private.pem": "-----BEGIN PRIVATE KEY-----\nMCow\n-----END PRIVATE KEY-----\n",
     "/abs/secret": goodSecret,
 ])

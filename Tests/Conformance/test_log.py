@@ -10,7 +10,7 @@ from harness.tokens import bearer, token
 from harness.wire import render
 
 # The names of the fields, in one place.
-FIELDS = {"time", "method", "path", "status", "bytes", "duration", "upstream_time", "user", "route", "reason", "request_id"}
+FIELDS = {"time", "method", "path", "status", "bytes", "duration_ms", "upstream_ms", "user", "route", "reason", "request_id"}
 
 
 def unique(prefix="/public/") -> str:
@@ -26,7 +26,7 @@ def test_fields(proxy):
     assert line["route"] == "/tasks/**"
     assert line["request_id"] == answer.headers.get("x-request-id") == proxy.backend.requests[0].headers.get("x-request-id")
     assert line["bytes"] >= len(answer.body)
-    assert 0 <= line["upstream_time"] <= line["duration"] < 60
+    assert 0 <= line["upstream_ms"] <= line["duration_ms"] < 60_000
 
 
 @pytest.mark.parametrize("target, headers, status, reason", [

@@ -127,7 +127,7 @@ def confusion_secrets():
             yield pytest.param(issuer, kid, secret, id=f"{owner}-{name}-{label}")
 
 
-@pytest.mark.parametrize("issuer, kid, secret", confusion_secrets())
+@pytest.mark.parametrize("issuer, kid, secret", list(confusion_secrets()))
 @pytest.mark.parametrize("algorithm", ["HS256", "HS512"])
 def test_J1_public_key_as_hmac_secret(proxy, issuer, kid, secret, algorithm):
     refuse(proxy, hmac_with(secret, issuer, kid, algorithm))

@@ -1,0 +1,50 @@
+internal import Crypto
+internal import JOSE
+
+extension ConfigurationReader {
+    /// Builds a verifier of the issuer alone, so that a key that cannot be used is found where the file names it.
+    func checkKeys(_ issuer: IssuerConfiguration) {
+        guard !issuer.algorithms.isEmpty, !issuer.subject.isEmpty, fitsKeySource(issuer) else { return }
+        do throws(IssuerFault) {
+            let verifier = try TokenVerifier(issuers: [issuer.spec])
+            for key in verifier.keyReport(ofIssuer: 0)?.skipped ?? [] {
+                loader.warning(
+                    issuer.keyPosition,
+                    "key \(key.index + 1) of \"\(issuer.origin)\" is left out: \(key.reason)")
+            }
+        } catch {
+            loader.error(issuer.keyPosition, "\"\(issuer.origin)\" \(text(error.error, issuer))")
+        }
+    }
+
+    /// What does not has been reported where the algorithm stands.
+    private func fitsKeySource(_ issuer: IssuerConfiguration) -> Bool {
+        var isSecret = false
+        if case .secret = issuer.keySource { isSecret = true }
+        return issuer.algorithms.allSatisfy { $0.isHMAC == isSecret } && issuer.audience?.isEmpty != true
+    }
+
+    private func text(_ error: IssuerError, _ issuer: IssuerConfiguration) -> String {
+        let algorithms = issuer.algorithms.map(\.rawValue).joined(separator: ", ")
+        return switch error {
+        case .badKey(let reason): "cannot be used: \(reason.reason)"
+        case .algorithmsDoNotFitKey: "holds a key for none of the algorithms \(algorithms)"
+        case .badKeySet(.tooLarge): "is larger than 256 KiB"
+        case .badKeySet(.malformed):
+            "is not a JWK Set: strict JSON, an object with a list \"keys\" (RFC 7517, 5)"
+        case .badKeySet(.tooManyKeys): "has more than 100 keys"
+        case .badKeySet(.noUsableKey): "holds no key for any of the algorithms \(algorithms)"
+        default: "cannot be used: \(error)"
+        }
+    }
+}
+
+extension IssuerConfiguration {
+    /// Where its keys were read, for messages.
+    fileprivate var origin: String {
+        switch keySource {
+        case .secret: "secret"
+        case .publicKey(_, let origin), .keySet(_, let origin): origin
+        }
+    }
+}

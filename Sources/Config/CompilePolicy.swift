@@ -1,0 +1,130 @@
+internal import Crypto
+public import JOSE
+public import Policy
+
+extension Configuration {
+    /// The policy that this configuration describes, routes, issuers, upstreams and listeners in the same order.
+    /// Loading found every name, path and claim to be valid, so that nothing can fail here.
+    public var policy: PolicySpec {
+        PolicySpec(
+            issuers: issuers.map { IssuerEntry(name: $0.name, spec: $0.spec) },
+            routes: routes.map { RouteSpec($0, self) }, identity: IdentitySpec(identity),
+            upstreams: upstreams.map { UpstreamPolicySpec($0) },
+            listeners: listeners.map {
+                ListenerPolicySpec(trustedProxies: $0.trustedProxies.map { AddressBlock($0) })
+            },
+            tokensCached: limits.tokensCached, tokenBytes: limits.tokenBytes)
+    }
+}
+
+extension IssuerConfiguration {
+    /// What a verifier is built from.
+    public var spec: IssuerSpec {
+        let keys: IssuerSpec.KeySource =
+            switch keySource {
+            case .secret(let secret): .secret(secret.bytes)
+            case .publicKey(let pem, _): .publicKeyPEM(pem)
+            case .keySet(let json, _): .jwks(json)
+            }
+        var spec = IssuerSpec(
+            issuer: issuer, audiences: audience, keys: keys,
+            algorithms: AlgorithmSet(algorithms.map { SignatureAlgorithm($0) }))
+        spec.subject = subject.map { checked(ClaimPath($0), $0) }
+        spec.types = types
+        spec.requiresType = requiredType
+        spec.leewaySeconds = leeway.components.seconds
+        spec.maximumLifetimeSeconds = maximumLifetime?.components.seconds
+        spec.refusedClaims = refuseClaims
+        return spec
+    }
+}
+
+extension SignatureAlgorithm {
+    fileprivate init(_ algorithm: TokenAlgorithm) {
+        self = checked(SignatureAlgorithm(algorithm.rawValue), algorithm.rawValue)
+    }
+}
+
+extension RouteSpec {
+    fileprivate init(_ route: RouteConfiguration, _ configuration: Configuration) {
+        self.init(
+            hosts: route.hosts, methods: route.methods,
+            path: checked(try? PathTemplate(route.path.text), route.path.text),
+            authentication: Authentication(route.authentication, configuration),
+            require: route.require.map { $0.entries.map { Requirement($0) } }, scopes: route.scopes,
+            denied: route.denied == 404 ? .notFound : .forbidden,
+            upstream: checked(configuration.upstreamIndex(named: route.upstream), route.upstream),
+            timeoutMilliseconds: route.timeout?.wholeMilliseconds,
+            maxBodyBytes: route.maxBodyBytes.map { Int64($0) } ?? .max, stripPrefix: route.stripPrefix)
+    }
+}
+
+extension RouteSpec.Authentication {
+    fileprivate init(_ authentication: RouteAuthentication, _ configuration: Configuration) {
+        func places(_ names: [String]) -> [Int] {
+            names.map { checked(configuration.issuerIndex(named: $0), $0) }
+        }
+        switch authentication {
+        case .open: self = .none
+        case .required(let issuers): self = .required(places(issuers))
+        case .optional(let issuers): self = .optional(places(issuers))
+        }
+    }
+}
+
+extension Requirement {
+    fileprivate init(_ required: RequiredClaim) {
+        self.init(
+            claim: required.claim,
+            anyOf: required.anyOf.map { checked(try? RequiredValue(template: $0.text), $0.text) })
+    }
+}
+
+extension IdentitySpec {
+    fileprivate init(_ identity: IdentityConfiguration) {
+        self.init(
+            headers: identity.headers.map { Header(name: $0.name, claim: $0.claim) },
+            strip: identity.strip.map { $0.name + ($0.isPrefix ? "*" : "") })
+    }
+}
+
+extension UpstreamPolicySpec {
+    fileprivate init(_ upstream: UpstreamConfiguration) {
+        let authorization: UpstreamAuthorization =
+            switch upstream.authorization {
+            case .remove: .remove
+            case .forward: .forward
+            case .bearer(let secret): .bearer(secret.bytes)
+            case .mint(let mint): .mint(Policy.MintSpec(mint))
+            }
+        self.init(name: upstream.name, authorization: authorization, preserveHost: upstream.preserveHost)
+    }
+}
+
+extension Policy.MintSpec {
+    fileprivate init(_ mint: MintConfiguration) {
+        self.init(
+            secret: mint.secret.bytes, lifetimeSeconds: mint.lifetime.components.seconds,
+            claims: mint.claims.map { Claim(name: $0.name, value: .text($0.value)) })
+    }
+}
+
+extension AddressBlock {
+    fileprivate init(_ range: AddressRange) {
+        self = checked(AddressBlock(range.description), range.description)
+    }
+}
+
+extension Duration {
+    /// Rounded up, so that a time that was written never becomes 0.
+    public var wholeMilliseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+    }
+}
+
+/// What loading has checked cannot be wrong here, unless loading is.
+private func checked<Value>(_ value: Value?, _ text: String) -> Value {
+    guard let value else { preconditionFailure("\"\(text)\" was accepted when it was loaded") }
+    return value
+}

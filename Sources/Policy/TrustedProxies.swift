@@ -1,0 +1,29 @@
+internal import Bytes
+
+/// The networks that each listener believes.
+struct TrustedProxyTable: ~Copyable {
+    private var blocks: FixedArray<AddressBlock>
+    private var listeners: FixedArray<ByteRange>
+
+    init(_ specs: [ListenerPolicySpec]) throws(PolicyError) {
+        blocks = FixedArray(capacity: max(specs.reduce(0) { $0 + $1.trustedProxies.count }, 1))
+        listeners = FixedArray(capacity: max(specs.count, 1))
+        for (index, spec) in specs.enumerated() {
+            let start = blocks.count
+            for block in spec.trustedProxies {
+                guard !block.isEverything else { throw .trustsEverybody(listener: index) }
+                _ = blocks.append(block)
+            }
+            _ = listeners.append(ByteRange(from: start, to: blocks.count))
+        }
+    }
+
+    /// True where the peer's forwarding headers are believed.
+    func trusts(_ peer: PeerFacts) -> Bool {
+        guard peer.listener >= 0, peer.listener < listeners.count else { return false }
+        for index in listeners[peer.listener].bounds where blocks[index].contains(peer.address) {
+            return true
+        }
+        return false
+    }
+}

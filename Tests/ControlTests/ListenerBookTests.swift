@@ -1,0 +1,65 @@
+import Foundation
+import Proxy
+import Reactor
+import Testing
+
+@testable import Control
+
+@Suite("Listeners")
+struct ListenerBookTests {
+    private let loopback = SocketAddress.ipv4(0x7f00_0001, port: 0)
+
+    @Test("each worker gets a socket of its own on one real port")
+    func open() throws {
+        let book = ListenerBook()
+        let prepared = try book.prepare([ListenerSettings(name: "a", address: loopback)], workers: 3)
+        let port = try #require(prepared.addresses.first?.address.port)
+        #expect(port != 0)
+        let listeners = prepared.workers.map { $0[0] }
+        #expect(Set(listeners.compactMap(\.descriptor)).count == 3)
+        #expect(listeners.allSatisfy { $0.address.port == port && $0.name == "a" })
+        prepared.abandon()
+    }
+
+    @Test("a listener that is open already is not opened again, by whatever name")
+    func keep() throws {
+        var book = ListenerBook()
+        let first = try book.prepare([ListenerSettings(name: "a", address: loopback)], workers: 2)
+        let real = first.addresses[0].address
+        let descriptors = first.workers.joined().compactMap(\.descriptor)
+        book.commit(first)
+        let second = try book.prepare([ListenerSettings(name: "b", address: loopback)], workers: 2)
+        #expect(
+            second.workers.joined().allSatisfy {
+                $0.descriptor == nil && $0.address == real && $0.name == "b"
+            })
+        for descriptor in descriptors { _ = FileDescriptor(owning: descriptor) }
+    }
+
+    @Test("an address that is taken is a failure that names it, and leaves nothing open")
+    func taken() throws {
+        let path = NSTemporaryDirectory() + "usher-\(UUID().uuidString).sock"
+        let inTheWay = try Listener(at: .unix(path))
+        defer { unlink(path) }
+        let wanted = [
+            ListenerSettings(name: "a", address: loopback),
+            ListenerSettings(name: "b", address: inTheWay.address),
+        ]
+        #expect {
+            _ = try ListenerBook().prepare(wanted, workers: 2)
+        } throws: { error in
+            let failure = error as? ListenerBook.Failure
+            return failure?.name == "b" && failure?.address == .unix(path)
+        }
+    }
+
+    @Test("workers share one Unix socket by descriptors of their own")
+    func unixSocket() throws {
+        let path = NSTemporaryDirectory() + "usher-\(UUID().uuidString).sock"
+        defer { unlink(path) }
+        let prepared = try ListenerBook().prepare(
+            [ListenerSettings(name: "u", address: .unix(path))], workers: 2)
+        #expect(Set(prepared.workers.joined().compactMap(\.descriptor)).count == 2)
+        prepared.abandon()
+    }
+}
