@@ -290,7 +290,7 @@ def test_sample_configuration():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "\0", "\xff", "[[route]]\n" * 2000, "a = " + "[" * 5000, "x" * 100_000], ids=range(8))
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "\0", "\xff", "[[route]]\n" * 500, "a = " + "[" * 5000, "x" * 100_000], ids=range(8))
 def test_never_a_crash(tmp_path, text):
     file = tmp_path / "usher.toml"
     file.write_bytes(text.encode("latin-1"))
