@@ -72,7 +72,7 @@ import Testing
             Issue.record("no mint")
             return
         }
-        #expect(mint.lifetimeSeconds == 5 && mint.claims.map(\.value) == [.text("a")])
+        #expect(mint.lifetimeSeconds == 5 && mint.claims.map(\.value) == [.string("a")])
         let issuer = try #require(policy.issuers.first)
         #expect(issuer.name == "main" && issuer.spec.leewaySeconds == 1)
         #expect(issuer.spec.maximumLifetimeSeconds == 3600 && issuer.spec.algorithms == [.init(.hs512)])
