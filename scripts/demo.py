@@ -94,7 +94,7 @@ def ask(base: str, method: str, path: str, token: str | None = None, headers=Non
 
 
 def show(title: str, request: str, answer: tuple[int, str], comment: str) -> None:
-    status, body = answer
+    status, body = answer[0], answer[1].strip()
     tint = "32" if status < 300 else "31"
     say(f"{bold(title)}")
     say(f"  {paint('36', request)}")

@@ -20,24 +20,38 @@ public enum Base64URL {
     public static func decode(_ text: Span<UInt8>, into output: inout MutableSpan<UInt8>) -> Int? {
         guard let total = decodedCount(text.count), total <= output.count else { return nil }
         let whole = text.count & ~3
+        let isGood = unsafe text.withUnsafeBytes { input in
+            // SAFETY: `whole` characters lie in the text and make 3/4 as many bytes, for which there is room.
+            unsafe output.withUnsafeMutableBytes { room in unsafe decodeGroups(input, whole, room) }
+        }
+        guard isGood else { return nil }
+        return decodeTail(text, from: whole, into: &output, at: (whole >> 2) * 3)
+    }
+
+    /// Decodes groups of four characters; false where one is outside the alphabet.
+    @inline(__always)
+    private static func decodeGroups(
+        _ input: UnsafeRawBufferPointer, _ count: Int, _ output: UnsafeMutableRawBufferPointer
+    ) -> Bool {
+        guard count > 0, let source = input.baseAddress, let target = output.baseAddress else { return true }
         // Characters outside the alphabet set bits above the low six; they are looked at once, at the end.
         var seen: UInt8 = 0
-        var written = 0
         var index = 0
-        while index < whole {
-            let a = value(text[index])
-            let b = value(text[index &+ 1])
-            let c = value(text[index &+ 2])
-            let d = value(text[index &+ 3])
+        var written = 0
+        // SAFETY: index < count and written < count * 3 / 4; the caller checked both sizes.
+        while index < count {
+            let a = unsafe value(source.load(fromByteOffset: index, as: UInt8.self))
+            let b = unsafe value(source.load(fromByteOffset: index &+ 1, as: UInt8.self))
+            let c = unsafe value(source.load(fromByteOffset: index &+ 2, as: UInt8.self))
+            let d = unsafe value(source.load(fromByteOffset: index &+ 3, as: UInt8.self))
             seen |= a | b | c | d
-            output[written] = a << 2 | b >> 4
-            output[written &+ 1] = b << 4 | c >> 2
-            output[written &+ 2] = c << 6 | d
+            unsafe target.storeBytes(of: a &<< 2 | b &>> 4, toByteOffset: written, as: UInt8.self)
+            unsafe target.storeBytes(of: b &<< 4 | c &>> 2, toByteOffset: written &+ 1, as: UInt8.self)
+            unsafe target.storeBytes(of: c &<< 6 | d, toByteOffset: written &+ 2, as: UInt8.self)
             index &+= 4
             written &+= 3
         }
-        guard seen < 64 else { return nil }
-        return decodeTail(text, from: whole, into: &output, at: written)
+        return seen < 64
     }
 
     /// Encodes `bytes` into `output` from `start` on; the number of characters, or nil where they do not fit.

@@ -4,7 +4,7 @@
 /// number of connections. At most `keptBytes` stay on the free lists; the rest goes back to the system.
 @safe public struct BlockPool: ~Copyable {
     /// The sizes a block can have.
-    public enum SizeClass: UInt8, Sendable {
+    public enum SizeClass: UInt8, Sendable, Comparable {
         /// 4 KiB: what the log and the answer need to remember of a request.
         case tiny
         /// 16 KiB: a message head, and a body as it passes.
@@ -14,9 +14,17 @@
         /// 256 KiB: the largest head that a configuration may allow.
         case large
 
+        /// True where the blocks of `left` are smaller.
+        @inlinable
+        public static func < (left: SizeClass, right: SizeClass) -> Bool { left.rawValue < right.rawValue }
+
         /// The size in bytes.
         @inlinable
         public var byteCount: Int { 4096 << (Int(rawValue) * 2) }
+
+        /// The next larger class, or nil for the largest.
+        @inlinable
+        public var larger: SizeClass? { SizeClass(rawValue: rawValue + 1) }
 
         /// The smallest class that holds `count` bytes, or nil beyond the largest.
         public static func holding(_ count: Int) -> SizeClass? {

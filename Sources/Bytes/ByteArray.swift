@@ -1,7 +1,7 @@
 /// Bytes that one owner keeps for long: they grow like an array's, but are never shared, so that reading them costs
 /// neither a reference count nor a check for uniqueness.
 @safe public struct ByteArray: ~Copyable {
-    private var memory: UnsafeMutablePointer<UInt8>?
+    @usableFromInline var memory: UnsafeMutablePointer<UInt8>?
     /// How many bytes there are.
     public private(set) var count = 0
     /// How many bytes fit before memory has to be taken.
@@ -30,7 +30,7 @@
     /// All the bytes.
     public var span: Span<UInt8> {
         @_lifetime(borrow self)
-        @inline(__always)
+        @inlinable @inline(__always)
         get {
             guard let memory = unsafe memory else { return Span() }
             // SAFETY: the first `count` bytes are initialised, and the span borrows their owner.
@@ -41,7 +41,7 @@
 
     /// The bytes of that range, which must lie inside.
     @_lifetime(borrow self)
-    @inline(__always)
+    @inlinable @inline(__always)
     public func span(_ range: ByteRange) -> Span<UInt8> {
         span.extracting(range.bounds)
     }

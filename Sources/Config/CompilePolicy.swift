@@ -95,17 +95,17 @@ extension UpstreamPolicySpec {
             case .remove: .remove
             case .forward: .forward
             case .bearer(let secret): .bearer(secret.bytes)
-            case .mint(let mint): .mint(Policy.MintSpec(mint))
+            case .mint(let mint): .mint(MintSpec(mint))
             }
         self.init(name: upstream.name, authorization: authorization, preserveHost: upstream.preserveHost)
     }
 }
 
-extension Policy.MintSpec {
+extension MintSpec {
     fileprivate init(_ mint: MintConfiguration) {
         self.init(
             secret: mint.secret.bytes, lifetimeSeconds: mint.lifetime.components.seconds,
-            claims: mint.claims.map { Claim(name: $0.name, value: .text($0.value)) })
+            claims: mint.claims.map { Claim(name: $0.name, value: .string($0.value)) })
     }
 }
 

@@ -27,6 +27,8 @@ struct ConfigurationReader {
 struct KnownNames {
     var upstreams: [String]
     var issuers: [String]
+    /// Sessions authenticate like issuers, in a later release.
+    var sessions: [String]
 
     init(_ section: Section) {
         func names(_ key: String) -> [String] {
@@ -35,6 +37,7 @@ struct KnownNames {
         }
         upstreams = names("upstream")
         issuers = names("issuer")
+        sessions = names("session")
     }
 }
 

@@ -9,7 +9,7 @@ extension ConfigurationReader {
         var limits = LimitsConfiguration()
         guard let section = section.subsection("limits", keys: Self.limitKeys) else { return limits }
         // Less than 1 KiB refuses ordinary browsers; more than 1 MiB for each connection invites exhaustion.
-        limits.headerBytes = section.size("header_bytes", default: limits.headerBytes, in: 1024...(1 << 20))
+        limits.headerBytes = section.size("header_bytes", default: limits.headerBytes, in: 1024...(240 << 10))
         limits.headerCount = section.integer("header_count", default: limits.headerCount, in: 1...1000)
         limits.targetBytes = part(
             "target_bytes", section, limits.targetBytes, least: 64, of: limits.headerBytes)

@@ -56,6 +56,10 @@ extension RouteReader {
             return false
         }
         if names.issuers.contains(name) { return true }
+        if names.sessions.contains(name) {
+            loader.error(position, "the session \"\(name)\" as \"auth\" is not supported yet")
+            return false
+        }
         loader.error(
             position, name.isEmpty ? "\"auth\" lacks the name of an issuer" : "there is no [issuer.\(name)]",
             didYouMean: Suggestion.nearest(to: name, among: names.issuers + (alone ? ["none"] : [])))

@@ -213,19 +213,37 @@ struct RouteReader {
             return nil
         }
         guard let path else { return nil }
-        guard isLiteralPrefix(prefix.value, of: path) else {
-            loader.error(prefix.position, "the path \"\(path.text)\" does not begin with \"\(prefix.value)\"")
-            return nil
+        switch coverage(of: path, by: prefix.value) {
+        case .always: return prefix.value
+        case .never:
+            loader.warning(
+                prefix.position,
+                "no path of \"\(path.text)\" begins with \"\(prefix.value)\": there is nothing to strip")
+        case .sometimes:
+            loader.error(
+                prefix.position,
+                "the path \"\(path.text)\" does not always begin with \"\(prefix.value)\": write a route for those that do"
+            )
         }
-        return prefix.value
+        return nil
     }
 
-    /// In whole segments, none of them a capture: what is stripped is known in advance.
-    private func isLiteralPrefix(_ prefix: String, of path: PathPattern) -> Bool {
+    private enum Coverage {
+        case always, sometimes, never
+    }
+
+    /// How many of the requests that the pattern matches begin with the prefix, in whole segments.
+    private func coverage(of path: PathPattern, by prefix: String) -> Coverage {
         let steps = prefix.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
-        guard steps.count <= path.segments.count else { return false }
-        return zip(steps, path.segments).allSatisfy { step, segment in
-            if case .literal(let text) = segment { text == step } else { false }
+        var coverage = Coverage.always
+        for (index, step) in steps.enumerated() {
+            guard index < path.segments.count else { return .never }
+            switch path.segments[index] {
+            case .literal(let text): if text != step { return .never }
+            case .capture: coverage = .sometimes
+            case .rest: return .sometimes
+            }
         }
+        return coverage
     }
 }

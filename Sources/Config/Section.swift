@@ -40,24 +40,33 @@ struct Section {
         }
         if keys.harmless[entry.key] == entry.node.value { return }
         if case .table(let nested) = entry.node.value, !nested.entries.isEmpty {
-            for inner in nested.entries { checkNested(inner, of: entry.key) }
+            for inner in nested.entries { checkNested(inner, of: entry, in: nested) }
         } else {
-            loader.error(entry.position, "\"\(entry.key)\" in \(title) is not supported yet")
+            refuseLater(entry.key, at: entry.position)
         }
+    }
+
+    private func refuseLater(_ key: String, at position: SourcePosition) {
+        loader.error(position, "\"\(key)\" in \(title) is not supported yet")
     }
 
     private func suggestion(for key: String) -> String? {
         Suggestion.nearest(to: key, among: keys.known + keys.later)
     }
 
-    private func checkNested(_ inner: TOMLEntry, of key: String) {
-        let settled = keys.laterNested[key]
+    /// Several keys in one line are one wish; keys in lines of their own are refused where they stand.
+    private func checkNested(_ inner: TOMLEntry, of outer: TOMLEntry, in nested: TOMLTable) {
+        let settled = keys.laterNested[outer.key]
+        let isOneLine =
+            nested.entries.count > 1 && nested.entries.allSatisfy { $0.position.line == outer.position.line }
         if let settled, !settled.contains(inner.key) {
             loader.error(
-                inner.position, "unknown key \"\(key).\(inner.key)\" in \(title)",
+                inner.position, "unknown key \"\(outer.key).\(inner.key)\" in \(title)",
                 didYouMean: Suggestion.nearest(to: inner.key, among: settled))
-        } else {
-            loader.error(inner.position, "\"\(key).\(inner.key)\" in \(title) is not supported yet")
+        } else if !isOneLine {
+            refuseLater("\(outer.key).\(inner.key)", at: inner.position)
+        } else if inner.key == nested.entries.first(where: { settled?.contains($0.key) ?? true })?.key {
+            refuseLater(outer.key, at: outer.position)
         }
     }
 

@@ -49,10 +49,10 @@ extension PolicySnapshot {
             return .permit(permit(route, target, bytes, peer, .none))
         case .token(let identity):
             if let code = authorize(identity, route, captures, bytes) {
-                return .reject(Rejection(code, route: Int(route.specIndex)))
+                return .reject(Rejection(code, route: Int(route.specIndex), identity: identity))
             }
             guard mintIfWanted(identity, route, now) else {
-                return .reject(Rejection(.internalError, route: Int(route.specIndex)))
+                return .reject(Rejection(.internalError, route: Int(route.specIndex), identity: identity))
             }
             return .permit(permit(route, target, bytes, peer, identity))
         }
@@ -74,7 +74,7 @@ extension PolicySnapshot {
     /// failed.
     private mutating func mintIfWanted(_ identity: Handle, _ route: CompiledRoute, _ now: Int64) -> Bool {
         guard case .mint(let number) = authorizations.mode(Int(route.upstream)) else { return true }
-        return authorizations.refresh(&cache[identity], mint: number, now: now)
+        return cache.mint(identity, by: &authorizations, number: number, now: now)
     }
 
     private func permit(

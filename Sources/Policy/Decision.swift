@@ -75,10 +75,12 @@ public struct Rejection: Sendable {
     public let fault: MessageFault?
     /// True where the connection must end after the answer (P8).
     public let closesConnection: Bool
+    /// The entry of the cache where the token was good, but not for this; else none.
+    let identity: Handle
 
     init(
         _ code: ReasonCode, route: Int? = nil, refusal: TokenRefusal? = nil, fault: MessageFault? = nil,
-        closesConnection: Bool = false
+        closesConnection: Bool = false, identity: Handle = .none
     ) {
         self.code = code
         status = code.status
@@ -86,6 +88,7 @@ public struct Rejection: Sendable {
         self.refusal = refusal
         self.fault = fault
         self.closesConnection = closesConnection
+        self.identity = identity
     }
 
     /// True where the answer bears `WWW-Authenticate` (RFC 9110 §11.6.1, RFC 6750 §3).

@@ -133,7 +133,8 @@ struct PeerForwarding {
     var hasHost = false
     var hasForwarded = false
 
-    /// Notes a forwarding line; true where it is passed on as it is, false where this hop is added to it.
+    /// Notes a forwarding line; true where it is passed on as it is. False for the two that this hop is added to, and
+    /// for those that a proxy in front is not known to set: it may have let a client's own pass through.
     mutating func note(_ line: FieldLine) -> Bool {
         switch line.name {
         case .xForwardedFor:
@@ -144,7 +145,10 @@ struct PeerForwarding {
             return false
         case .xForwardedProto: hasProto = true
         case .xForwardedHost: hasHost = true
-        default: break
+        case .xForwardedPort, .xForwardedPrefix, .xForwardedServer, .xForwardedScheme, .xForwardedSSL,
+            .xForwardedBy:
+            break
+        default: return false
         }
         return true
     }

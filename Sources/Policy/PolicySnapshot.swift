@@ -55,7 +55,17 @@ public struct PolicySnapshot: ~Copyable {
     /// Copies the verified subject to the front of `output`, for a log that outlives the turn; the number of bytes, 0
     /// for nobody, or for what `output` has no room for: 256 bytes are always enough.
     public func copySubject(of permit: borrowing Permit, into output: inout MutableSpan<UInt8>) -> Int {
-        let subject = subject(of: permit)
+        copySubject(permit.identity, into: &output)
+    }
+
+    /// As above, of whoever was refused with a token that is good, but not for this request.
+    public func copySubject(of rejection: Rejection, into output: inout MutableSpan<UInt8>) -> Int {
+        copySubject(rejection.identity, into: &output)
+    }
+
+    private func copySubject(_ identity: Handle, into output: inout MutableSpan<UInt8>) -> Int {
+        guard cache.contains(identity) else { return 0 }
+        let subject = cache.subject(identity)
         guard subject.count <= output.count else { return 0 }
         for index in subject.indices { output[index] = subject[index] }
         return subject.count

@@ -99,9 +99,14 @@ struct VerifiedTokenCache: ~Copyable {
     /// `exp` of a live entry.
     func expires(_ handle: Handle) -> Int64 { self[handle].expires }
 
-    /// Forgets every token that this key verified (J7, J22).
-    mutating func removeAll(keyedBy key: KeyIdentity) {
-        removeAll { $0.key == key }
+    /// Sees to it that a live entry has fresh credentials by that mint; false where the system failed.
+    mutating func mint(
+        _ handle: Handle, by authorizations: inout UpstreamAuthorizationTable, number: Int, now: Int64
+    ) -> Bool {
+        let before = entries[handle.index].byteCount
+        let isMade = authorizations.refresh(&self[handle], mint: number, now: now)
+        byteCount += entries[handle.index].byteCount - before
+        return isMade
     }
 
     /// Forgets the tokens of an issuer whose keys the verifier no longer has (J7, J22).
@@ -116,11 +121,7 @@ struct VerifiedTokenCache: ~Copyable {
 
     /// Forgets every token.
     mutating func removeAll() {
-        removeAll { _ in true }
-    }
-
-    private mutating func removeAll(where dies: (borrowing VerifiedTokenEntry) -> Bool) {
-        for index in 0..<entries.slots where entries.isLive(index) && dies(entries[index]) { remove(index) }
+        for index in 0..<entries.slots where entries.isLive(index) { remove(index) }
     }
 
     /// Takes out one entry that was not used since the hand last came by, or the one under the hand.

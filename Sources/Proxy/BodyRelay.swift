@@ -70,6 +70,7 @@ struct BodyRelay {
     /// Moves content from the source's input to the sink's output, framed anew.
     mutating func stage(from source: inout Buffer, to sink: inout Buffer) -> Staged {
         while true {
+            if decoder.received > limitBytes { return .tooLarge }
             if isComplete { return .complete }
             if trailers != nil { return .atTrailers }
             if pending > 0 {
@@ -89,7 +90,7 @@ struct BodyRelay {
         case .data(let range):
             source.consume(Int(range.start))
             pending = Int(range.count)
-            return decoder.received > limitBytes ? .tooLarge : nil
+            return nil
         case .needMore:
             source.consume(offset)
             return .needsInput

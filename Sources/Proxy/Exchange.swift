@@ -72,9 +72,13 @@ struct Exchange: ~Copyable {
         self.started = started
     }
 
-    /// Moves what is here of the body behind the head.
-    mutating func takeBody(from input: inout Buffer) {
-        _ = requestBody.stage(from: &input, to: &request)
+    /// Moves what is here of the body behind the head; the code of the refusal where it breaks a rule already.
+    mutating func takeBody(from input: inout Buffer) -> ReasonCode? {
+        switch requestBody.stage(from: &input, to: &request) {
+        case .malformed: .badRequest
+        case .tooLarge: .tooLarge
+        case .needsInput, .sinkFull, .atTrailers, .complete: nil
+        }
     }
 
     /// From the request's last byte to the answer's head, in microseconds; where the server answered early, from the

@@ -111,6 +111,7 @@ extension Worker {
 
     /// Throws away what still arrives.
     mutating func discardInput(_ client: UInt32) {
+        guard !clients[client].transport.hasEnded else { return closeClient(client) }
         while clients[client].transport.isReadable {
             switch clients[client].transport.fill(from: &pool) {
             case .bytes(let count):

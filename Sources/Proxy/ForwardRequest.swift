@@ -28,7 +28,7 @@ extension Worker {
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else { return reply(exchange, .headersTooLarge) }
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
-        takeBodyAtHand(exchange, client)
+        if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
     }
 
@@ -58,15 +58,17 @@ extension Worker {
     private mutating func writeRequestHead(
         _ exchange: UInt32, _ client: UInt32, _ permit: borrowing Permit
     ) -> Bool {
-        for sizeClass in [BlockPool.SizeClass.small, .medium, .large] {
+        var sizeClass = BlockPool.SizeClass.small
+        while true {
             exchanges[exchange].request.detach(to: &pool)
             exchanges[exchange].request.attach(from: &pool, sizeClass)
             if appendRequestHead(exchange, client, permit) {
                 clients[client].transport.input.consume(head.byteCount)
                 return true
             }
+            guard let larger = sizeClass.larger else { return false }
+            sizeClass = larger
         }
-        return false
     }
 
     private mutating func appendRequestHead(
@@ -86,10 +88,11 @@ extension Worker {
     }
 
     /// Puts what is already here of the body behind the head, so that small requests leave in one piece and can be
-    /// sent again whole.
-    private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) {
-        exchanges[exchange].takeBody(from: &clients[client].transport.input)
+    /// sent again whole. The code of a refusal where it breaks a rule: then no byte of the request is sent.
+    private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) -> ReasonCode? {
+        let refusal = exchanges[exchange].takeBody(from: &clients[client].transport.input)
         clients[client].transport.input.detachIfEmpty(to: &pool)
         exchanges[exchange].isReplayable = exchanges[exchange].requestBody.isComplete
+        return refusal
     }
 }

@@ -84,7 +84,9 @@ extension Worker {
     private mutating func awaitHead(_ client: UInt32) {
         if clients[client].transport.input.isEmpty {
             clients[client].headStarted = .never
-            guard !clients[client].isLast, !isDraining else { return closeClient(client) }
+            guard !clients[client].isLast, !isDraining, !clients[client].transport.hasEnded else {
+                return closeClient(client)
+            }
             clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
             return
         }

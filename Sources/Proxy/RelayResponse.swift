@@ -138,19 +138,21 @@ extension Worker {
         }
     }
 
+    /// Writes the head for the client, behind an interim answer that may still be waiting there.
     private mutating func writeResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
-        for sizeClass in [BlockPool.SizeClass.small, .medium, .large] {
-            if clients[client].transport.output.isAttached {
-                // An interim answer is still being written: the head goes behind it.
-                guard clients[client].transport.output.room < responseHead.byteCount + 1024 else { break }
-                _ = clients[client].transport.output.grow(in: &pool, to: sizeClass)
-            }
-            clients[client].transport.output.attach(from: &pool, sizeClass)
-            if clients[client].transport.output.room >= responseHead.byteCount + 1024 { break }
-            if clients[client].transport.output.isEmpty { clients[client].transport.output.detach(to: &pool) }
+        let needed = clients[client].transport.output.count + responseHead.byteCount + Self.addedHeadBytes
+        guard let sizeClass = BlockPool.SizeClass.holding(needed) else { return false }
+        clients[client].transport.output.attach(from: &pool, max(sizeClass, .small))
+        clients[client].transport.output.compact()
+        if clients[client].transport.output.room < responseHead.byteCount + Self.addedHeadBytes {
+            _ = clients[client].transport.output.grow(in: &pool, to: sizeClass)
         }
         return appendResponseHead(exchange, client)
     }
+
+    /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, and a
+    /// space behind each of 256 colons.
+    private static var addedHeadBytes: Int { 1024 }
 
     private mutating func appendResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index

@@ -126,7 +126,8 @@ struct BufferTests {
     @Test(
         "Size classes hold what they say",
         arguments: [
-            (0, BlockPool.SizeClass.small), (16_384, .small), (16_385, .medium), (65_536, .medium),
+            (0, BlockPool.SizeClass.tiny), (4096, .tiny), (4097, .small), (16_384, .small), (16_385, .medium),
+            (65_536, .medium),
             (65_537, .large), (262_144, .large), (262_145, nil),
         ] as [(Int, BlockPool.SizeClass?)])
     func sizeClasses(count: Int, expected: BlockPool.SizeClass?) {
@@ -138,7 +139,7 @@ struct BufferTests {
     @Test("A pool gives the same block again, of each size")
     func reuse() {
         var pool = BlockPool(keptBytes: 1 << 20)
-        for sizeClass in [BlockPool.SizeClass.small, .medium, .large] {
+        for sizeClass in [BlockPool.SizeClass.tiny, .small, .medium, .large] {
             var first: UInt = 0
             for round in 0..<3 {
                 var buffer = Buffer()

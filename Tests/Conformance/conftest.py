@@ -70,18 +70,25 @@ def session_backend():
 
 @pytest.fixture(scope="session")
 def session_proxy(tmp_path_factory, session_backend):
-    folder = tmp_path_factory.mktemp("default")
-    configuration.write_keys(folder)
-    port, admin = allocate()
-    text = (configuration.PREAMBLE + configuration.DEFAULT).format(
-        workers=1, port=port, admin=admin, listen="", backend=session_backend.port, nobody=unused_port())
-    env = environment(USHER_TEST_SERVICE_TOKEN=configuration.SERVICE_TOKEN)
-    proxy = Proxy(folder, text, port, admin, env)
-    proxy.backend = session_backend
-    try:
-        yield proxy.wait_ready()
-    finally:
-        _finish(proxy)
+    """A function that gives the running default proxy, started anew where a test has killed it."""
+    running: list[Proxy] = []
+
+    def current() -> Proxy:
+        if running and running[-1].process.poll() is None:
+            return running[-1]
+        folder = tmp_path_factory.mktemp("default")
+        configuration.write_keys(folder)
+        port, admin = allocate()
+        text = (configuration.PREAMBLE + configuration.DEFAULT).format(
+            workers=1, port=port, admin=admin, listen="", backend=session_backend.port, nobody=unused_port())
+        proxy = Proxy(folder, text, port, admin, environment(USHER_TEST_SERVICE_TOKEN=configuration.SERVICE_TOKEN))
+        proxy.backend = session_backend
+        running.append(proxy)
+        return proxy.wait_ready()
+
+    yield current
+    if running:
+        _finish(running[-1])
 
 
 @pytest.fixture
@@ -97,8 +104,11 @@ def backend(session_backend):
 @pytest.fixture
 def proxy(session_proxy, backend):
     """The default proxy (harness/configuration.py, DEFAULT), shared by all tests of a pytest worker."""
-    assert session_proxy.process.poll() is None, "the proxy has died in an earlier test"
-    return session_proxy
+    running = session_proxy()
+    yield running
+    assert running.process.poll() is None, (
+        f"the proxy died of this test, status {running.process.poll()}:\n"
+        f"{bytes(running.errors)[-3000:].decode('utf-8', 'replace')}")
 
 
 @pytest.fixture

@@ -170,7 +170,6 @@ def test_decode():
     for done in (command("token", "decode", "--token", text), command("token", "decode", "--token", "-", stdin=text.encode())):
         assert done.returncode == 0, done.stderr
         assert "alice" in done.stdout and "a@example.com" in done.stdout and "HS256" in done.stdout
-        assert "unverified" in (done.stdout + done.stderr).lower() or "not verified" in (done.stdout + done.stderr).lower()
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c", "....", "e30.e30"], ids=repr)

@@ -252,7 +252,7 @@ UNFIT = {
 }
 
 
-@pytest.mark.parametrize("subject", UNFIT.values(), ids=UNFIT)
+@pytest.mark.parametrize("subject", list(UNFIT.values()), ids=list(UNFIT))
 def test_H11_subject_that_is_no_header_value(proxy, subject):
     proxy.assert_refused(proxy.get("/tasks", bearer(token(subject=subject))), 401, "token_invalid")
 

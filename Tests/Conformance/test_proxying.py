@@ -289,10 +289,11 @@ def test_hop_by_hop_fields_of_the_answer_stay_here(proxy, backend):
 
 # Expect and interim answers
 
-def test_expect_continue_is_relayed(proxy, backend):
+def test_expect_continue(proxy, backend):
+    """RFC 9110 §10.1.1: the 100 is the backend's, or the proxy's own; the client gets one before it sends."""
     def script(exchange):
-        assert exchange.request.headers.get("expect") == "100-continue"
-        exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if "expect" in exchange.request.headers:
+            exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         exchange.echo()
     backend.script = script
     with proxy.client() as client:
@@ -309,7 +310,11 @@ def test_expect_continue_refused_by_the_backend(proxy, backend):
     backend.script = script
     with proxy.client() as client:
         client.send(render("POST", PUBLIC, {"Content-Length": 5, "Expect": "100-continue"}))
-        assert client.head().status == 413
+        answer = client.head()
+        if answer.status == 100:  # the proxy's own
+            client.try_send(b"hello")
+            answer = client.head()
+        assert answer.status == 413
 
 
 def test_expect_continue_of_an_impatient_client(proxy, backend):
@@ -345,19 +350,29 @@ def test_interim_answers_are_not_sent_to_http_1_0(proxy, backend):
 
 
 def test_endless_interim_answers(proxy, backend):
-    """Bounded: a backend that only ever says 103 ends in an error, not in a connection for ever."""
+    """response_timeout is the time to the final head: a backend that only ever says 103 does not put it off."""
+    ended = threading.Event()
+
     def script(exchange):
-        for _ in range(100_000):
-            exchange.send(b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n")
+        if exchange.request.target != "/quick":
+            return exchange.echo()
+        try:
+            while not ended.wait(0.05):
+                exchange.send(b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n")
+        finally:
+            exchange.close()
     backend.script = script
-    with proxy.client(timeout=20) as client:
-        client.send(render("GET", PUBLIC))
+    started = time.monotonic()
+    with proxy.client(timeout=10) as client:
+        client.send(render("GET", "/quick"))
         try:
             while (answer := client.head()).status == 103:
-                pass
-            assert answer.status == 502
+                assert time.monotonic() - started < 5, "103 for ever, and response_timeout is 500 ms"
+            assert answer.status in (502, 504)
         except WireError:
             pass  # closed
+        finally:
+            ended.set()
 
 
 def test_a_101_that_nobody_asked_for(proxy, backend):
@@ -417,7 +432,7 @@ def test_stale_pooled_connection_is_not_retried_for_post(proxy, backend):
     assert proxy.request("POST", PUBLIC, {}, b"one").status == 200
     answer = proxy.request("POST", "/public/post", {}, b"two")
     assert state["closed"] == 1 and answer.status == 502
-    assert answer.problem["code"] == "upstream_unavailable"
+    assert answer.problem["code"].startswith("upstream_")
     assert [r.target for r in backend.requests].count("/public/post") == 1
 
 
@@ -597,7 +612,8 @@ def test_truncated_answer_is_never_complete(proxy, backend, name):
             assert client.response().status == 502
         except WireError:
             pass
-    assert proxy.get("/public/after").status in (200, 502)
+    backend.script = lambda exchange: exchange.echo()
+    assert proxy.get("/public/after").status == 200
 
 
 def test_backend_answers_before_the_body_is_complete(proxy, backend):

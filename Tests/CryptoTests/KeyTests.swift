@@ -21,11 +21,22 @@ enum PEM {
     }
 }
 
+/// Private keys for tests. RSA keys take long to make: two serve the whole run.
+enum TestKeys {
+    private static let rsa: [[UInt8]] = (0..<2).map { _ in
+        (try? PrivateKey(generating: .rsa))?.withHandle { PEM.privateKey($0) } ?? []
+    }
+
+    static func make(_ type: KeyType, _ index: Int = 0) throws -> PrivateKey {
+        type == .rsa ? try PrivateKey(pem: rsa[index]) : try PrivateKey(generating: type)
+    }
+}
+
 @Suite("Keys")
 struct KeyTests {
     @Test("PEM round trip", arguments: [KeyType.rsa, .p256, .p384, .p521, .ed25519])
     func pem(type: KeyType) throws {
-        let made = try PrivateKey(generating: type)
+        let made = try TestKeys.make(type)
         let privateKey = try PrivateKey(pem: made.withHandle { PEM.privateKey($0) })
         let pem = made.withHandle { PEM.publicKey($0) }
         let key = try PublicKey(pem: pem)

@@ -16,7 +16,7 @@ struct SignatureTests {
         "Sign and verify, again and again with one key; one flipped bit of message or signature is refused",
         arguments: pairs)
     func roundTrip(type: KeyType, algorithm: SignatureAlgorithm) throws {
-        let privateKey = try PrivateKey(generating: type)
+        let privateKey = try TestKeys.make(type)
         let key = try privateKey.publicKey()
         #expect(key.type == type)
         for _ in 0..<3 {
@@ -35,13 +35,13 @@ struct SignatureTests {
             #expect(!key.verify(algorithm, signed: message, signature: ([0] + signature)))
             #expect(!key.verify(algorithm, signed: message, signature: [UInt8]()))
         }
-        let stranger = try PrivateKey(generating: type).sign(algorithm, message)
+        let stranger = try TestKeys.make(type, 1).sign(algorithm, message)
         #expect(!key.verify(algorithm, signed: message, signature: stranger))
     }
 
     @Test("J1: a key verifies only what fits its type and curve", arguments: pairs)
     func fit(type: KeyType, algorithm: SignatureAlgorithm) throws {
-        let privateKey = try PrivateKey(generating: type)
+        let privateKey = try TestKeys.make(type)
         let key = try privateKey.publicKey()
         let signature = try privateKey.sign(algorithm, message)
         for other in SignatureAlgorithm.allCases where other != algorithm {
@@ -56,7 +56,7 @@ struct SignatureTests {
         "J18: a failure leaves nothing on the error queue, and a poisoned queue harms no good signature",
         arguments: pairs)
     func errorQueue(type: KeyType, algorithm: SignatureAlgorithm) throws {
-        let privateKey = try PrivateKey(generating: type)
+        let privateKey = try TestKeys.make(type)
         let key = try privateKey.publicKey()
         let signature = try privateKey.sign(algorithm, message)
         var bad = signature
@@ -77,7 +77,7 @@ struct SignatureTests {
         "J11: r and s must be above 0 and below n, in exactly two field elements",
         arguments: [KeyType.p256, .p384, .p521])
     func ecdsaRange(type: KeyType) throws {
-        let privateKey = try PrivateKey(generating: type)
+        let privateKey = try TestKeys.make(type)
         let key = try privateKey.publicKey()
         let algorithm = type.algorithms.algorithms[0]
         let good = try privateKey.sign(algorithm, message)
@@ -106,7 +106,7 @@ struct SignatureTests {
 
     @Test("J11: the DER form is refused, and is what OpenSSL reads", arguments: [KeyType.p256, .p384, .p521])
     func ecdsaDER(type: KeyType) throws {
-        let privateKey = try PrivateKey(generating: type)
+        let privateKey = try TestKeys.make(type)
         let key = try privateKey.publicKey()
         let algorithm = type.algorithms.algorithms[0]
         for _ in 0..<20 {
@@ -131,7 +131,7 @@ struct SignatureTests {
 
     @Test("PSS: the salt must be as long as the digest, and RSA paddings do not stand for each other")
     func rsaPadding() throws {
-        let privateKey = try PrivateKey(generating: .rsa)
+        let privateKey = try TestKeys.make(.rsa)
         let key = try privateKey.publicKey()
         let pkcs1 = try privateKey.sign(.rs256, message)
         let pss = try privateKey.sign(.ps256, message)

@@ -4,72 +4,75 @@ import Testing
 
 @testable import HTTP1
 
+/// What a decoder made of input that came in pieces.
+struct DecodedBody: Equatable {
+    var content = ""
+    var trailers: String?
+    var fault: MessageFault?
+    /// Bytes that belong to the next message.
+    var rest = ""
+}
+
+/// Gives the decoder the input up to each of `steps` in turn, as a connection's buffer does: bytes that were used
+/// up leave it, the rest stays in front.
+func decodeBody(_ framing: BodyFraming, _ input: [UInt8], steps: [Int]) -> DecodedBody {
+    var decoder = BodyDecoder(framing)
+    var decoded = DecodedBody()
+    var buffer: [UInt8] = []
+    var taken = 0
+    var count = 0
+    for step in steps + [input.count] {
+        buffer += input[taken..<step]
+        taken = step
+        var offset = 0
+        events: while decoded.fault == nil, decoded.trailers == nil {
+            switch decoder.next(buffer.span, &offset) {
+            case .data(let range):
+                decoded.content += text(buffer, range)
+                count += Int(range.count)
+            case .needMore: break events
+            case .end(let trailers): decoded.trailers = text(buffer, trailers)
+            case .malformed(let fault): decoded.fault = fault
+            }
+        }
+        if decoded.fault == nil { buffer.removeFirst(offset) }
+    }
+    #expect(decoder.isComplete == (decoded.trailers != nil))
+    #expect(Int(decoder.received) == count)
+    if decoded.fault == nil { decoded.rest = String(decoding: buffer, as: UTF8.self) }
+    return decoded
+}
+
 @Suite("Body decoder")
 struct BodyDecoderTests {
-    /// What a decoder made of input that came in pieces.
-    struct Decoded: Equatable {
-        var content = ""
-        var trailers: String?
-        var fault: MessageFault?
-        /// Bytes that belong to the next message.
-        var rest = ""
-    }
-
-    /// Gives the decoder the input up to each of `steps` in turn, as a connection's buffer does: bytes that were used
-    /// up leave it, the rest stays in front.
-    private func decode(_ framing: BodyFraming, _ input: [UInt8], steps: [Int]) -> Decoded {
-        var decoder = BodyDecoder(framing)
-        var decoded = Decoded()
-        var buffer: [UInt8] = []
-        var taken = 0
-        for step in steps + [input.count] {
-            buffer += input[taken..<step]
-            taken = step
-            var offset = 0
-            events: while decoded.fault == nil, decoded.trailers == nil {
-                switch decoder.next(buffer.span, &offset) {
-                case .data(let range): decoded.content += text(buffer, range)
-                case .needMore: break events
-                case .end(let trailers): decoded.trailers = text(buffer, trailers)
-                case .malformed(let fault): decoded.fault = fault
-                }
-            }
-            if decoded.fault == nil { buffer.removeFirst(offset) }
-        }
-        #expect(decoder.isComplete == (decoded.trailers != nil))
-        #expect(Int(decoder.received) == decoded.content.utf8.count)
-        if decoded.fault == nil { decoded.rest = String(decoding: buffer, as: UTF8.self) }
-        return decoded
-    }
-
     /// Decodes whole, in every split into two, and byte by byte; all must agree.
-    private func decodeEveryWay(_ framing: BodyFraming, _ body: String) -> Decoded {
+    private func decodeEveryWay(_ framing: BodyFraming, _ body: String) -> DecodedBody {
         let input = Array(body.utf8)
-        let whole = decode(framing, input, steps: [])
-        for split in 0...input.count { #expect(decode(framing, input, steps: [split]) == whole) }
-        #expect(decode(framing, input, steps: Array(0...input.count)) == whole)
+        let whole = decodeBody(framing, input, steps: [])
+        for split in 0...input.count { #expect(decodeBody(framing, input, steps: [split]) == whole) }
+        #expect(decodeBody(framing, input, steps: Array(0...input.count)) == whole)
         return whole
     }
 
     @Test(
         "RFC 9112 §7.1: chunked bodies, in every split",
         arguments: [
-            ("0\r\n\r\n", Decoded(trailers: "")),
-            ("5\r\nhello\r\n0\r\n\r\nGET", Decoded(content: "hello", trailers: "", rest: "GET")),
+            ("0\r\n\r\n", DecodedBody(trailers: "")),
+            ("5\r\nhello\r\n0\r\n\r\nGET", DecodedBody(content: "hello", trailers: "", rest: "GET")),
             (
                 "5\r\nhello\r\n1\r\n,\r\nA\r\n0123456789\r\n0\r\n\r\n",
-                Decoded(content: "hello,0123456789", trailers: "")
+                DecodedBody(content: "hello,0123456789", trailers: "")
             ),
-            ("a\r\n0123456789\r\n000\r\n\r\n", Decoded(content: "0123456789", trailers: "")),
-            ("0000000000000005\r\nhello\r\n0\r\n\r\n", Decoded(content: "hello", trailers: "")),
-            ("2\r\n\r\n\r\n0\r\n\r\n", Decoded(content: "\r\n", trailers: "")),
-            ("5;name=value\r\nhello\r\n0;last\r\n\r\n", Decoded(content: "hello", trailers: "")),
-            ("5 ; a=\"b;c\" ; d\r\nhello\r\n0\r\n\r\n", Decoded(content: "hello", trailers: "")),
-            ("0\r\nX-Sum: 1\r\nY:2\r\n\r\nGET", Decoded(trailers: "X-Sum: 1\r\nY:2\r\n", rest: "GET")),
-            ("1\r\na", Decoded(content: "a")), ("1\r\na\r\n0\r\n", Decoded(content: "a")),
-            ("1\r\na\r\n0\r\n\r", Decoded(content: "a", rest: "\r")),
+            ("a\r\n0123456789\r\n000\r\n\r\n", DecodedBody(content: "0123456789", trailers: "")),
+            ("0000000000000005\r\nhello\r\n0\r\n\r\n", DecodedBody(content: "hello", trailers: "")),
+            ("2\r\n\r\n\r\n0\r\n\r\n", DecodedBody(content: "\r\n", trailers: "")),
+            ("5;name=value\r\nhello\r\n0;last\r\n\r\n", DecodedBody(content: "hello", trailers: "")),
+            ("5 ; a=\"b;c\" ; d\r\nhello\r\n0\r\n\r\n", DecodedBody(content: "hello", trailers: "")),
+            ("0\r\nX-Sum: 1\r\nY:2\r\n\r\nGET", DecodedBody(trailers: "X-Sum: 1\r\nY:2\r\n", rest: "GET")),
+            ("1\r\na", DecodedBody(content: "a")), ("1\r\na\r\n0\r\n", DecodedBody(content: "a")),
+            ("1\r\na\r\n0\r\n\r", DecodedBody(content: "a", rest: "\r")),
         ])
-    func chunked(body: String, expected: Decoded) {
+    func chunked(body: String, expected: DecodedBody) {
         #expect(decodeEveryWay(.chunked, body) == expected)
     }
 
@@ -100,33 +103,36 @@ struct BodyDecoderTests {
     @Test("RFC 9112 §7.1.1: extensions are bounded, of one chunk and of all")
     func extensionBounds() {
         let most = "1;" + String(repeating: "a", count: HeadLimits.chunkExtensionBytes - 1) + "\r\nx\r\n"
-        #expect(decode(.chunked, Array((most + "0\r\n\r\n").utf8), steps: []).content == "x")
+        #expect(decodeBody(.chunked, Array((most + "0\r\n\r\n").utf8), steps: []).content == "x")
         let more = most.replacing(";a", with: ";aa")
-        #expect(decode(.chunked, Array(more.utf8), steps: []).fault == .chunkExtensionTooLong)
+        #expect(decodeBody(.chunked, Array(more.utf8), steps: []).fault == .chunkExtensionTooLong)
         let all = String(repeating: most, count: HeadLimits.chunkExtensionBytesPerBody / 256 + 1)
-        #expect(decode(.chunked, Array(all.utf8), steps: []).fault == .chunkExtensionTooLong)
+        #expect(decodeBody(.chunked, Array(all.utf8), steps: []).fault == .chunkExtensionTooLong)
     }
 
     @Test("RFC 9112 §7.1.2: trailers are bounded in bytes and lines, complete or not")
     func trailerBounds() {
         let line = "X: " + String(repeating: "a", count: HeadLimits.trailerBytes - 5) + "\r\n"
-        #expect(decode(.chunked, Array("0\r\n\(line)\r\n".utf8), steps: []).trailers == line)
-        #expect(decode(.chunked, Array("0\r\n\(line)Y:\r\n\r\n".utf8), steps: []).fault == .trailerTooLarge)
+        #expect(decodeBody(.chunked, Array("0\r\n\(line)\r\n".utf8), steps: []).trailers == line)
+        #expect(
+            decodeBody(.chunked, Array("0\r\n\(line)Y:\r\n\r\n".utf8), steps: []).fault == .trailerTooLarge)
         let endless = "0\r\nX: " + String(repeating: "a", count: HeadLimits.trailerBytes)
-        #expect(decode(.chunked, Array(endless.utf8), steps: []).fault == .trailerTooLarge)
+        #expect(decodeBody(.chunked, Array(endless.utf8), steps: []).fault == .trailerTooLarge)
         let lines = String(repeating: "X:\r\n", count: HeadLimits.trailerCount)
-        #expect(decode(.chunked, Array("0\r\n\(lines)\r\n".utf8), steps: []).trailers == lines)
-        #expect(decode(.chunked, Array("0\r\n\(lines)X:\r\n\r\n".utf8), steps: []).fault == .trailerTooLarge)
+        #expect(decodeBody(.chunked, Array("0\r\n\(lines)\r\n".utf8), steps: []).trailers == lines)
+        #expect(
+            decodeBody(.chunked, Array("0\r\n\(lines)X:\r\n\r\n".utf8), steps: []).fault == .trailerTooLarge)
     }
 
     @Test("RFC 9112 §6.2: bodies of known length, and what follows them")
     func length() {
         #expect(
-            decodeEveryWay(.length(5), "helloGET /") == Decoded(content: "hello", trailers: "", rest: "GET /")
+            decodeEveryWay(.length(5), "helloGET /")
+                == DecodedBody(content: "hello", trailers: "", rest: "GET /")
         )
-        #expect(decodeEveryWay(.length(0), "GET /") == Decoded(trailers: "", rest: "GET /"))
-        #expect(decodeEveryWay(.length(6), "hello") == Decoded(content: "hello"))
-        #expect(decodeEveryWay(.none, "GET /") == Decoded(trailers: "", rest: "GET /"))
+        #expect(decodeEveryWay(.length(0), "GET /") == DecodedBody(trailers: "", rest: "GET /"))
+        #expect(decodeEveryWay(.length(6), "hello") == DecodedBody(content: "hello"))
+        #expect(decodeEveryWay(.none, "GET /") == DecodedBody(trailers: "", rest: "GET /"))
     }
 
     @Test("RFC 9112 §8: the end of the connection ends a body, or cuts it")

@@ -232,6 +232,18 @@ struct AuthenticateTests {
         #expect(outcome.code == (isAllowed ? nil : .insufficientScope))
     }
 
+    @Test("the log learns who was refused, where the token is good")
+    func refusedSubject() throws {
+        let gate = try Gate(spec([route("/{u}", require: [[needs("sub", "{u}")]])]))
+        let (rejection, _) = try #require(gate.rejection(get("/u2", bearer(token(sub: "u1")))))
+        var room = [UInt8](repeating: 0, count: 256)
+        #expect(gate.copySubject(of: rejection, into: &room) == "u1")
+        let (unknown, _) = try #require(gate.rejection(get("/u2")))
+        #expect(gate.copySubject(of: unknown, into: &room) == "")
+        gate.snapshot.forgetTokens()
+        #expect(gate.copySubject(of: rejection, into: &room) == "")
+    }
+
     @Test("keys that never came are 503, not 401")
     func pending() throws {
         let entry = IssuerEntry(

@@ -196,6 +196,12 @@ final class Gate {
         }
     }
 
+    func copySubject(of rejection: Rejection, into room: inout [UInt8]) -> String {
+        var output = room.mutableSpan
+        let count = snapshot.copySubject(of: rejection, into: &output)
+        return String(decoding: room.prefix(count), as: UTF8.self)
+    }
+
     /// The refusal of a request's token, and the rejection's challenge.
     func rejection(_ request: String, now: Int64 = now) -> (Rejection, challenge: String)? {
         var head = RequestHead(fieldCapacity: 100)

@@ -157,6 +157,20 @@ struct HeaderTests {
         #expect(partial.values("Forwarded") == [])
     }
 
+    @Test(
+        "what a trusted peer may have let through from its client is removed",
+        arguments: [
+            "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username",
+            "X-Forwarded-Access-Token", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override",
+            "X-Real-IP",
+            "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Whatever", "X_Forwarded_Proto",
+        ])
+    func trustedPeerLetsThrough(name: String) throws {
+        let outcome = try gate(trusted: ["192.0.2.7"]).send(get("/public", "\(name): evil"))
+        guard case .permit(_, _, _, let lines) = outcome else { return #expect(Bool(false)) }
+        #expect(!lines.contains { $0.contains("evil") })
+    }
+
     @Test("a peer on a Unix socket has no address to tell")
     func unixSocket() throws {
         let outcome = try gate().send(get("/public", "X-Forwarded-For: 1.1.1.1"), from: "")

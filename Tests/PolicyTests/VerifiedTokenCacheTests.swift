@@ -144,6 +144,21 @@ struct VerifiedTokenCacheTests {
         #expect(gate.send(request("/a", token(sub: "u1"))).user == "u1")
     }
 
+    @Test("what entries take is counted to the byte, minted credentials too")
+    func accounting() throws {
+        let mint = MintSpec(secret: otherSecret, lifetimeSeconds: 60)
+        let gate = try Gate(spec([route("/a")], authorization: .mint(mint), tokensCached: 4))
+        for number in 0..<20 {
+            let request = request("/a", token(sub: "u\(number)"))
+            _ = gate.send(request)
+            _ = gate.send(request, now: now + 40)
+        }
+        #expect(gate.cachedTokenCount == 4)
+        #expect(gate.snapshot.cachedTokenBytes > 4 * 500)
+        gate.snapshot.forgetTokens()
+        #expect(gate.snapshot.cachedTokenBytes == 0)
+    }
+
     @Test("long bucket chains keep their order when entries leave from anywhere")
     func chains() throws {
         let gate = try gate(capacity: 512)
