@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+internal import HTTP1
 internal import Reactor
 
 /// One request and its answer, from the end of the request's head to the last byte of the answer.
@@ -42,6 +43,8 @@ struct Exchange: ~Copyable {
 
     // The answer.
     var status: UInt16 = 0
+    /// The size of the body of the proxy's own answer, in bytes.
+    var replyBytes = 0
     var responseBody = BodyRelay(.none, as: .identity)
     var hasResponseHead = false
     /// The upstream connection may carry another request.
@@ -80,6 +83,9 @@ struct Exchange: ~Copyable {
         case .needsInput, .sinkFull, .atTrailers, .complete: nil
         }
     }
+
+    /// The bytes of the answer's body, whoever made it.
+    var responseBytes: Int { replyBytes + Int(clamping: responseBody.decoder.received) }
 
     /// From the request's last byte to the answer's head, in microseconds; where the server answered early, from the
     /// start.
