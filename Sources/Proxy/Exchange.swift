@@ -12,6 +12,8 @@ struct Exchange: ~Copyable {
         case connecting
         /// The request is being sent, or its answer is awaited or relayed.
         case relaying
+        /// The backend has switched protocols: bytes pass in both directions.
+        case tunnelling
         /// The proxy's own answer is being written.
         case replying
     }
@@ -40,6 +42,8 @@ struct Exchange: ~Copyable {
     var retriesLeft = 0
     /// The server took no more of the request; its answer may still come.
     var isRequestAbandoned = false
+    /// The client asks for WebSocket.
+    var wantsWebSocket = false
 
     // The answer.
     var status: UInt16 = 0
@@ -51,6 +55,9 @@ struct Exchange: ~Copyable {
     var isServerReusable = false
     /// The client's connection may carry another request.
     var keepsClient: Bool
+    /// Of a tunnel: the end of the client's bytes was passed on, and that of the server's.
+    var isRequestShut = false
+    var isResponseShut = false
 
     // For the log, and for timeouts.
     var notes = ExchangeNotes()
@@ -59,6 +66,8 @@ struct Exchange: ~Copyable {
     var answeredAt = Instant.never
     /// The end of the whole exchange.
     var deadline = Instant.never
+    /// When the token that permits the request expires, where its answer must end with it.
+    var tokenDeadline = Instant.never
     /// The end of the pause that one side makes right now.
     var stallDeadline = Instant.never
     var code = ReasonCode.ok

@@ -115,6 +115,8 @@ public struct Worker: ~Copyable {
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
     var isDraining = false
+    /// When tunnels are closed after a drain has begun.
+    var tunnelDeadline = Instant.never
     var isStopped = false
 
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
