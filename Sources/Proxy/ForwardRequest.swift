@@ -23,6 +23,8 @@ extension Worker {
         if let timeout = permit.timeoutMilliseconds {
             exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
         }
+        exchanges[exchange].wantsWebSocket = head.wantsWebSocket
+        if let end = permit.streamEnd { exchanges[exchange].tokenDeadline = instant(ofSecond: end) }
         noteRequest(exchange, client, route: permit.route)
         exchanges[exchange].notes.note(userOf: permit, policy)
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
@@ -30,6 +32,13 @@ extension Worker {
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
+    }
+
+    /// When the clock will show that second since 1970; those beyond 100 years never come.
+    private func instant(ofSecond second: Int64) -> Instant {
+        let (seconds, overflow) = second.subtractingReportingOverflow(wallClock)
+        guard !overflow, seconds < 3_155_760_000 else { return .never }
+        return now.advanced(byMilliseconds: max(seconds * 1000 - wallClockMilliseconds % 1000, 0))
     }
 
     /// A new exchange for the head that was just read.
