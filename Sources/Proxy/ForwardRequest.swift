@@ -28,7 +28,11 @@ extension Worker {
         noteRequest(exchange, client, route: permit.route)
         exchanges[exchange].notes.note(userOf: permit, policy)
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
-        guard writeRequestHead(exchange, client, permit) else { return reply(exchange, .headersTooLarge) }
+        guard writeRequestHead(exchange, client, permit) else {
+            // The head is still in the input: nothing behind it may be read.
+            exchanges[exchange].keepsClient = false
+            return reply(exchange, .headersTooLarge)
+        }
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
