@@ -59,7 +59,8 @@ let package = Package(
         layer(
             "Control",
             [
-                "Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream", "Proxy", "Config",
+                "Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream",
+                "Proxy", "Config",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
@@ -79,7 +80,7 @@ let package = Package(
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         tests("Telemetry", ["Bytes", "Reactor", "HTTP"]),
-        tests("Upstream", ["Bytes", "Reactor"]),
+        tests("Upstream", ["Bytes", "Reactor", "HTTP"]),
         tests("Config", ["Policy", "Proxy"]),
         tests(
             "Control",

@@ -535,7 +535,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .listen, "[limits]\nheader_bytes = 32768",
             "5:16: a size is a string with a unit, such as \"32768KiB\""),
-        .add(.listen, "[limits]\nheader_bytes = \"2MiB\"", "5:16: between 1KiB and 1MiB, not 2MiB"),
+        .add(.listen, "[limits]\nheader_bytes = \"2MiB\"", "5:16: between 1KiB and 240KiB, not 2MiB"),
         .add(.listen, "[limits]\nheader_count = 0", "5:16: between 1 and 1000"),
         .add(.listen, "[limits]\ntarget_bytes = \"64KiB\"", "5:16: between 64B and 32KiB"),
         .add(.listen, "[limits]\ntoken_bytes = \"17KiB\"", "5:15: between 256B and 16KiB"),
