@@ -124,7 +124,9 @@ struct RequirementTable: ~Copyable {
         var index = 0
         while index < segment.count {
             let octet = RoutedPath.octet(segment, &index)
-            guard offset < value.count, value[offset] == octet, octet != UInt8(ascii: ";") else { return false }
+            guard offset < value.count, value[offset] == octet, octet != UInt8(ascii: ";") else {
+                return false
+            }
             offset &+= 1
         }
         return true
