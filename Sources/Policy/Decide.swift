@@ -36,6 +36,9 @@ extension PolicySnapshot {
         }
         var captures = Captures(repeating: .empty)
         let place = routes.match(target, head, bytes, &captures)
+        guard place != RouteTable.ambiguous else {
+            return .reject(Rejection(.badRequest, fault: .ambiguousParameters, closesConnection: true))
+        }
         guard place >= 0 else { return .reject(Rejection(.noRoute)) }
         let route = routes.route(place)
         switch authenticate(head, bytes, route, now: now) {
@@ -81,9 +84,9 @@ extension PolicySnapshot {
         _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
         _ identity: Handle
     ) -> Permit {
-        let stripped = Int(route.strippedByteCount)
         let whole = target.pathAndQuery
-        let rest = ByteRange(from: Int(whole.start) + stripped, to: whole.end)
+        let stripped = route.strippedSegmentCount
+        let rest = stripped == 0 ? whole : ByteRange(from: target.segment(stripped - 1).end, to: whole.end)
         return Permit(
             route: Int(route.specIndex), upstream: Int(route.upstream),
             timeoutMilliseconds: route.timeoutMilliseconds < 0 ? nil : route.timeoutMilliseconds,
