@@ -1,7 +1,6 @@
 extension ConfigurationReader {
     static let listenerKeys = Section.Keys(
-        known: ["address", "trusted_proxies", "protocols"], later: ["tls", "proxy_protocol"],
-        harmless: ["proxy_protocol": .boolean(false)],
+        known: ["address", "trusted_proxies", "protocols", "proxy_protocol"], later: ["tls"],
         laterNested: [
             "tls": ["certificates", "minimum_version", "client_ca", "client_auth", "ocsp", "hsts", "tickets"]
         ])
@@ -32,8 +31,15 @@ extension ConfigurationReader {
         guard let text = section.string("address"), let address = loader.address(text, for: .listener) else {
             return nil
         }
+        let proxyProtocol = section.boolean("proxy_protocol", default: false)
+        if proxyProtocol, ranges.isEmpty, !address.isUnix, let entry = section.table["proxy_protocol"] {
+            loader.error(
+                entry.position,
+                "\"proxy_protocol\" needs \"trusted_proxies\": from nobody else is a PROXY header believed")
+        }
         return ListenerConfiguration(
-            name: named.name.value, address: address, trustedProxies: ranges, position: text.position)
+            name: named.name.value, address: address, trustedProxies: ranges, proxyProtocol: proxyProtocol,
+            position: text.position)
     }
 
     /// HTTP/1.1 is what this release speaks.

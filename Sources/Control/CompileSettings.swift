@@ -11,7 +11,8 @@ extension ProxySettings {
         for upstream in configuration.upstreams { upstreams.append(try UpstreamSettings(upstream)) }
         self.init(
             listeners: configuration.listeners.map {
-                ListenerSettings(name: $0.name, address: SocketAddress($0.address))
+                ListenerSettings(
+                    name: $0.name, address: SocketAddress($0.address), expectsProxyHeader: $0.proxyProtocol)
             },
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))

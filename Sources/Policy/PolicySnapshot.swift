@@ -11,14 +11,16 @@ public struct PolicySnapshot: ~Copyable {
     let identity: IdentityRules
     var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
+    let rates: RateLimits
     let tokenBytes: Int
     var verifier: TokenVerifier
     var cache: VerifiedTokenCache
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
 
-    /// Compiles a policy; `PolicyError` says what is wrong with it.
-    public init(_ spec: PolicySpec) throws(PolicyError) {
+    /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
+    /// them the snapshot counts for itself.
+    public init(_ spec: PolicySpec, sharing buckets: RateBuckets? = nil) throws(PolicyError) {
         try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
         let verifier = try Self.verifier(spec)
@@ -31,6 +33,7 @@ public struct PolicySnapshot: ~Copyable {
         self.identity = identity
         self.authorizations = authorizations
         self.trust = trust
+        rates = RateLimits(spec, buckets, seed: (second, first))
         tokenBytes = spec.tokenBytes
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
@@ -76,6 +79,9 @@ public struct PolicySnapshot: ~Copyable {
     public func identityLines(of permit: borrowing Permit) -> Span<UInt8> {
         permit.isAnonymous ? Span() : cache.lines(permit.identity)
     }
+
+    /// True where the peer is a trusted proxy of its listener.
+    public func trusts(_ peer: PeerFacts) -> Bool { trust.trusts(peer) }
 
     /// True where no client may send a field of this name (H1, H2): for tests and `usher explain`.
     public func strips(_ name: Span<UInt8>) -> Bool { identity.strips(name) }

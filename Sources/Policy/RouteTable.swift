@@ -205,6 +205,8 @@ struct CompiledRoute: BitwiseCopyable {
     let timeoutMilliseconds: Int64
     let maxBodyBytes: Int64
     let endsWithToken: Bool
+    /// -1 is none.
+    let rateLimit: Int32
 
     init(_ spec: RouteSpec, _ index: Int) {
         specIndex = Int32(index)
@@ -224,5 +226,6 @@ struct CompiledRoute: BitwiseCopyable {
         timeoutMilliseconds = spec.timeoutMilliseconds ?? -1
         maxBodyBytes = spec.maxBodyBytes
         endsWithToken = spec.endsWithToken
+        rateLimit = Int32(spec.rateLimit ?? -1)
     }
 }

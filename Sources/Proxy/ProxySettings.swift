@@ -33,11 +33,14 @@ public struct ListenerSettings: Sendable, Equatable {
     public var name: String
     /// Where it listens.
     public var address: SocketAddress
+    /// Every connection begins with a PROXY header and comes from a trusted proxy.
+    public var expectsProxyHeader: Bool
 
     /// The listener of that name and address.
-    public init(name: String, address: SocketAddress) {
+    public init(name: String, address: SocketAddress, expectsProxyHeader: Bool = false) {
         self.name = name
         self.address = address
+        self.expectsProxyHeader = expectsProxyHeader
     }
 }
 
