@@ -56,6 +56,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var trustedProxies: [AddressRange]
     /// Every connection begins with a PROXY header, and comes from a trusted proxy.
     public var proxyProtocol: Bool
+    /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
+    public var answersForwardAuth = false
     /// Where the file says `address`.
     public var position: SourcePosition
 }

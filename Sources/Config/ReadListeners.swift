@@ -1,6 +1,6 @@
 extension ConfigurationReader {
     static let listenerKeys = Section.Keys(
-        known: ["address", "trusted_proxies", "protocols", "proxy_protocol"], later: ["tls"],
+        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol"], later: ["tls"],
         laterNested: [
             "tls": ["certificates", "minimum_version", "client_ca", "client_auth", "ocsp", "hsts", "tickets"]
         ])
@@ -31,15 +31,44 @@ extension ConfigurationReader {
         guard let text = section.string("address"), let address = loader.address(text, for: .listener) else {
             return nil
         }
-        let proxyProtocol = section.boolean("proxy_protocol", default: false)
-        if proxyProtocol, ranges.isEmpty, !address.isUnix, let entry = section.table["proxy_protocol"] {
+        var listener = ListenerConfiguration(
+            name: named.name.value, address: address, trustedProxies: ranges,
+            proxyProtocol: proxyProtocol(section, isGuarded: !ranges.isEmpty || address.isUnix),
+            position: text.position)
+        listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
+        return listener
+    }
+
+    /// Whether a PROXY header is due, which needs somebody who may send one.
+    private func proxyProtocol(_ section: Section, isGuarded: Bool) -> Bool {
+        let isOn = section.boolean("proxy_protocol", default: false)
+        if isOn, !isGuarded, let entry = section.table["proxy_protocol"] {
             loader.error(
                 entry.position,
                 "\"proxy_protocol\" needs \"trusted_proxies\": from nobody else is a PROXY header believed")
         }
-        return ListenerConfiguration(
-            name: named.name.value, address: address, trustedProxies: ranges, proxyProtocol: proxyProtocol,
-            position: text.position)
+        return isOn
+    }
+
+    /// The `mode` of a listener: `"proxy"`, or `"forward-auth"`, which needs somebody who may ask.
+    private func answersForwardAuth(_ section: Section, believesSomebody: Bool) -> Bool {
+        guard let mode = section.string("mode") else { return false }
+        switch mode.value {
+        case "proxy":
+            return false
+        case "forward-auth":
+            if !believesSomebody {
+                loader.error(
+                    mode.position,
+                    "a forward-auth listener needs \"trusted_proxies\": the proxies that may ask it")
+            }
+            return true
+        default:
+            loader.error(
+                mode.position, "unknown mode \"\(mode.value)\"",
+                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth"]) ?? "proxy")
+            return false
+        }
     }
 
     /// HTTP/1.1 is what this release speaks.

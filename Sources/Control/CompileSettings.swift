@@ -12,7 +12,8 @@ extension ProxySettings {
         self.init(
             listeners: configuration.listeners.map {
                 ListenerSettings(
-                    name: $0.name, address: SocketAddress($0.address), expectsProxyHeader: $0.proxyProtocol)
+                    name: $0.name, address: SocketAddress($0.address),
+                    mode: $0.answersForwardAuth ? .forwardAuth : .proxy, expectsProxyHeader: $0.proxyProtocol)
             },
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
@@ -79,11 +80,13 @@ extension SocketAddress {
             : .ipv4(UInt32(number(host.bytes[...])), port: port)
     }
 
-    /// All addresses of a server, at least one.
+    /// All addresses of a server, at least one. Where a name has both kinds, the IPv4 ones: "localhost" mostly has
+    /// both, and what listens there mostly listens on one.
     fileprivate static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
         guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
         let found = resolve(name, port: port)
         guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
-        return found
+        let four = found.filter { if case .ipv4 = $0 { true } else { false } }
+        return four.isEmpty ? found : four
     }
 }

@@ -28,7 +28,11 @@ extension PolicySnapshot {
             let token = value.slice(range)
             guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
             let known = cache.find(token, route.issuers, now: now)
-            guard known.isNone else { return .token(known) }
+            guard known.isNone else {
+                tally.hits &+= 1
+                return .token(known)
+            }
+            tally.misses &+= 1
             // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
             guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
             return verify(token, route.issuers, now: now)

@@ -17,6 +17,7 @@ public struct PolicySnapshot: ~Copyable {
     var cache: VerifiedTokenCache
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
+    var tally = CacheTally()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
     /// them the snapshot counts for itself.
@@ -80,13 +81,17 @@ public struct PolicySnapshot: ~Copyable {
         permit.isAnonymous ? Span() : cache.lines(permit.identity)
     }
 
-    /// True where the peer is a trusted proxy of its listener.
-    public func trusts(_ peer: PeerFacts) -> Bool { trust.trusts(peer) }
-
     /// True where no client may send a field of this name (H1, H2): for tests and `usher explain`.
     public func strips(_ name: Span<UInt8>) -> Bool { identity.strips(name) }
 
     // MARK: Keys and tokens that go
+
+    /// What the cache did since this was asked last.
+    public mutating func takeCacheTally() -> CacheTally {
+        let taken = tally
+        tally = CacheTally()
+        return taken
+    }
 
     /// How many verified tokens are remembered.
     public var cachedTokenCount: Int { cache.count }
@@ -111,4 +116,12 @@ public struct PolicySnapshot: ~Copyable {
 
     /// Forgets every verified token: each is verified again when it comes next.
     public mutating func forgetTokens() { cache.removeAll() }
+}
+
+/// How often the verified-token cache had an answer, and how often a token had to be verified.
+public struct CacheTally: Sendable, BitwiseCopyable, Equatable {
+    /// Tokens whose verdict was remembered.
+    public internal(set) var hits = 0
+    /// Tokens that were verified anew.
+    public internal(set) var misses = 0
 }

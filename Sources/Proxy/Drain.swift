@@ -61,6 +61,7 @@ extension Worker {
         headLimits = settings.limits.head
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         openPools(settings.upstreams)
         dropListeners(except: bound)

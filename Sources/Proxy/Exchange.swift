@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+internal import HTTP1
 internal import Reactor
 
 /// One request and its answer, from the end of the request's head to the last byte of the answer.
@@ -46,8 +47,12 @@ struct Exchange: ~Copyable {
 
     // The answer.
     var status: UInt16 = 0
+    /// The size of the body of the proxy's own answer, in bytes.
+    var replyBytes = 0
     var responseBody = BodyRelay(.none, as: .identity)
     var hasResponseHead = false
+    /// How many 1xx came before it.
+    var interimAnswers = 0
     /// The upstream connection may carry another request.
     var isServerReusable = false
     /// The client's connection may carry another request.
@@ -89,6 +94,9 @@ struct Exchange: ~Copyable {
         case .needsInput, .sinkFull, .atTrailers, .complete: nil
         }
     }
+
+    /// The bytes of the answer's body, whoever made it.
+    var responseBytes: Int { replyBytes + Int(clamping: responseBody.decoder.received) }
 
     /// From the request's last byte to the answer's head, in microseconds; where the server answered early, from the
     /// start.
