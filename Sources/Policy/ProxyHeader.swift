@@ -32,9 +32,8 @@ public enum ProxyHeader {
         guard starts(bytes, with: opening) else { return .malformed }
         let end = ASCII.firstIndex(
             of: 0x0D, in: bytes, from: 0, to: min(bytes.count, maximumLineByteCount - 1))
-        guard end + 1 < bytes.count else {
-            return end < maximumLineByteCount - 1 ? .incomplete : .malformed
-        }
+        guard end < maximumLineByteCount - 1 else { return .malformed }
+        guard end + 1 < bytes.count else { return .incomplete }
         guard bytes[end] == 0x0D, bytes[end + 1] == 0x0A, end > opening.utf8CodeUnitCount else {
             return .malformed
         }

@@ -95,7 +95,8 @@ struct WebSocketFramesTests {
         var buffer = Buffer()
         buffer.attach(from: &pool, .tiny)
         defer { buffer.detach(to: &pool) }
-        #expect(buffer.appendWebSocketClose(.policyViolation, reason: "bye"))
+        let fits = buffer.appendWebSocketClose(.policyViolation, reason: "bye")
+        #expect(fits)
         var written: [UInt8] = []
         for index in buffer.bytes.indices { written.append(buffer.bytes[index]) }
         #expect(written == [0x88, 5, 0x03, 0xF0] + Array("bye".utf8))
@@ -103,6 +104,7 @@ struct WebSocketFramesTests {
         _ = frames.advance(over: written.span)
         #expect(frames.isAtBoundary && frames.hasClosed)
         while buffer.append(0) {}
-        #expect(!buffer.appendWebSocketClose(.goingAway, reason: ""))
+        let fitsAgain = buffer.appendWebSocketClose(.goingAway, reason: "")
+        #expect(!fitsAgain)
     }
 }
