@@ -6,7 +6,7 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
     private let first: UInt64
     private let second: UInt64
 
-    /// A hash under that seed, which must be random and is drawn once a process.
+    /// A hash under that seed, which must be random and is drawn anew for each table.
     public init(seed: (UInt64, UInt64)) {
         // Odd, so that no multiplication below loses bits for good.
         first = seed.0 | 1
@@ -38,6 +38,14 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
             offset &+= 8
         }
         state = Self.fold(state ^ ASCII.word(bytes, at: offset, count: bytes.count &- offset), second ^ first)
+        return Self.fold(state ^ first, Self.finalFactor)
+    }
+
+    /// The hash of three numbers.
+    public func callAsFunction(_ a: UInt64, _ b: UInt64, _ c: UInt64) -> UInt64 {
+        var state = Self.fold(first ^ a, second)
+        state = Self.fold(state ^ b, second)
+        state = Self.fold(state ^ c, second ^ first)
         return Self.fold(state ^ first, Self.finalFactor)
     }
 

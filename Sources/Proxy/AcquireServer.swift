@@ -52,6 +52,8 @@ extension Worker {
 
     private mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) {
         servers[connection.index].exchange = exchanges.handle(at: exchange)
+        // What is left of its time in the pool does not count for the request.
+        serverDeadlines.set(connection.index, .never)
         exchanges[exchange].server = connection
         exchanges[exchange].serverNumber = server
         let upstream = exchanges[exchange].pool.index
@@ -101,11 +103,11 @@ extension Worker {
     mutating func connectFailed(_ exchange: UInt32, server: Int) {
         exchanges[exchange].server = .none
         guard exchanges[exchange].retriesLeft > 0 else { return reply(exchange, .upstreamUnavailable) }
-        exchanges[exchange].retriesLeft -= 1
-        counters.add(1, to: .upstreamRetries)
         guard pools[exchanges[exchange].pool.index].serverCount > 1 else {
             return reply(exchange, .upstreamUnavailable)
         }
+        exchanges[exchange].retriesLeft -= 1
+        counters.add(1, to: .upstreamRetries)
         acquireServer(exchange, avoiding: server)
     }
 
@@ -136,11 +138,23 @@ extension Worker {
             exchanges[handle.index].stallDeadline = .never
             acquireServer(handle.index)
         }
+        retirePoolIfUnused(upstream)
     }
 
-    /// Remembers that a pool has room again, where somebody waits for it.
+    /// Remembers that a pool has room again, where somebody waits for it; and that one of earlier settings may have
+    /// become unused. It goes at the end of the turn only: whoever lost this connection may try another one yet.
     private mutating func noteRoom(_ upstream: Handle) {
-        if pools[upstream.index].waitingCount > 0 { freed.append(upstream) }
+        if pools[upstream.index].waitingCount > 0 || !poolOfUpstream.contains(upstream) {
+            freed.append(upstream)
+        }
+    }
+
+    /// Takes a request that needs no connection any more out of the queue: who has left keeps nobody else out.
+    mutating func leaveQueue(_ exchange: UInt32) {
+        let upstream = exchanges[exchange].pool
+        guard exchanges[exchange].phase == .waiting, pools.contains(upstream) else { return }
+        pools[upstream.index].withdraw(exchanges.handle(at: exchange))
+        noteRoom(upstream)
     }
 
     /// Something happened on a connection to a server.
@@ -181,7 +195,6 @@ extension Worker {
             pools[connection.pool.index].closedIdle(handle, server: connection.server)
         }
         noteRoom(connection.pool)
-        retirePoolIfUnused(connection.pool)
     }
 
     /// Gives a connection back to its pool after an exchange that left it clean.

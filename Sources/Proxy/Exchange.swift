@@ -47,10 +47,16 @@ struct Exchange: ~Copyable {
 
     // The answer.
     var status: UInt16 = 0
+    /// The size of the request's head, in bytes.
+    var headBytes = 0
+    /// True where the answer ends with its head, though it may announce a body: HEAD (RFC 9110 §9.3.2).
+    var omitsBody: Bool
     /// The size of the body of the proxy's own answer, in bytes.
     var replyBytes = 0
     var responseBody = BodyRelay(.none, as: .identity)
     var hasResponseHead = false
+    /// How many 1xx came before it.
+    var interimAnswers = 0
     /// The upstream connection may carry another request.
     var isServerReusable = false
     /// The client's connection may carry another request.
@@ -78,6 +84,7 @@ struct Exchange: ~Copyable {
     ) {
         self.client = client
         self.method = method
+        omitsBody = method == .head
         self.version = version
         self.keepsClient = keepsClient
         self.requestBody = requestBody
@@ -92,6 +99,9 @@ struct Exchange: ~Copyable {
         case .needsInput, .sinkFull, .atTrailers, .complete: nil
         }
     }
+
+    /// The bytes of the request's head and of its body, framing not counted.
+    var requestBytes: Int { headBytes + Int(clamping: requestBody.decoder.received) }
 
     /// The bytes of the answer's body, whoever made it.
     var responseBytes: Int { replyBytes + Int(clamping: responseBody.decoder.received) }

@@ -42,6 +42,7 @@ extension Worker {
     mutating func abandon(_ exchange: UInt32, _ code: ReasonCode) {
         let client = exchanges[exchange].client.index
         dropServer(exchange)
+        leaveQueue(exchange)
         exchanges[exchange].code = code
         closeExchange(exchange)
         closeClient(client)
@@ -61,7 +62,7 @@ extension Worker {
         counters.countResponse(status: Int(exchanges[exchange].status))
         counters.countEnd(reason: exchanges[exchange].code)
         counters.add(exchanges[exchange].responseBytes, to: .bytesSent)
-        counters.add(Int(clamping: exchanges[exchange].requestBody.decoder.received), to: .bytesReceived)
+        counters.add(exchanges[exchange].requestBytes, to: .bytesReceived)
         guard accessLog.isOn else { return }
         let client = exchanges[exchange].client.index
         Self.write(

@@ -15,6 +15,12 @@ extension Worker {
     /// What is asked about is turned into a head of its own, which takes the question's place in the input. From
     /// there on the same parser, the same path rules and the same policy decide as for a request that passes through.
     mutating func answerQuestion(_ client: UInt32) {
+        wireMethod = head.method
+        decideQuestion(client)
+        wireMethod = nil
+    }
+
+    private mutating func decideQuestion(_ client: UInt32) {
         guard policy.trusts(clients[client].peer) else { return refuse(client, Refusal(.forbidden)) }
         guard head.framing == .none, let question = Question(head, &clients[client].transport.input) else {
             return refuse(client, Refusal(.badRequest))
@@ -23,7 +29,7 @@ extension Worker {
         switch clients[client].parseHead(into: &head, limits: headLimits) {
         case .complete:
             clients[client].parser = RequestHeadParser()
-            decideQuestion(client)
+            askAboutQuestion(client)
         case .refused(let fault):
             refuse(client, fault: fault)
         case .incomplete:
@@ -31,8 +37,8 @@ extension Worker {
         }
     }
 
-    private mutating func decideQuestion(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock) {
+    private mutating func askAboutQuestion(_ client: UInt32) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds) {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         }
@@ -115,7 +121,11 @@ struct Question {
             && output.append(bytes.slice(host)) && output.append("\r\n")
         for index in 0..<head.fields.count {
             let line = head.fields[index]
-            guard line.name != .host, line.flags.isDisjoint(with: [.forwarding, .framing]) else { continue }
+            // Whose request it is, rate limits ask of X-Forwarded-For: of a trusted peer, which this one is.
+            let isKept = line.name == .xForwardedFor && !line.flags.contains(.alias)
+            guard isKept || line.flags.isDisjoint(with: [.forwarding, .framing]), line.name != .host else {
+                continue
+            }
             fits = output.appendFieldLine(bytes, line) && fits
         }
         return fits && output.append("\r\n")

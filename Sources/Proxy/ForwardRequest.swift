@@ -29,7 +29,11 @@ extension Worker {
         noteRequest(exchange, client, route: permit.route)
         if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
-        guard writeRequestHead(exchange, client, permit) else { return reply(exchange, .headersTooLarge) }
+        guard writeRequestHead(exchange, client, permit) else {
+            // The head is still in the input: nothing behind it may be read.
+            exchanges[exchange].keepsClient = false
+            return reply(exchange, .headersTooLarge)
+        }
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
@@ -50,6 +54,8 @@ extension Worker {
                 keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
                 requestBody: requestBody, started: now))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
+        exchanges[handle.index].headBytes = head.byteCount
+        if let wireMethod { exchanges[handle.index].omitsBody = wireMethod == .head }
         clients[client].exchange = handle
         clients[client].phase = .exchanging
         clients[client].headStarted = .never

@@ -15,7 +15,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
         if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
-        if clients[client].halfClosedAt != .never {
+        if clients[client].halfClosedAt != .never, !exchanges[exchange].hasResponseHead {
             deadline = min(
                 deadline,
                 clients[client].halfClosedAt.advanced(byMilliseconds: Self.halfClosedGraceMilliseconds))
@@ -28,17 +28,22 @@ extension Worker {
         if acceptAgain <= now { resumeAccepting() }
         clientDeadlines.expire(at: now, into: &expired)
         while let client = expired.popLast() {
-            if clients.isLive(client) { clientTooSlow(client) }
+            // One that went before may have set this one anew.
+            if clients.isLive(client), clientDeadlines.deadline(of: client) == .never {
+                clientTooSlow(client)
+            }
         }
         serverDeadlines.expire(at: now, into: &expired)
         while let server = expired.popLast() {
-            if servers.isLive(server) { serverTooSlow(server) }
+            if servers.isLive(server), serverDeadlines.deadline(of: server) == .never {
+                serverTooSlow(server)
+            }
         }
     }
 
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
-        case .lingering:
+        case .lingering, .greeting:
             closeClient(client)
         case .reading:
             // Between requests a silent close is the custom; in the middle of a head the client is told (RFC 9110
@@ -47,6 +52,7 @@ extension Worker {
             head.reset()
             let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
             exchanges[exchange].keepsClient = false
+            exchanges[exchange].notes.note(requestID: requestIDs.next())
             reply(exchange, .requestTimeout)
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
@@ -62,7 +68,9 @@ extension Worker {
             return abandon(exchange, .tokenExpired)
         }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
-        if isGone, exchanges[exchange].stallDeadline > now { return abandon(exchange, .clientClosed) }
+        if isGone, !exchanges[exchange].hasResponseHead, exchanges[exchange].stallDeadline > now {
+            return abandon(exchange, .clientClosed)
+        }
         if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }
         reply(exchange, slowSide(exchange))
     }
