@@ -47,6 +47,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var address: EndpointAddress
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed; never everybody (H9).
     public var trustedProxies: [AddressRange]
+    /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
+    public var answersForwardAuth = false
     /// Where the file says `address`.
     public var position: SourcePosition
 }
@@ -87,7 +89,7 @@ public struct HeaderPattern: Sendable, Equatable {
 
 /// The `[limits]` table: sizes in bytes, times as durations.
 public struct LimitsConfiguration: Sendable, Equatable {
-    /// A whole request head, 1 KiB to 1 MiB.
+    /// A whole request head, 1 KiB to 240 KiB.
     public var headerBytes: Int = 32 * 1024
     /// Field lines in a request head, 1 to 1000.
     public var headerCount: Int = 100

@@ -58,7 +58,7 @@ extension Worker {
         exchanges[exchange].serverNumber = server
         let upstream = exchanges[exchange].pool.index
         exchanges[exchange].nameServer(server, of: &pools[upstream], &pool)
-        exchanges[exchange].notes.note(server: server, of: &pools[upstream])
+        if accessLog.isOn { exchanges[exchange].notes.note(server: server, of: &pools[upstream]) }
     }
 
     /// Opens a connection for a request.
@@ -103,11 +103,11 @@ extension Worker {
     mutating func connectFailed(_ exchange: UInt32, server: Int) {
         exchanges[exchange].server = .none
         guard exchanges[exchange].retriesLeft > 0 else { return reply(exchange, .upstreamUnavailable) }
-        exchanges[exchange].retriesLeft -= 1
-        counters.add(1, to: .upstreamRetries)
         guard pools[exchanges[exchange].pool.index].serverCount > 1 else {
             return reply(exchange, .upstreamUnavailable)
         }
+        exchanges[exchange].retriesLeft -= 1
+        counters.add(1, to: .upstreamRetries)
         acquireServer(exchange, avoiding: server)
     }
 
@@ -123,16 +123,22 @@ extension Worker {
     /// once a turn, and not where a connection is freed, so that one failure cannot nest in another.
     mutating func serveWaiting() {
         guard !freed.isEmpty else { return }
-        let upstreams = freed
-        freed.removeAll(keepingCapacity: true)
-        for upstream in upstreams where pools.contains(upstream) {
-            while let handle = pools[upstream.index].dequeue() {
-                guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
-                exchanges[handle.index].stallDeadline = .never
-                acquireServer(handle.index)
-            }
-            retirePoolIfUnused(upstream)
+        swap(&freed, &serving)
+        var place = 0
+        while place < serving.count {
+            if pools.contains(serving[place]) { serveWaiting(at: serving[place]) }
+            place += 1
         }
+        serving.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func serveWaiting(at upstream: Handle) {
+        while let handle = pools[upstream.index].dequeue() {
+            guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
+            exchanges[handle.index].stallDeadline = .never
+            acquireServer(handle.index)
+        }
+        retirePoolIfUnused(upstream)
     }
 
     /// Remembers that a pool has room again, where somebody waits for it; and that one of earlier settings may have

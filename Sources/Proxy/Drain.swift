@@ -59,6 +59,7 @@ extension Worker {
         headLimits = settings.limits.head
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         openPools(settings.upstreams)
         dropListeners(except: bound)
@@ -70,7 +71,7 @@ extension Worker {
         for slot in 0..<listeners.slots where listeners.isLive(slot) {
             let address = listeners[slot].listener.address
             if bound.contains(where: { $0.descriptor == nil && $0.address == address }) { continue }
-            acceptClients(listeners.handle(at: slot))
+            acceptBacklog(listeners.handle(at: slot))
             _ = listeners.remove(listeners.handle(at: slot))
         }
     }
@@ -96,8 +97,13 @@ extension Worker {
     /// Accepts nothing more; requests under way finish, and connections close behind them.
     mutating func drain() {
         isDraining = true
+        drainTunnels()
         dropListeners(except: [])
-        for slot in 0..<clients.slots where clients.isLive(slot) { closeIfIdle(slot) }
+        for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].phase == .reading {
+            // A request may lie in the kernel already: it is still served. Without one the connection closes.
+            clients[slot].transport.isReadable = true
+            readRequests(slot)
+        }
         for upstream in poolOfUpstream {
             for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
         }
@@ -117,6 +123,7 @@ extension Worker {
 
     /// Ends all connections, finished or not.
     mutating func closeEverything() {
+        closeTunnels()
         for slot in 0..<clients.slots where clients.isLive(slot) {
             if clients[slot].exchange.isNone {
                 closeClient(slot)

@@ -32,12 +32,17 @@ extension Worker {
 
     /// Reads one request; false where there is nothing more to do for now.
     private mutating func readRequest(_ client: UInt32) -> Bool {
+        // Its listener is gone, and with it whom it believed: what was read of a further request is not decided on.
+        guard !clients[client].isLast else {
+            closeClient(client)
+            return false
+        }
         while true {
             if !clients[client].transport.input.isEmpty {
                 switch clients[client].parseHead(into: &head, limits: headLimits) {
                 case .complete:
                     clients[client].parser = RequestHeadParser()
-                    decide(client)
+                    takeRequest(client)
                     return true
                 case .refused(let fault):
                     refuse(client, fault: fault)
@@ -58,8 +63,7 @@ extension Worker {
         }
         makeRoomForHead(client)
         switch clients[client].transport.fill(from: &pool) {
-        case .bytes(let count):
-            counters.add(count, to: .bytesReceived)
+        case .bytes:
             return true
         case .wouldBlock:
             awaitHead(client)
@@ -95,6 +99,13 @@ extension Worker {
         clientDeadlines.set(client, deadline)
     }
 
+    private mutating func takeRequest(_ client: UInt32) {
+        switch listenerModes[clients[client].peer.listener] {
+        case .proxy: decide(client)
+        case .forwardAuth: answerQuestion(client)
+        }
+    }
+
     /// Asks the policy, and forwards or answers.
     private mutating func decide(_ client: UInt32) {
         switch Self.ask(&policy, head, &clients[client], now: wallClock) {
@@ -103,7 +114,7 @@ extension Worker {
         }
     }
 
-    private static func ask(
+    static func ask(
         _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64
     ) -> Decision {
         policy.decide(head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now)

@@ -84,8 +84,7 @@ extension Worker {
     /// Passes a head on; false where the exchange is over for it.
     private mutating func takeResponseHead(_ exchange: UInt32) -> Bool {
         if responseHead.isUpgrade {
-            // Nobody asked for it: Upgrade is not forwarded.
-            badResponse(exchange)
+            switchProtocols(exchange)
             return false
         }
         if responseHead.isInformational { return relayInformational(exchange) }
@@ -93,13 +92,15 @@ extension Worker {
         let client = exchanges[exchange].client.index
         exchanges[exchange].hasResponseHead = true
         exchanges[exchange].answeredAt = now
+        exchanges[exchange].tokenDeadline = max(
+            exchanges[exchange].tokenDeadline, now.advanced(byMilliseconds: Self.shortAnswerMilliseconds))
         exchanges[exchange].status = responseHead.status
         exchanges[exchange].isServerReusable = responseHead.isPersistent
         // An answer may come before all of the request is sent: the rest of it still has to be.
         if exchanges[exchange].sentAt != .never { exchanges[exchange].request.detach(to: &pool) }
         serverDeadlines.set(server, .never)
         chooseResponseCoding(exchange)
-        guard makeRoom(responseHead.byteCount + addedHeadBytes, client) else {
+        guard makeRoomForResponseHead(client) else {
             badResponse(exchange)
             return false
         }
@@ -110,6 +111,10 @@ extension Worker {
         servers[server].transport.input.consume(responseHead.byteCount)
         return true
     }
+
+    /// What an answer has from its head to its end, in milliseconds, though its token expires meanwhile: short answers
+    /// are not torn.
+    private static var shortAnswerMilliseconds: Int64 { 1000 }
 
     /// Relays 1xx but 101 (RFC 9110 §15.2). HTTP/1.0 knows none.
     private mutating func relayInformational(_ exchange: UInt32) -> Bool {
@@ -166,6 +171,11 @@ extension Worker {
         }
     }
 
+    /// Gives the client's output room for the head; false where no block is large enough.
+    mutating func makeRoomForResponseHead(_ client: UInt32) -> Bool {
+        makeRoom(responseHead.byteCount + addedHeadBytes, client)
+    }
+
     /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, which
     /// are below 1.25 KiB, and a space behind each colon.
     private var addedHeadBytes: Int { 1280 + responseHead.fields.count }
@@ -191,6 +201,8 @@ extension Worker {
                 guard writeResponseTrailers(exchange) else { return truncateResponse(exchange) }
                 continue
             case .turnSpent:
+                // Bytes flow: a pause begins anew with each turn.
+                stall(exchange)
                 ready.append(exchanges[exchange].client)
             case .sourceDrained:
                 exchanges[exchange].stallDeadline = requestPause(exchange)
@@ -226,7 +238,7 @@ extension Worker {
     }
 
     /// The backend's answer breaks the rules before anything of it was passed on.
-    private mutating func badResponse(_ exchange: UInt32) {
+    mutating func badResponse(_ exchange: UInt32) {
         dropServer(exchange)
         reply(exchange, .upstreamInvalidResponse)
     }

@@ -14,7 +14,8 @@ extension Worker {
     mutating func setExchangeDeadline(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
-        if clients[client].halfClosedAt != .never {
+        if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
+        if clients[client].halfClosedAt != .never, !exchanges[exchange].hasResponseHead {
             deadline = min(
                 deadline,
                 clients[client].halfClosedAt.advanced(byMilliseconds: Self.halfClosedGraceMilliseconds))
@@ -51,6 +52,7 @@ extension Worker {
             head.reset()
             let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
             exchanges[exchange].keepsClient = false
+            exchanges[exchange].notes.note(requestID: requestIDs.next())
             reply(exchange, .requestTimeout)
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
@@ -60,8 +62,15 @@ extension Worker {
     private mutating func exchangeTooSlow(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         if exchanges[exchange].phase == .replying { return abandon(exchange, exchanges[exchange].code) }
+        if exchanges[exchange].phase == .tunnelling { return tunnelTooSlow(exchange) }
+        if exchanges[exchange].hasResponseHead, exchanges[exchange].tokenDeadline <= now {
+            // Cut and not ended: nobody takes what came so far for the whole.
+            return abandon(exchange, .tokenExpired)
+        }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
-        if isGone, exchanges[exchange].stallDeadline > now { return abandon(exchange, .clientClosed) }
+        if isGone, !exchanges[exchange].hasResponseHead, exchanges[exchange].stallDeadline > now {
+            return abandon(exchange, .clientClosed)
+        }
         if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }
         reply(exchange, slowSide(exchange))
     }

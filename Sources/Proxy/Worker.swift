@@ -82,6 +82,7 @@ public struct Worker: ~Copyable {
     var policy: PolicySnapshot
     var routeNames: [[UInt8]]
     var listenerNames: [[UInt8]]
+    var listenerModes: [ListenerMode]
     /// The pool of each upstream of the current settings.
     var poolOfUpstream: [Handle]
 
@@ -97,23 +98,31 @@ public struct Worker: ~Copyable {
     // Scratch that every request uses again.
     var head: RequestHead
     var responseHead: ResponseHead
+    /// The method on the wire, while `head` is about another request (forward-auth).
+    var wireMethod: Method?
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
     var requestIDs = RequestIDs()
     var dateField = DateField()
 
-    /// Clients with work left over from this turn.
+    /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
+    private var resuming: [Handle] = []
     var now = Instant.now()
+    private var wallClockRead = Instant.never
+    private var wallClockAtRead: Int64 = 0
     /// Seconds since 1970, of the current turn.
     var wallClock: Int64 = 0
     /// Milliseconds since 1970, of the current turn.
     var wallClockMilliseconds: Int64 = 0
-    /// Pools that have room again for requests that wait.
+    /// Pools that have room again for requests that wait, and those that are served right now.
     var freed: [Handle] = []
+    var serving: [Handle] = []
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
     var isDraining = false
+    /// When tunnels are closed after a drain has begun.
+    var tunnelDeadline = Instant.never
     var isStopped = false
 
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
@@ -148,6 +157,7 @@ public struct Worker: ~Copyable {
         headLimits = settings.limits.head
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        listenerModes = settings.listeners.map(\.mode)
         poolOfUpstream = []
         let connections = Self.connectionCapacity(settings.limits, workers: parts.count)
         clients = Slab(capacity: connections)
@@ -169,11 +179,7 @@ public struct Worker: ~Copyable {
 
     /// One turn: all events of one wait, then deadlines, then what was left over.
     private mutating func turn(_ events: Int) {
-        now = Instant.now()
-        let wall = wallClockMicroseconds()
-        wallClock = wall / 1_000_000
-        wallClockMilliseconds = wall / 1000
-        dateField.update(seconds: wallClock)
+        readClocks()
         resumeLeftovers()
         for index in 0..<events {
             guard let token = EventToken(rawValue: poller.token(index)) else { continue }
@@ -181,7 +187,14 @@ public struct Worker: ~Copyable {
         }
         expireDeadlines()
         serveWaiting()
+        countTokens()
         accessLog.endTurn()
+    }
+
+    private mutating func countTokens() {
+        let tally = policy.takeCacheTally()
+        if tally.hits > 0 { counters.add(tally.hits, to: .tokenCacheHits) }
+        if tally.misses > 0 { counters.add(tally.misses, to: .tokenCacheMisses) }
     }
 
     @inline(__always)
@@ -214,9 +227,29 @@ public struct Worker: ~Copyable {
 
     private mutating func resumeLeftovers() {
         guard !ready.isEmpty else { return }
-        let due = ready
-        ready.removeAll(keepingCapacity: true)
-        for handle in due where clients.contains(handle) { advanceClient(handle.index) }
+        swap(&ready, &resuming)
+        var place = 0
+        while place < resuming.count {
+            let handle = resuming[place]
+            if clients.contains(handle) { advanceClient(handle.index) }
+            place += 1
+        }
+        resuming.removeAll(keepingCapacity: true)
+    }
+
+    /// Reads the monotonic clock, and the time of day once a second: in between it is reckoned, so that a step of it
+    /// shows a second late at most.
+    private mutating func readClocks() {
+        now = Instant.now()
+        let age = now.microseconds(since: wallClockRead)
+        if age >= 1_000_000 || wallClockRead == .never {
+            wallClockRead = now
+            wallClockAtRead = wallClockMicroseconds()
+        }
+        let wall = wallClockAtRead &+ now.microseconds(since: wallClockRead)
+        wallClockMilliseconds = wall / 1000
+        wallClock = wallClockMilliseconds / 1000
+        dateField.update(seconds: wallClock)
     }
 
     private mutating func obey(_ message: WorkerMessage) {

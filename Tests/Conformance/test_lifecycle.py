@@ -273,6 +273,15 @@ def test_port_in_use(start, tmp_path):
     assert done.returncode == 1 and str(port) in done.stdout + done.stderr
 
 
+def test_started_twice(start, own_backend, tmp_path):
+    """Listeners share their port between workers; a second process must not slip in between them."""
+    from harness.process import command
+    proxy = start(own_backend)
+    done = command("run", "--config", proxy.file, env=environment())
+    assert done.returncode == 1 and (str(proxy.port) in done.stderr or str(proxy.admin) in done.stderr), done.stderr
+    assert all(proxy.get("/public/x").status == 200 for _ in range(5))
+
+
 def test_starts_without_its_backend(start):
     text = configuration.SMALL.replace("{backend}", str(unused_port()))
     proxy = start(None, text)
