@@ -108,6 +108,8 @@ public struct Worker: ~Copyable {
     /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
     private var resuming: [Handle] = []
+    /// How many turns there were: events of one turn happened before everything that is done in it.
+    var turns: UInt64 = 0
     var now = Instant.now()
     private var wallClockRead = Instant.never
     private var wallClockAtRead: Int64 = 0
@@ -179,6 +181,7 @@ public struct Worker: ~Copyable {
 
     /// One turn: all events of one wait, then deadlines, then what was left over.
     private mutating func turn(_ events: Int) {
+        turns &+= 1
         readClocks()
         resumeLeftovers()
         for index in 0..<events {
@@ -207,6 +210,7 @@ public struct Worker: ~Copyable {
         case .server:
             guard servers.contains(token.handle) else { return }
             servers[token.handle.index].transport.note(readiness)
+            if servers[token.handle.index].reusedInTurn == turns, spokeUnasked(token.handle.index) { return }
             advanceServer(token.handle.index)
         case .listener:
             guard listeners.contains(token.handle) else { return }

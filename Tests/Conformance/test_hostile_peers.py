@@ -277,3 +277,31 @@ def test_an_answer_of_about_a_block(proxy, backend, size, around):
         assert client.request("GET", "/public/x").body == b"z" * (target - 40)
         assert client.request("GET", "/public/x").body == b"z" * (target - 40)
     alive(proxy)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_words_behind_an_answer_are_no_answer_to_the_next(own_backend, start, method):
+    """What a backend says on an idle connection is nobody's, though the next request is there in the same moment."""
+    proxy = start(own_backend)
+    connections = []
+
+    def script(exchange):
+        connections.append(exchange)
+        exchange.echo()
+
+    own_backend.script = script
+    first, second = proxy.client(), proxy.client()
+    assert first.request("GET", "/public/first").status == 200
+    assert second.request("GET", "/nowhere").status == 404
+    time.sleep(0.1)
+    proxy.signal(signal.SIGSTOP)
+    time.sleep(0.1)
+    second.send(render(method, "/public/second", body=b"" if method == "POST" else None))
+    time.sleep(0.1)
+    connections[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nJUNK")
+    time.sleep(0.1)
+    proxy.signal(signal.SIGCONT)
+    answer = second.response(method)
+    assert (answer.status, answer.json()["target"]) == (200, "/public/second")
+    first.close()
+    second.close()
