@@ -351,3 +351,30 @@ def test_both_sides_at_once(start):
     print(f"served {backend.served}, good {answered}, unanswered {failed}")
     assert answered > 100 and failed < answered, (answered, failed)
     assert proxy.get("/nowhere").status == 404
+
+
+async def fuzz_and_drain(proxy, backend: HostileBackend) -> int:
+    """The exit status of a proxy that is told to end in the middle of it all."""
+    server = await asyncio.start_server(backend.serve, "127.0.0.1", backend.port, limit=1 << 20)
+    until = asyncio.get_running_loop().time() + 4
+    tasks = [asyncio.create_task(bad_client(number, proxy.port, until)) for number in range(BAD_CLIENTS)]
+    good = GoodClient(0, proxy.port, [])
+    tasks.append(asyncio.create_task(good.run(until)))
+    await asyncio.sleep(1)
+    proxy.signal(signal.SIGTERM)
+    try:
+        return await asyncio.to_thread(proxy.process.wait, 10)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        server.close()
+
+
+@pytest.mark.parametrize("grace", ["0s", "1500ms"])
+def test_drain_in_the_middle(start, grace):
+    findings: list[str] = []
+    backend = HostileBackend(findings)
+    proxy = start(backend, text=TEXT.replace("[limits]", f'[limits]\ndrain_timeout = "{grace}"'), workers=2)
+    assert asyncio.run(fuzz_and_drain(proxy, backend)) == 0, bytes(proxy.errors)[-2000:].decode("utf-8", "replace")
+    assert not findings
