@@ -130,8 +130,9 @@ public struct Worker: ~Copyable {
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
     private static var keptBlockBytes: Int { 4 << 20 }
     private static var listenerCapacity: Int { 64 }
-    /// Pools of the current settings, and of those before that still have requests.
-    private static var poolCapacity: Int { 4096 }
+    /// Pools of the current settings, at most 1024, and of those before that still have requests: a tunnel may outlive
+    /// hundreds of reloads.
+    private static var poolCapacity: Int { 1 << 20 }
 
     /// A worker with these settings that accepts from these listeners.
     public init(
