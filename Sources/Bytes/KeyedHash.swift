@@ -41,6 +41,14 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
         return Self.fold(state ^ first, Self.finalFactor)
     }
 
+    /// The hash of three numbers.
+    public func callAsFunction(_ a: UInt64, _ b: UInt64, _ c: UInt64) -> UInt64 {
+        var state = Self.fold(first ^ a, second)
+        state = Self.fold(state ^ b, second)
+        state = Self.fold(state ^ c, second ^ first)
+        return Self.fold(state ^ first, Self.finalFactor)
+    }
+
     /// An odd number with its bits evenly spread (2^64 divided by the golden ratio): the last factor must not be
     /// one that leaves the state as it is.
     private static var finalFactor: UInt64 { 0x9E37_79B9_7F4A_7C15 }

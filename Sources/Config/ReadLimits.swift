@@ -1,7 +1,7 @@
 extension ConfigurationReader {
     static let limitKeys = Section.Keys(known: [
         "header_bytes", "header_count", "target_bytes", "token_bytes", "connections", "header_timeout",
-        "idle_timeout", "body_timeout", "drain_timeout", "tokens_cached",
+        "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
     ])
 
     /// The `[limits]` table, or its defaults.
@@ -23,6 +23,7 @@ extension ConfigurationReader {
         limits.bodyTimeout = section.duration("body_timeout", default: limits.bodyTimeout, in: times)
         limits.drainTimeout = section.duration(
             "drain_timeout", default: limits.drainTimeout, in: .zero ... .seconds(3600))
+        limits.failedAuthentications = failedAuthentications(section)
         limits.tokensCached = section.integer(
             "tokens_cached", default: limits.tokensCached, in: 1...1_000_000)
         return limits

@@ -13,7 +13,7 @@ extension ProxySettings {
             listeners: configuration.listeners.map {
                 ListenerSettings(
                     name: $0.name, address: SocketAddress($0.address),
-                    mode: $0.answersForwardAuth ? .forwardAuth : .proxy)
+                    mode: $0.answersForwardAuth ? .forwardAuth : .proxy, expectsProxyHeader: $0.proxyProtocol)
             },
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))

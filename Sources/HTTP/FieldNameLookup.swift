@@ -21,12 +21,13 @@ extension FieldName {
     /// Reads the name that starts at `start`: which it is, with the flags of a line that bears it, and where it ends,
     /// at the first byte that is no token character, or at the count.
     ///
-    /// A known name is found without a look at each of its bytes: what equals one consists of token characters.
+    /// A known name is found without a look at each of its bytes: what equals one consists of token characters, and of
+    /// the zeros that the table pads with, which is why a name that ends with a zero byte takes the long way.
     public static func scan(_ bytes: Span<UInt8>, from start: Int) -> ScannedName {
         if start <= bytes.count &- 24 {
             var words = FieldNameWords()
             let count = words.take(untilColon: bytes, start)
-            let name = count > 0 ? words.name : .other
+            let name = count > 0 && bytes[start &+ count &- 1] != 0 ? words.name : .other
             if name != .other { return ScannedName(name: name, flags: name.flags, end: start &+ count) }
         }
         let range = ByteRange(from: start, to: ASCII.endOfToken(bytes, from: start))

@@ -15,7 +15,8 @@ enum Authenticated {
 extension PolicySnapshot {
     /// Finds out who sends the request, for a route that accepts tokens of `route.issuers`.
     mutating func authenticate(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute, now: Int64
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
+        _ origin: RequestOrigin, now: Int64
     ) -> Authenticated {
         guard !route.issuers.isEmpty else { return .anonymous }
         guard head.authorizationCount > 0 else {
@@ -31,7 +32,18 @@ extension PolicySnapshot {
             }
         }
         switch BearerCredentials.parse(value) {
-        case .token(let range): return verify(value.slice(range), route.issuers, now: now)
+        case .token(let range):
+            let token = value.slice(range)
+            guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
+            let known = cache.find(token, route.issuers, now: now)
+            guard known.isNone else {
+                tally.hits &+= 1
+                return .token(known)
+            }
+            tally.misses &+= 1
+            // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
+            guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
+            return verify(token, route.issuers, now: now)
         // Credentials that nobody looks at must not pass for none (J15).
         case .otherScheme: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
@@ -39,13 +51,6 @@ extension PolicySnapshot {
     }
 
     private mutating func verify(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Authenticated {
-        guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
-        let known = cache.find(token, issuers, now: now)
-        guard known.isNone else {
-            tally.hits &+= 1
-            return .token(known)
-        }
-        tally.misses &+= 1
         switch verifier.verify(token, acceptedBy: issuers, now: now) {
         case .verified(let verified):
             let refusal = scratch.fill(

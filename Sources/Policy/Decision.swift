@@ -79,12 +79,14 @@ public struct Rejection: Sendable {
     public let fault: MessageFault?
     /// True where the connection must end after the answer (P8).
     public let closesConnection: Bool
+    /// Which limit was exceeded and for how long, where one was.
+    let wait: RateWait?
     /// The entry of the cache where the token was good, but not for this; else none.
     let identity: Handle
 
     init(
         _ code: ReasonCode, route: Int? = nil, refusal: TokenRefusal? = nil, fault: MessageFault? = nil,
-        closesConnection: Bool = false, identity: Handle = .none
+        closesConnection: Bool = false, identity: Handle = .none, wait: RateWait? = nil
     ) {
         self.code = code
         status = code.status
@@ -93,6 +95,7 @@ public struct Rejection: Sendable {
         self.fault = fault
         self.closesConnection = closesConnection
         self.identity = identity
+        self.wait = wait
     }
 
     /// True where the answer bears `WWW-Authenticate` (RFC 9110 §11.6.1, RFC 6750 §3).

@@ -11,6 +11,7 @@ public struct PolicySnapshot: ~Copyable {
     let identity: IdentityRules
     var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
+    let rates: RateLimits
     let tokenBytes: Int
     var verifier: TokenVerifier
     var cache: VerifiedTokenCache
@@ -18,8 +19,9 @@ public struct PolicySnapshot: ~Copyable {
     var scratch = VerifiedTokenEntry()
     var tally = CacheTally()
 
-    /// Compiles a policy; `PolicyError` says what is wrong with it.
-    public init(_ spec: PolicySpec) throws(PolicyError) {
+    /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
+    /// them the snapshot counts for itself.
+    public init(_ spec: PolicySpec, sharing buckets: RateBuckets? = nil) throws(PolicyError) {
         try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
         let verifier = try Self.verifier(spec)
@@ -32,6 +34,7 @@ public struct PolicySnapshot: ~Copyable {
         self.identity = identity
         self.authorizations = authorizations
         self.trust = trust
+        rates = RateLimits(spec, buckets, seed: (second, first))
         tokenBytes = spec.tokenBytes
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))

@@ -232,6 +232,8 @@ struct CompiledRoute: BitwiseCopyable {
     let timeoutMilliseconds: Int64
     let maxBodyBytes: Int64
     let endsWithToken: Bool
+    /// -1 is none.
+    let rateLimit: Int32
 
     init(_ spec: RouteSpec, _ index: Int) {
         specIndex = Int32(index)
@@ -251,5 +253,6 @@ struct CompiledRoute: BitwiseCopyable {
         timeoutMilliseconds = spec.timeoutMilliseconds ?? -1
         maxBodyBytes = spec.maxBodyBytes
         endsWithToken = spec.endsWithToken
+        rateLimit = Int32(spec.rateLimit ?? -1)
     }
 }

@@ -39,7 +39,7 @@ extension Worker {
     }
 
     private mutating func askAboutQuestion(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds) {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         }
@@ -122,7 +122,11 @@ struct Question {
             && output.append(bytes.slice(host)) && output.append("\r\n")
         for index in 0..<head.fields.count {
             let line = head.fields[index]
-            guard line.name != .host, line.flags.isDisjoint(with: [.forwarding, .framing]) else { continue }
+            // Whose request it is, rate limits ask of X-Forwarded-For: of a trusted peer, which this one is.
+            let isKept = line.name == .xForwardedFor && !line.flags.contains(.alias)
+            guard isKept || line.flags.isDisjoint(with: [.forwarding, .framing]), line.name != .host else {
+                continue
+            }
             fits = output.appendFieldLine(bytes, line) && fits
         }
         return fits && output.append("\r\n")

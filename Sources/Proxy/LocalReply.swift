@@ -123,7 +123,7 @@ extension Worker {
             && clients[client].transport.output.appendDecimal(UInt64(Problem.byteCount(code)))
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
-            && appendRetryAfter(client, code)
+            && appendRetryAfter(client, code, rejection)
             && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
             && (!hasBody || Problem.append(code, to: &clients[client].transport.output))
@@ -137,7 +137,12 @@ extension Worker {
     }
 
     /// What passes by itself may be tried again (RFC 9110 §10.2.3); 503 says when.
-    private mutating func appendRetryAfter(_ client: UInt32, _ code: ReasonCode) -> Bool {
+    private mutating func appendRetryAfter(
+        _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
+    ) -> Bool {
+        if let rejection, code == .rateLimited {
+            return policy.appendRateLimitFields(rejection, to: &clients[client].transport.output)
+        }
         guard code.status == 503 else { return true }
         return clients[client].transport.output.append("Retry-After: 1\r\n")
     }

@@ -14,6 +14,7 @@ extension Worker {
     /// Goes on with whatever the client's connection is about.
     mutating func advanceClient(_ client: UInt32) {
         switch clients[client].phase {
+        case .greeting: readProxyHeader(client)
         case .reading: readRequests(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
@@ -108,15 +109,18 @@ extension Worker {
 
     /// Asks the policy, and forwards or answers.
     private mutating func decide(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds) {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         }
     }
 
     static func ask(
-        _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64
+        _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64,
+        _ microseconds: Int64
     ) -> Decision {
-        policy.decide(head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now)
+        policy.decide(
+            head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now,
+            microseconds: microseconds)
     }
 }

@@ -43,7 +43,7 @@ extension Worker {
 
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
-        case .lingering:
+        case .lingering, .greeting:
             closeClient(client)
         case .reading:
             // Between requests a silent close is the custom; in the middle of a head the client is told (RFC 9110

@@ -44,16 +44,20 @@ public struct WorkerParts: Sendable {
     public var counters: WorkerCounters
     /// Where its access log goes.
     public var logWriter: LogWriter
+    /// The buckets of rate limits, the same for all workers.
+    public var buckets: RateBuckets
 
     /// The parts of worker `index` of `count`.
     public init(
-        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter
+        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
+        buckets: RateBuckets
     ) {
         self.index = index
         self.count = count
         self.inbox = inbox
         self.counters = counters
         self.logWriter = logWriter
+        self.buckets = buckets
     }
 }
 
@@ -76,6 +80,7 @@ public struct Worker: ~Copyable {
     let inbox: Inbox<WorkerMessage>
     let counters: WorkerCounters
     let accessLog: AccessLog
+    let buckets: RateBuckets
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -139,7 +144,7 @@ public struct Worker: ~Copyable {
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy)
+        let policy = try Self.compile(settings.policy, parts.buckets)
         self.init(parts, settings, poller, policy)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
@@ -153,6 +158,7 @@ public struct Worker: ~Copyable {
         count = parts.count
         inbox = parts.inbox
         counters = parts.counters
+        buckets = parts.buckets
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
         self.policy = policy
@@ -275,8 +281,10 @@ public struct Worker: ~Copyable {
         }
     }
 
-    private static func compile(_ spec: PolicySpec) throws(WorkerError) -> PolicySnapshot {
-        do { return try PolicySnapshot(spec) } catch { throw .policy(error) }
+    private static func compile(
+        _ spec: PolicySpec, _ buckets: RateBuckets
+    ) throws(WorkerError) -> PolicySnapshot {
+        do { return try PolicySnapshot(spec, sharing: buckets) } catch { throw .policy(error) }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.

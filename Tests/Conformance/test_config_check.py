@@ -181,14 +181,12 @@ def test_every_mistake_in_one_run(check):
 LATER = {
     "tls listener": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\ntls.certificates = [{ certificate = "c", key = "k" }]'),
                      "tls"),
-    "proxy protocol": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\nproxy_protocol = true'), "proxy_protocol"),
     "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
     "upstream tls": (change("servers =", "tls = true\nservers ="), "tls"),
     "jwks url": (change('secret = { env = "USHER_TEST_SECRET" }', 'jwks = { url = "https://app.example.com/jwks" }'), "jwks"),
     "discovery": (change('secret = { env = "USHER_TEST_SECRET" }', 'jwks = "discover"'), "jwks"),
     "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
     "cors": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com"]\n', "cors"),
-    "rate limit": (GOOD + '\n[rate_limit.per-user]\nkey = "user"\nrequests = 1\nper = "1s"\n', "rate_limit"),
     "revocation": (GOOD + '\n[revocation]\nfile = "revoked.json"\n', "revocation"),
 }
 
