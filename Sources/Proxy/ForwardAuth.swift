@@ -33,7 +33,8 @@ extension Worker {
         case .refused(let fault):
             refuse(client, fault: fault)
         case .incomplete:
-            preconditionFailure("a head that was written whole is read whole")
+            // A head that was written whole is read whole; were it not, nobody knows what was asked.
+            refuse(client, fault: .badRequestLine)
         }
     }
 
@@ -52,14 +53,14 @@ extension Worker {
         clients[client].transport.input.consume(head.byteCount)
         exchanges[exchange].phase = .replying
         exchanges[exchange].status = 200
-        clients[client].transport.output.attach(from: &pool)
         let fits =
-            clients[client].transport.output.appendStatusLine(200)
+            makeRoom(Self.ownAnswerBytes + policy.identityLines(of: permit).count, client)
+            && clients[client].transport.output.appendStatusLine(200)
             && clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")
             && policy.appendConfirmation(of: permit, to: &clients[client].transport.output)
             && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
-        precondition(fits, "identity headers are bounded far below the size of a block")
+        guard fits else { return abandon(exchange, .internalError) }
         advanceReply(exchange)
     }
 

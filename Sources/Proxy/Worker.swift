@@ -113,6 +113,8 @@ public struct Worker: ~Copyable {
     /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
     private var resuming: [Handle] = []
+    /// How many turns there were: events of one turn happened before everything that is done in it.
+    var turns: UInt64 = 0
     var now = Instant.now()
     private var wallClockRead = Instant.never
     private var wallClockAtRead: Int64 = 0
@@ -133,8 +135,9 @@ public struct Worker: ~Copyable {
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
     private static var keptBlockBytes: Int { 4 << 20 }
     private static var listenerCapacity: Int { 64 }
-    /// Pools of the current settings, and of those before that still have requests.
-    private static var poolCapacity: Int { 4096 }
+    /// Pools of the current settings, at most 1024, and of those before that still have requests: a tunnel may outlive
+    /// hundreds of reloads.
+    private static var poolCapacity: Int { 1 << 20 }
 
     /// A worker with these settings that accepts from these listeners.
     public init(
@@ -185,6 +188,7 @@ public struct Worker: ~Copyable {
 
     /// One turn: all events of one wait, then deadlines, then what was left over.
     private mutating func turn(_ events: Int) {
+        turns &+= 1
         readClocks()
         resumeLeftovers()
         for index in 0..<events {
@@ -213,6 +217,7 @@ public struct Worker: ~Copyable {
         case .server:
             guard servers.contains(token.handle) else { return }
             servers[token.handle.index].transport.note(readiness)
+            if servers[token.handle.index].reusedInTurn == turns, spokeUnasked(token.handle.index) { return }
             advanceServer(token.handle.index)
         case .listener:
             guard listeners.contains(token.handle) else { return }

@@ -316,3 +316,13 @@ def test_routes_of_one_shape_conflict_wherever_they_stand(check):
             ("/a/{y}", '"POST"'), ("/a/{z}", '"PUT", "GET"')])
     done = check(GOOD + routes)
     assert len(done.errors) == 1 and '"/a/{z}" is as specific as "/a/{x}"' in done.text, done.text
+
+
+@pytest.mark.parametrize("table, most", [('[listen.x{i}]\naddress = "127.0.0.1:{port}"', 64), ('[upstream.x{i}]\nservers = ["127.0.0.1:9"]', 1024)])
+def test_more_than_a_worker_has_room_for(check, table, most):
+    """Refused here, and not by the end of the process at its start or at a reload."""
+    def tables(count):
+        return "".join("\n" + table.format(i=i, port=20_000 + i) + "\n" for i in range(count))
+    assert check(GOOD + tables(most - 1)).returncode == 0
+    done = check(GOOD + tables(most))
+    assert done.returncode == 1 and f"at most {most}" in done.text

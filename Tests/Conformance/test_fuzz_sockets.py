@@ -77,7 +77,7 @@ class HostileBackend:
         try:
             while await self.exchange(rng, reader, writer):
                 pass
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.TimeoutError, ConnectionError):
             pass
         finally:
             if rng.random() < 0.3:
@@ -124,6 +124,8 @@ class HostileBackend:
         deed = rng.randrange(14)
         if deed not in (3, 4):
             await read_body(reader, fields)
+        if b"upgrade" in fields and rng.random() < 0.7:
+            return await tunnel(rng, reader, writer)
         body = b"e" * rng.choice([0, 1, 20, 4000, 16_384, 65_536, 300_000])
         right, lives = mutations.answer(rng, b"" if is_head else body)
         match deed:
@@ -160,6 +162,19 @@ class HostileBackend:
         if not lives and rng.random() < 0.5:
             await asyncio.sleep(rng.choice([0.05, 0.3]))
         return lives
+
+
+async def tunnel(rng, reader, writer) -> bool:
+    """A WebSocket, or something like it, until somebody has had enough."""
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n" + b"\x81\x02hi" * rng.choice([0, 1, 2000]))
+    for _ in range(rng.randrange(6)):
+        if rng.random() < 0.5:
+            await asyncio.wait_for(reader.read(65536), 0.2)
+        writer.write(rng.choice([b"\x81\x05hello", b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", b"\x88\x00", rng.randbytes(70_000)]))
+        await writer.drain()
+    return False
 
 
 def reset(writer) -> None:
@@ -336,3 +351,30 @@ def test_both_sides_at_once(start):
     print(f"served {backend.served}, good {answered}, unanswered {failed}")
     assert answered > 100 and failed < answered, (answered, failed)
     assert proxy.get("/nowhere").status == 404
+
+
+async def fuzz_and_drain(proxy, backend: HostileBackend) -> int:
+    """The exit status of a proxy that is told to end in the middle of it all."""
+    server = await asyncio.start_server(backend.serve, "127.0.0.1", backend.port, limit=1 << 20)
+    until = asyncio.get_running_loop().time() + 4
+    tasks = [asyncio.create_task(bad_client(number, proxy.port, until)) for number in range(BAD_CLIENTS)]
+    good = GoodClient(0, proxy.port, [])
+    tasks.append(asyncio.create_task(good.run(until)))
+    await asyncio.sleep(1)
+    proxy.signal(signal.SIGTERM)
+    try:
+        return await asyncio.to_thread(proxy.process.wait, 10)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        server.close()
+
+
+@pytest.mark.parametrize("grace", ["0s", "1500ms"])
+def test_drain_in_the_middle(start, grace):
+    findings: list[str] = []
+    backend = HostileBackend(findings)
+    proxy = start(backend, text=TEXT.replace("[limits]", f'[limits]\ndrain_timeout = "{grace}"'), workers=2)
+    assert asyncio.run(fuzz_and_drain(proxy, backend)) == 0, bytes(proxy.errors)[-2000:].decode("utf-8", "replace")
+    assert not findings

@@ -70,7 +70,10 @@ def request(rng: random.Random, target: bytes, token: bytes | None) -> bytes:
     if rng.random() < 0.1:
         lines += [b"X-Long: " + b"l" * rng.choice([3500, 15_000, 16_000, 31_000])]
     body = b""
-    match rng.randrange(5):
+    match rng.randrange(6):
+        case 5:
+            lines += [b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13",
+                      b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
         case 0 | 1:
             body = b"b" * rng.choice([0, 1, 5, 4096, 16_384, 70_000])
             lines.append(b"Content-Length: %d" % len(body))
