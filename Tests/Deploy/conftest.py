@@ -78,6 +78,23 @@ def image(podman, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def debian_image(podman, bases):
+    """Debian with Python, PostgreSQL and systemd, for what cannot be fetched from a registry here."""
+    podman("import", "--quiet", bases("system.tar"), "localhost/debian:test")
+    return "localhost/debian:test"
+
+
+@pytest.fixture(scope="session")
+def tasks_image(podman, debian_image, bases):
+    """The sample backend's image, from its own Containerfile, without a network."""
+    podman(
+        "build", "--isolation", "chroot", "--network", "host", "--build-arg", f"PYTHON_IMAGE={debian_image}",
+        "--volume", f"{bases('wheels')}:/wheels:ro", "--env", "PIP_NO_INDEX=1", "--env", "PIP_FIND_LINKS=/wheels",
+        "--file", SAMPLE / "Containerfile", "--tag", "localhost/tasks:test", SAMPLE)
+    return "localhost/tasks:test"
+
+
+@pytest.fixture(scope="session")
 def secret(tmp_path_factory) -> Path:
     """The file with the key that tokens are signed with, readable for the container's user."""
     folder = tmp_path_factory.mktemp("secret")
@@ -103,10 +120,10 @@ def sign(secret):
 
 @pytest.fixture(scope="session")
 def sample_backend(network, tmp_path_factory):
-    """The sample tasks backend on 127.0.0.1:8000 of the tests' network."""
+    """The sample tasks backend on port 8000 of the tests' network."""
     database = tmp_path_factory.mktemp("tasks") / "tasks.db"
     server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", "8000", "--log-level", "warning"],
+        [sys.executable, "-m", "uvicorn", "main:app", "--host", "0.0.0.0", "--port", "8000", "--log-level", "warning"],
         cwd=SAMPLE, env=os.environ | {"TASKS_DATABASE": str(database), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL)
     try:

@@ -6,6 +6,7 @@ Kubernetes' schemas.
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -17,26 +18,37 @@ from test_artefacts import documents
 from test_image import ask, metric
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+# Where the tests are, as a pod on the bridge sees them.
+GATEWAY = "10.97.0.1"
 IMAGE = "registry.example.com/usher:0.1.0"
 
 
 @pytest.fixture
 def play(podman, image, secret, tmp_path):
-    """`play(documents)`: runs them with the secret, in the tests' network; taken down at the end."""
+    """`play(documents)`: runs them with the secret on a bridge; the pod's address. Taken down at the end."""
     tool("catatonit")
+    tool("iptables")
+    podman("network", "create", "--disable-dns", "--subnet", "10.97.0.0/24", "--gateway", GATEWAY, "pods", check=False)
     played = []
 
     def run_it(wanted: list[dict]):
         example = documents((KUBERNETES / "secret.example.yaml").read_text())[0]
         example["stringData"]["token_secret"] = secret.read_text()
         # podman 4.3 knows only the encoded form
-        import base64
         example["data"] = {k: base64.b64encode(v.encode()).decode() for k, v in example.pop("stringData").items()}
         file = tmp_path / "play.yaml"
         file.write_text(yaml.safe_dump_all([example, *wanted]))
         podman("tag", image, IMAGE)
         played.append(file)
-        return podman("kube", "play", "--network", "host", file).stdout
+        podman("kube", "play", "--network", "pods", file)
+        pod = podman.inspect(podman("pod", "ps", "--quiet").stdout.split()[0])
+        address = podman.inspect(pod["InfraContainerID"])["NetworkSettings"]["Networks"]["pods"]["IPAddress"]
+        try:
+            wait_for(f"http://{address}:9901/readyz", timeout=15)
+        except AssertionError as error:
+            said = podman("logs", *[c["Id"] for c in pod["Containers"] if c["Name"].endswith("-usher")], check=False)
+            raise AssertionError(f"{error}\n{podman('ps', '--all').stdout}\n{said.stdout}{said.stderr}") from None
+        return address
 
     yield run_it
     for file in played:
@@ -62,27 +74,24 @@ def test_in_front_of_a_service(podman, play, sample_backend, sign):
     deployment["spec"]["replicas"] = 1
     # The only thing that is not as committed: where the Service would be.
     container = deployment["spec"]["template"]["spec"]["containers"][0]
-    container["env"] = [{"name": "TASKS_ADDRESS", "value": sample_backend}]
-    play(wanted)
-    wait_for("http://127.0.0.1:9901/readyz")
+    container["env"] = [{"name": "TASKS_ADDRESS", "value": f"{GATEWAY}:8000"}]
+    host = play(wanted)
     alice, bob = sign("alice-k8s"), sign("bob-k8s")
-    assert ask("/tasks", alice, method="POST", body={"title": "t"})[0] == 201
-    assert ask("/tasks")[0] == 401
-    assert ask("/api/alice-k8s/tasks", bob)[0] == 403
-    assert json.loads(ask("/tasks", bob, {"X-User-Id": "alice-k8s"})[2]) == []
+    assert ask("/tasks", alice, method="POST", body={"title": "t"}, host=host)[0] == 201
+    assert ask("/tasks", host=host)[0] == 401
+    assert ask("/api/alice-k8s/tasks", bob, host=host)[0] == 403
+    assert json.loads(ask("/tasks", bob, {"X-User-Id": "alice-k8s"}, host=host)[2]) == []
     name = next(n for n in podman("ps", "--format", "{{.Names}}").stdout.split() if n.endswith("-usher"))
     found = podman.inspect(name)
     assert found["HostConfig"]["ReadonlyRootfs"] and not found["EffectiveCaps"]
     assert found["HostConfig"]["Memory"] == 256 * 1024 * 1024
-    assert metric("usher_workers") <= 2
+    assert metric("usher_workers", host=host) <= 2
     podman("stop", "--time", "20", name)
     assert podman.inspect(name)["State"]["ExitCode"] == 0
 
 
 def test_sidecar(podman, play, tasks_image, sign):
-    """Usher and the backend in one pod. The backend is on loopback; here that is the tests' own."""
-    if tasks_image is None:
-        pytest.skip("no image of the sample backend")
+    """Usher and the backend in one pod: the backend is on the pod's loopback, and not to be reached from outside."""
     podman("tag", tasks_image, "registry.example.com/tasks:0.1.0")
     wanted = load("sidecar/tasks.yaml")
     pod = only(wanted, "Deployment")["spec"]
@@ -96,10 +105,11 @@ def test_sidecar(podman, play, tasks_image, sign):
     for volume in pod["volumes"]:
         if "emptyDir" in volume:
             volume["emptyDir"] = {}
-    play(wanted)
-    wait_for("http://127.0.0.1:9901/readyz")
-    wait_for("http://127.0.0.1:8080/health")
+    host = play(wanted)
+    wait_for(f"http://{host}:8080/health")
     alice = sign("alice-sidecar")
-    made = ask("/tasks", alice, method="POST", body={"title": "t"})
+    made = ask("/tasks", alice, method="POST", body={"title": "t"}, host=host)
     assert made[0] == 201 and json.loads(made[2])["owner"] == "alice-sidecar"
-    assert ask("/tasks")[0] == 401
+    assert ask("/tasks", host=host)[0] == 401
+    with pytest.raises(ConnectionRefusedError):
+        ask("/tasks", headers={"X-User-Id": "alice-sidecar"}, host=host, port=8000)
