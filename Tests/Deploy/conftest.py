@@ -5,6 +5,7 @@ What a test needs and this machine lacks is a reason to skip, printed at the end
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import subprocess
@@ -101,7 +102,7 @@ def secret(tmp_path_factory) -> Path:
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o755)
     file = folder / "token_secret"
-    file.write_text(secrets.token_urlsafe(48) + "\n")
+    file.write_text(base64.b64encode(secrets.token_bytes(48)).decode() + "\n")
     file.chmod(0o444)
     return file
 
