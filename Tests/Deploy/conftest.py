@@ -32,6 +32,14 @@ def pytest_sessionstart(session):
         stderr=subprocess.STDOUT, text=True)
 
 
+# What needs nothing that is fetched comes first, so that nobody waits for it.
+ORDER = ["test_artefacts", "test_image", "test_monitoring", "test_docs", "test_kubernetes", "test_systemd", "test_compose"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: ORDER.index(item.module.__name__) if item.module.__name__ in ORDER else len(ORDER))
+
+
 def pytest_runtest_setup(item):
     limit = float(os.environ.get("DEPLOY_SECONDS", "inf"))
     if time.monotonic() - item.config.started > limit:

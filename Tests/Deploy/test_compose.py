@@ -54,7 +54,7 @@ def postgres_image(podman, debian_image, tmp_path_factory):
 # What the official image's entry point does with POSTGRES_USER, POSTGRES_DB and POSTGRES_PASSWORD_FILE.
 set -eu
 if [ ! -e "$PGDATA/PG_VERSION" ]; then
-    initdb --username "$POSTGRES_USER" --pwfile "$POSTGRES_PASSWORD_FILE" --auth-host scram-sha-256 --auth-local trust
+    initdb --username "$POSTGRES_USER" --pwfile "$POSTGRES_PASSWORD_FILE" --auth-host scram-sha-256 --auth-local trust --encoding UTF8 --locale C.UTF-8
     echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
     echo "CREATE DATABASE \\"$POSTGRES_DB\\"" | postgres --single -j postgres -c jit=off || true
 fi
@@ -65,6 +65,7 @@ ENV PATH=/usr/lib/postgresql/15/bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/dat
 RUN mkdir -p "$PGDATA" && chown postgres:postgres "$PGDATA" && chmod 0700 "$PGDATA"
 COPY --chmod=0755 start /start
 VOLUME /var/lib/postgresql/data
+STOPSIGNAL SIGINT
 ENTRYPOINT ["/start"]
 """)
     podman("build", "--isolation", "chroot", "--network", "host", "--tag", "localhost/postgres:test", folder)
@@ -151,7 +152,7 @@ def test_what_the_containers_may_do(stack, podman):
 def test_nothing_but_usher_is_reached(stack, podman):
     """Neither the database nor the backend has a port, and usher's network does not lead to the database."""
     for name in ("tasks", "db"):
-        assert not podman.inspect(f"usher_{name}_1")["HostConfig"]["PortBindings"]
+        assert not any(podman.inspect(f"usher_{name}_1")["HostConfig"]["PortBindings"].values()), name
     networks = {name: set(podman.inspect(f"usher_{name}_1")["NetworkSettings"]["Networks"]) for name in ("usher", "tasks", "db")}
     assert networks["usher"] & networks["tasks"] and networks["tasks"] & networks["db"]
     assert not networks["usher"] & networks["db"]
