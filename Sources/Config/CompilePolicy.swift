@@ -25,10 +25,12 @@ extension IssuerConfiguration {
             case .secret(let secret): .secret(secret.bytes)
             case .publicKey(let pem, _): .publicKeyPEM(pem)
             case .keySet(let json, _): .jwks(json)
+            case .remote: .pending
             }
         var spec = IssuerSpec(
             issuer: issuer, audiences: audience, keys: keys,
             algorithms: AlgorithmSet(algorithms.map { SignatureAlgorithm($0) }))
+        if case .remote = keySource { spec.fetchesKeys = true }
         spec.subject = subject.map { checked(ClaimPath($0), $0) }
         spec.types = types
         spec.requiresType = requiredType

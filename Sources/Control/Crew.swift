@@ -15,6 +15,8 @@ enum WorkerReport: Sendable {
 /// The workers, as the control thread steers them: an inbox, counts and a thread each.
 struct Crew {
     let reports: Inbox<WorkerReport>
+    /// Where workers ask for keys that they do not know.
+    let keyRequests: Inbox<KeyRequest>
     private var inboxes: [Inbox<WorkerMessage>] = []
     /// What each worker counts.
     private(set) var counters: [WorkerCounters] = []
@@ -24,6 +26,7 @@ struct Crew {
     /// A crew without workers; throws where the process has no descriptor left.
     init() throws(Errno) {
         reports = try Inbox()
+        keyRequests = try Inbox()
     }
 
     var count: Int { inboxes.count }
@@ -39,7 +42,7 @@ struct Crew {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
-                logWriter: logWriter)
+                logWriter: logWriter, keyRequests: keyRequests)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
             let reports = reports
@@ -60,6 +63,11 @@ struct Crew {
     /// Gives every worker the new settings, whole, and its listeners.
     func reconfigure(_ settings: ProxySettings, listeners: [[WorkerListener]]) {
         for (inbox, bound) in zip(inboxes, listeners) { inbox.send(.reconfigure(settings, bound)) }
+    }
+
+    /// Tells every worker what became of an issuer's keys.
+    func send(_ notice: KeyNotice) {
+        for inbox in inboxes { inbox.send(.keys(notice)) }
     }
 
     /// Tells every worker to accept nothing more and to end when its requests have.

@@ -22,14 +22,18 @@ public final class Supervisor {
     private var configuration: Configuration
     private var settings: ProxySettings
     private let messages: LogSetup
-    private var log: Logger
+    var log: Logger
     private let accessWriter: LogWriter
-    private var poller: Poller
+    var poller: Poller
     private let signals: SignalSource
-    private var crew: Crew
+    var crew: Crew
     private var book = ListenerBook()
     private var admin: AdminServer?
     private var phase = Phase.starting
+    /// The keys that are fetched while the proxy runs.
+    let keys: KeyKeeper
+    /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
+    var hadAllKeys = false
     private var listening: [(name: String, address: SocketAddress)] = []
 
     /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again.
@@ -44,6 +48,11 @@ public final class Supervisor {
         log = messages.logger
         accessWriter = try Self.openAccessLog(configuration)
         settings = try Self.compile(configuration)
+        let logger = log
+        keys = try Self.system { () throws(Errno) in
+            try KeyKeeper(environment: source.environment, log: logger)
+        }
+        keys.configure(configuration.issuers, now: Instant.now())
         self.source = source
         self.configuration = configuration
     }
@@ -60,6 +69,7 @@ public final class Supervisor {
             if case .over(let exitStatus) = phase { return finish(exitStatus) }
             let count = poller.wait(timeoutMilliseconds: waitMilliseconds())
             for index in 0..<count { dispatch(poller.token(index)) }
+            runKeys()
             if case .draining(let deadline) = phase, deadline <= Instant.now() { cutOff() }
         }
     }
@@ -88,6 +98,8 @@ public final class Supervisor {
         do throws(Errno) {
             try poller.add(signals.descriptor, token: Token.signals, for: .readable)
             try poller.add(crew.reports.descriptor, token: Token.inbox, for: .readable)
+            try poller.add(crew.keyRequests.descriptor, token: Token.keyRequests, for: .readable)
+            try poller.add(keys.lookups.descriptor, token: Token.lookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -116,17 +128,21 @@ public final class Supervisor {
         case Token.signals: while let signal = signals.next() { obey(signal) }
         case Token.inbox: for report in crew.reports.receive() { note(report) }
         case Token.admin: admin?.accept(poller, now: Instant.now())
+        case Token.keyRequests: noteKeyRequests()
+        case Token.lookups: keys.noteLookups(poller, now: Instant.now())
+        case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
         default:
             let state = adminState
             admin?.advance(Token.handle(token), state: state)
         }
     }
 
-    /// How long the poller may wait for the next deadline of the drain or of an admin connection.
+    /// How long the poller may wait for the next deadline of the drain, of an admin connection or of keys.
     private func waitMilliseconds() -> Int32 {
         let now = Instant.now()
         var next = admin?.expire(at: now, poller) ?? .never
         if case .draining(let deadline) = phase { next = min(next, deadline) }
+        next = min(next, keys.deadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }
@@ -261,7 +277,7 @@ extension Supervisor {
     }
 
     private func swap(to new: Configuration) throws(StartFailure) {
-        let compiled = try Supervisor.compile(new)
+        var compiled = try Supervisor.compile(new)
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
             prepared = try book.prepare(compiled.listeners, workers: crew.count)
@@ -278,10 +294,13 @@ extension Supervisor {
         if Supervisor.workerCount(new) != crew.count {
             log.warning("a change of workers takes effect at the next start")
         }
+        keys.configure(new.issuers, now: Instant.now())
+        keys.fill(&compiled.policy)
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)
         log.logLevel = Logger.Level(new.log.level)
+        keys.log = log
         configuration = new
         settings = compiled
     }
@@ -346,15 +365,17 @@ extension Supervisor {
 
     private var adminState: AdminState {
         let (counters, lost, reason) = (crew.counters, accessWriter.linesLost, notReadyReason)
+        let keyStatus = keys.status(now: Instant.now())
         return AdminState(notReadyReason: reason) {
             MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
+                + KeyStatus.metrics(keyStatus)
         }
     }
 
     private var notReadyReason: String? {
         switch phase {
         case .starting: "starting"
-        case .running: nil
+        case .running: missingKeysReason
         case .draining, .over: "draining"
         }
     }

@@ -10,6 +10,8 @@ enum Authenticated {
     case anonymous
     /// The request is refused.
     case refused(ReasonCode, TokenRefusal?)
+    /// It would be refused, but the issuer at this place may have the key by now.
+    case awaitKeys(Int, ReasonCode, TokenRefusal?)
 }
 
 extension PolicySnapshot {
@@ -41,11 +43,19 @@ extension PolicySnapshot {
             verifier.recycle(verified)
             if let refusal { return .refused(.tokenInvalid, refusal) }
             return .token(cache.insert(scratch.compactCopy()))
+        case .refused(.unknownKey): return missingKey(.tokenInvalid, .unknownKey)
         case .refused(let refusal):
             return .refused(refusal.isExpiredWithValidSignature ? .tokenExpired : .tokenInvalid, refusal)
-        case .keysUnavailable:
-            return .refused(.keysUnavailable, nil)
+        case .keysUnavailable: return missingKey(.keysUnavailable, nil)
         }
+    }
+
+    /// The key that the last token names is not there: it may come, where the issuer's keys are fetched.
+    private func missingKey(_ code: ReasonCode, _ refusal: TokenRefusal?) -> Authenticated {
+        guard let issuer = verifier.chosenIssuer, verifier.fetchesKeys(ofIssuer: issuer) else {
+            return .refused(code, refusal)
+        }
+        return .awaitKeys(issuer, code, refusal)
     }
 }
 

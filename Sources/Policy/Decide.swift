@@ -41,6 +41,9 @@ extension PolicySnapshot {
         switch authenticate(head, bytes, route, now: now) {
         case .refused(let code, let refusal):
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal))
+        case .awaitKeys(let issuer, let code, let refusal):
+            let rejection = Rejection(code, route: Int(route.specIndex), refusal: refusal)
+            return .awaitKeys(KeyWait(issuer: issuer, rejection: rejection))
         case .anonymous:
             // Nobody has no claims: whoever wants to get through must say who they are.
             if routes.requirements.asks(Int(route.specIndex)) {

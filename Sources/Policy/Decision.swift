@@ -8,6 +8,21 @@ public enum Decision: ~Copyable {
     case permit(Permit)
     /// It is answered by the proxy.
     case reject(Rejection)
+    /// Its token's key is not known, but may be fetched: keep the head, and decide again when keys have come.
+    case awaitKeys(KeyWait)
+}
+
+/// A request whose token's key is not known yet.
+public struct KeyWait: Sendable {
+    /// The issuer whose keys may have changed, a place in `PolicySpec.issuers`.
+    public let issuer: Int
+    /// The answer where nothing better comes, or nobody can wait.
+    public let rejection: Rejection
+
+    init(issuer: Int, rejection: Rejection) {
+        self.issuer = issuer
+        self.rejection = rejection
+    }
 }
 
 /// The proof that a request was routed, authenticated and authorized. Only `PolicySnapshot.decide` makes one, and

@@ -15,6 +15,7 @@ extension Worker {
     mutating func advanceClient(_ client: UInt32) {
         switch clients[client].phase {
         case .reading: readRequests(client)
+        case .awaitingKeys: advanceWait(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
         }
@@ -31,7 +32,7 @@ extension Worker {
     }
 
     /// Reads one request; false where there is nothing more to do for now.
-    private mutating func readRequest(_ client: UInt32) -> Bool {
+    mutating func readRequest(_ client: UInt32) -> Bool {
         while true {
             if !clients[client].transport.input.isEmpty {
                 switch clients[client].parseHead(into: &head, limits: headLimits) {
@@ -100,6 +101,7 @@ extension Worker {
         switch Self.ask(&policy, head, &clients[client], now: wallClock) {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
+        case .awaitKeys(let wait): awaitKeys(client, wait)
         }
     }
 

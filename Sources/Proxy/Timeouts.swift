@@ -47,6 +47,8 @@ extension Worker {
             let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
             exchanges[exchange].keepsClient = false
             reply(exchange, .requestTimeout)
+        case .awaitingKeys:
+            endWait(client)
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
         }

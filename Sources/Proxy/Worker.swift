@@ -9,6 +9,8 @@ internal import Upstream
 public enum WorkerMessage: Sendable {
     /// Go on with these settings, and these listeners: those that the worker has are kept.
     case reconfigure(ProxySettings, [WorkerListener])
+    /// What became of the keys of an issuer that fetches them.
+    case keys(KeyNotice)
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// End at once.
@@ -44,11 +46,15 @@ public struct WorkerParts: Sendable {
     public var counters: WorkerCounters
     /// Where its access log goes.
     public var logWriter: LogWriter
+    /// Where it asks for keys that it does not know.
+    public var keyRequests: Inbox<KeyRequest>
 
     /// The parts of worker `index` of `count`.
     public init(
-        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter
+        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
+        keyRequests: Inbox<KeyRequest>
     ) {
+        self.keyRequests = keyRequests
         self.index = index
         self.count = count
         self.inbox = inbox
@@ -76,6 +82,7 @@ public struct Worker: ~Copyable {
     let inbox: Inbox<WorkerMessage>
     let counters: WorkerCounters
     let accessLog: AccessLog
+    let keyRequests: Inbox<KeyRequest>
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -101,6 +108,11 @@ public struct Worker: ~Copyable {
     var expired: [UInt32] = []
     var requestIDs = RequestIDs()
     var dateField = DateField()
+
+    /// Requests that wait for keys.
+    var keyWaits = KeyWaits()
+    /// Those that wait are being answered: none of them waits again.
+    var isAnsweringWaits = false
 
     /// Clients with work left over from this turn.
     var ready: [Handle] = []
@@ -131,6 +143,7 @@ public struct Worker: ~Copyable {
         self.init(parts, settings, poller, policy)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
+        _ = keyWaits.reset(issuers: settings.policy.issuers.map(\.name))
     }
 
     private init(
@@ -141,6 +154,7 @@ public struct Worker: ~Copyable {
         count = parts.count
         inbox = parts.inbox
         counters = parts.counters
+        keyRequests = parts.keyRequests
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
         self.policy = policy
@@ -222,6 +236,7 @@ public struct Worker: ~Copyable {
     private mutating func obey(_ message: WorkerMessage) {
         switch message {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
+        case .keys(let notice): note(notice)
         case .drain: drain()
         case .stop: isStopped = true
         }
