@@ -89,7 +89,7 @@ def test_keys_are_fetched_and_used(start, own_backend, server):
     head = server.heads[0].decode().lower()
     assert f"host: 127.0.0.1:{server.port}\r\n" in head and "authorization" not in head
     assert get(proxy, signed("one", owner="evil")).status == 401
-    assert '"keys loaded"' in log_of(proxy)
+    wait_for(lambda: '"keys loaded"' in log_of(proxy))
 
 
 def test_a_name_is_looked_up(start, own_backend, server):
@@ -156,7 +156,7 @@ def test_without_keys_503_with_retry_after(start, own_backend, server):
     wait_for(lambda: "keys could not be fetched" in log_of(proxy))
     answer = get(proxy, signed("one"))
     assert answer.status == 503 and answer.problem["code"] == "keys_unavailable"
-    assert int(answer.header("Retry-After")) >= 1
+    assert int(answer.headers.get("Retry-After")) >= 1
     assert get(proxy, tokens.token()).status == 200
     server.up()
     wait_for(lambda: get(proxy, signed("one")).status == 200, what="the recovery")
@@ -403,7 +403,7 @@ def test_pipelined_requests_behind_one_that_waits(start, own_backend, server):
     with proxy.client() as client:
         for kid, path in [("two", "/api/1"), ("one", "/api/2"), ("two", "/api/3")]:
             client.send(f"GET {path} HTTP/1.1\r\nHost: usher.test\r\nAuthorization: Bearer {signed(kid)}\r\n\r\n".encode())
-        assert [client.read_response().status for _ in range(3)] == [200, 200, 200]
+        assert [client.response().status for _ in range(3)] == [200, 200, 200]
     assert [r.target for r in proxy.backend.requests] == ["/api/1", "/api/2", "/api/3"]
 
 
@@ -484,7 +484,7 @@ def test_j9_random_kids_cause_one_fetch_per_cooldown(start, own_backend, server)
                     client.send(b"".join(
                         f"GET /api/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {t}\r\n\r\n".encode() for t in part))
                     for _ in part:
-                        statuses.add(client.read_response().status)
+                        statuses.add(client.response().status)
 
     began = time.monotonic()
     floods = [threading.Thread(target=flood) for _ in range(4)]
@@ -514,7 +514,7 @@ def test_j21_the_answer_to_an_unknown_key_is_that_to_a_bad_signature(start, own_
     proxy = start(own_backend, configuration(issuer(server.url)))
     unknown, bad = get(proxy, signed("two")), get(proxy, signed("one", owner="evil"))
     assert unknown.status == bad.status == 401 and unknown.body == bad.body
-    assert unknown.header("WWW-Authenticate") == bad.header("WWW-Authenticate")
+    assert unknown.headers.get("WWW-Authenticate") == bad.headers.get("WWW-Authenticate")
     proxy.wait_log(detail="token_unknown_key")
     proxy.wait_log(detail="token_bad_signature")
 
@@ -549,7 +549,7 @@ def test_odd_keys_are_skipped_with_a_log_line(start, own_backend, server):
     server.answer = response(json.dumps({"keys": odd + json.loads(key_set("one"))["keys"]}).encode())
     proxy = start(own_backend, configuration(issuer(server.url)))
     assert get(proxy, signed("one")).status == 200
-    assert log_of(proxy).count("key left out") == 3
+    wait_for(lambda: log_of(proxy).count("key left out") == 3)
 
 
 def test_a_token_without_kid(start, own_backend, server):

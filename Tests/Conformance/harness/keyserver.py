@@ -94,6 +94,9 @@ class KeyServer:
                     if not data:
                         return
                     head += data
+                    if head[:1] == b"\x16":  # TLS, to a server that speaks none
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                        return
                 path = head.split(b" ")[1].decode()
                 self.requests.append(path)
                 self.heads.append(head)
