@@ -60,8 +60,9 @@ let package = Package(
         layer(
             "Control",
             [
-                "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream", "Proxy",
-                "Config", .product(name: "Logging", package: "swift-log"),
+                "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream",
+                "Proxy", "Config",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
             name: "usher",
@@ -81,7 +82,7 @@ let package = Package(
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         tests("Telemetry", ["Bytes", "Reactor", "HTTP"]),
-        tests("Upstream", ["Bytes", "Reactor"]),
+        tests("Upstream", ["Bytes", "Reactor", "HTTP"]),
         tests("Config", ["Policy", "Proxy"]),
         tests(
             "Control",

@@ -14,6 +14,7 @@
         /// 256 KiB: the largest head that a configuration may allow.
         case large
 
+        /// True where the blocks of `left` are smaller.
         @inlinable
         public static func < (left: SizeClass, right: SizeClass) -> Bool { left.rawValue < right.rawValue }
 

@@ -41,6 +41,7 @@
     @inline(__always)
     public mutating func attach(from pool: inout BlockPool, _ sizeClass: BlockPool.SizeClass = .small) {
         guard unsafe block == nil else { return }
+        // SAFETY: the pool gives the block to this buffer alone, until `detach`.
         unsafe block = pool.take(sizeClass)
         self.sizeClass = sizeClass
         head = 0
@@ -51,6 +52,7 @@
     @inline(__always)
     public mutating func detach(to pool: inout BlockPool) {
         guard let memory = unsafe block else { return }
+        // SAFETY: the only reference to the block goes back, and is forgotten here.
         unsafe pool.give(memory, sizeClass)
         unsafe block = nil
         head = 0

@@ -47,6 +47,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var address: EndpointAddress
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed; never everybody (H9).
     public var trustedProxies: [AddressRange]
+    /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
+    public var answersForwardAuth = false
     /// Where the file says `address`.
     public var position: SourcePosition
 }

@@ -30,15 +30,16 @@ extension ConfigurationReader {
             loader: loader)
         checkTokenFrom(section)
         let preset = preset(section)
-        let issuer = section.table["issuer"] == nil ? preset?.origin : exactIssuer(section)
-        let audience = section.table["audience"] == nil ? preset.map { [$0.origin] } : audience(section)
+        let issuer = exactIssuer(section, preset)
+        let audience = audience(section, preset)
         let keys = keySource(section, preset)
         let algorithms = algorithms(section, named.table, preset)
         let zero = Duration.zero
         let lifetime = section.setting("maximum_lifetime", .duration, in: .seconds(1) ... .days(3650))
         let leeway = section.duration("leeway", default: .seconds(30), in: zero ... .seconds(600))
         let subject = claimPaths(section, "subject") ?? ["sub"]
-        let types = names(section, "types", "accepted types such as [\"JWT\"]") ?? preset?.types
+        let types =
+            names(section, "types", "accepted types such as [\"JWT\"]") ?? preset?.types
             ?? ["JWT", "at+jwt"]
         let refused = section.strings("refuse_claims")
         let requiredType = section.boolean("required_type", default: false)
@@ -54,7 +55,8 @@ extension ConfigurationReader {
     }
 
     /// Nil = not checked.
-    private func exactIssuer(_ section: Section) -> String? {
+    private func exactIssuer(_ section: Section, _ preset: ProviderPreset?) -> String? {
+        if section.table["issuer"] == nil, let preset { return preset.origin }
         if section.table["issuer"] == nil, section.table["provider"] == nil {
             section.missing("issuer", "the exact \"iss\" of its tokens, or \"*\"")
         }
@@ -66,7 +68,8 @@ extension ConfigurationReader {
     }
 
     /// Nil = not checked. Never left out: a token for another service must not pass by an oversight (J14).
-    private func audience(_ section: Section) -> [String]? {
+    private func audience(_ section: Section, _ preset: ProviderPreset?) -> [String]? {
+        if section.table["audience"] == nil, let preset { return [preset.origin] }
         guard let entry = section.table["audience"] else {
             if section.table["provider"] == nil {
                 section.missing("audience", "the \"aud\" values that mean this service, or \"*\" (J14)")

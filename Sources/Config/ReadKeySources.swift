@@ -6,7 +6,9 @@ extension ConfigurationReader {
     func keySource(_ section: Section, _ preset: ProviderPreset?) -> Located<KeySource>? {
         let sources = section.table.entries.filter { Self.keySourceKeys.contains($0.key) }
         guard let first = sources.first else {
-            if let preset { return Located(value: .remote(RemoteKeys(preset.keySet)), position: preset.position) }
+            if let preset {
+                return Located(value: .remote(RemoteKeys(preset.keySet)), position: preset.position)
+            }
             if section.table["provider"] == nil, section.table["introspection"] == nil {
                 section.missing("secret", "or \"public_key\" or \"jwks\": exactly one source of keys")
             }

@@ -1,6 +1,6 @@
 extension ConfigurationReader {
     static let listenerKeys = Section.Keys(
-        known: ["address", "trusted_proxies", "protocols"], later: ["tls", "proxy_protocol"],
+        known: ["address", "trusted_proxies", "protocols", "mode"], later: ["tls", "proxy_protocol"],
         harmless: ["proxy_protocol": .boolean(false)],
         laterNested: [
             "tls": ["certificates", "minimum_version", "client_ca", "client_auth", "ocsp", "hsts", "tickets"]
@@ -32,8 +32,31 @@ extension ConfigurationReader {
         guard let text = section.string("address"), let address = loader.address(text, for: .listener) else {
             return nil
         }
-        return ListenerConfiguration(
+        var listener = ListenerConfiguration(
             name: named.name.value, address: address, trustedProxies: ranges, position: text.position)
+        listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
+        return listener
+    }
+
+    /// The `mode` of a listener: `"proxy"`, or `"forward-auth"`, which needs somebody who may ask.
+    private func answersForwardAuth(_ section: Section, believesSomebody: Bool) -> Bool {
+        guard let mode = section.string("mode") else { return false }
+        switch mode.value {
+        case "proxy":
+            return false
+        case "forward-auth":
+            if !believesSomebody {
+                loader.error(
+                    mode.position,
+                    "a forward-auth listener needs \"trusted_proxies\": the proxies that may ask it")
+            }
+            return true
+        default:
+            loader.error(
+                mode.position, "unknown mode \"\(mode.value)\"",
+                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth"]) ?? "proxy")
+            return false
+        }
     }
 
     /// HTTP/1.1 is what this release speaks.

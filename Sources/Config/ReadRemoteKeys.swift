@@ -46,7 +46,8 @@ extension ConfigurationReader {
             return nil
         }
         guard section.table["url"] != nil else {
-            section.missing("url", "the base URL of Better Auth, such as \"https://app.example.com/api/auth\"")
+            section.missing(
+                "url", "the base URL of Better Auth, such as \"https://app.example.com/api/auth\"")
             return nil
         }
         guard let text = section.string("url"), let url = remoteURL(text) else { return nil }
@@ -96,12 +97,14 @@ extension ConfigurationReader {
         guard section.table["issuer"] != nil, let issuer = section.string("issuer") else { return nil }
         guard issuer.value != "*" else {
             loader.error(
-                entry.node.start, "jwks = \"discover\" needs the exact \"issuer\", whose keys are to be found")
+                entry.node.start, "jwks = \"discover\" needs the exact \"issuer\", whose keys are to be found"
+            )
             return nil
         }
         guard let url = remoteURL(issuer) else { return nil }
         guard !url.target.contains("?") else {
-            loader.error(issuer.position, "\"\(issuer.value)\" has a query, which no issuer has (RFC 8414, 2)")
+            loader.error(
+                issuer.position, "\"\(issuer.value)\" has a query, which no issuer has (RFC 8414, 2)")
             return nil
         }
         return .remote(RemoteKeys(.discovery(issuer: url, name: issuer.value)))
@@ -130,7 +133,8 @@ extension ConfigurationReader {
         guard String(decoding: bytes, as: UTF8.self).contains("-----BEGIN CERTIFICATE-----") else {
             loader.error(
                 path.position,
-                "\"\(loader.resolve(path: path.value))\" holds no certificate (\"-----BEGIN CERTIFICATE-----\")")
+                "\"\(loader.resolve(path: path.value))\" holds no certificate (\"-----BEGIN CERTIFICATE-----\")"
+            )
             return nil
         }
         return bytes

@@ -99,7 +99,9 @@ public struct RemoteURL: Sendable, Hashable {
             return (String(host.dropFirst().dropLast()).lowercased(), port)
         }
         let name = host.lowercased()
-        guard !name.contains(":"), HostAddress(text: name) != nil || HostName.isValid(name) else { return nil }
+        guard !name.contains(":"), HostAddress(text: name) != nil || HostName.isValid(name) else {
+            return nil
+        }
         return (name, port)
     }
 }

@@ -11,7 +11,9 @@ extension ProxySettings {
         for upstream in configuration.upstreams { upstreams.append(try UpstreamSettings(upstream)) }
         self.init(
             listeners: configuration.listeners.map {
-                ListenerSettings(name: $0.name, address: SocketAddress($0.address))
+                ListenerSettings(
+                    name: $0.name, address: SocketAddress($0.address),
+                    mode: $0.answersForwardAuth ? .forwardAuth : .proxy)
             },
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
@@ -78,11 +80,13 @@ extension SocketAddress {
             : .ipv4(UInt32(number(host.bytes[...])), port: port)
     }
 
-    /// All addresses of a server, at least one.
+    /// All addresses of a server, at least one. Where a name has both kinds, the IPv4 ones: "localhost" mostly has
+    /// both, and what listens there mostly listens on one.
     fileprivate static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
         guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
         let found = resolve(name, port: port)
         guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
-        return found
+        let four = found.filter { if case .ipv4 = $0 { true } else { false } }
+        return four.isEmpty ? found : four
     }
 }

@@ -45,7 +45,8 @@ final class DocumentFetch {
     }
 
     /// Connects to the first of the addresses that can be tried; nil while it is under way.
-    func start(_ addresses: [SocketAddress], _ poller: borrowing Poller, _ tokens: inout TokenSource) -> Outcome?
+    func start(_ addresses: [SocketAddress], _ poller: borrowing Poller, _ tokens: inout TokenSource)
+        -> Outcome?
     {
         self.addresses = addresses
         return connect(poller, &tokens)

@@ -25,7 +25,8 @@ final class FetchConnection {
 
     /// Starts to connect.
     init(
-        to address: SocketAddress, _ url: RemoteURL, trusting authorities: [UInt8], _ poller: borrowing Poller,
+        to address: SocketAddress, _ url: RemoteURL, trusting authorities: [UInt8],
+        _ poller: borrowing Poller,
         _ token: UInt64
     ) throws(FetchFailure) {
         self.address = address
@@ -265,7 +266,9 @@ enum CacheControl {
     /// The seconds of `max-age`; nil where there is none, or no number.
     static func maximumAge(_ value: String) -> Int64? {
         for directive in value.split(separator: ",") {
-            let parts = directive.split(separator: "=", maxSplits: 1).map { $0.filter { $0 != " " && $0 != "\t" } }
+            let parts = directive.split(separator: "=", maxSplits: 1).map {
+                $0.filter { $0 != " " && $0 != "\t" }
+            }
             guard parts.count == 2, parts[0].lowercased() == "max-age" else { continue }
             let digits = parts[1].filter { $0 != "\"" }
             guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }

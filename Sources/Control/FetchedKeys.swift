@@ -132,7 +132,8 @@ final class FetchedKeys {
     private static func text(_ error: IssuerError) -> String {
         switch error {
         case .badKeySet(.tooLarge): "the key set is larger than 256 KiB"
-        case .badKeySet(.malformed): "not a JWK Set: strict JSON, an object with a list \"keys\" (RFC 7517, 5)"
+        case .badKeySet(.malformed):
+            "not a JWK Set: strict JSON, an object with a list \"keys\" (RFC 7517, 5)"
         case .badKeySet(.tooManyKeys): "the key set has more than 100 keys"
         case .badKeySet(.noUsableKey): "the key set holds no key for any of the issuer's algorithms"
         default: "the key set cannot be used: \(error)"
@@ -159,7 +160,9 @@ struct KeyStatus {
     /// Lines of the Prometheus text format, family after family.
     static func metrics(_ all: [KeyStatus]) -> String {
         guard !all.isEmpty else { return "" }
-        return family("usher_key_fetches_total", "Fetches of an issuer's keys.", "counter", all) { "\($0.fetches)" }
+        return family("usher_key_fetches_total", "Fetches of an issuer's keys.", "counter", all) {
+            "\($0.fetches)"
+        }
             + family("usher_key_fetch_failures_total", "Fetches that brought no keys.", "counter", all) {
                 "\($0.failures)"
             } + family("usher_keys", "Usable keys of an issuer.", "gauge", all) { "\($0.keys)" }

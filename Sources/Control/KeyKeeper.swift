@@ -50,7 +50,9 @@ final class KeyKeeper {
     /// Puts the keys that there are into a policy that was compiled from the same configuration.
     func fill(_ policy: inout PolicySpec) {
         for place in policy.issuers.indices {
-            guard let known = issuers.first(where: { $0.name == policy.issuers[place].name }) else { continue }
+            guard let known = issuers.first(where: { $0.name == policy.issuers[place].name }) else {
+                continue
+            }
             policy.issuers[place].spec.keys = known.keys.map { .jwks($0) } ?? .pending
         }
     }
@@ -71,7 +73,9 @@ final class KeyKeeper {
     /// Does what is due.
     func run(_ poller: borrowing Poller, now: Instant) {
         for issuer in issuers {
-            if let fetch = issuer.fetch, fetch.deadline <= now { fail(issuer, "no answer in time", poller, now) }
+            if let fetch = issuer.fetch, fetch.deadline <= now {
+                fail(issuer, "no answer in time", poller, now)
+            }
             while let action = issuer.refresher.tick(now) {
                 switch action {
                 case .fetch: begin(issuer, poller, now)

@@ -14,7 +14,8 @@ final class NameLookup {
     private var thread: Thread?
 
     /// Starts to look up; the answer comes into `inbox`. Throws where the system has no thread left.
-    init(_ host: String, port: UInt16, identifier: UInt32, answerTo inbox: Inbox<LookupAnswer>) throws(Errno) {
+    init(_ host: String, port: UInt16, identifier: UInt32, answerTo inbox: Inbox<LookupAnswer>) throws(Errno)
+    {
         thread = try Thread(name: "usher-lookup") {
             let addresses = SocketAddress.resolve(host, port: port)
             inbox.send(LookupAnswer(identifier: identifier, addresses: addresses))

@@ -1,7 +1,5 @@
-import Bytes
 public import Config
 import Logging
-import Policy
 import Proxy
 import Reactor
 import Telemetry
@@ -10,42 +8,59 @@ import Telemetry
 ///
 /// SIGTERM and SIGINT drain and a second one ends at once, SIGHUP reloads, SIGUSR1 opens the access log's file again.
 public final class Supervisor {
-    private enum Phase: Equatable {
+    enum Phase: Equatable {
         case starting
         case running
         /// Requests in flight may go on until then.
         case draining(until: Instant)
+        /// Those that are left have been told to end; what they write into the access log still counts.
+        case cuttingOff(until: Instant)
         case over(exitStatus: Int32)
+
+        /// When the phase is over by itself.
+        var deadline: Instant? {
+            switch self {
+            case .draining(let deadline), .cuttingOff(let deadline): deadline
+            case .starting, .running, .over: nil
+            }
+        }
     }
 
-    private let source: ConfigurationSource
-    private var configuration: Configuration
-    private var settings: ProxySettings
-    private let messages: LogSetup
+    /// From the order to end at once to the end of the process.
+    static let cutOffMilliseconds: Int64 = 500
+
+    let source: ConfigurationSource
+    var configuration: Configuration
+    var settings: ProxySettings
+    let messages: LogSetup
     var log: Logger
-    private let accessWriter: LogWriter
+    let accessWriter: LogWriter
     var poller: Poller
-    private let signals: SignalSource
+    let signals: SignalSource
     var crew: Crew
-    private var book = ListenerBook()
-    private var admin: AdminServer?
-    private var phase = Phase.starting
+    var book = ListenerBook()
+    var admin: AdminServer?
+    var phase = Phase.starting
     /// The keys that are fetched while the proxy runs.
     let keys: KeyKeeper
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
-    private var listening: [(name: String, address: SocketAddress)] = []
+    var listening: [(name: String, address: SocketAddress)] = []
 
-    /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again.
+    /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again, `warnings`
+    /// are what loading had to say, for the log.
     ///
     /// Call it before any thread is started. Throws a text for the user.
-    public init(_ configuration: Configuration, from source: ConfigurationSource) throws(StartFailure) {
+    public init(
+        _ configuration: Configuration, from source: ConfigurationSource, warnings: [String] = []
+    ) throws(StartFailure) {
         // First of all: threads inherit the signal mask.
         signals = try Self.system(SignalSource.init)
         poller = try Self.system(Poller.init)
         crew = try Self.system(Crew.init)
         messages = try LogSetup(configuration.log)
         log = messages.logger
+        for warning in warnings { messages.logger.warning("\(warning)") }
         accessWriter = try Self.openAccessLog(configuration)
         settings = try Self.compile(configuration)
         let logger = log
@@ -57,7 +72,8 @@ public final class Supervisor {
         self.configuration = configuration
     }
 
-    /// Runs until the process is to end; its exit status: 0 where every request could finish, else 1.
+    /// Runs until the process is to end; its exit status: 0 where it was told to end and did so within the drain timeout,
+    /// 1 where it could not start, lost a worker, or was ended by a second signal.
     public func run() -> Int32 {
         do {
             try start()
@@ -70,14 +86,19 @@ public final class Supervisor {
             let count = poller.wait(timeoutMilliseconds: waitMilliseconds())
             for index in 0..<count { dispatch(poller.token(index)) }
             runKeys()
-            if case .draining(let deadline) = phase, deadline <= Instant.now() { cutOff() }
+            endPhase(at: Instant.now())
         }
     }
 
     private func start() throws(StartFailure) {
+        let writer = accessWriter
+        do throws(Errno) {
+            _ = try Thread(name: "usher-log") { try? writer.run() }
+        } catch {
+            throw StartFailure("cannot start a thread: \(error)")
+        }
         try watch()
         try openAdmin(configuration.admin)
-        let writer = accessWriter
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
             prepared = try book.prepare(settings.listeners, workers: Self.workerCount(configuration))
@@ -86,7 +107,6 @@ public final class Supervisor {
         }
         listening = prepared.addresses
         do throws(Errno) {
-            _ = try Thread(name: "usher-log") { try? writer.run() }
             try crew.start(settings, listeners: prepared.workers, logWriter: writer)
         } catch {
             throw StartFailure("cannot start a thread: \(error)")
@@ -141,7 +161,7 @@ public final class Supervisor {
     private func waitMilliseconds() -> Int32 {
         let now = Instant.now()
         var next = admin?.expire(at: now, poller) ?? .never
-        if case .draining(let deadline) = phase { next = min(next, deadline) }
+        if let deadline = phase.deadline { next = min(next, deadline) }
         next = min(next, keys.deadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
@@ -158,225 +178,5 @@ public final class Supervisor {
         }
         messages.finish()
         return exitStatus
-    }
-}
-
-// MARK: Signals and drain
-
-extension Supervisor {
-    private func obey(_ signal: Signal) {
-        switch signal {
-        case .terminate, .interrupt:
-            if case .draining = phase {
-                log.warning("second signal: ending at once")
-                phase = .over(exitStatus: 1)
-            } else {
-                drain()
-            }
-        case .hangUp: reload()
-        case .reopen: reopenAccessLog()
-        }
-    }
-
-    private func drain() {
-        let milliseconds = settings.limits.drainTimeoutMilliseconds
-        phase = .draining(until: Instant.now().advanced(byMilliseconds: milliseconds))
-        log.info(
-            "draining", metadata: ["timeout_seconds": .stringConvertible(Int(milliseconds / 1000))])
-        crew.drain()
-    }
-
-    private func cutOff() {
-        log.warning(
-            "drain timeout is over: cutting off what is left",
-            metadata: ["workers_left": .stringConvertible(crew.count - crew.endedCount)])
-        crew.stop()
-        phase = .over(exitStatus: 1)
-    }
-
-    private func note(_ report: WorkerReport) {
-        crew.note(report)
-        switch report {
-        case .failed(let index, let reason):
-            log.critical(
-                "worker cannot run", metadata: ["worker": .stringConvertible(index), "reason": "\(reason)"])
-            phase = .over(exitStatus: 1)
-        case .started:
-            guard phase == .starting, crew.isStarted else { return }
-            phase = .running
-            logListening()
-        case .ended(let index):
-            noteEnd(of: index)
-        }
-    }
-
-    private func noteEnd(of worker: Int) {
-        guard case .draining = phase else {
-            log.critical("worker ended by itself", metadata: ["worker": .stringConvertible(worker)])
-            phase = .over(exitStatus: 1)
-            return
-        }
-        log.info(
-            "worker drained",
-            metadata: [
-                "worker": .stringConvertible(worker),
-                "left": .stringConvertible(crew.count - crew.endedCount),
-            ])
-        if crew.isEnded { phase = .over(exitStatus: 0) }
-    }
-
-    private func logListening() {
-        let addresses = listening.map { "\($0.address) (\($0.name))" }.joined(separator: ", ")
-        let workers = Supervisor.counted(crew.count, "worker")
-        let routes = Supervisor.counted(settings.policy.routes.count, "route")
-        log.info(
-            "listening on \(addresses), \(workers), \(routes)",
-            metadata: ["version": "\(Version.usher)"])
-        if let admin = configuration.admin { log.info("admin pages on \(SocketAddress(admin.address))") }
-    }
-
-    private func reopenAccessLog() {
-        do {
-            try accessWriter.reopen()
-            log.info("access log opened again")
-        } catch {
-            log.error("cannot open the access log again", metadata: ["reason": "\(error)"])
-        }
-    }
-
-    /// A number and its noun: `1 route`, `2 routes`.
-    public static func counted(_ count: Int, _ noun: String) -> String {
-        "\(count) \(noun)\(count == 1 ? "" : "s")"
-    }
-}
-
-// MARK: Reload
-
-extension Supervisor {
-    /// Reads the configuration again and swaps it whole; whatever is wrong with it, the old one stays.
-    private func reload() {
-        guard phase == .running else { return log.notice("reload ignored: not running") }
-        let loaded = source.load()
-        for diagnostic in loaded.diagnostics {
-            let level: Logger.Level = diagnostic.severity == .error ? .error : .warning
-            log.log(level: level, "\(diagnostic.headline(file: loaded.path))")
-        }
-        guard let new = loaded.configuration else {
-            return log.error("configuration not changed", metadata: ["file": "\(loaded.path)"])
-        }
-        do {
-            try swap(to: new)
-            log.info(
-                "configuration reloaded",
-                metadata: [
-                    "file": "\(loaded.path)", "routes": .stringConvertible(settings.policy.routes.count),
-                ])
-        } catch {
-            log.error("configuration not changed", metadata: ["reason": "\(error.reason)"])
-        }
-    }
-
-    private func swap(to new: Configuration) throws(StartFailure) {
-        var compiled = try Supervisor.compile(new)
-        let prepared: ListenerBook.Prepared
-        do throws(ListenerBook.Failure) {
-            prepared = try book.prepare(compiled.listeners, workers: crew.count)
-        } catch {
-            throw StartFailure(listener: error)
-        }
-        do throws(StartFailure) {
-            if new.admin != configuration.admin { try openAdmin(new.admin) }
-            try redirectAccessLog(to: LogDestination(new.log.access))
-        } catch {
-            prepared.abandon()
-            throw error
-        }
-        if Supervisor.workerCount(new) != crew.count {
-            log.warning("a change of workers takes effect at the next start")
-        }
-        keys.configure(new.issuers, now: Instant.now())
-        keys.fill(&compiled.policy)
-        crew.reconfigure(compiled, listeners: prepared.workers)
-        listening = prepared.addresses
-        book.commit(prepared)
-        log.logLevel = Logger.Level(new.log.level)
-        keys.log = log
-        configuration = new
-        settings = compiled
-    }
-
-    private func redirectAccessLog(to destination: LogDestination) throws(StartFailure) {
-        guard destination != LogDestination(configuration.log.access) else { return }
-        do throws(Errno) {
-            try accessWriter.redirect(to: destination)
-        } catch {
-            throw StartFailure("cannot open the access log: \(error)")
-        }
-    }
-
-    /// Sees whether the policy of a configuration compiles. Looks up no names, so that a configuration can be checked
-    /// where its servers are not known.
-    public static func check(_ configuration: Configuration) throws(StartFailure) {
-        try check(configuration.policy)
-    }
-
-    private static func check(_ policy: PolicySpec) throws(StartFailure) {
-        do throws(PolicyError) {
-            _ = try PolicySnapshot(policy)
-        } catch {
-            throw StartFailure("the policy does not compile: \(error)")
-        }
-    }
-
-    /// The settings that the workers get, after one compilation to see that they do compile.
-    private static func compile(_ configuration: Configuration) throws(StartFailure) -> ProxySettings {
-        let settings = try ProxySettings(configuration)
-        try check(settings.policy)
-        return settings
-    }
-
-    private static func workerCount(_ configuration: Configuration) -> Int {
-        switch configuration.workers {
-        case .automatic: ProcessorAllowance.current()
-        case .count(let count): count
-        }
-    }
-}
-
-// MARK: Admin
-
-extension Supervisor {
-    private func openAdmin(_ wanted: AdminConfiguration?) throws(StartFailure) {
-        guard let wanted else {
-            admin?.closeAll()
-            admin = nil
-            return
-        }
-        let address = SocketAddress(wanted.address)
-        do throws(Errno) {
-            let opened = try AdminServer(at: address)
-            try poller.add(opened.descriptor, token: Token.admin, for: [.readable, .edgeTriggered])
-            admin?.closeAll()
-            admin = consume opened
-        } catch {
-            throw StartFailure("cannot listen on \(address) (admin): \(error)")
-        }
-    }
-
-    private var adminState: AdminState {
-        let (counters, lost, reason) = (crew.counters, accessWriter.linesLost, notReadyReason)
-        let keyStatus = keys.status(now: Instant.now())
-        return AdminState(notReadyReason: reason) {
-            MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
-                + KeyStatus.metrics(keyStatus)
-        }
-    }
-
-    private var notReadyReason: String? {
-        switch phase {
-        case .starting: "starting"
-        case .running: missingKeysReason
-        case .draining, .over: "draining"
-        }
     }
 }

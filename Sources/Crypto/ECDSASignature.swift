@@ -48,6 +48,7 @@ enum ECDSASignature {
 
     /// The bytes of an INTEGER with its tag and length, all below 128.
     private static func integerByteCount(_ value: UnsafeRawBufferPointer) -> Int {
+        // SAFETY: the caller lends one half of the signature, never empty, so index `first` is inside.
         let first = unsafe value.firstIndex { $0 != 0 } ?? 0
         return unsafe 2 + value.count - first + (value[first] >= 0x80 ? 1 : 0)
     }

@@ -35,7 +35,11 @@ extension PolicySnapshot {
     private mutating func verify(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Authenticated {
         guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
         let known = cache.find(token, issuers, now: now)
-        guard known.isNone else { return .token(known) }
+        guard known.isNone else {
+            tally.hits &+= 1
+            return .token(known)
+        }
+        tally.misses &+= 1
         switch verifier.verify(token, acceptedBy: issuers, now: now) {
         case .verified(let verified):
             let refusal = scratch.fill(

@@ -92,7 +92,9 @@ extension PolicySnapshot {
             timeoutMilliseconds: route.timeoutMilliseconds < 0 ? nil : route.timeoutMilliseconds,
             maxBodyBytes: route.maxBodyBytes, target: rest,
             targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
-            expires: identity.isNone ? nil : cache.expires(identity), peerIsTrusted: trust.trusts(peer),
+            expires: identity.isNone ? nil : cache.expires(identity),
+            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
+            peerIsTrusted: trust.trusts(peer),
             identity: identity)
     }
 }

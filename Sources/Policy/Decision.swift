@@ -45,6 +45,9 @@ public struct Permit: ~Copyable {
     public let targetNeedsSlash: Bool
     /// When the token expires, in seconds since 1970; nil for nobody.
     public let expires: Int64?
+    /// When the token is no longer accepted, leeway included, where a tunnel or a long answer must end with it: in
+    /// seconds since 1970; nil where it need not.
+    public let streamEnd: Int64?
     /// True where the peer is a trusted proxy, whose forwarding headers are believed.
     public let peerIsTrusted: Bool
     /// The entry of the cache; none for nobody.
@@ -52,7 +55,7 @@ public struct Permit: ~Copyable {
 
     init(
         route: Int, upstream: Int, timeoutMilliseconds: Int64?, maxBodyBytes: Int64, target: ByteRange,
-        targetNeedsSlash: Bool, expires: Int64?, peerIsTrusted: Bool, identity: Handle
+        targetNeedsSlash: Bool, expires: Int64?, streamEnd: Int64?, peerIsTrusted: Bool, identity: Handle
     ) {
         self.route = route
         self.upstream = upstream
@@ -61,6 +64,7 @@ public struct Permit: ~Copyable {
         self.target = target
         self.targetNeedsSlash = targetNeedsSlash
         self.expires = expires
+        self.streamEnd = streamEnd
         self.peerIsTrusted = peerIsTrusted
         self.identity = identity
     }

@@ -61,7 +61,7 @@ extension PolicySnapshot {
 
     /// The line with the credentials that are not the client's, or nothing.
     @_lifetime(borrow self)
-    private func credentials(
+    func credentials(
         _ mode: UpstreamAuthorizationTable.Mode, _ permit: borrowing Permit
     ) -> Span<UInt8> {
         switch mode {

@@ -16,6 +16,7 @@ public struct PolicySnapshot: ~Copyable {
     var cache: VerifiedTokenCache
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
+    var tally = CacheTally()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it.
     public init(_ spec: PolicySpec) throws(PolicyError) {
@@ -82,6 +83,13 @@ public struct PolicySnapshot: ~Copyable {
 
     // MARK: Keys and tokens that go
 
+    /// What the cache did since this was asked last.
+    public mutating func takeCacheTally() -> CacheTally {
+        let taken = tally
+        tally = CacheTally()
+        return taken
+    }
+
     /// How many verified tokens are remembered.
     public var cachedTokenCount: Int { cache.count }
 
@@ -105,4 +113,12 @@ public struct PolicySnapshot: ~Copyable {
 
     /// Forgets every verified token: each is verified again when it comes next.
     public mutating func forgetTokens() { cache.removeAll() }
+}
+
+/// How often the verified-token cache had an answer, and how often a token had to be verified.
+public struct CacheTally: Sendable, BitwiseCopyable, Equatable {
+    /// Tokens whose verdict was remembered.
+    public internal(set) var hits = 0
+    /// Tokens that were verified anew.
+    public internal(set) var misses = 0
 }

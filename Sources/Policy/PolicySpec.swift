@@ -74,13 +74,15 @@ public struct RouteSpec: Sendable {
     public var maxBodyBytes: Int64
     /// The prefix that is taken off the path before it goes upstream, e.g. `/v1`; whole segments.
     public var stripPrefix: String?
+    /// True: a tunnel or a long answer ends when the token expires (`stream_lifetime = "token"`).
+    public var endsWithToken: Bool
 
     /// A route; what is left out is as if the file did not mention it.
     public init(
         name: String? = nil, hosts: [String] = [], methods: [String] = [], path: PathTemplate,
         authentication: Authentication, require: [[Requirement]] = [], scopes: [String] = [],
         denied: Denied = .forbidden, upstream: Int, timeoutMilliseconds: Int64? = 60_000,
-        maxBodyBytes: Int64 = 10 << 20, stripPrefix: String? = nil
+        maxBodyBytes: Int64 = 10 << 20, stripPrefix: String? = nil, endsWithToken: Bool = true
     ) {
         self.name = name ?? path.text
         self.hosts = hosts
@@ -94,6 +96,7 @@ public struct RouteSpec: Sendable {
         self.timeoutMilliseconds = timeoutMilliseconds
         self.maxBodyBytes = maxBodyBytes
         self.stripPrefix = stripPrefix
+        self.endsWithToken = endsWithToken
     }
 
     /// The `auth` of a route: places in `PolicySpec.issuers`.

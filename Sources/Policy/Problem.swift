@@ -13,7 +13,8 @@ public enum Problem {
 
     /// The exact size of the body for this code, in bytes.
     public static func byteCount(_ code: ReasonCode) -> Int {
-        fixedByteCount + 2 * code.text.utf8CodeUnitCount + code.title.utf8CodeUnitCount
+        let code = shown(code)
+        return fixedByteCount + 2 * code.text.utf8CodeUnitCount + code.title.utf8CodeUnitCount
             + detail(code).utf8CodeUnitCount
     }
 
@@ -21,6 +22,7 @@ public enum Problem {
     public static func append(_ code: ReasonCode, to buffer: inout Buffer) -> Bool {
         precondition(code.status >= 400, "a code for the log alone has no answer")
         guard buffer.room >= byteCount(code) else { return false }
+        let code = shown(code)
         HeaderWriter.put(opening, &buffer)
         HeaderWriter.put(code.text, &buffer)
         HeaderWriter.put(title, &buffer)
@@ -39,6 +41,10 @@ public enum Problem {
         return true
     }
 
+    /// What the client is told: with `denied = 404` the same as where there is no route, or it would tell that there is
+    /// something. The log tells the two apart.
+    private static func shown(_ code: ReasonCode) -> ReasonCode { code == .notFound ? .noRoute : code }
+
     private static var opening: StaticString { "{\"type\":\"urn:problem-type:usher:" }
     private static var title: StaticString { "\",\"title\":\"" }
     private static var status: StaticString { "\",\"status\":" }
@@ -54,7 +60,7 @@ public enum Problem {
     /// What the client can do about it: one sentence for each code, without a character that JSON escapes.
     static func detail(_ code: ReasonCode) -> StaticString {
         switch code {
-        case .ok, .clientClosed, .upgraded, .shutDown, .upstreamTruncated: ""
+        case .ok, .clientClosed, .upgraded, .shutDown, .upstreamTruncated, .idleTimeout: ""
         case .badRequest: "The request breaks a rule of HTTP and was not passed on."
         case .tooLarge: "Send a smaller body."
         case .uriTooLong: "Send a shorter target."

@@ -204,6 +204,7 @@ struct CompiledRoute: BitwiseCopyable {
     /// -1 is without end.
     let timeoutMilliseconds: Int64
     let maxBodyBytes: Int64
+    let endsWithToken: Bool
 
     init(_ spec: RouteSpec, _ index: Int) {
         specIndex = Int32(index)
@@ -222,5 +223,6 @@ struct CompiledRoute: BitwiseCopyable {
         deniesWithNotFound = spec.denied == .notFound
         timeoutMilliseconds = spec.timeoutMilliseconds ?? -1
         maxBodyBytes = spec.maxBodyBytes
+        endsWithToken = spec.endsWithToken
     }
 }

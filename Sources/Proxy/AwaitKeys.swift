@@ -1,7 +1,7 @@
 internal import Bytes
 internal import HTTP
-public import JOSE
 internal import HTTP1
+public import JOSE
 internal import Policy
 public import Reactor
 
@@ -62,10 +62,18 @@ struct KeyWaits {
 
     /// In the order of the policy's issuers.
     private(set) var issuers: [IssuerState] = []
-    private var waiting: [(client: Handle, issuer: Int)] = []
+    private var waiting: [Waiting] = []
 
-    /// Forgets everything about earlier settings; gives the clients that waited.
-    mutating func reset(issuers names: [String]) -> [Handle] {
+    /// A client that waits.
+    struct Waiting {
+        let client: Handle
+        let issuer: Int
+        /// It asks about another request (forward-auth), which has taken its own head's place already.
+        let isQuestion: Bool
+    }
+
+    /// Forgets everything about earlier settings; gives those who waited.
+    mutating func reset(issuers names: [String]) -> [Waiting] {
         let before = issuers
         issuers = names.map { name in
             var state = IssuerState(name: name)
@@ -73,14 +81,14 @@ struct KeyWaits {
             return state
         }
         defer { waiting.removeAll() }
-        return waiting.map(\.client)
+        return waiting
     }
 
     /// Takes a client in; false where there is no point in waiting, or no room.
-    mutating func add(_ client: Handle, issuer: Int, now: Instant) -> Bool {
-        guard issuers[issuer].isAsked || issuers[issuer].quietUntil <= now, waiting.count < Self.capacity
-        else { return false }
-        waiting.append((client, issuer))
+    mutating func add(_ entry: Waiting, now: Instant) -> Bool {
+        let state = issuers[entry.issuer]
+        guard state.isAsked || state.quietUntil <= now, waiting.count < Self.capacity else { return false }
+        waiting.append(entry)
         return true
     }
 
@@ -90,18 +98,19 @@ struct KeyWaits {
         return !issuers[issuer].isAsked
     }
 
-    /// Takes in an answer; gives the clients that waited for it.
-    mutating func note(_ issuer: Int, quietUntil: Instant) -> [Handle] {
+    /// Takes in an answer; gives those who waited for it.
+    mutating func note(_ issuer: Int, quietUntil: Instant) -> [Waiting] {
         issuers[issuer].isAsked = false
         issuers[issuer].quietUntil = quietUntil
-        let due = waiting.filter { $0.issuer == issuer }.map(\.client)
+        let due = waiting.filter { $0.issuer == issuer }
         waiting.removeAll { $0.issuer == issuer }
         return due
     }
 
     /// Takes a client out that waits no longer.
-    mutating func remove(_ client: Handle) {
-        waiting.removeAll { $0.client == client }
+    mutating func remove(_ client: Handle) -> Waiting? {
+        guard let place = waiting.firstIndex(where: { $0.client == client }) else { return nil }
+        return waiting.remove(at: place)
     }
 }
 
@@ -111,9 +120,10 @@ extension Worker {
     private static var keyWaitMilliseconds: Int64 { 2000 }
 
     /// Lets the client whose head was just read wait for keys, or answers it.
-    mutating func awaitKeys(_ client: UInt32, _ wait: KeyWait) {
-        let handle = clients.handle(at: client)
-        guard !isAnsweringWaits, keyWaits.add(handle, issuer: wait.issuer, now: now) else {
+    mutating func awaitKeys(_ client: UInt32, _ wait: KeyWait, isQuestion: Bool = false) {
+        let entry = KeyWaits.Waiting(
+            client: clients.handle(at: client), issuer: wait.issuer, isQuestion: isQuestion)
+        guard !isAnsweringWaits, keyWaits.add(entry, now: now) else {
             return refuse(client, wait.rejection)
         }
         clients[client].phase = .awaitingKeys
@@ -126,14 +136,14 @@ extension Worker {
     /// The poller reports something of a client that waits: only its end matters. What it sends stays unread.
     mutating func advanceWait(_ client: UInt32) {
         guard clients[client].transport.isBroken else { return }
-        keyWaits.remove(clients.handle(at: client))
+        _ = keyWaits.remove(clients.handle(at: client))
         closeClient(client)
     }
 
     /// Nothing came in time: the client is answered as things are.
     mutating func endWait(_ client: UInt32) {
-        keyWaits.remove(clients.handle(at: client))
-        decideAgain(client, finally: true)
+        guard let entry = keyWaits.remove(clients.handle(at: client)) else { return closeClient(client) }
+        decideAgain(entry, finally: true)
     }
 
     /// Takes in what the control thread says of an issuer's keys.
@@ -147,25 +157,25 @@ extension Worker {
         case .replaced(let source): try? policy.replaceKeys(ofIssuer: issuer, with: source)
         case .removed: policy.removeKeys(ofIssuer: issuer)
         }
-        for client in keyWaits.note(issuer, quietUntil: notice.quietUntil) where clients.contains(client) {
-            decideAgain(client.index, finally: true)
+        for entry in keyWaits.note(issuer, quietUntil: notice.quietUntil) {
+            decideAgain(entry, finally: true)
         }
     }
 
     /// The settings have changed: everybody who waits is decided on by the new ones.
     mutating func restartWaits(_ issuers: [String]) {
-        for client in keyWaits.reset(issuers: issuers) where clients.contains(client) {
-            decideAgain(client.index, finally: false)
-        }
+        for entry in keyWaits.reset(issuers: issuers) { decideAgain(entry, finally: false) }
     }
 
     /// Reads the head again, which is still there, and decides; `finally`: nobody waits a second time.
-    private mutating func decideAgain(_ client: UInt32, finally: Bool) {
+    private mutating func decideAgain(_ entry: KeyWaits.Waiting, finally: Bool) {
+        let handle = entry.client
+        guard clients.contains(handle) else { return }
+        let client = handle.index
         clients[client].phase = .reading
         clientDeadlines.set(client, .never)
         isAnsweringWaits = finally
-        let handle = clients.handle(at: client)
-        _ = readRequest(client)
+        if entry.isQuestion { readQuestion(client) } else { _ = readRequest(client) }
         isAnsweringWaits = false
         // More requests may be here already.
         if clients.contains(handle), clients[client].phase == .reading { ready.append(handle) }

@@ -59,6 +59,7 @@ extension Worker {
         headLimits = settings.limits.head
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         openPools(settings.upstreams)
         dropListeners(except: bound)
@@ -97,6 +98,7 @@ extension Worker {
     /// Accepts nothing more; requests under way finish, and connections close behind them.
     mutating func drain() {
         isDraining = true
+        drainTunnels()
         dropListeners(except: [])
         for slot in 0..<clients.slots where clients.isLive(slot) { closeIfIdle(slot) }
         for upstream in poolOfUpstream {
@@ -118,6 +120,7 @@ extension Worker {
 
     /// Ends all connections, finished or not.
     mutating func closeEverything() {
+        closeTunnels()
         for slot in 0..<clients.slots where clients.isLive(slot) {
             if clients[slot].exchange.isNone {
                 closeClient(slot)

@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+internal import HTTP1
 internal import Reactor
 
 /// One request and its answer, from the end of the request's head to the last byte of the answer.
@@ -11,6 +12,8 @@ struct Exchange: ~Copyable {
         case connecting
         /// The request is being sent, or its answer is awaited or relayed.
         case relaying
+        /// The backend has switched protocols: bytes pass in both directions.
+        case tunnelling
         /// The proxy's own answer is being written.
         case replying
     }
@@ -39,15 +42,22 @@ struct Exchange: ~Copyable {
     var retriesLeft = 0
     /// The server took no more of the request; its answer may still come.
     var isRequestAbandoned = false
+    /// The client asks for WebSocket.
+    var wantsWebSocket = false
 
     // The answer.
     var status: UInt16 = 0
+    /// The size of the body of the proxy's own answer, in bytes.
+    var replyBytes = 0
     var responseBody = BodyRelay(.none, as: .identity)
     var hasResponseHead = false
     /// The upstream connection may carry another request.
     var isServerReusable = false
     /// The client's connection may carry another request.
     var keepsClient: Bool
+    /// Of a tunnel: the end of the client's bytes was passed on, and that of the server's.
+    var isRequestShut = false
+    var isResponseShut = false
 
     // For the log, and for timeouts.
     var notes = ExchangeNotes()
@@ -56,6 +66,8 @@ struct Exchange: ~Copyable {
     var answeredAt = Instant.never
     /// The end of the whole exchange.
     var deadline = Instant.never
+    /// When the token that permits the request expires, where its answer must end with it.
+    var tokenDeadline = Instant.never
     /// The end of the pause that one side makes right now.
     var stallDeadline = Instant.never
     var code = ReasonCode.ok
@@ -72,10 +84,17 @@ struct Exchange: ~Copyable {
         self.started = started
     }
 
-    /// Moves what is here of the body behind the head.
-    mutating func takeBody(from input: inout Buffer) {
-        _ = requestBody.stage(from: &input, to: &request)
+    /// Moves what is here of the body behind the head; the code of the refusal where it breaks a rule already.
+    mutating func takeBody(from input: inout Buffer) -> ReasonCode? {
+        switch requestBody.stage(from: &input, to: &request) {
+        case .malformed: .badRequest
+        case .tooLarge: .tooLarge
+        case .needsInput, .sinkFull, .atTrailers, .complete: nil
+        }
     }
+
+    /// The bytes of the answer's body, whoever made it.
+    var responseBytes: Int { replyBytes + Int(clamping: responseBody.decoder.received) }
 
     /// From the request's last byte to the answer's head, in microseconds; where the server answered early, from the
     /// start.

@@ -60,7 +60,7 @@ extension Worker {
     private mutating func record(_ exchange: UInt32) {
         counters.countResponse(status: Int(exchanges[exchange].status))
         counters.countEnd(reason: exchanges[exchange].code)
-        counters.add(Int(clamping: exchanges[exchange].responseBody.decoder.received), to: .bytesSent)
+        counters.add(exchanges[exchange].responseBytes, to: .bytesSent)
         counters.add(Int(clamping: exchanges[exchange].requestBody.decoder.received), to: .bytesReceived)
         guard accessLog.isOn else { return }
         let client = exchanges[exchange].client.index
@@ -87,7 +87,7 @@ extension Worker {
         record.reason = exchange.code
         record.time = wallClockMilliseconds
         record.status = Int(exchange.status)
-        record.responseBytes = Int64(clamping: exchange.responseBody.decoder.received)
+        record.responseBytes = Int64(exchange.responseBytes)
         record.duration = now.microseconds(since: exchange.started)
         if exchange.answeredAt != .never { record.upstreamDuration = exchange.upstreamMicroseconds }
         log.record(record)

@@ -23,13 +23,22 @@ extension Worker {
         if let timeout = permit.timeoutMilliseconds {
             exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
         }
+        exchanges[exchange].wantsWebSocket = head.wantsWebSocket
+        if let end = permit.streamEnd { exchanges[exchange].tokenDeadline = instant(ofSecond: end) }
         noteRequest(exchange, client, route: permit.route)
         exchanges[exchange].notes.note(userOf: permit, policy)
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else { return reply(exchange, .headersTooLarge) }
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
-        takeBodyAtHand(exchange, client)
+        if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
+    }
+
+    /// When the clock will show that second since 1970; those beyond 100 years never come.
+    private func instant(ofSecond second: Int64) -> Instant {
+        let (seconds, overflow) = second.subtractingReportingOverflow(wallClock)
+        guard !overflow, seconds < 3_155_760_000 else { return .never }
+        return now.advanced(byMilliseconds: max(seconds * 1000 - wallClockMilliseconds % 1000, 0))
     }
 
     /// A new exchange for the head that was just read.
@@ -88,10 +97,11 @@ extension Worker {
     }
 
     /// Puts what is already here of the body behind the head, so that small requests leave in one piece and can be
-    /// sent again whole.
-    private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) {
-        exchanges[exchange].takeBody(from: &clients[client].transport.input)
+    /// sent again whole. The code of a refusal where it breaks a rule: then no byte of the request is sent.
+    private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) -> ReasonCode? {
+        let refusal = exchanges[exchange].takeBody(from: &clients[client].transport.input)
         clients[client].transport.input.detachIfEmpty(to: &pool)
         exchanges[exchange].isReplayable = exchanges[exchange].requestBody.isComplete
+        return refusal
     }
 }

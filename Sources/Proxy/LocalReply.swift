@@ -99,6 +99,7 @@ extension Worker {
         _ exchange: UInt32, _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
     ) -> Bool {
         let hasBody = exchanges[exchange].method != .head
+        if hasBody { exchanges[exchange].replyBytes = Problem.byteCount(code) }
         return clients[client].transport.output.appendStatusLine(code.status)
             && clients[client].transport.output.append(
                 "Content-Type: application/problem+json\r\nCache-Control: no-store\r\nContent-Length: ")

@@ -38,7 +38,7 @@ extension Worker {
                 switch clients[client].parseHead(into: &head, limits: headLimits) {
                 case .complete:
                     clients[client].parser = RequestHeadParser()
-                    decide(client)
+                    takeRequest(client)
                     return true
                 case .refused(let fault):
                     refuse(client, fault: fault)
@@ -96,6 +96,13 @@ extension Worker {
         clientDeadlines.set(client, deadline)
     }
 
+    private mutating func takeRequest(_ client: UInt32) {
+        switch listenerModes[clients[client].peer.listener] {
+        case .proxy: decide(client)
+        case .forwardAuth: answerQuestion(client)
+        }
+    }
+
     /// Asks the policy, and forwards or answers.
     private mutating func decide(_ client: UInt32) {
         switch Self.ask(&policy, head, &clients[client], now: wallClock) {
@@ -105,7 +112,7 @@ extension Worker {
         }
     }
 
-    private static func ask(
+    static func ask(
         _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64
     ) -> Decision {
         policy.decide(head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now)

@@ -75,8 +75,7 @@ extension Worker {
     /// Passes a head on; false where the exchange is over for it.
     private mutating func takeResponseHead(_ exchange: UInt32) -> Bool {
         if responseHead.isUpgrade {
-            // Nobody asked for it: Upgrade is not forwarded.
-            badResponse(exchange)
+            switchProtocols(exchange)
             return false
         }
         if responseHead.isInformational { return relayInformational(exchange) }
@@ -84,6 +83,8 @@ extension Worker {
         let client = exchanges[exchange].client.index
         exchanges[exchange].hasResponseHead = true
         exchanges[exchange].answeredAt = now
+        exchanges[exchange].tokenDeadline = max(
+            exchanges[exchange].tokenDeadline, now.advanced(byMilliseconds: Self.shortAnswerMilliseconds))
         exchanges[exchange].status = responseHead.status
         exchanges[exchange].isServerReusable = responseHead.isPersistent
         exchanges[exchange].request.detach(to: &pool)
@@ -96,6 +97,10 @@ extension Worker {
         servers[server].transport.input.consume(responseHead.byteCount)
         return true
     }
+
+    /// What an answer has from its head to its end, in milliseconds, though its token expires meanwhile: short answers
+    /// are not torn.
+    private static var shortAnswerMilliseconds: Int64 { 1000 }
 
     /// Relays 1xx but 101 (RFC 9110 §15.2). HTTP/1.0 knows none.
     private mutating func relayInformational(_ exchange: UInt32) -> Bool {
@@ -140,6 +145,11 @@ extension Worker {
 
     /// Writes the head for the client, behind an interim answer that may still be waiting there.
     private mutating func writeResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
+        makeRoomForResponseHead(client) && appendResponseHead(exchange, client)
+    }
+
+    /// Gives the client's output room for the head; false where no block is large enough.
+    mutating func makeRoomForResponseHead(_ client: UInt32) -> Bool {
         let needed = clients[client].transport.output.count + responseHead.byteCount + Self.addedHeadBytes
         guard let sizeClass = BlockPool.SizeClass.holding(needed) else { return false }
         clients[client].transport.output.attach(from: &pool, max(sizeClass, .small))
@@ -147,7 +157,7 @@ extension Worker {
         if clients[client].transport.output.room < responseHead.byteCount + Self.addedHeadBytes {
             _ = clients[client].transport.output.grow(in: &pool, to: sizeClass)
         }
-        return appendResponseHead(exchange, client)
+        return true
     }
 
     /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, and a
@@ -175,6 +185,8 @@ extension Worker {
                 guard writeResponseTrailers(exchange) else { return truncateResponse(exchange) }
                 continue
             case .turnSpent:
+                // Bytes flow: a pause begins anew with each turn.
+                stall(exchange)
                 ready.append(exchanges[exchange].client)
             case .sourceDrained:
                 exchanges[exchange].stallDeadline = requestPause(exchange)
@@ -210,7 +222,7 @@ extension Worker {
     }
 
     /// The backend's answer breaks the rules before anything of it was passed on.
-    private mutating func badResponse(_ exchange: UInt32) {
+    mutating func badResponse(_ exchange: UInt32) {
         dropServer(exchange)
         reply(exchange, .upstreamInvalidResponse)
     }

@@ -14,6 +14,7 @@ extension Worker {
     mutating func setExchangeDeadline(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
+        if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
         if clients[client].halfClosedAt != .never {
             deadline = min(
                 deadline,
@@ -57,6 +58,11 @@ extension Worker {
     private mutating func exchangeTooSlow(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         if exchanges[exchange].phase == .replying { return abandon(exchange, exchanges[exchange].code) }
+        if exchanges[exchange].phase == .tunnelling { return tunnelTooSlow(exchange) }
+        if exchanges[exchange].hasResponseHead, exchanges[exchange].tokenDeadline <= now {
+            // Cut and not ended: nobody takes what came so far for the whole.
+            return abandon(exchange, .tokenExpired)
+        }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
         if isGone, exchanges[exchange].stallDeadline > now { return abandon(exchange, .clientClosed) }
         if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }

@@ -89,6 +89,7 @@ public struct Worker: ~Copyable {
     var policy: PolicySnapshot
     var routeNames: [[UInt8]]
     var listenerNames: [[UInt8]]
+    var listenerModes: [ListenerMode]
     /// The pool of each upstream of the current settings.
     var poolOfUpstream: [Handle]
 
@@ -126,6 +127,8 @@ public struct Worker: ~Copyable {
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
     var isDraining = false
+    /// When tunnels are closed after a drain has begun.
+    var tunnelDeadline = Instant.never
     var isStopped = false
 
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
@@ -162,6 +165,7 @@ public struct Worker: ~Copyable {
         headLimits = settings.limits.head
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        listenerModes = settings.listeners.map(\.mode)
         poolOfUpstream = []
         let connections = Self.connectionCapacity(settings.limits, workers: parts.count)
         clients = Slab(capacity: connections)
@@ -195,7 +199,14 @@ public struct Worker: ~Copyable {
         }
         expireDeadlines()
         serveWaiting()
+        countTokens()
         accessLog.endTurn()
+    }
+
+    private mutating func countTokens() {
+        let tally = policy.takeCacheTally()
+        if tally.hits > 0 { counters.add(tally.hits, to: .tokenCacheHits) }
+        if tally.misses > 0 { counters.add(tally.misses, to: .tokenCacheMisses) }
     }
 
     @inline(__always)

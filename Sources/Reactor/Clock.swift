@@ -30,6 +30,7 @@ public struct Instant: Comparable, Sendable, BitwiseCopyable {
     @inlinable
     public func microseconds(since earlier: Instant) -> Int64 { microseconds &- earlier.microseconds }
 
+    /// True where `left` comes first.
     @inlinable
     public static func < (left: Instant, right: Instant) -> Bool { left.microseconds < right.microseconds }
 }

@@ -4,6 +4,7 @@ internal import Glibc
 public enum FileContents {
     /// The bytes of a file or pipe; throws the kernel's reason, or EFBIG where it holds more than `limitBytes`.
     public static func read(_ path: String, limitBytes: Int) throws(Errno) -> [UInt8] {
+        // SAFETY: the path is lent as a text that ends with a zero for this call.
         let number = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
         guard number >= 0 else { throw Errno(errno) }
         let file = FileDescriptor(owning: number)

@@ -12,6 +12,7 @@ public final class OutputFile: Sendable {
 
     /// Opens a file for appending, and creates it with mode 0640 where there is none; throws the kernel's reason.
     public init(appendingTo path: String) throws(Errno) {
+        // SAFETY: the path is lent as a text that ends with a zero for this call.
         number = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0o640)
         isOwned = true
         guard number >= 0 else { throw Errno(errno) }

@@ -30,6 +30,12 @@ public struct Errno: Error, Equatable, Sendable, BitwiseCopyable, CustomStringCo
         return unsafe String(cString: text)
     }
 
+    /// True where there is no such file.
+    public var isMissingFile: Bool { code == ENOENT }
+
+    /// True where something is larger than it may be.
+    public var isTooLarge: Bool { code == EFBIG }
+
     /// True where the process or the system has no file descriptor or memory left; trying again later may help.
     public var isExhaustion: Bool { code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM }
 }

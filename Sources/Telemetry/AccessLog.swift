@@ -63,6 +63,8 @@ public final class AccessLog {
         appendText(record.client)
         _ = batch.append(",\"upstream\":")
         appendText(record.upstream)
+        _ = batch.append(",\"detail\":")
+        appendText(record.detail)
         _ = batch.append(",\"listener\":")
         appendText(record.listener)
         _ = batch.append("}\n")

@@ -1,5 +1,5 @@
 public import HTTP
-import Synchronization
+public import Synchronization
 
 /// What a worker counts, apart from status classes and reason codes. Every count only ever grows.
 public enum Counter: UInt8, CaseIterable, Sendable {
@@ -33,11 +33,11 @@ public enum Counter: UInt8, CaseIterable, Sendable {
 /// count whole, and several counts without a common instant, which is what a scrape expects.
 public final class WorkerCounters: Sendable {
     // Rows of `Counter`; the size only has to reach its last case, which `init` checks.
-    private let counts: InlineArray<16, Atomic<UInt64>>
+    @usableFromInline let counts: InlineArray<16, Atomic<UInt64>>
     // By the first digit of the status; 0 is anything outside 1xx...5xx.
-    private let statusClasses: InlineArray<6, Atomic<UInt64>>
+    @usableFromInline let statusClasses: InlineArray<6, Atomic<UInt64>>
     // By the raw value of the reason code.
-    private let reasons: InlineArray<64, Atomic<UInt64>>
+    @usableFromInline let reasons: InlineArray<64, Atomic<UInt64>>
 
     /// Counts that all stand at zero.
     public init() {
@@ -48,20 +48,20 @@ public final class WorkerCounters: Sendable {
     }
 
     /// Adds to a count. Only the worker that owns the counts may call this.
-    @inline(__always)
+    @inlinable
     public func add(_ amount: Int, to counter: Counter) {
         Self.grow(counts[Int(counter.rawValue)], by: UInt64(truncatingIfNeeded: amount))
     }
 
     /// Counts one answered request by the class of its status code (RFC 9110 section 15). Owner only.
-    @inline(__always)
+    @inlinable
     public func countResponse(status: Int) {
         let digit = status / 100
         Self.grow(statusClasses[digit >= 1 && digit <= 5 ? digit : 0], by: 1)
     }
 
     /// Counts one request by why it ended as it did. Owner only.
-    @inline(__always)
+    @inlinable
     public func countEnd(reason: ReasonCode) {
         Self.grow(reasons[Int(reason.rawValue)], by: 1)
     }
@@ -82,8 +82,8 @@ public final class WorkerCounters: Sendable {
         reasons[Int(reason.rawValue)].load(ordering: .relaxed)
     }
 
-    @inline(__always)
-    private static func grow(_ count: borrowing Atomic<UInt64>, by amount: UInt64) {
+    @inlinable
+    static func grow(_ count: borrowing Atomic<UInt64>, by amount: UInt64) {
         count.store(count.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
 }

@@ -12,7 +12,7 @@ struct CheckCommand: ParsableCommand {
     @OptionGroup var file: ConfigurationOption
 
     func run() throws {
-        let (configuration, loaded) = try file.load()
+        let (configuration, loaded) = try file.load(showsWarnings: true)
         do throws(StartFailure) {
             try Supervisor.check(configuration)
         } catch {

@@ -17,13 +17,16 @@ struct ConfigurationOption: ParsableArguments {
         return ConfigurationSource(path: config, environment: environment)
     }
 
-    /// The configuration, its warnings shown; ends the command with 1, all mistakes shown, where there are errors.
-    func load(overrides: [String: String] = [:]) throws -> (Configuration, LoadedConfiguration) {
+    /// The configuration; ends the command with 1, everything that is wrong shown, where there are errors. Warnings
+    /// alone are shown where the command is about the configuration.
+    func load(
+        overrides: [String: String] = [:], showsWarnings: Bool = false
+    ) throws -> (Configuration, LoadedConfiguration) {
         let loaded = source(overrides: overrides).load()
-        Console.error(loaded.render())
+        if showsWarnings || loaded.hasErrors { Console.error(loaded.render()) }
         guard let configuration = loaded.configuration else {
             let count = loaded.diagnostics.count { $0.severity == .error }
-            Console.error("\(loaded.path): \(count) \(count == 1 ? "error" : "errors")\n")
+            Console.error("\(loaded.path): \(Supervisor.counted(count, "error"))\n")
             throw ExitCode.failure
         }
         return (configuration, loaded)

@@ -12,7 +12,7 @@ struct RoutesCommand: ParsableCommand {
     @OptionGroup var file: ConfigurationOption
 
     func run() throws {
-        let (configuration, _) = try file.load()
+        let (configuration, _) = try file.load(showsWarnings: true)
         print(RoutesCommand.table(configuration.routes), terminator: "")
     }
 

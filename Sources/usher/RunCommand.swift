@@ -49,7 +49,9 @@ struct RunCommand: ParsableCommand {
         source.path = loaded.path
         let status: Int32
         do {
-            let supervisor = try Supervisor(configuration, from: source)
+            let supervisor = try Supervisor(
+                configuration, from: source,
+                warnings: loaded.diagnostics.map { $0.headline(file: loaded.path) })
             status = supervisor.run()
         } catch {
             throw Console.fail("\(error.reason)")

@@ -253,18 +253,38 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.issuer, "token_from = [\"header\", \"websocket\"]", "10:25: not supported yet"),
         .add(.issuer, "token_from = [\"body\"]", "10:15: must hold \"header\""),
         .add(.issuer, "token_from = []", "10:14: is empty"),
-        .add(
-            .issuer, "provider = \"better-auth\"", "10:1: \"provider\" in [issuer.main] is not supported yet"),
+        .add(.issuer, "url = \"https://a\"", "10:1: \"url\" in [issuer.main] belongs to a \"provider\""),
+        .add(.issuer, "provider = \"better-auth\"", "6:1: needs \"url\": the base URL"),
+        .add(.issuer, "provider = \"better_auth\"", "10:12: did you mean \"better-auth\"?"),
+        .add(.issuer, "provider = \"better-auth\"\nurl = \"app.example.com\"", "11:7: is not a URL"),
+        .add(.issuer, "provider = \"better-auth\"\nurl = \"https://a.b/?x\"", "11:7: has a query"),
         .add(.issuer, "introspection = { url = 'x' }", "10:19: \"introspection.url\""),
         .add(
             .issuer, "[issuer.none]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'SECRET' }",
             "10:9: cannot be named \"none\""),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = \"discover\"",
-            "9:8: jwks = \"discover\" is not supported yet"),
+            "7:10: \"i\" is not a URL"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = '*'\naudience = 'a'\njwks = \"discover\"",
+            "9:8: needs the exact \"issuer\""),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'x' }",
-            "9:10: \"url\" in \"jwks\" is not supported yet"),
+            "9:16: \"x\" is not a URL"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { refresh = '1m' }",
+            "9:8: \"jwks\" needs \"url\""),
+        .replace(
+            .issuer,
+            "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', refresh = '10ms' }",
+            "9:40: between 1s and 7d"),
+        .replace(
+            .issuer,
+            "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', ca = 'secret' }",
+            "9:35: holds no certificate"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', file = 'x' }",
+            "9:10: unknown key \"url\""),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = 'jwks.json'", "9:8: must be { file"),
         .replace(
@@ -535,7 +555,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .listen, "[limits]\nheader_bytes = 32768",
             "5:16: a size is a string with a unit, such as \"32768KiB\""),
-        .add(.listen, "[limits]\nheader_bytes = \"2MiB\"", "5:16: between 1KiB and 1MiB, not 2MiB"),
+        .add(.listen, "[limits]\nheader_bytes = \"2MiB\"", "5:16: between 1KiB and 240KiB, not 2MiB"),
         .add(.listen, "[limits]\nheader_count = 0", "5:16: between 1 and 1000"),
         .add(.listen, "[limits]\ntarget_bytes = \"64KiB\"", "5:16: between 64B and 32KiB"),
         .add(.listen, "[limits]\ntoken_bytes = \"17KiB\"", "5:15: between 256B and 16KiB"),
@@ -557,6 +577,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
     static let warnings: [Mistake] = [
         .add(.route, "rewrite = { strip_prefix = \"/v1\" }", "14:28: there is nothing to strip"),
         .replace(.route, "", "1:1: every request is answered 404"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer='i'\naudience='a'\njwks = { url = 'http://keys.internal/jwks' }",
+            "9:16: is not encrypted"),
         .replace(
             .issuer, "[issuer.main]\nissuer='i'\naudience='a'\nsecret = '\(goodSecret)'",
             "9:10: is written into the file"),

@@ -47,7 +47,7 @@ def test_reason_is_detailed_where_the_answer_is_not(proxy):
     reasons = set()
     for text in (token(secret_or_key=b"w" * 40), token(audience="x"), token(issuer="https://nobody.test")):
         answer = proxy.get("/tasks", bearer(text))
-        reasons.add(proxy.wait_log(request_id=answer.headers.get("x-request-id"))["reason"])
+        reasons.add(proxy.wait_log(request_id=answer.headers.get("x-request-id"))["detail"])
     assert len(reasons) == 3, reasons
 
 

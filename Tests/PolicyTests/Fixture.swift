@@ -12,6 +12,8 @@ enum Outcome: Equatable {
     case permit(route: Int, user: String, target: String, lines: [String])
     /// It is answered: the code, and the route where there is one.
     case reject(ReasonCode, route: Int?)
+    /// It may wait for the keys of that issuer.
+    case awaitKeys(issuer: Int, otherwise: ReasonCode)
 
     /// The field lines of a permitted request whose names are these, in lower case, up to the separators.
     func values(_ name: String) -> [String] {
@@ -38,6 +40,7 @@ enum Outcome: Equatable {
         switch self {
         case .permit(let route, _, _, _): route
         case .reject(_, let route): route
+        case .awaitKeys: nil
         }
     }
 
@@ -174,6 +177,8 @@ final class Gate {
         switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
         case .reject(let rejection):
             return .reject(rejection.code, route: rejection.route)
+        case .awaitKeys(let wait):
+            return .awaitKeys(issuer: wait.issuer, otherwise: wait.rejection.code)
         case .permit(let permit):
             var pool = BlockPool(keptBytes: 0)
             var buffer = Buffer()
@@ -210,6 +215,7 @@ final class Gate {
         let peer = PeerFacts(address: IPAddress(v4: 1), listener: 0, isSecure: false)
         switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
         case .permit: return nil
+        case .awaitKeys: return nil
         case .reject(let rejection):
             guard rejection.challenges else { return (rejection, "") }
             var pool = BlockPool(keptBytes: 0)

@@ -1,3 +1,130 @@
+import Bytes
+import HTTP
+import Reactor
 import Testing
 
 @testable import Upstream
+
+private func settings(
+    _ weights: [Int], balance: Balance = .leastRequests, connections: Int = 2, pending: Int = 2
+) -> UpstreamSettings {
+    var settings = UpstreamSettings(
+        name: "tasks",
+        servers: weights.enumerated().map {
+            ServerSettings(address: .ipv4(0x7f00_0001, port: UInt16(8000 + $0.offset)), weight: $0.element)
+        })
+    settings.balance = balance
+    settings.maximumConnections = connections
+    settings.maximumPending = pending
+    return settings
+}
+
+private func handle(_ index: UInt32) -> Handle { Handle(index: index, generation: 1) }
+
+@Suite("The pool of an upstream")
+struct UpstreamPoolTests {
+    @Test("a connection that was given back is used again, the last one first")
+    func reuse() {
+        var pool = UpstreamPool(settings([1]), workers: 1)
+        #expect((pool.choose() == .connect(server: 0)) == true)
+        #expect((pool.choose() == .connect(server: 0)) == true)
+        pool.giveBack(handle(1), server: 0)
+        pool.giveBack(handle(2), server: 0)
+        #expect((pool.choose() == .reuse(handle(2), server: 0)) == true)
+        #expect((pool.choose() == .reuse(handle(1), server: 0)) == true)
+        #expect((pool.connectionCount == 2) == true)
+    }
+
+    @Test("beyond max_connections requests wait, beyond max_pending they are refused")
+    func limits() {
+        var pool = UpstreamPool(settings([1], connections: 1, pending: 1), workers: 1)
+        #expect((pool.choose() == .connect(server: 0)) == true)
+        #expect((pool.choose() == .wait) == true)
+        pool.enqueue(handle(9))
+        #expect((pool.choose() == .refuse) == true)
+        #expect((pool.dequeue() == nil) == true)
+        pool.closedInUse(server: 0)
+        #expect((pool.dequeue() == handle(9)) == true)
+        #expect((pool.dequeue() == nil) == true)
+    }
+
+    @Test("workers share the limits, and each has at least one")
+    func shares() {
+        var pool = UpstreamPool(settings([1], connections: 3), workers: 2)
+        #expect((pool.choose() == .connect(server: 0)) == true)
+        #expect((pool.choose() == .connect(server: 0)) == true)
+        #expect((pool.choose() == .wait) == true)
+        var small = UpstreamPool(settings([1], connections: 1), workers: 8)
+        #expect((small.choose() == .connect(server: 0)) == true)
+    }
+
+    @Test("an idle connection that closed is never chosen")
+    func closedIdle() {
+        var pool = UpstreamPool(settings([1]), workers: 1)
+        _ = pool.choose()
+        pool.giveBack(handle(1), server: 0)
+        pool.closedIdle(handle(1), server: 0)
+        #expect((pool.connectionCount == 0) == true)
+        #expect((pool.choose() == .connect(server: 0)) == true)
+        // One that is not there is no reason to miscount.
+        pool.closedIdle(handle(7), server: 0)
+        #expect((pool.connectionCount == 1) == true)
+    }
+
+    @Test("round-robin serves as the weights say")
+    func roundRobin() {
+        var pool = UpstreamPool(settings([3, 1], balance: .roundRobin, connections: 100), workers: 1)
+        var served = [0, 0]
+        for _ in 0..<40 {
+            guard case .connect(let server) = pool.choose() else { continue }
+            served[server] += 1
+        }
+        #expect(served == [30, 10])
+    }
+
+    @Test("least-requests takes the least busy for its weight, and avoids a server that failed")
+    func leastRequests() {
+        var pool = UpstreamPool(settings([1, 1], connections: 100), workers: 1)
+        #expect((pool.choose() == .connect(server: 0)) == true)
+        #expect((pool.choose() == .connect(server: 1)) == true)
+        pool.closedInUse(server: 1)
+        #expect((pool.choose() == .connect(server: 1)) == true)
+        #expect((pool.choose(avoiding: 0) == .connect(server: 1)) == true)
+        var single = UpstreamPool(settings([1]), workers: 1)
+        #expect((single.choose(avoiding: 0) == .connect(server: 0)) == true)
+    }
+
+    @Test("a fresh connection is refused where the server may have no further one")
+    func fresh() {
+        var pool = UpstreamPool(settings([1], connections: 1), workers: 1)
+        #expect((pool.chooseFresh(server: 0) == .connect(server: 0)) == true)
+        #expect((pool.chooseFresh(server: 0) == nil) == true)
+    }
+
+    @Test("draining takes every idle connection off the books")
+    func takeIdle() {
+        var pool = UpstreamPool(settings([1, 1]), workers: 1)
+        _ = pool.choose()
+        _ = pool.choose()
+        pool.giveBack(handle(1), server: 0)
+        pool.giveBack(handle(2), server: 1)
+        #expect((pool.takeIdle().map(\.0) == [handle(1), handle(2)]) == true)
+        #expect((pool.connectionCount == 0) == true)
+    }
+}
+
+@Suite("The retry rule (RFC 9110 §9.2.2)")
+struct RetryRuleTests {
+    @Test(
+        "a request that may have been processed is sent again only where twice is the same as once",
+        arguments: [
+            (Method.get, RequestProgress.maybeProcessed, true), (.head, .maybeProcessed, true),
+            (.put, .maybeProcessed, true), (.delete, .maybeProcessed, true), (.post, .maybeProcessed, false),
+            (.patch, .maybeProcessed, false), (.other, .maybeProcessed, false), (.post, .nothingSent, true),
+            (.get, .answered, false), (.post, .answered, false),
+        ])
+    func rule(method: Method, progress: RequestProgress, allowed: Bool) {
+        #expect(RetryRule.allows(method, after: progress, isReplayable: true) == allowed)
+        #expect(!RetryRule.allows(method, after: progress, isReplayable: false))
+    }
+}
