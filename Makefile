@@ -10,12 +10,13 @@ BINARY := .build/release/usher
 # Two pytest workers: each has a proxy and a backend of its own, and a third would only wait for a CPU.
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+DEPLOY_ARGS ?=
 REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt
 
-.PHONY: help deps packages build test unit tidy conformance demo format clean
+.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist demo format clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: packages .venv/.installed ## install what is missing: Debian packages, and a Python environment in .venv
 
@@ -45,11 +46,25 @@ conformance: deps build ## black-box tests (pytest); PYTEST_ARGS="test_paths.py 
 	@cd Tests/Conformance && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
 		$(CURDIR)/$(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-test: ## everything: tidy, unit, conformance
+deploy-deps: deps .venv/.deploy
+	@scripts/install-packages --deploy || echo "== deploy: without these, tests are skipped"
+
+.venv/.deploy: Tests/Deploy/requirements.txt .venv/.installed
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+# DEPLOY_SECONDS: what has not begun by then is skipped. DEPLOY_FULL=1 compiles the images from source too.
+deploy-test: deploy-deps build ## tests of deploy/: images, manifests, units, run in containers where that can be done
+	@echo "== deploy: Tests/Deploy"
+	@cd Tests/Deploy && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
+		$(CURDIR)/$(PYTHON) -m pytest -q $(DEPLOY_ARGS)
+
+test: ## everything: tidy, unit, conformance, deploy
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory tidy
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory conformance
+	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-170} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
 demo: deps build ## the proxy in front of a sample backend on loopback, until Ctrl-C
@@ -59,4 +74,4 @@ format: ## format the Swift sources in place
 	@$(SWIFT) format --in-place --recursive Sources Tests Package.swift
 
 clean: ## remove what was built and installed here
-	@rm -rf .build .venv .pytest_cache Tests/Conformance/.pytest_cache Tests/Tidy/.pytest_cache
+	@rm -rf .build .venv .pytest_cache Tests/Conformance/.pytest_cache Tests/Tidy/.pytest_cache .work dist

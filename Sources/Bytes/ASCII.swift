@@ -1,7 +1,7 @@
 /// What a byte may stand for in HTTP, and the scans over bytes that parsers live on.
 ///
 /// Classes are bit sets in two words, so that a test is a shift and a mask without a table in memory; scans read
-/// eight bytes at a time.
+/// sixteen bytes at a time.
 public enum ASCII {
     /// Horizontal tab.
     @inlinable public static var tab: UInt8 { 0x09 }
@@ -132,33 +132,41 @@ extension ASCII {
         return UInt64(littleEndian: raw)
     }
 
-    /// Up to eight bytes of `range` as a little-endian word, the bytes beyond it zero. `count` is 0 to 8.
+    /// Up to eight bytes from `offset` as a little-endian word, the bytes beyond them zero. `count` is 0 to 8.
     @inlinable @inline(__always)
     public static func word(_ bytes: Span<UInt8>, at offset: Int, count: Int) -> UInt64 {
-        if count == 8 { return word(bytes, at: offset) }
-        if offset <= bytes.count &- 8 {
-            return word(bytes, at: offset) & ((1 << UInt64(count &* 8)) &- 1)
-        }
+        if offset <= bytes.count &- 8 { return word(bytes, at: offset) & mask(count) }
         var value: UInt64 = 0
         var index = count
         while index > 0 {
             index &-= 1
-            value = value << 8 | UInt64(bytes[offset &+ index])
+            value = value &<< 8 | UInt64(bytes[offset &+ index])
         }
         return value
+    }
+
+    /// As above, with bit 5 of each byte set: letters in lower case, and digits and hyphens as they are.
+    @inlinable @inline(__always)
+    public static func loweredWord(_ bytes: Span<UInt8>, at offset: Int, count: Int) -> UInt64 {
+        word(bytes, at: offset, count: count) | (0x2020_2020_2020_2020 & mask(count))
+    }
+
+    /// The lowest `count` bytes of a word, 0 to 8.
+    @inlinable @inline(__always)
+    static func mask(_ count: Int) -> UInt64 {
+        count == 0 ? 0 : ~0 &>> UInt64(truncatingIfNeeded: 64 &- count &* 8)
     }
 
     /// The first offset at or behind `start` whose byte is not a `tchar`, or the count.
     public static func endOfToken(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var index = start
-        while index <= bytes.count &- 8 {
+        while index <= bytes.count &- 16 {
             // Field names are letters and hyphens, nearly always: other token characters go one by one.
-            let others = lettersAndHyphens(word(bytes, at: index)) ^ 0x8080_8080_8080_8080
-            if others == 0 {
-                index &+= 8
-                continue
-            }
-            index &+= others.trailingZeroBitCount >> 3
+            let block = block(bytes, at: index)
+            let letters = ((block | 0x20) &- 0x61) .< 26
+            let place = firstSet(.!(letters .| (block .== 0x2D)))
+            index &+= place
+            if place == 16 { continue }
             guard isToken(bytes[index]) else { return index }
             index &+= 1
         }
@@ -166,27 +174,13 @@ extension ASCII {
         return index
     }
 
-    /// The top bit of each byte that is a letter or a hyphen. No sum here carries into the next byte.
-    @inline(__always)
-    private static func lettersAndHyphens(_ word: UInt64) -> UInt64 {
-        let lower = (word | 0x2020_2020_2020_2020) & 0x7F7F_7F7F_7F7F_7F7F
-        let letters = (lower &+ 0x1F1F_1F1F_1F1F_1F1F) & ~(lower &+ 0x0505_0505_0505_0505)
-        let hyphen = (word ^ 0x2D2D_2D2D_2D2D_2D2D) & 0x7F7F_7F7F_7F7F_7F7F
-        let hyphens = ~(hyphen &+ 0x7F7F_7F7F_7F7F_7F7F)
-        return (letters | hyphens) & ~word & 0x8080_8080_8080_8080
-    }
-
     /// The first offset at or behind `start` whose byte is no visible ASCII character, or the count.
     public static func endOfVisible(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var index = start
-        while index <= bytes.count &- 8 {
-            // Lowest flagged byte is exact: borrows only reach bytes above one that is itself flagged.
-            let word = word(bytes, at: index)
-            let below = (word &- 0x2121_2121_2121_2121) & ~word
-            let delete = word ^ 0x7F7F_7F7F_7F7F_7F7F
-            let flags = (below | word | ((delete &- 0x0101_0101_0101_0101) & ~delete)) & 0x8080_8080_8080_8080
-            if flags != 0 { return index &+ flags.trailingZeroBitCount >> 3 }
-            index &+= 8
+        while index <= bytes.count &- 16 {
+            let place = firstSet((block(bytes, at: index) &- 0x21) .>= 0x5E)
+            index &+= place
+            if place < 16 { return index }
         }
         while index < bytes.count, isVisible(bytes[index]) { index &+= 1 }
         return index
@@ -195,27 +189,32 @@ extension ASCII {
     /// The first offset at or behind `start` whose byte may not stand in a field value (RFC 9110 §5.5), or the count.
     public static func endOfFieldValue(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var index = start
-        while true {
-            index = firstControl(bytes, from: index)
-            guard index < bytes.count, bytes[index] == tab else { return index }
-            index &+= 1
+        while index <= bytes.count &- 16 {
+            let block = block(bytes, at: index)
+            let place = firstSet(((block .< 0x20) .& (block .!= 0x09)) .| (block .== 0x7F))
+            index &+= place
+            if place < 16 { return index }
         }
+        while index < bytes.count, isFieldValue(bytes[index]) { index &+= 1 }
+        return index
     }
 
-    /// The first offset at or behind `start` whose byte is a control character (0 to 31, and 127), or the count.
-    private static func firstControl(_ bytes: Span<UInt8>, from start: Int) -> Int {
-        var index = start
-        while index <= bytes.count &- 8 {
-            // As in `endOfVisible`: the lowest flagged byte is exact.
-            let word = word(bytes, at: index)
-            let below = (word &- 0x2020_2020_2020_2020) & ~word
-            let delete = word ^ 0x7F7F_7F7F_7F7F_7F7F
-            let flags = (below | ((delete &- 0x0101_0101_0101_0101) & ~delete)) & 0x8080_8080_8080_8080
-            if flags != 0 { return index &+ flags.trailingZeroBitCount >> 3 }
-            index &+= 8
-        }
-        while index < bytes.count, bytes[index] >= 0x20, bytes[index] != 0x7F { index &+= 1 }
-        return index
+    /// The sixteen bytes from `offset`. `offset + 16` must not exceed the count.
+    @inlinable @inline(__always)
+    public static func block(_ bytes: Span<UInt8>, at offset: Int) -> SIMD16<UInt8> {
+        precondition(offset >= 0 && offset <= bytes.count &- 16)
+        // SAFETY: the bounds were checked, and every bit pattern is a vector of bytes.
+        return unsafe bytes.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: SIMD16<UInt8>.self)
+    }
+
+    /// The place of the first lane that is set, or 16.
+    @inline(__always)
+    private static func firstSet(_ mask: SIMDMask<SIMD16<Int8>>) -> Int {
+        // SAFETY: a mask is sixteen bytes, each all ones or all zeros.
+        let words = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
+        if words[0] != 0 { return UInt64(littleEndian: words[0]).trailingZeroBitCount >> 3 }
+        // Without a set bit this is 64, so that the sum is 16.
+        return 8 &+ UInt64(littleEndian: words[1]).trailingZeroBitCount >> 3
     }
 
     /// The first offset in `start..<end` that holds `byte`, or `end`.

@@ -3,8 +3,8 @@ struct ConfigurationReader {
     let loader: Loader
 
     static let keys = Section.Keys(
-        known: ["workers", "listen", "upstream", "issuer", "identity", "route", "limits", "log", "admin"],
-        later: ["session", "cors", "rate_limit", "revocation", "watch", "shared", "tracing"],
+        known: ["workers", "listen", "upstream", "issuer", "identity", "route", "limits", "log", "admin", "revocation"],
+        later: ["session", "cors", "rate_limit", "watch", "shared", "tracing"],
         harmless: ["watch": .boolean(false)])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
@@ -15,7 +15,7 @@ struct ConfigurationReader {
         var configuration = Configuration(
             workers: workers(section), listeners: listeners(section), upstreams: upstreams(section),
             issuers: issuers(section), identity: identity(section), routes: [], limits: limits(section),
-            log: log(section), admin: admin(section))
+            log: log(section), admin: admin(section), revocation: revocation(section))
         configuration.routes = routes(section, names, configuration.issuers)
         refuseSharedAddresses(configuration)
         applyEnvironment(to: &configuration)

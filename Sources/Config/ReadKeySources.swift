@@ -57,8 +57,12 @@ extension ConfigurationReader {
 
     private func keySet(_ entry: TOMLEntry, _ issuer: Section, _ preset: ProviderPreset?) -> KeySource? {
         if case .string("discover") = entry.node.value { return discovered(entry, issuer) }
-        if case .table(let table) = entry.node.value, preset != nil || Self.isRemote(table) {
+        if case .table(let table) = entry.node.value, table["file"] == nil, preset != nil || Self.isRemote(table) {
             return remoteKeys(entry, table, preset)
+        }
+        if case .table(let table) = entry.node.value, let url = table["url"] {
+            loader.error(url.position, "\"jwks\" has both \"file\" and \"url\": exactly one source of keys")
+            return nil
         }
         guard let (bytes, origin) = keyFile(entry, example: "jwks.json") else { return nil }
         guard bytes.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) == UInt8(ascii: "{") else {

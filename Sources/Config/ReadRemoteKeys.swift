@@ -60,7 +60,7 @@ extension ConfigurationReader {
 
     /// Whether a `jwks` table is about keys that are fetched.
     static func isRemote(_ table: TOMLTable) -> Bool {
-        table["file"] == nil && table.entries.contains { remoteKeys.contains($0.key) }
+        table.entries.contains { remoteKeys.contains($0.key) }
     }
 
     /// `jwks = { url = … }`; below a preset the URL may be left out.

@@ -1,4 +1,5 @@
 import Config
+import JOSE
 import Reactor
 import Telemetry
 
@@ -23,9 +24,11 @@ extension Supervisor {
     var adminState: AdminState {
         let (counters, lost, reason) = (crew.counters, accessWriter.linesLost, notReadyReason)
         let keyStatus = keys.status(now: Instant.now())
-        return AdminState(notReadyReason: reason) {
+        let revokedCount = revocations.isEnabled ? revocations.list.count : nil
+        let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
+        return AdminState(notReadyReason: reason, revoke: revoke) {
             MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
-                + KeyStatus.metrics(keyStatus)
+                + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount)
         }
     }
 
@@ -35,5 +38,15 @@ extension Supervisor {
         case .running: missingKeysReason
         case .draining, .cuttingOff, .over: "draining"
         }
+    }
+}
+
+/// What the metrics say of revoked tokens.
+enum RevocationMetrics {
+    /// The number of entries, where tokens can be revoked.
+    static func text(_ count: Int?) -> String {
+        guard let count else { return "" }
+        return "# HELP usher_revocations Entries of the list of revoked tokens.\n"
+            + "# TYPE usher_revocations gauge\nusher_revocations \(count)\n"
     }
 }

@@ -1,3 +1,4 @@
+import JOSE
 import Proxy
 import Reactor
 import Telemetry
@@ -68,6 +69,11 @@ struct Crew {
     /// Tells every worker what became of an issuer's keys.
     func send(_ notice: KeyNotice) {
         for inbox in inboxes { inbox.send(.keys(notice)) }
+    }
+
+    /// Tells every worker which tokens are revoked.
+    func send(_ revocations: RevocationList) {
+        for inbox in inboxes { inbox.send(.revocations(revocations)) }
     }
 
     /// Tells every worker to accept nothing more and to end when its requests have.

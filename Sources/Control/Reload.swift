@@ -49,6 +49,8 @@ extension Supervisor {
         }
         keys.configure(new.issuers, now: Instant.now())
         keys.fill(&compiled.policy)
+        revocations.configure(new.revocation, now: Instant.now())
+        compiled.policy.revocations = revocations.list
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)

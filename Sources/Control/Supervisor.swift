@@ -1,5 +1,6 @@
 public import Config
 import Logging
+import Policy
 import Proxy
 import Reactor
 import Telemetry
@@ -45,6 +46,8 @@ public final class Supervisor {
     let keys: KeyKeeper
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
+    /// The tokens that are revoked.
+    var revocations = RevocationKeeper()
     var listening: [(name: String, address: SocketAddress)] = []
 
     /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again, `warnings`
@@ -68,6 +71,8 @@ public final class Supervisor {
             try KeyKeeper(environment: source.environment, log: logger)
         }
         keys.configure(configuration.issuers, now: Instant.now())
+        revocations.configure(configuration.revocation, now: Instant.now())
+        settings.policy.revocations = revocations.list
         self.source = source
         self.configuration = configuration
     }
@@ -86,6 +91,7 @@ public final class Supervisor {
             let count = poller.wait(timeoutMilliseconds: waitMilliseconds())
             for index in 0..<count { dispatch(poller.token(index)) }
             runKeys()
+            runRevocations()
             endPhase(at: Instant.now())
         }
     }
@@ -162,7 +168,7 @@ public final class Supervisor {
         let now = Instant.now()
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
-        next = min(next, keys.deadline)
+        next = min(next, keys.deadline, revocations.deadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }

@@ -24,9 +24,13 @@ extension FieldName {
     ) -> FieldFlags {
         var folded = words
         var isFolded = false
-        for index in range.bounds where !isPlain(bytes[index]) {
-            folded.fold(index - Int(range.start))
-            isFolded = true
+        var index = Int(range.start)
+        while index < range.end {
+            if !isPlain(bytes[index]) {
+                folded.fold(index &- Int(range.start))
+                isFolded = true
+            }
+            index &+= 1
         }
         let family = folded.familyFlags
         guard isFolded else { return family }
@@ -48,24 +52,19 @@ struct FieldNameWords {
     private var fourth: UInt64 = 0
     private let isLong: Bool
 
+    /// Setting bit 5 of any token character but a capital letter gives no letter, digit or hyphen that was not there
+    /// before, so that no other name can come to equal a known one.
     @inline(__always)
     init(_ bytes: Span<UInt8>, _ range: ByteRange) {
         isLong = range.count > 32
         let start = Int(range.start)
         let count = min(Int(range.count), 32)
-        first = Self.word(bytes, start, min(count, 8))
-        if count > 8 { second = Self.word(bytes, start + 8, min(count - 8, 8)) }
-        if count > 16 { third = Self.word(bytes, start + 16, min(count - 16, 8)) }
-        if count > 24 { fourth = Self.word(bytes, start + 24, count - 24) }
-    }
-
-    /// One word in lower case. Setting bit 5 of any token character but a capital letter gives no letter, digit or
-    /// hyphen that was not there before, so that no other name can come to equal a known one.
-    @inline(__always)
-    private static func word(_ bytes: Span<UInt8>, _ offset: Int, _ count: Int) -> UInt64 {
-        let raw = ASCII.word(bytes, at: offset, count: count)
-        let mask: UInt64 = count == 8 ? ~0 : (1 << UInt64(count * 8)) - 1
-        return raw | (0x2020_2020_2020_2020 & mask)
+        first = ASCII.loweredWord(bytes, at: start, count: min(count, 8))
+        guard count > 8 else { return }
+        second = ASCII.loweredWord(bytes, at: start &+ 8, count: min(count &- 8, 8))
+        guard count > 16 else { return }
+        third = ASCII.loweredWord(bytes, at: start &+ 16, count: min(count &- 16, 8))
+        if count > 24 { fourth = ASCII.loweredWord(bytes, at: start &+ 24, count: count &- 24) }
     }
 
     /// The known name with these words, or `other`.
@@ -74,7 +73,7 @@ struct FieldNameWords {
         guard !isLong else { return .other }
         let multipliers = FieldNameTable.multipliers
         let mixed = first ^ second &* multipliers.1 ^ third &* multipliers.2 ^ fourth &* multipliers.3
-        let slot = FieldNameTable.slots[Int((mixed &* multipliers.0) >> FieldNameTable.shift)]
+        let slot = FieldNameTable.slots[Int((mixed &* multipliers.0) &>> FieldNameTable.shift)]
         let entry = Int(slot) * 4
         guard FieldNameTable.words[entry] == first, FieldNameTable.words[entry + 1] == second,
             FieldNameTable.words[entry + 2] == third, FieldNameTable.words[entry + 3] == fourth

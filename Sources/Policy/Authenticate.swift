@@ -46,6 +46,11 @@ extension PolicySnapshot {
                 verified, text: token, issuers: issuers, now: now, identity, routes.requirements)
             verifier.recycle(verified)
             if let refusal { return .refused(.tokenInvalid, refusal) }
+            if !revocations.isEmpty,
+                scratch.isRevoked(by: revocations, issuer: issuerNames[scratch.issuer])
+            {
+                return .refused(.tokenInvalid, .revoked)
+            }
             return .token(cache.insert(scratch.compactCopy()))
         case .refused(.unknownKey): return missingKey(.tokenInvalid, .unknownKey)
         case .refused(let refusal):

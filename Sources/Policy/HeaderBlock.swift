@@ -221,6 +221,7 @@ enum HeaderWriter {
     }
 
     /// Writes a whole line.
+    @inline(__always)
     static func put(_ name: StaticString, _ value: Span<UInt8>, _ buffer: inout Buffer) {
         put(name, &buffer)
         put(value, &buffer)

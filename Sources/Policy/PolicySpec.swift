@@ -13,6 +13,8 @@ public struct PolicySpec: Sendable {
     public var upstreams: [UpstreamPolicySpec]
     /// What each listener believes of its peers; `PeerFacts.listener` is a place in this list.
     public var listeners: [ListenerPolicySpec]
+    /// The tokens that are refused though everything about them holds.
+    public var revocations = RevocationList()
     /// How many verified tokens a worker remembers; at least 1.
     public var tokensCached: Int
     /// The longest token that is looked at, in bytes; a longer one is refused unread.

@@ -52,11 +52,13 @@ extension Worker {
 
     private mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) {
         servers[connection.index].exchange = exchanges.handle(at: exchange)
+        // What is left of its time in the pool does not count for the request.
+        serverDeadlines.set(connection.index, .never)
         exchanges[exchange].server = connection
         exchanges[exchange].serverNumber = server
         let upstream = exchanges[exchange].pool.index
         exchanges[exchange].nameServer(server, of: &pools[upstream], &pool)
-        exchanges[exchange].notes.note(server: server, of: &pools[upstream])
+        if accessLog.isOn { exchanges[exchange].notes.note(server: server, of: &pools[upstream]) }
     }
 
     /// Opens a connection for a request.
@@ -121,20 +123,38 @@ extension Worker {
     /// once a turn, and not where a connection is freed, so that one failure cannot nest in another.
     mutating func serveWaiting() {
         guard !freed.isEmpty else { return }
-        let upstreams = freed
-        freed.removeAll(keepingCapacity: true)
-        for upstream in upstreams where pools.contains(upstream) {
-            while let handle = pools[upstream.index].dequeue() {
-                guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
-                exchanges[handle.index].stallDeadline = .never
-                acquireServer(handle.index)
-            }
+        swap(&freed, &serving)
+        var place = 0
+        while place < serving.count {
+            if pools.contains(serving[place]) { serveWaiting(at: serving[place]) }
+            place += 1
+        }
+        serving.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func serveWaiting(at upstream: Handle) {
+        while let handle = pools[upstream.index].dequeue() {
+            guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
+            exchanges[handle.index].stallDeadline = .never
+            acquireServer(handle.index)
+        }
+        retirePoolIfUnused(upstream)
+    }
+
+    /// Remembers that a pool has room again, where somebody waits for it; and that one of earlier settings may have
+    /// become unused. It goes at the end of the turn only: whoever lost this connection may try another one yet.
+    private mutating func noteRoom(_ upstream: Handle) {
+        if pools[upstream.index].waitingCount > 0 || !poolOfUpstream.contains(upstream) {
+            freed.append(upstream)
         }
     }
 
-    /// Remembers that a pool has room again, where somebody waits for it.
-    private mutating func noteRoom(_ upstream: Handle) {
-        if pools[upstream.index].waitingCount > 0 { freed.append(upstream) }
+    /// Takes a request that needs no connection any more out of the queue: who has left keeps nobody else out.
+    mutating func leaveQueue(_ exchange: UInt32) {
+        let upstream = exchanges[exchange].pool
+        guard exchanges[exchange].phase == .waiting, pools.contains(upstream) else { return }
+        pools[upstream.index].withdraw(exchanges.handle(at: exchange))
+        noteRoom(upstream)
     }
 
     /// Something happened on a connection to a server.
@@ -175,7 +195,6 @@ extension Worker {
             pools[connection.pool.index].closedIdle(handle, server: connection.server)
         }
         noteRoom(connection.pool)
-        retirePoolIfUnused(connection.pool)
     }
 
     /// Gives a connection back to its pool after an exchange that left it clean.

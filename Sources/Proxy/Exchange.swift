@@ -51,6 +51,8 @@ struct Exchange: ~Copyable {
     var replyBytes = 0
     var responseBody = BodyRelay(.none, as: .identity)
     var hasResponseHead = false
+    /// How many 1xx came before it.
+    var interimAnswers = 0
     /// The upstream connection may carry another request.
     var isServerReusable = false
     /// The client's connection may carry another request.

@@ -42,6 +42,7 @@ extension Worker {
     mutating func abandon(_ exchange: UInt32, _ code: ReasonCode) {
         let client = exchanges[exchange].client.index
         dropServer(exchange)
+        leaveQueue(exchange)
         exchanges[exchange].code = code
         closeExchange(exchange)
         closeClient(client)

@@ -3,6 +3,7 @@ internal import HTTP
 internal import HTTP1
 internal import Policy
 internal import Reactor
+internal import Telemetry
 internal import Upstream
 
 // Step 3: a permitted request is written anew for its upstream.
@@ -26,9 +27,13 @@ extension Worker {
         exchanges[exchange].wantsWebSocket = head.wantsWebSocket
         if let end = permit.streamEnd { exchanges[exchange].tokenDeadline = instant(ofSecond: end) }
         noteRequest(exchange, client, route: permit.route)
-        exchanges[exchange].notes.note(userOf: permit, policy)
+        if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
-        guard writeRequestHead(exchange, client, permit) else { return reply(exchange, .headersTooLarge) }
+        guard writeRequestHead(exchange, client, permit) else {
+            // The head is still in the input: nothing behind it may be read.
+            exchanges[exchange].keepsClient = false
+            return reply(exchange, .headersTooLarge)
+        }
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
@@ -56,10 +61,12 @@ extension Worker {
         return handle.index
     }
 
-    /// Keeps what the log and the answer will say of the request.
+    /// Keeps what the answer will say of the request, and the log, where there is one.
     mutating func noteRequest(_ exchange: UInt32, _ client: UInt32, route: Int?) {
         let fresh = requestIDs.next()
-        exchanges[exchange].notes.note(head, in: &clients[client].transport.input, fresh: fresh)
+        exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
+        guard accessLog.isOn else { return }
+        exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
         if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
     }
 

@@ -81,6 +81,7 @@ extension Worker {
     mutating func reply(_ exchange: UInt32, _ code: ReasonCode, _ rejection: Rejection? = nil) {
         let client = exchanges[exchange].client.index
         dropServer(exchange)
+        leaveQueue(exchange)
         exchanges[exchange].phase = .replying
         exchanges[exchange].code = code
         exchanges[exchange].status = code.status
@@ -89,10 +90,24 @@ extension Worker {
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
             exchanges[exchange].keepsClient = false
         }
-        clients[client].transport.output.attach(from: &pool)
-        let fits = appendReply(exchange, client, code, rejection)
-        precondition(fits, "an answer of the proxy fits into any block")
+        guard makeRoom(Self.ownAnswerBytes, client), appendReply(exchange, client, code, rejection) else {
+            return abandon(exchange, code)
+        }
         advanceReply(exchange)
+    }
+
+    /// The largest answer of the proxy's own, in bytes: about 1 KiB, and room for a long list of scopes.
+    static var ownAnswerBytes: Int { 8192 }
+
+    /// Makes room for that many bytes behind what the client has yet to read; false beyond the largest block.
+    mutating func makeRoom(_ byteCount: Int, _ client: UInt32) -> Bool {
+        let needed = clients[client].transport.output.count + byteCount
+        guard let sizeClass = BlockPool.SizeClass.holding(needed) else { return false }
+        clients[client].transport.output.attach(from: &pool, max(sizeClass, .small))
+        guard clients[client].transport.output.room < byteCount else { return true }
+        clients[client].transport.output.compact()
+        guard clients[client].transport.output.room < byteCount else { return true }
+        return clients[client].transport.output.grow(in: &pool, to: sizeClass)
     }
 
     private mutating func appendReply(

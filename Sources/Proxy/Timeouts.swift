@@ -28,11 +28,16 @@ extension Worker {
         if acceptAgain <= now { resumeAccepting() }
         clientDeadlines.expire(at: now, into: &expired)
         while let client = expired.popLast() {
-            if clients.isLive(client) { clientTooSlow(client) }
+            // One that went before may have set this one anew.
+            if clients.isLive(client), clientDeadlines.deadline(of: client) == .never {
+                clientTooSlow(client)
+            }
         }
         serverDeadlines.expire(at: now, into: &expired)
         while let server = expired.popLast() {
-            if servers.isLive(server) { serverTooSlow(server) }
+            if servers.isLive(server), serverDeadlines.deadline(of: server) == .never {
+                serverTooSlow(server)
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+public import JOSE
 public import Policy
 public import Reactor
 public import Telemetry
@@ -11,6 +12,8 @@ public enum WorkerMessage: Sendable {
     case reconfigure(ProxySettings, [WorkerListener])
     /// What became of the keys of an issuer that fetches them.
     case keys(KeyNotice)
+    /// These tokens are revoked, and no others.
+    case revocations(RevocationList)
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// End at once.
@@ -115,15 +118,19 @@ public struct Worker: ~Copyable {
     /// Those that wait are being answered: none of them waits again.
     var isAnsweringWaits = false
 
-    /// Clients with work left over from this turn.
+    /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
+    private var resuming: [Handle] = []
     var now = Instant.now()
+    private var wallClockRead = Instant.never
+    private var wallClockAtRead: Int64 = 0
     /// Seconds since 1970, of the current turn.
     var wallClock: Int64 = 0
     /// Milliseconds since 1970, of the current turn.
     var wallClockMilliseconds: Int64 = 0
-    /// Pools that have room again for requests that wait.
+    /// Pools that have room again for requests that wait, and those that are served right now.
     var freed: [Handle] = []
+    var serving: [Handle] = []
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
     var isDraining = false
@@ -187,11 +194,7 @@ public struct Worker: ~Copyable {
 
     /// One turn: all events of one wait, then deadlines, then what was left over.
     private mutating func turn(_ events: Int) {
-        now = Instant.now()
-        let wall = wallClockMicroseconds()
-        wallClock = wall / 1_000_000
-        wallClockMilliseconds = wall / 1000
-        dateField.update(seconds: wallClock)
+        readClocks()
         resumeLeftovers()
         for index in 0..<events {
             guard let token = EventToken(rawValue: poller.token(index)) else { continue }
@@ -239,15 +242,36 @@ public struct Worker: ~Copyable {
 
     private mutating func resumeLeftovers() {
         guard !ready.isEmpty else { return }
-        let due = ready
-        ready.removeAll(keepingCapacity: true)
-        for handle in due where clients.contains(handle) { advanceClient(handle.index) }
+        swap(&ready, &resuming)
+        var place = 0
+        while place < resuming.count {
+            let handle = resuming[place]
+            if clients.contains(handle) { advanceClient(handle.index) }
+            place += 1
+        }
+        resuming.removeAll(keepingCapacity: true)
+    }
+
+    /// Reads the monotonic clock, and the time of day once a second: in between it is reckoned, so that a step of it
+    /// shows a second late at most.
+    private mutating func readClocks() {
+        now = Instant.now()
+        let age = now.microseconds(since: wallClockRead)
+        if age >= 1_000_000 || wallClockRead == .never {
+            wallClockRead = now
+            wallClockAtRead = wallClockMicroseconds()
+        }
+        let wall = wallClockAtRead &+ now.microseconds(since: wallClockRead)
+        wallClockMilliseconds = wall / 1000
+        wallClock = wallClockMilliseconds / 1000
+        dateField.update(seconds: wallClock)
     }
 
     private mutating func obey(_ message: WorkerMessage) {
         switch message {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
         case .keys(let notice): note(notice)
+        case .revocations(let list): policy.replaceRevocations(list)
         case .drain: drain()
         case .stop: isStopped = true
         }

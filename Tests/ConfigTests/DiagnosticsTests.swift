@@ -76,9 +76,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.route, "[session.browser]", "14:10: \"session.browser\" in the file is not supported yet"),
         .add(.route, "[cors.app]\norigins = []", "14:7: not supported yet"),
         .add(.route, "[rate_limit.per-user]", "14:13: not supported yet"),
-        .add(
-            .route, "[revocation]\nfile = \"x\"", "15:1: \"revocation.file\" in the file is not supported yet"
-        ),
+        .add(.route, "[revocation]\nfile = \"nope\"", "15:8: cannot read"),
+        .add(.route, "[revocation]\nfile = \"jwks.json\"", "15:8: is not a list such as"),
+        .add(.route, "[revocation]\nfiles = \"x\"", "15:1: did you mean \"file\"?"),
         .add(.first, "identity = 5", "1:12: \"identity\" must be a table, not a number"),
     ]
 
@@ -284,7 +284,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             "9:35: holds no certificate"),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', file = 'x' }",
-            "9:10: unknown key \"url\""),
+            "9:10: has both \"file\" and \"url\""),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = 'jwks.json'", "9:8: must be { file"),
         .replace(

@@ -1,0 +1,128 @@
+"""Fixtures: an own network, podman with its own storage, the image under test, a sample backend.
+
+What a test needs and this machine lacks is a reason to skip, printed at the end (-ra).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from machine import ROOT, WORK, enter_own_network, need_containers, run
+from podman import Podman, build_prebuilt, image_binary
+
+SAMPLE = ROOT / "config" / "examples" / "tasks-api"
+
+
+def pytest_sessionstart(session):
+    if not image_binary().exists() and not session.config.option.collectonly:
+        pytest.exit(f"no binary at {image_binary()}: run `make build`, or set USHER_BINARY", returncode=3)
+    session.config.started = time.monotonic()
+    # What has to be fetched is fetched beside the first tests: they need none of it.
+    session.config.bases = subprocess.Popen(
+        [Path(__file__).with_name("prepare-bases")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True)
+
+
+def pytest_runtest_setup(item):
+    limit = float(os.environ.get("DEPLOY_SECONDS", "inf"))
+    if time.monotonic() - item.config.started > limit:
+        pytest.skip(f"not begun within {limit:.0f} s (DEPLOY_SECONDS): `make deploy-test` runs all")
+
+
+def pytest_sessionfinish(session):
+    bases = getattr(session.config, "bases", None)
+    if bases and bases.poll() is None:
+        bases.wait(120)
+
+
+@pytest.fixture(scope="session")
+def bases(pytestconfig):
+    """The folder of what is fetched: `bases("system.tar")` is the path of one thing, or skips."""
+    said: list[str] = []
+
+    def path(name: str) -> Path:
+        if not said:
+            said.append(pytestconfig.bases.communicate(timeout=160)[0] or "-")
+        if not (WORK / name).exists():
+            pytest.skip(f"no {name}: Tests/Deploy/prepare-bases said: {said[0][-500:]}")
+        return WORK / name
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def network():
+    """This process, and all that it starts from here on, in a network of its own."""
+    need_containers()
+    enter_own_network()
+
+
+@pytest.fixture(scope="session")
+def podman(network):
+    instance = Podman()
+    yield instance
+    instance.close()
+
+
+@pytest.fixture(scope="session")
+def image(podman, tmp_path_factory):
+    return build_prebuilt(podman, tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="session")
+def secret(tmp_path_factory) -> Path:
+    """The file with the key that tokens are signed with, readable for the container's user."""
+    folder = tmp_path_factory.mktemp("secret")
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)
+    file = folder / "token_secret"
+    file.write_text(secrets.token_urlsafe(48) + "\n")
+    file.chmod(0o444)
+    return file
+
+
+@pytest.fixture(scope="session")
+def sign(secret):
+    """`sign("alice")`: a token for a user, made by the binary under test."""
+
+    def make(user: str, *more: str) -> str:
+        return run(
+            image_binary(), "token", "sign", "--algorithm", "HS256", "--secret-file", secret, "--subject", user,
+            "--issuer", "https://app.example.com", "--audience", "https://app.example.com", *more).stdout.strip()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sample_backend(network, tmp_path_factory):
+    """The sample tasks backend on 127.0.0.1:8000 of the tests' network."""
+    database = tmp_path_factory.mktemp("tasks") / "tasks.db"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", "8000", "--log-level", "warning"],
+        cwd=SAMPLE, env=os.environ | {"TASKS_DATABASE": str(database), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL)
+    try:
+        wait_for("http://127.0.0.1:8000/health", lambda: server.poll() is None)
+        yield "127.0.0.1:8000"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def wait_for(url: str, alive=lambda: True, timeout: float = 30) -> None:
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except OSError:
+            assert alive() and time.monotonic() < end, f"no answer from {url}"
+            time.sleep(0.05)
