@@ -7,7 +7,10 @@ extension Configuration {
     /// Loading found every name, path and claim to be valid, so that nothing can fail here.
     public var policy: PolicySpec {
         PolicySpec(
-            issuers: issuers.map { IssuerEntry(name: $0.name, spec: $0.spec) },
+            issuers: issuers.map {
+                IssuerEntry(
+                    name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins)
+            },
             routes: routes.map { RouteSpec($0, self) }, identity: IdentitySpec(identity),
             upstreams: upstreams.map { UpstreamPolicySpec($0) },
             listeners: listeners.map {

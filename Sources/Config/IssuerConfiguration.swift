@@ -1,3 +1,5 @@
+public import Policy
+
 /// One `[issuer.NAME]` table: who signs bearer tokens, and what is demanded of them.
 public struct IssuerConfiguration: Sendable, Equatable {
     /// The table's name.
@@ -24,6 +26,10 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var maximumLifetime: Duration?
     /// Tokens with one of these claims are refused.
     public var refuseClaims: [String]
+    /// Where its tokens are looked for; at least one place.
+    public var tokenFrom: [TokenPlace] = [.header]
+    /// Origins whose pages may use a token in a cookie for more than reading, besides the request's own.
+    public var trustedOrigins: [String] = []
     /// Where the file begins the table.
     public var position: SourcePosition
 }

@@ -3,7 +3,10 @@ struct ConfigurationReader {
     let loader: Loader
 
     static let keys = Section.Keys(
-        known: ["workers", "listen", "upstream", "issuer", "identity", "route", "limits", "log", "admin", "revocation"],
+        known: [
+            "workers", "listen", "upstream", "issuer", "identity", "route", "limits", "log", "admin",
+            "revocation",
+        ],
         later: ["session", "cors", "rate_limit", "watch", "shared", "tracing"],
         harmless: ["watch": .boolean(false)])
 

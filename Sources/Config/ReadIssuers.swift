@@ -2,7 +2,8 @@ extension ConfigurationReader {
     static let issuerKeys = Section.Keys(
         known: [
             "issuer", "audience", "secret", "public_key", "jwks", "algorithms", "subject", "types",
-            "required_type", "leeway", "maximum_lifetime", "refuse_claims", "token_from", "provider", "url",
+            "required_type", "leeway", "maximum_lifetime", "refuse_claims", "token_from", "trusted_origins",
+            "provider", "url",
         ], later: ["introspection", "dpop"],
         laterNested: ["introspection": ["url", "client_id", "client_secret", "cache_for"]])
 
@@ -28,7 +29,8 @@ extension ConfigurationReader {
         let section = Section(
             "[issuer.\(named.name.value)]", named.table, at: named.position, keys: Self.issuerKeys,
             loader: loader)
-        checkTokenFrom(section)
+        let tokenFrom = tokenFrom(section)
+        let trustedOrigins = trustedOrigins(section)
         let preset = preset(section)
         let issuer = exactIssuer(section, preset)
         let audience = audience(section, preset)
@@ -49,7 +51,8 @@ extension ConfigurationReader {
             name: named.name.value, issuer: issuer, audience: audience, keySource: keys.value,
             keyPosition: keys.position, algorithms: algorithms, subject: subject, types: types,
             requiredType: requiredType, leeway: leeway, maximumLifetime: lifetime.value(default: nil),
-            refuseClaims: refused?.map(\.value) ?? preset?.refuseClaims ?? [], position: named.position)
+            refuseClaims: refused?.map(\.value) ?? preset?.refuseClaims ?? [], tokenFrom: tokenFrom,
+            trustedOrigins: trustedOrigins, position: named.position)
         checkKeys(configuration)
         return configuration
     }
@@ -112,27 +115,6 @@ extension ConfigurationReader {
             loader.error(entry.node.start, "\"\(key)\" is empty; name the claims that may hold the user")
         }
         return values.filter { loader.isClaimPath($0) }.map(\.value)
-    }
-
-    private func checkTokenFrom(_ section: Section) {
-        guard let entry = section.table["token_from"], let places = section.strings("token_from") else {
-            return
-        }
-        if entry.node.value == .array([]) {
-            loader.error(entry.node.start, "\"token_from\" is empty; leave it out for [\"header\"]")
-        }
-        for place in places where place.value != "header" {
-            let isLater =
-                place.value == "websocket" || place.value.hasPrefix("cookie:")
-                || place.value.hasPrefix("query:")
-            if isLater {
-                loader.error(place.position, "token_from \"\(place.value)\" is not supported yet")
-            } else {
-                loader.error(
-                    place.position, "\"token_from\" must hold \"header\", not \"\(place.value)\"",
-                    didYouMean: Suggestion.nearest(to: place.value, among: ["header", "websocket"]))
-            }
-        }
     }
 }
 

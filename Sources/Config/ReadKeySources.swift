@@ -57,7 +57,9 @@ extension ConfigurationReader {
 
     private func keySet(_ entry: TOMLEntry, _ issuer: Section, _ preset: ProviderPreset?) -> KeySource? {
         if case .string("discover") = entry.node.value { return discovered(entry, issuer) }
-        if case .table(let table) = entry.node.value, table["file"] == nil, preset != nil || Self.isRemote(table) {
+        if case .table(let table) = entry.node.value, table["file"] == nil,
+            preset != nil || Self.isRemote(table)
+        {
             return remoteKeys(entry, table, preset)
         }
         if case .table(let table) = entry.node.value, let url = table["url"] {

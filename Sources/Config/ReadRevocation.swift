@@ -6,7 +6,9 @@ extension ConfigurationReader {
     /// The `[revocation]` table. A list that cannot be read is an error: it must not pass for an empty one.
     func revocation(_ section: Section) -> RevocationConfiguration? {
         guard let section = section.subsection("revocation", keys: Self.revocationKeys) else { return nil }
-        guard let path = section.string("file") else { return RevocationConfiguration(file: nil, list: .init()) }
+        guard let path = section.string("file") else {
+            return RevocationConfiguration(file: nil, list: .init())
+        }
         guard let bytes = loader.read(path: path.value, at: path.position) else { return nil }
         let file = loader.resolve(path: path.value)
         guard let list = RevocationList(bytes) else {

@@ -30,7 +30,8 @@ struct AdminAnswer: Equatable {
         }
         let path = text(bytes, head.path)
         if path == "/revocations", head.method == .post {
-            return revocation(ByteRange(from: head.byteCount, to: bytes.count).bounds.map { bytes[$0] }, state)
+            return revocation(
+                ByteRange(from: head.byteCount, to: bytes.count).bounds.map { bytes[$0] }, state)
         }
         guard head.method == .get || head.method == .head else {
             return AdminAnswer(status: 405, body: "only GET and HEAD\n")

@@ -10,16 +10,32 @@ enum Authenticated {
     case anonymous
     /// The request is refused.
     case refused(ReasonCode, TokenRefusal?)
+    /// It carries two tokens, and which of them counts is nothing to guess.
+    case severalTokens
     /// It would be refused, but the issuer at this place may have the key by now.
     case awaitKeys(Int, ReasonCode, TokenRefusal?)
+}
+
+/// What of a request's token is not for the backend, besides the header.
+struct CarriedToken: BitwiseCopyable {
+    /// The issuers whose cookies are taken out; none where tokens come in the header alone.
+    var issuers: IssuerSet = []
+    /// The part of the target that holds the token.
+    var cut = ByteRange.empty
+    /// The token was offered as a subprotocol.
+    var isSubprotocol = false
 }
 
 extension PolicySnapshot {
     /// Finds out who sends the request, for a route that accepts tokens of `route.issuers`.
     mutating func authenticate(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute, now: Int64
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute, now: Int64,
+        _ carried: inout CarriedToken
     ) -> Authenticated {
         guard !route.issuers.isEmpty else { return .anonymous }
+        guard route.issuers.isSubset(of: tokenPlaces.plainIssuers) else {
+            return authenticateAnywhere(head, bytes, route, now: now, &carried)
+        }
         guard head.authorizationCount > 0 else {
             return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
         }
@@ -29,6 +45,26 @@ extension PolicySnapshot {
         // Credentials that nobody looks at must not pass for none (J15).
         case .otherScheme: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
+        }
+    }
+
+    /// The same where tokens come in other places than the header too.
+    private mutating func authenticateAnywhere(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute, now: Int64,
+        _ carried: inout CarriedToken
+    ) -> Authenticated {
+        let found = tokenPlaces.find(head, bytes, for: route.issuers)
+        carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
+        switch found.kind {
+        case .none: return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
+        case .otherScheme: return .refused(.tokenMissing, nil)
+        case .malformed: return .refused(.tokenInvalid, .malformed)
+        case .several: return .severalTokens
+        case .token:
+            if found.isFromCookieAlone, tokenPlaces.isForged(head, bytes) {
+                return .refused(.originRefused, nil)
+            }
+            return verify(bytes.slice(found.token), found.issuers, now: now)
         }
     }
 

@@ -38,7 +38,12 @@ extension PolicySnapshot {
         let place = routes.match(target, head, bytes, &captures)
         guard place >= 0 else { return .reject(Rejection(.noRoute)) }
         let route = routes.route(place)
-        switch authenticate(head, bytes, route, now: now) {
+        var carried = CarriedToken()
+        switch authenticate(head, bytes, route, now: now, &carried) {
+        case .severalTokens:
+            let place = Int(route.specIndex)
+            return .reject(
+                Rejection(.badRequest, route: place, fault: .severalValues, closesConnection: true))
         case .refused(let code, let refusal):
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal))
         case .awaitKeys(let issuer, let code, let refusal):
@@ -49,7 +54,7 @@ extension PolicySnapshot {
             if routes.requirements.asks(Int(route.specIndex)) {
                 return .reject(Rejection(.tokenMissing, route: Int(route.specIndex)))
             }
-            return .permit(permit(route, target, bytes, peer, .none))
+            return .permit(permit(route, target, bytes, peer, .none, carried))
         case .token(let identity):
             if let code = authorize(identity, route, captures, bytes) {
                 return .reject(Rejection(code, route: Int(route.specIndex), identity: identity))
@@ -57,7 +62,7 @@ extension PolicySnapshot {
             guard mintIfWanted(identity, route, now) else {
                 return .reject(Rejection(.internalError, route: Int(route.specIndex), identity: identity))
             }
-            return .permit(permit(route, target, bytes, peer, identity))
+            return .permit(permit(route, target, bytes, peer, identity, carried))
         }
     }
 
@@ -82,7 +87,7 @@ extension PolicySnapshot {
 
     private func permit(
         _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
-        _ identity: Handle
+        _ identity: Handle, _ carried: CarriedToken
     ) -> Permit {
         let stripped = Int(route.strippedByteCount)
         let whole = target.pathAndQuery
@@ -95,6 +100,6 @@ extension PolicySnapshot {
             expires: identity.isNone ? nil : cache.expires(identity),
             streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
             peerIsTrusted: trust.trusts(peer),
-            identity: identity)
+            identity: identity, carried: carried)
     }
 }

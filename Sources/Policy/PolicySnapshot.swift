@@ -12,6 +12,7 @@ public struct PolicySnapshot: ~Copyable {
     var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
     let tokenBytes: Int
+    let tokenPlaces: TokenPlaces
     var verifier: TokenVerifier
     /// The `iss` of each issuer; nil where it is not checked.
     let issuerNames: [[UInt8]?]
@@ -38,6 +39,7 @@ public struct PolicySnapshot: ~Copyable {
         self.authorizations = authorizations
         self.trust = trust
         tokenBytes = spec.tokenBytes
+        tokenPlaces = TokenPlaces(spec.issuers)
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
     }

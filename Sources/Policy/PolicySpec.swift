@@ -42,11 +42,19 @@ public struct IssuerEntry: Sendable {
     public var name: String
     /// What the verifier is built from.
     public var spec: IssuerSpec
+    /// Where its tokens are looked for; at least one place.
+    public var tokenFrom: [TokenPlace]
+    /// Origins besides the request's own whose pages may use a token in a cookie for more than reading.
+    public var trustedOrigins: [String]
 
     /// The issuer of that name.
-    public init(name: String, spec: IssuerSpec) {
+    public init(
+        name: String, spec: IssuerSpec, tokenFrom: [TokenPlace] = [.header], trustedOrigins: [String] = []
+    ) {
         self.name = name
         self.spec = spec
+        self.tokenFrom = tokenFrom
+        self.trustedOrigins = trustedOrigins
     }
 }
 

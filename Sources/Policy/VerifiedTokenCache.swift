@@ -126,7 +126,9 @@ struct VerifiedTokenCache: ~Copyable {
     mutating func removeAll(revokedBy list: RevocationList, _ issuerNames: [[UInt8]?]) {
         guard !list.isEmpty else { return }
         for index in 0..<entries.slots where entries.isLive(index) {
-            if entries[index].isRevoked(by: list, issuer: issuerNames[entries[index].issuer]) { remove(index) }
+            if entries[index].isRevoked(by: list, issuer: issuerNames[entries[index].issuer]) {
+                remove(index)
+            }
         }
     }
 
