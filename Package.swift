@@ -60,7 +60,8 @@ let package = Package(
         layer(
             "Control",
             [
-                "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream",
+                "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry",
+                "Upstream",
                 "Proxy", "Config",
                 .product(name: "Logging", package: "swift-log"),
             ]),

@@ -6,7 +6,7 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
     private let first: UInt64
     private let second: UInt64
 
-    /// A hash under that seed, which must be random and is drawn once a process.
+    /// A hash under that seed, which must be random and is drawn anew for each table.
     public init(seed: (UInt64, UInt64)) {
         // Odd, so that no multiplication below loses bits for good.
         first = seed.0 | 1
@@ -20,12 +20,17 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
         var state = Self.fold(first ^ UInt64(truncatingIfNeeded: bytes.count), second)
         var other = state ^ Self.finalFactor
         var offset = 0
-        while offset <= bytes.count &- 32 {
-            state = Self.fold(
-                state ^ ASCII.word(bytes, at: offset), second ^ ASCII.word(bytes, at: offset &+ 8))
-            other = Self.fold(
-                other ^ ASCII.word(bytes, at: offset &+ 16), first ^ ASCII.word(bytes, at: offset &+ 24))
-            offset &+= 32
+        unsafe bytes.withUnsafeBytes { memory in
+            // SAFETY: the 32 bytes from `offset` lie in the span; loads need no alignment.
+            while offset &+ 32 <= memory.count {
+                state = unsafe Self.fold(
+                    state ^ memory.loadUnaligned(fromByteOffset: offset, as: UInt64.self),
+                    second ^ memory.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self))
+                other = unsafe Self.fold(
+                    other ^ memory.loadUnaligned(fromByteOffset: offset &+ 16, as: UInt64.self),
+                    first ^ memory.loadUnaligned(fromByteOffset: offset &+ 24, as: UInt64.self))
+                offset &+= 32
+            }
         }
         state ^= Self.fold(other, second)
         while offset <= bytes.count &- 8 {
@@ -33,6 +38,14 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
             offset &+= 8
         }
         state = Self.fold(state ^ ASCII.word(bytes, at: offset, count: bytes.count &- offset), second ^ first)
+        return Self.fold(state ^ first, Self.finalFactor)
+    }
+
+    /// The hash of three numbers.
+    public func callAsFunction(_ a: UInt64, _ b: UInt64, _ c: UInt64) -> UInt64 {
+        var state = Self.fold(first ^ a, second)
+        state = Self.fold(state ^ b, second)
+        state = Self.fold(state ^ c, second ^ first)
         return Self.fold(state ^ first, Self.finalFactor)
     }
 

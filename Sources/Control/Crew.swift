@@ -1,4 +1,6 @@
+import Glibc
 import JOSE
+import Policy
 import Proxy
 import Reactor
 import Telemetry
@@ -18,14 +20,19 @@ struct Crew {
     let reports: Inbox<WorkerReport>
     /// Where workers ask for keys that they do not know.
     let keyRequests: Inbox<KeyRequest>
+    /// The buckets of rate limits, which outlive every configuration.
+    private let buckets: RateBuckets
     private var inboxes: [Inbox<WorkerMessage>] = []
     /// What each worker counts.
     private(set) var counters: [WorkerCounters] = []
     private(set) var startedCount = 0
     private(set) var endedCount = 0
 
-    /// A crew without workers; throws where the process has no descriptor left.
+    /// A crew without workers; throws where the process has no descriptor left, or the system no
+    /// randomness.
     init() throws(Errno) {
+        guard let buckets = RateBuckets() else { throw Errno(EIO) }
+        self.buckets = buckets
         reports = try Inbox()
         keyRequests = try Inbox()
     }
@@ -43,7 +50,7 @@ struct Crew {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
-                logWriter: logWriter, keyRequests: keyRequests)
+                logWriter: logWriter, keyRequests: keyRequests, buckets: buckets)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
             let reports = reports

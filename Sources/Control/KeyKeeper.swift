@@ -86,11 +86,13 @@ final class KeyKeeper {
     }
 
     /// A worker met a key that it does not know.
-    func asked(for name: String, _ poller: borrowing Poller, now: Instant) {
-        guard let issuer = issuers.first(where: { $0.name == name }) else { return }
+    func asked(_ request: KeyRequest, _ poller: borrowing Poller, now: Instant) {
+        guard let issuer = issuers.first(where: { $0.name == request.issuer }) else { return }
+        // What the worker did not know when it asked is on its way to it.
+        guard request.noticesSeen >= issuer.noticeCount else { return }
         switch issuer.refresher.asked(now) {
         case .underWay: break
-        case .notBefore(let time): notices.append(KeyNotice(issuer: name, change: .none, quietUntil: time))
+        case .notBefore(let time): tell(issuer, .none, until: time)
         case .fetch: begin(issuer, poller, now)
         }
     }
@@ -185,10 +187,10 @@ final class KeyKeeper {
         issuer.refresher.succeeded(now, maximumAge: maximumAge, random: Random.uint64() ?? 0)
         let quietUntil = issuer.refresher.quietUntil
         guard issuer.hasNewKeys, let keys = issuer.keys else {
-            notices.append(KeyNotice(issuer: issuer.name, change: .none, quietUntil: quietUntil))
+            tell(issuer, .none, until: quietUntil)
             return log.debug("keys fetched, none has changed", metadata: ["issuer": "\(issuer.name)"])
         }
-        notices.append(KeyNotice(issuer: issuer.name, change: .replaced(.jwks(keys)), quietUntil: quietUntil))
+        tell(issuer, .replaced(.jwks(keys)), until: quietUntil)
         log.info(
             "keys loaded",
             metadata: ["issuer": "\(issuer.name)", "keys": .stringConvertible(issuer.report.usableKeys)])
@@ -208,7 +210,7 @@ final class KeyKeeper {
         issuer.failures += 1
         issuer.refresher.failed(now)
         let quietUntil = issuer.refresher.quietUntil
-        notices.append(KeyNotice(issuer: issuer.name, change: .none, quietUntil: quietUntil))
+        tell(issuer, .none, until: quietUntil)
         let wait = max(0, quietUntil.microseconds(since: now)) / 1000
         log.warning(
             issuer.keys == nil
@@ -221,12 +223,15 @@ final class KeyKeeper {
 
     private func drop(_ issuer: FetchedKeys) {
         issuer.forgetKeys()
-        let notice = KeyNotice(
-            issuer: issuer.name, change: .removed, quietUntil: issuer.refresher.quietUntil)
-        notices.append(notice)
+        tell(issuer, .removed, until: issuer.refresher.quietUntil)
         log.error(
             "keys dropped: they could not be refreshed for longer than stale_for",
             metadata: ["issuer": "\(issuer.name)"])
+    }
+
+    private func tell(_ issuer: FetchedKeys, _ change: KeyNotice.Change, until quietUntil: Instant) {
+        issuer.noticeCount += 1
+        notices.append(KeyNotice(issuer: issuer.name, change: change, quietUntil: quietUntil))
     }
 
     // MARK: What there is to see

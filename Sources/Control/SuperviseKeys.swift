@@ -7,7 +7,7 @@ extension Supervisor {
     /// Passes on what workers ask.
     func noteKeyRequests() {
         let now = Instant.now()
-        for request in crew.keyRequests.receive() { keys.asked(for: request.issuer, poller, now: now) }
+        for request in crew.keyRequests.receive() { keys.asked(request, poller, now: now) }
     }
 
     /// Does what is due, and tells the workers what has changed.

@@ -84,6 +84,9 @@ public struct RequestHead: ~Copyable {
     /// Forgets the request.
     public mutating func reset() {
         fields.removeAll()
+        // Scratch serves one client after another: an answer must not follow somebody else's method (no body for HEAD).
+        (method, version, methodRange, path, isPersistent) = (.other, .http11, .empty, .empty, true)
+        (framing, byteCount) = (.none, 0)
         (targetForm, hasQuery) = (.origin, false)
         (targetAuthority, host, authority, hostLine) = (.empty, .empty, .none, .empty)
         (expectsContinue, wantsUpgrade, acceptsTrailers, hasExpectation) = (false, false, false, false)
@@ -120,7 +123,11 @@ public struct RequestHead: ~Copyable {
     public mutating func add(
         _ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange
     ) -> MessageFault? {
-        let field = FieldLine(bytes, name: name, value: value, line: line)
+        add(bytes, FieldLine(bytes, name: name, value: value, line: line))
+    }
+
+    /// As above, of a line whose name was looked up.
+    public mutating func add(_ bytes: Span<UInt8>, _ field: FieldLine) -> MessageFault? {
         let index = Int32(truncatingIfNeeded: fields.count)
         guard fields.append(field) else { return .tooManyFields }
         if field.flags.contains(.singleton), let fault = noteSingleton(field.name) { return fault }

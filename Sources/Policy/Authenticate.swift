@@ -13,7 +13,7 @@ enum Authenticated {
     /// It carries two tokens, and which of them counts is nothing to guess.
     case severalTokens
     /// It would be refused, but the issuer at this place may have the key by now.
-    case awaitKeys(Int, ReasonCode, TokenRefusal?)
+    case awaitKeys(Int)
 }
 
 /// What of a request's token is not for the backend, besides the header.
@@ -29,19 +29,28 @@ struct CarriedToken: BitwiseCopyable {
 extension PolicySnapshot {
     /// Finds out who sends the request, for a route that accepts tokens of `route.issuers`.
     mutating func authenticate(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute, now: Int64,
-        _ carried: inout CarriedToken
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
+        _ origin: RequestOrigin, now: Int64, _ carried: inout CarriedToken
     ) -> Authenticated {
         guard !route.issuers.isEmpty else { return .anonymous }
         guard route.issuers.isSubset(of: tokenPlaces.plainIssuers) else {
-            return authenticateAnywhere(head, bytes, route, now: now, &carried)
+            return authenticateAnywhere(head, bytes, route, origin, now: now, &carried)
         }
         guard head.authorizationCount > 0 else {
             return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
         }
         let value = bytes.slice(head.fields[Int(head.authorizationIndex)].valueRange)
+        // What is in the cache is a token to the last byte: only what is not needs a closer look.
+        if let start = BearerCredentials.tokenStart(value) {
+            let known = cache.find(value.extracting(droppingFirst: start), route.issuers, now: now)
+            guard known.isNone else {
+                tally.hits &+= 1
+                return .token(known)
+            }
+        }
         switch BearerCredentials.parse(value) {
-        case .token(let range): return verify(value.slice(range), route.issuers, now: now)
+        case .token(let range):
+            return authenticate(value.slice(range), of: route.issuers, head, bytes, origin, now: now)
         // Credentials that nobody looks at must not pass for none (J15).
         case .otherScheme: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
@@ -50,8 +59,8 @@ extension PolicySnapshot {
 
     /// The same where tokens come in other places than the header too.
     private mutating func authenticateAnywhere(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute, now: Int64,
-        _ carried: inout CarriedToken
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
+        _ origin: RequestOrigin, now: Int64, _ carried: inout CarriedToken
     ) -> Authenticated {
         let found = tokenPlaces.find(head, bytes, for: route.issuers)
         carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
@@ -64,11 +73,16 @@ extension PolicySnapshot {
             if found.isFromCookieAlone, tokenPlaces.isForged(head, bytes) {
                 return .refused(.originRefused, nil)
             }
-            return verify(bytes.slice(found.token), found.issuers, now: now)
+            let token = bytes.slice(found.token)
+            return authenticate(token, of: found.issuers, head, bytes, origin, now: now)
         }
     }
 
-    private mutating func verify(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Authenticated {
+    /// What becomes of a token that was found in the request.
+    private mutating func authenticate(
+        _ token: Span<UInt8>, of issuers: IssuerSet, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ origin: RequestOrigin, now: Int64
+    ) -> Authenticated {
         guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
         let known = cache.find(token, issuers, now: now)
         guard known.isNone else {
@@ -76,6 +90,14 @@ extension PolicySnapshot {
             return .token(known)
         }
         tally.misses &+= 1
+        // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
+        guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
+        return verify(token, issuers, mayWait: origin.round != .last, now: now)
+    }
+
+    private mutating func verify(
+        _ token: Span<UInt8>, _ issuers: IssuerSet, mayWait: Bool, now: Int64
+    ) -> Authenticated {
         switch verifier.verify(token, acceptedBy: issuers, now: now) {
         case .verified(let verified):
             let refusal = scratch.fill(
@@ -88,19 +110,21 @@ extension PolicySnapshot {
                 return .refused(.tokenInvalid, .revoked)
             }
             return .token(cache.insert(scratch.compactCopy()))
-        case .refused(.unknownKey): return missingKey(.tokenInvalid, .unknownKey)
+        case .refused(.unknownKey): return missingKey(.tokenInvalid, .unknownKey, mayWait)
         case .refused(let refusal):
             return .refused(refusal.isExpiredWithValidSignature ? .tokenExpired : .tokenInvalid, refusal)
-        case .keysUnavailable: return missingKey(.keysUnavailable, nil)
+        case .keysUnavailable: return missingKey(.keysUnavailable, nil, mayWait)
         }
     }
 
     /// The key that the last token names is not there: it may come, where the issuer's keys are fetched.
-    private func missingKey(_ code: ReasonCode, _ refusal: TokenRefusal?) -> Authenticated {
-        guard let issuer = verifier.chosenIssuer, verifier.fetchesKeys(ofIssuer: issuer) else {
+    private func missingKey(
+        _ code: ReasonCode, _ refusal: TokenRefusal?, _ mayWait: Bool
+    ) -> Authenticated {
+        guard mayWait, let issuer = verifier.chosenIssuer, verifier.fetchesKeys(ofIssuer: issuer) else {
             return .refused(code, refusal)
         }
-        return .awaitKeys(issuer, code, refusal)
+        return .awaitKeys(issuer)
     }
 }
 
@@ -112,6 +136,16 @@ enum BearerCredentials: Equatable {
     case otherScheme
     /// Bearer, but not followed by exactly one token of RFC 6750's characters.
     case malformed
+
+    /// Where the token starts in a value that begins with `Bearer` and one space, in any case.
+    @inline(__always)
+    static func tokenStart(_ value: Span<UInt8>) -> Int? {
+        // "bearer", the first byte lowest.
+        guard value.count > 7, value[6] == ASCII.space,
+            ASCII.loweredWord(value, at: 0, count: 6) == 0x7265_7261_6562
+        else { return nil }
+        return 7
+    }
 
     /// The credentials in a field value without whitespace around it.
     static func parse(_ value: Span<UInt8>) -> BearerCredentials {

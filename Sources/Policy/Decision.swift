@@ -12,17 +12,24 @@ public enum Decision: ~Copyable {
     case awaitKeys(KeyWait)
 }
 
-/// A request whose token's key is not known yet.
+/// A request whose token's key is not known yet. It is decided on again, in the round `last` where it waits no longer.
 public struct KeyWait: Sendable {
     /// The issuer whose keys may have changed, a place in `PolicySpec.issuers`.
     public let issuer: Int
-    /// The answer where nothing better comes, or nobody can wait.
-    public let rejection: Rejection
 
-    init(issuer: Int, rejection: Rejection) {
+    init(issuer: Int) {
         self.issuer = issuer
-        self.rejection = rejection
     }
+}
+
+/// Which time it is that a request is decided on.
+public enum DecisionRound: Sendable, BitwiseCopyable {
+    /// The first.
+    case first
+    /// Again after a wait that something else ended: it is counted already, and may wait again.
+    case again
+    /// Again, and for the last time: the answer is a permit or a rejection.
+    case last
 }
 
 /// The proof that a request was routed, authenticated and authorized. Only `PolicySnapshot.decide` makes one, and
@@ -110,12 +117,14 @@ public struct Rejection: Sendable {
     public let fault: MessageFault?
     /// True where the connection must end after the answer (P8).
     public let closesConnection: Bool
+    /// Which limit was exceeded and for how long, where one was.
+    let wait: RateWait?
     /// The entry of the cache where the token was good, but not for this; else none.
     let identity: Handle
 
     init(
         _ code: ReasonCode, route: Int? = nil, refusal: TokenRefusal? = nil, fault: MessageFault? = nil,
-        closesConnection: Bool = false, identity: Handle = .none
+        closesConnection: Bool = false, identity: Handle = .none, wait: RateWait? = nil
     ) {
         self.code = code
         status = code.status
@@ -124,6 +133,7 @@ public struct Rejection: Sendable {
         self.fault = fault
         self.closesConnection = closesConnection
         self.identity = identity
+        self.wait = wait
     }
 
     /// True where the answer bears `WWW-Authenticate` (RFC 9110 §11.6.1, RFC 6750 §3).

@@ -190,6 +190,7 @@ struct KeptRun {
     private var range = ByteRange.empty
 
     /// Adds a line to the run, or begins a new one.
+    @inline(__always)
     mutating func keep(_ line: FieldLine, _ bytes: Span<UInt8>, _ buffer: inout Buffer) {
         guard line.isCanonical else {
             flush(bytes, &buffer)

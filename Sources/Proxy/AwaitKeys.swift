@@ -12,10 +12,13 @@ public import Reactor
 public struct KeyRequest: Sendable {
     /// The name of the issuer's table.
     public let issuer: String
+    /// How many notices about this issuer the worker has seen. One that is on its way answers the request.
+    public let noticesSeen: UInt64
 
     /// A request for the keys of that issuer.
-    public init(issuer: String) {
+    public init(issuer: String, noticesSeen: UInt64) {
         self.issuer = issuer
+        self.noticesSeen = noticesSeen
     }
 }
 
@@ -58,6 +61,7 @@ struct KeyWaits {
         var isAsked = false
         /// Asking again before then is in vain.
         var quietUntil = Instant(microseconds: .min)
+        var noticesSeen: UInt64 = 0
     }
 
     /// In the order of the policy's issuers.
@@ -77,7 +81,10 @@ struct KeyWaits {
         let before = issuers
         issuers = names.map { name in
             var state = IssuerState(name: name)
-            if let known = before.first(where: { $0.name == name }) { state.quietUntil = known.quietUntil }
+            if let known = before.first(where: { $0.name == name }) {
+                state.quietUntil = known.quietUntil
+                state.noticesSeen = known.noticesSeen
+            }
             return state
         }
         defer { waiting.removeAll() }
@@ -102,6 +109,7 @@ struct KeyWaits {
     mutating func note(_ issuer: Int, quietUntil: Instant) -> [Waiting] {
         issuers[issuer].isAsked = false
         issuers[issuer].quietUntil = quietUntil
+        issuers[issuer].noticesSeen += 1
         let due = waiting.filter { $0.issuer == issuer }
         waiting.removeAll { $0.issuer == issuer }
         return due
@@ -123,13 +131,17 @@ extension Worker {
     mutating func awaitKeys(_ client: UInt32, _ wait: KeyWait, isQuestion: Bool = false) {
         let entry = KeyWaits.Waiting(
             client: clients.handle(at: client), issuer: wait.issuer, isQuestion: isQuestion)
-        guard !isAnsweringWaits, keyWaits.add(entry, now: now) else {
-            return refuse(client, wait.rejection)
+        guard keyWaits.add(entry, now: now) else {
+            decisionRound = .last
+            if isQuestion { askAboutQuestion(client) } else { decide(client) }
+            decisionRound = .first
+            return
         }
         clients[client].phase = .awaitingKeys
         clientDeadlines.set(client, now.advanced(byMilliseconds: Self.keyWaitMilliseconds))
         if keyWaits.shouldAsk(wait.issuer) {
-            keyRequests.send(KeyRequest(issuer: keyWaits.issuers[wait.issuer].name))
+            let state = keyWaits.issuers[wait.issuer]
+            keyRequests.send(KeyRequest(issuer: state.name, noticesSeen: state.noticesSeen))
         }
     }
 
@@ -143,7 +155,7 @@ extension Worker {
     /// Nothing came in time: the client is answered as things are.
     mutating func endWait(_ client: UInt32) {
         guard let entry = keyWaits.remove(clients.handle(at: client)) else { return closeClient(client) }
-        decideAgain(entry, finally: true)
+        decideAgain(entry, .last)
     }
 
     /// Takes in what the control thread says of an issuer's keys.
@@ -158,25 +170,25 @@ extension Worker {
         case .removed: policy.removeKeys(ofIssuer: issuer)
         }
         for entry in keyWaits.note(issuer, quietUntil: notice.quietUntil) {
-            decideAgain(entry, finally: true)
+            decideAgain(entry, .last)
         }
     }
 
     /// The settings have changed: everybody who waits is decided on by the new ones.
     mutating func restartWaits(_ issuers: [String]) {
-        for entry in keyWaits.reset(issuers: issuers) { decideAgain(entry, finally: false) }
+        for entry in keyWaits.reset(issuers: issuers) { decideAgain(entry, .again) }
     }
 
-    /// Reads the head again, which is still there, and decides; `finally`: nobody waits a second time.
-    private mutating func decideAgain(_ entry: KeyWaits.Waiting, finally: Bool) {
+    /// Reads the head again, which is still there, and decides.
+    private mutating func decideAgain(_ entry: KeyWaits.Waiting, _ round: DecisionRound) {
         let handle = entry.client
         guard clients.contains(handle) else { return }
         let client = handle.index
         clients[client].phase = .reading
         clientDeadlines.set(client, .never)
-        isAnsweringWaits = finally
+        decisionRound = round
         if entry.isQuestion { readQuestion(client) } else { _ = readRequest(client) }
-        isAnsweringWaits = false
+        decisionRound = .first
         // More requests may be here already.
         if clients.contains(handle), clients[client].phase == .reading { ready.append(handle) }
     }

@@ -15,6 +15,12 @@ extension Worker {
     /// What is asked about is turned into a head of its own, which takes the question's place in the input. From
     /// there on the same parser, the same path rules and the same policy decide as for a request that passes through.
     mutating func answerQuestion(_ client: UInt32) {
+        wireMethod = head.method
+        decideQuestion(client)
+        wireMethod = nil
+    }
+
+    private mutating func decideQuestion(_ client: UInt32) {
         guard policy.trusts(clients[client].peer) else { return refuse(client, Refusal(.forbidden)) }
         guard head.framing == .none, let question = Question(head, &clients[client].transport.input) else {
             return refuse(client, Refusal(.badRequest))
@@ -28,16 +34,17 @@ extension Worker {
         switch clients[client].parseHead(into: &head, limits: headLimits) {
         case .complete:
             clients[client].parser = RequestHeadParser()
-            decideQuestion(client)
+            askAboutQuestion(client)
         case .refused(let fault):
             refuse(client, fault: fault)
         case .incomplete:
-            preconditionFailure("a head that was written whole is read whole")
+            // A head that was written whole is read whole; were it not, nobody knows what was asked.
+            refuse(client, fault: .badRequestLine)
         }
     }
 
-    private mutating func decideQuestion(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock) {
+    mutating func askAboutQuestion(_ client: UInt32) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound) {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait, isQuestion: true)
@@ -52,14 +59,14 @@ extension Worker {
         clients[client].transport.input.consume(head.byteCount)
         exchanges[exchange].phase = .replying
         exchanges[exchange].status = 200
-        clients[client].transport.output.attach(from: &pool)
         let fits =
-            clients[client].transport.output.appendStatusLine(200)
+            makeRoom(Self.ownAnswerBytes + policy.identityLines(of: permit).count, client)
+            && clients[client].transport.output.appendStatusLine(200)
             && clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")
             && policy.appendConfirmation(of: permit, to: &clients[client].transport.output)
             && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
-        precondition(fits, "identity headers are bounded far below the size of a block")
+        guard fits else { return abandon(exchange, .internalError) }
         advanceReply(exchange)
     }
 
@@ -121,7 +128,11 @@ struct Question {
             && output.append(bytes.slice(host)) && output.append("\r\n")
         for index in 0..<head.fields.count {
             let line = head.fields[index]
-            guard line.name != .host, line.flags.isDisjoint(with: [.forwarding, .framing]) else { continue }
+            // Whose request it is, rate limits ask of X-Forwarded-For: of a trusted peer, which this one is.
+            let isKept = line.name == .xForwardedFor && !line.flags.contains(.alias)
+            guard isKept || line.flags.isDisjoint(with: [.forwarding, .framing]), line.name != .host else {
+                continue
+            }
             fits = output.appendFieldLine(bytes, line) && fits
         }
         return fits && output.append("\r\n")

@@ -31,7 +31,7 @@ struct Refusal {
         code = rejection.code
         route = rejection.route
         closesConnection = rejection.closesConnection
-        detail = rejection.refusal?.code ?? ""
+        detail = rejection.refusal?.code ?? rejection.fault?.text ?? ""
         self.rejection = rejection
     }
 }
@@ -45,6 +45,7 @@ extension Worker {
         let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
         exchanges[exchange].keepsClient = false
         exchanges[exchange].notes.note(requestID: requestIDs.next())
+        exchanges[exchange].notes.note(refusal: fault.text)
         reply(exchange, fault.code)
     }
 
@@ -59,6 +60,7 @@ extension Worker {
         if refusal.closesConnection { exchanges[exchange].keepsClient = false }
         noteRequest(exchange, client, route: refusal.route)
         exchanges[exchange].notes.note(refusal: refusal.detail)
+        if let rejection = refusal.rejection { exchanges[exchange].notes.note(userOf: rejection, policy) }
         clients[client].transport.input.consume(head.byteCount)
         dropBody(exchange, client)
         reply(exchange, refusal.code, refusal.rejection)
@@ -113,7 +115,7 @@ extension Worker {
     private mutating func appendReply(
         _ exchange: UInt32, _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
     ) -> Bool {
-        let hasBody = exchanges[exchange].method != .head
+        let hasBody = !exchanges[exchange].omitsBody
         if hasBody { exchanges[exchange].replyBytes = Problem.byteCount(code) }
         return clients[client].transport.output.appendStatusLine(code.status)
             && clients[client].transport.output.append(
@@ -121,7 +123,7 @@ extension Worker {
             && clients[client].transport.output.appendDecimal(UInt64(Problem.byteCount(code)))
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
-            && appendRetryAfter(client, code)
+            && appendRetryAfter(client, code, rejection)
             && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
             && (!hasBody || Problem.append(code, to: &clients[client].transport.output))
@@ -135,7 +137,12 @@ extension Worker {
     }
 
     /// What passes by itself may be tried again (RFC 9110 §10.2.3); 503 says when.
-    private mutating func appendRetryAfter(_ client: UInt32, _ code: ReasonCode) -> Bool {
+    private mutating func appendRetryAfter(
+        _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
+    ) -> Bool {
+        if let rejection, code == .rateLimited {
+            return policy.appendRateLimitFields(rejection, to: &clients[client].transport.output)
+        }
         guard code.status == 503 else { return true }
         return clients[client].transport.output.append("Retry-After: 1\r\n")
     }

@@ -43,12 +43,17 @@ public struct ListenerSettings: Sendable, Equatable {
     public var address: SocketAddress
     /// What it does with a request.
     public var mode: ListenerMode
+    /// Every connection begins with a PROXY header and comes from a trusted proxy.
+    public var expectsProxyHeader: Bool
 
     /// The listener of that name and address.
-    public init(name: String, address: SocketAddress, mode: ListenerMode = .proxy) {
+    public init(
+        name: String, address: SocketAddress, mode: ListenerMode = .proxy, expectsProxyHeader: Bool = false
+    ) {
         self.name = name
         self.address = address
         self.mode = mode
+        self.expectsProxyHeader = expectsProxyHeader
     }
 }
 

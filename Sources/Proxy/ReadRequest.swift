@@ -14,6 +14,7 @@ extension Worker {
     /// Goes on with whatever the client's connection is about.
     mutating func advanceClient(_ client: UInt32) {
         switch clients[client].phase {
+        case .greeting: readProxyHeader(client)
         case .reading: readRequests(client)
         case .awaitingKeys: advanceWait(client)
         case .exchanging: advanceExchange(ofClient: client)
@@ -33,6 +34,11 @@ extension Worker {
 
     /// Reads one request; false where there is nothing more to do for now.
     mutating func readRequest(_ client: UInt32) -> Bool {
+        // Its listener is gone, and with it whom it believed: what was read of a further request is not decided on.
+        guard !clients[client].isLast else {
+            closeClient(client)
+            return false
+        }
         while true {
             if !clients[client].transport.input.isEmpty {
                 switch clients[client].parseHead(into: &head, limits: headLimits) {
@@ -59,8 +65,7 @@ extension Worker {
         }
         makeRoomForHead(client)
         switch clients[client].transport.fill(from: &pool) {
-        case .bytes(let count):
-            counters.add(count, to: .bytesReceived)
+        case .bytes:
             return true
         case .wouldBlock:
             awaitHead(client)
@@ -104,8 +109,8 @@ extension Worker {
     }
 
     /// Asks the policy, and forwards or answers.
-    private mutating func decide(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock) {
+    mutating func decide(_ client: UInt32) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound) {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait)
@@ -113,8 +118,11 @@ extension Worker {
     }
 
     static func ask(
-        _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64
+        _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64,
+        _ microseconds: Int64, _ round: DecisionRound
     ) -> Decision {
-        policy.decide(head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now)
+        policy.decide(
+            head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now,
+            microseconds: microseconds, round: round)
     }
 }

@@ -6,8 +6,8 @@ internal import Telemetry
 // What happens when somebody takes too long.
 
 extension Worker {
-    /// How long the answer to a client that has shut its sending direction is still awaited. Such a client has mostly
-    /// gone; some only half-close, and a quick answer still reaches them.
+    /// How long an answer to a client that has shut its sending direction may make a pause. Such a client has mostly
+    /// gone, which shows only when something is written to it; some only half-close, and an answer still reaches them.
     private static var halfClosedGraceMilliseconds: Int64 { 1000 }
 
     /// Sets the client's deadline to whatever ends the exchange first.
@@ -43,7 +43,7 @@ extension Worker {
 
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
-        case .lingering:
+        case .lingering, .greeting:
             closeClient(client)
         case .reading:
             // Between requests a silent close is the custom; in the middle of a head the client is told (RFC 9110
@@ -52,6 +52,7 @@ extension Worker {
             head.reset()
             let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
             exchanges[exchange].keepsClient = false
+            exchanges[exchange].notes.note(requestID: requestIDs.next())
             reply(exchange, .requestTimeout)
         case .awaitingKeys:
             endWait(client)
@@ -69,7 +70,9 @@ extension Worker {
             return abandon(exchange, .tokenExpired)
         }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
-        if isGone, exchanges[exchange].stallDeadline > now { return abandon(exchange, .clientClosed) }
+        if isGone, exchanges[exchange].stallDeadline > now {
+            return abandon(exchange, .clientClosed)
+        }
         if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }
         reply(exchange, slowSide(exchange))
     }

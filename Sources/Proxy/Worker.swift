@@ -51,11 +51,13 @@ public struct WorkerParts: Sendable {
     public var logWriter: LogWriter
     /// Where it asks for keys that it does not know.
     public var keyRequests: Inbox<KeyRequest>
+    /// The buckets of rate limits, the same for all workers.
+    public var buckets: RateBuckets
 
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>
+        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets
     ) {
         self.keyRequests = keyRequests
         self.index = index
@@ -63,6 +65,7 @@ public struct WorkerParts: Sendable {
         self.inbox = inbox
         self.counters = counters
         self.logWriter = logWriter
+        self.buckets = buckets
     }
 }
 
@@ -86,6 +89,7 @@ public struct Worker: ~Copyable {
     let counters: WorkerCounters
     let accessLog: AccessLog
     let keyRequests: Inbox<KeyRequest>
+    let buckets: RateBuckets
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -108,6 +112,8 @@ public struct Worker: ~Copyable {
     // Scratch that every request uses again.
     var head: RequestHead
     var responseHead: ResponseHead
+    /// The method on the wire, while `head` is about another request (forward-auth).
+    var wireMethod: Method?
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
     var requestIDs = RequestIDs()
@@ -115,12 +121,14 @@ public struct Worker: ~Copyable {
 
     /// Requests that wait for keys.
     var keyWaits = KeyWaits()
-    /// Those that wait are being answered: none of them waits again.
-    var isAnsweringWaits = false
+    /// Whether the request that is being decided on has waited.
+    var decisionRound = DecisionRound.first
 
     /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
     private var resuming: [Handle] = []
+    /// How many turns there were: events of one turn happened before everything that is done in it.
+    var turns: UInt64 = 0
     var now = Instant.now()
     private var wallClockRead = Instant.never
     private var wallClockAtRead: Int64 = 0
@@ -141,15 +149,16 @@ public struct Worker: ~Copyable {
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
     private static var keptBlockBytes: Int { 4 << 20 }
     private static var listenerCapacity: Int { 64 }
-    /// Pools of the current settings, and of those before that still have requests.
-    private static var poolCapacity: Int { 4096 }
+    /// Pools of the current settings, at most 1024, and of those before that still have requests: a tunnel may outlive
+    /// hundreds of reloads.
+    private static var poolCapacity: Int { 1 << 20 }
 
     /// A worker with these settings that accepts from these listeners.
     public init(
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy)
+        let policy = try Self.compile(settings.policy, parts.buckets)
         self.init(parts, settings, poller, policy)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
@@ -165,6 +174,7 @@ public struct Worker: ~Copyable {
         inbox = parts.inbox
         counters = parts.counters
         keyRequests = parts.keyRequests
+        buckets = parts.buckets
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
         self.policy = policy
@@ -194,6 +204,7 @@ public struct Worker: ~Copyable {
 
     /// One turn: all events of one wait, then deadlines, then what was left over.
     private mutating func turn(_ events: Int) {
+        turns &+= 1
         readClocks()
         resumeLeftovers()
         for index in 0..<events {
@@ -222,6 +233,7 @@ public struct Worker: ~Copyable {
         case .server:
             guard servers.contains(token.handle) else { return }
             servers[token.handle.index].transport.note(readiness)
+            if servers[token.handle.index].reusedInTurn == turns, spokeUnasked(token.handle.index) { return }
             advanceServer(token.handle.index)
         case .listener:
             guard listeners.contains(token.handle) else { return }
@@ -287,8 +299,10 @@ public struct Worker: ~Copyable {
         }
     }
 
-    private static func compile(_ spec: PolicySpec) throws(WorkerError) -> PolicySnapshot {
-        do { return try PolicySnapshot(spec) } catch { throw .policy(error) }
+    private static func compile(
+        _ spec: PolicySpec, _ buckets: RateBuckets
+    ) throws(WorkerError) -> PolicySnapshot {
+        do { return try PolicySnapshot(spec, sharing: buckets) } catch { throw .policy(error) }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.

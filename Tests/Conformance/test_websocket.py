@@ -1,6 +1,7 @@
 """WebSocket (RFC 6455): tunnelled after the backend's 101 and not before; with a real client and a real server, and
 over raw sockets where the order of bytes matters."""
 
+import contextlib
 import os
 import random
 import signal
@@ -159,17 +160,17 @@ def test_the_backends_close_arrives(ws):
 
 
 def test_the_clients_close_arrives(ws, server):
-    client = open_ws(ws)
-    client.close(4001)
+    with open_ws(ws) as client:
+        client.close(4001)
     wait_until(lambda: server.closed)
     assert server.closed == [("/api/echo", 4001)]
 
 
 def test_a_client_that_goes_away(ws, server):
-    client = open_ws(ws, "/api/ticks")
-    client.recv(timeout=5)
-    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.socket.close()
+    with ws.client() as client:
+        raw_handshake(client, "/api/ticks", bearer(token()))
+        assert client.head().status == 101
+        client.reset()
     wait_until(lambda: server.closed)
 
 
@@ -184,13 +185,12 @@ def test_the_access_log_line_comes_at_the_end(ws):
 
 
 def test_many_tunnels_at_once(ws):
-    clients = [open_ws(ws) for _ in range(50)]
-    for n, client in enumerate(clients):
-        client.send(f"message {n}")
-    for n, client in enumerate(clients):
-        assert client.recv(timeout=10) == f"message {n}"
-    for client in clients:
-        client.close()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_ws(ws)) for _ in range(50)]
+        for n, client in enumerate(clients):
+            client.send(f"message {n}")
+        for n, client in enumerate(clients):
+            assert client.recv(timeout=10) == f"message {n}"
 
 
 # Who may open one

@@ -23,9 +23,9 @@ HARDENED = [
     "--security-opt", "no-new-privileges", "--memory", "128m", "--pids-limit", "64"]
 
 
-def ask(path, token=None, headers=(), method="GET", body=None, port=8080, timeout=10):
+def ask(path, token=None, headers=(), method="GET", body=None, port=8080, timeout=10, host="127.0.0.1"):
     """One request; status, headers and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         fields = dict(headers)
         if token:
@@ -40,8 +40,8 @@ def ask(path, token=None, headers=(), method="GET", body=None, port=8080, timeou
         connection.close()
 
 
-def metric(name: str, port: int = 9901) -> float:
-    text = ask("/metrics", port=port)[2].decode()
+def metric(name: str, port: int = 9901, host: str = "127.0.0.1") -> float:
+    text = ask("/metrics", port=port, host=host)[2].decode()
     return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
 
 

@@ -13,7 +13,7 @@ enum Outcome: Equatable {
     /// It is answered: the code, and the route where there is one.
     case reject(ReasonCode, route: Int?)
     /// It may wait for the keys of that issuer.
-    case awaitKeys(issuer: Int, otherwise: ReasonCode)
+    case awaitKeys(issuer: Int)
 
     /// The field lines of a permitted request whose names are these, in lower case, up to the separators.
     func values(_ name: String) -> [String] {
@@ -156,6 +156,7 @@ func parse(_ text: String, _ head: inout RequestHead) -> (bytes: [UInt8], fault:
 
 extension PolicySnapshot {
     borrowing func subjectText(_ permit: borrowing Permit) -> String { text(subject(of: permit)) }
+    borrowing func subjectText(_ rejection: Rejection) -> String { text(subject(of: rejection)) }
 }
 
 /// A snapshot that the macros of the tests can hold.
@@ -168,17 +169,18 @@ final class Gate {
 
     /// Decides on a request written as text, and writes what would go upstream.
     func send(
-        _ request: String, now: Int64 = now, from address: String = "192.0.2.7", secure: Bool = false
+        _ request: String, round: DecisionRound = .first, now: Int64 = now,
+        from address: String = "192.0.2.7", secure: Bool = false
     ) -> Outcome {
         var head = RequestHead(fieldCapacity: 100)
         let (bytes, fault) = parse(request, &head)
         if let fault { return .reject(fault.code, route: nil) }
         let peer = PeerFacts(address: IPAddress(address) ?? .none, listener: 0, isSecure: secure)
-        switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
+        switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now, round: round) {
         case .reject(let rejection):
             return .reject(rejection.code, route: rejection.route)
         case .awaitKeys(let wait):
-            return .awaitKeys(issuer: wait.issuer, otherwise: wait.rejection.code)
+            return .awaitKeys(issuer: wait.issuer)
         case .permit(let permit):
             var pool = BlockPool(keptBytes: 0)
             var buffer = Buffer()
@@ -201,11 +203,7 @@ final class Gate {
         }
     }
 
-    func copySubject(of rejection: Rejection, into room: inout [UInt8]) -> String {
-        var output = room.mutableSpan
-        let count = snapshot.copySubject(of: rejection, into: &output)
-        return String(decoding: room.prefix(count), as: UTF8.self)
-    }
+    func subject(of rejection: Rejection) -> String { snapshot.subjectText(rejection) }
 
     /// The refusal of a request's token, and the rejection's challenge.
     func rejection(_ request: String, now: Int64 = now) -> (Rejection, challenge: String)? {
