@@ -123,8 +123,9 @@ def main() -> None:
     print("# Three proxies and the framing matrix\n")
     print("Made by `make compare-framing` with " + "; ".join(versions) + ".\n")
     print("The status of the first answer, and how many requests arrived at the backend where any did. Every case that must be\n"
-          "refused is followed by a second, smuggled request. **Bold**: not what the first column asks for. That is stricter than\n"
-          "RFC 9112 in places where it allows a recipient to be lenient (a bare LF, say), and no fault of who uses that leave.\n")
+          "refused is followed by a second request: that it arrives too says only that the first one was taken for a whole one.\n"
+          "**Bold**: not what the heading asks for. That is stricter than RFC 9112 where it lets a recipient be lenient (a bare LF,\n"
+          "say), and it is no fault of who takes that leave; nor are these proxies' defaults all that they can be told to refuse.")
     kind_before = ""
     for (kind, case), answers in rows.items():
         if kind != kind_before:

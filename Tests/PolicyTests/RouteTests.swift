@@ -102,7 +102,10 @@ struct RouteTests {
         ])
     func parameters(path: String) throws {
         let snapshot = try Gate(
-            spec([route("/api/tasks"), route("/api/{x}", auth: .none), route("/api/**"), route("/**", auth: .none)]))
+            spec([
+                route("/api/tasks"), route("/api/{x}", auth: .none), route("/api/**"),
+                route("/**", auth: .none),
+            ]))
         #expect(snapshot.send(get(path)).code == .badRequest)
     }
 
