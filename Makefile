@@ -67,6 +67,9 @@ test: ## everything: tidy, unit, conformance, deploy
 	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-170} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
+dist: packages ## a release in dist/: static binary, tarball, bill of materials, image archive, checksums
+	@scripts/dist
+
 demo: deps build ## the proxy in front of a sample backend on loopback, until Ctrl-C
 	@USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(PYTHON) scripts/demo.py
 
