@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 DEPLOY_ARGS ?=
 REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt
 
-.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist demo format clean
+.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,3 +78,6 @@ format: ## format the Swift sources in place
 
 clean: ## remove what was built and installed here
 	@rm -rf .build .venv .pytest_cache Tests/Conformance/.pytest_cache Tests/Tidy/.pytest_cache .work dist
+
+compare-framing: deps build ## the framing matrix put to usher, nginx and HAProxy; writes docs/framing-table.md
+	@cd Tests/Conformance && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(CURDIR)/$(PYTHON) compare_framing.py > $(CURDIR)/docs/framing-table.md

@@ -15,18 +15,19 @@
         case large
 
         /// True where the blocks of `left` are smaller.
-        @inlinable
+        @inlinable @inline(__always)
         public static func < (left: SizeClass, right: SizeClass) -> Bool { left.rawValue < right.rawValue }
 
         /// The size in bytes.
-        @inlinable
-        public var byteCount: Int { 4096 << (Int(rawValue) * 2) }
+        @inlinable @inline(__always)
+        public var byteCount: Int { 4096 &<< (Int(rawValue) &* 2) }
 
         /// The next larger class, or nil for the largest.
         @inlinable
         public var larger: SizeClass? { SizeClass(rawValue: rawValue + 1) }
 
         /// The smallest class that holds `count` bytes, or nil beyond the largest.
+        @inlinable @inline(__always)
         public static func holding(_ count: Int) -> SizeClass? {
             switch count {
             case ...4096: .tiny
@@ -38,12 +39,9 @@
         }
     }
 
-    private var free:
-        (
-            tiny: [UnsafeMutableRawPointer], small: [UnsafeMutableRawPointer],
-            medium: [UnsafeMutableRawPointer],
-            large: [UnsafeMutableRawPointer]
-        )
+    /// The last block that was given back of each size class. Each free block begins with the address of the one
+    /// given back before it.
+    private var free: InlineArray<4, UnsafeMutableRawPointer?>
     private var freeBytes = 0
     private let keptBytes: Int
     /// How many bytes of blocks buffers hold right now.
@@ -52,48 +50,47 @@
     /// A pool that keeps at most `keptBytes` of free blocks for reuse.
     public init(keptBytes: Int) {
         self.keptBytes = keptBytes
-        unsafe free = ([], [], [], [])
+        unsafe free = InlineArray(repeating: nil)
     }
 
     deinit {
-        // SAFETY: blocks on the free lists are owned by the pool alone.
-        unsafe free.tiny.forEach { block in unsafe block.deallocate() }
-        unsafe free.small.forEach { block in unsafe block.deallocate() }
-        unsafe free.medium.forEach { block in unsafe block.deallocate() }
-        unsafe free.large.forEach { block in unsafe block.deallocate() }
+        for place in 0..<4 {
+            var next = unsafe free[place]
+            while let block = unsafe next {
+                // SAFETY: blocks on the free lists are owned by the pool alone, and begin with the next one's address.
+                unsafe next = block.load(as: UnsafeMutableRawPointer?.self)
+                unsafe block.deallocate()
+            }
+        }
     }
 
     @usableFromInline
     mutating func take(_ sizeClass: SizeClass) -> UnsafeMutableRawPointer {
-        bytesInUse += sizeClass.byteCount
-        let reused: UnsafeMutableRawPointer? =
-            switch sizeClass {
-            case .tiny: unsafe free.tiny.popLast()
-            case .small: unsafe free.small.popLast()
-            case .medium: unsafe free.medium.popLast()
-            case .large: unsafe free.large.popLast()
-            }
-        if let block = unsafe reused {
-            freeBytes -= sizeClass.byteCount
-            return unsafe block
+        let size = sizeClass.byteCount
+        bytesInUse &+= size
+        let place = Int(sizeClass.rawValue)
+        guard let block = unsafe free[place] else {
+            return UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
         }
-        return UnsafeMutableRawPointer.allocate(byteCount: sizeClass.byteCount, alignment: 64)
+        // SAFETY: a free block begins with the address of the next one, written by `give`.
+        unsafe free[place] = block.load(as: UnsafeMutableRawPointer?.self)
+        freeBytes &-= size
+        return unsafe block
     }
 
     @usableFromInline
     mutating func give(_ block: UnsafeMutableRawPointer, _ sizeClass: SizeClass) {
-        bytesInUse -= sizeClass.byteCount
-        guard freeBytes + sizeClass.byteCount <= keptBytes else {
+        let size = sizeClass.byteCount
+        bytesInUse &-= size
+        guard freeBytes &+ size <= keptBytes else {
             // SAFETY: the buffer gave up its only reference.
             unsafe block.deallocate()
             return
         }
-        freeBytes += sizeClass.byteCount
-        switch sizeClass {
-        case .tiny: unsafe free.tiny.append(block)
-        case .small: unsafe free.small.append(block)
-        case .medium: unsafe free.medium.append(block)
-        case .large: unsafe free.large.append(block)
-        }
+        freeBytes &+= size
+        let place = Int(sizeClass.rawValue)
+        // SAFETY: the block is the pool's now, large enough for an address and aligned for one.
+        unsafe block.storeBytes(of: free[place], as: UnsafeMutableRawPointer?.self)
+        unsafe free[place] = block
     }
 }

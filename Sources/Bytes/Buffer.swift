@@ -7,60 +7,65 @@
     @usableFromInline var sizeClass: BlockPool.SizeClass = .small
     @usableFromInline var head: Int32 = 0
     @usableFromInline var tail: Int32 = 0
+    /// The size of the block, 0 without one.
+    @usableFromInline var limit: Int32 = 0
 
     /// A buffer without memory.
     @inlinable
     public init() {}
 
+    @inlinable
     deinit {
         // Memory belongs to a pool: whoever drops a buffer that still has a block would leak it.
         unsafe precondition(block == nil, "a buffer is detached before it is dropped")
     }
 
     /// True where the buffer has memory.
-    @inline(__always)
+    @inlinable @inline(__always)
     public var isAttached: Bool { unsafe block != nil }
 
     /// The number of bytes to be read.
-    @inline(__always)
+    @inlinable @inline(__always)
     public var count: Int { Int(tail &- head) }
 
     /// True where there is no byte to be read.
-    @inline(__always)
+    @inlinable @inline(__always)
     public var isEmpty: Bool { head == tail }
 
     /// The number of bytes that fit behind the last one, without moving anything.
-    @inline(__always)
-    public var room: Int { unsafe block == nil ? 0 : sizeClass.byteCount &- Int(tail) }
+    @inlinable @inline(__always)
+    public var room: Int { Int(limit &- tail) }
 
     /// The size of the block, or 0 without one.
-    @inline(__always)
-    public var capacity: Int { unsafe block == nil ? 0 : sizeClass.byteCount }
+    @inlinable @inline(__always)
+    public var capacity: Int { Int(limit) }
 
     /// Takes a block of that size, where the buffer has none.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func attach(from pool: inout BlockPool, _ sizeClass: BlockPool.SizeClass = .small) {
         guard unsafe block == nil else { return }
         // SAFETY: the pool gives the block to this buffer alone, until `detach`.
         unsafe block = pool.take(sizeClass)
         self.sizeClass = sizeClass
+        limit = Int32(truncatingIfNeeded: sizeClass.byteCount)
         head = 0
         tail = 0
     }
 
     /// Gives the block back, and with it every byte that was not read.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func detach(to pool: inout BlockPool) {
         guard let memory = unsafe block else { return }
         // SAFETY: the only reference to the block goes back, and is forgotten here.
         unsafe pool.give(memory, sizeClass)
         unsafe block = nil
+        limit = 0
         head = 0
         tail = 0
     }
 
     /// Gives the block back where every byte was read.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func detachIfEmpty(to pool: inout BlockPool) {
         if isEmpty { detach(to: &pool) }
     }
@@ -75,6 +80,7 @@
         unsafe pool.give(old, sizeClass)
         unsafe block = new
         sizeClass = larger
+        limit = Int32(truncatingIfNeeded: larger.byteCount)
         head = 0
         tail = Int32(count)
         return true
@@ -93,7 +99,7 @@
     /// The bytes to be read.
     public var bytes: Span<UInt8> {
         @_lifetime(borrow self)
-        @inline(__always)
+        @inlinable @inline(__always)
         get {
             guard let memory = unsafe block else { return Span() }
             // SAFETY: head...tail lies in the block, is initialised, and the span borrows this buffer.
@@ -104,7 +110,7 @@
     }
 
     /// Marks the first `count` bytes as read.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func consume(_ count: Int) {
         precondition(count >= 0 && count <= self.count)
         head &+= Int32(truncatingIfNeeded: count)
@@ -115,7 +121,7 @@
     }
 
     /// Adds bytes; false, and nothing added, where they do not fit.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append(_ bytes: Span<UInt8>) -> Bool {
         guard let memory = unsafe block, bytes.count <= room else { return false }
         unsafe bytes.withUnsafeBytes { source in
@@ -128,7 +134,7 @@
     }
 
     /// Adds one byte; false where it does not fit.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append(_ byte: UInt8) -> Bool {
         guard let memory = unsafe block, room > 0 else { return false }
         // SAFETY: room was checked.
@@ -137,8 +143,18 @@
         return true
     }
 
+    /// Adds the eight bytes of a word, the lowest first; false where they do not fit.
+    @inlinable @inline(__always)
+    public mutating func append(word: UInt64) -> Bool {
+        guard let memory = unsafe block, room >= 8 else { return false }
+        // SAFETY: room was checked; the store needs no alignment.
+        unsafe memory.storeBytes(of: word.littleEndian, toByteOffset: Int(tail), as: UInt64.self)
+        tail &+= 8
+        return true
+    }
+
     /// Adds the text of a literal.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append(_ text: StaticString) -> Bool {
         // SAFETY: a StaticString of ASCII or UTF-8 text points at constant memory of that size.
         let bytes = unsafe UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
@@ -146,7 +162,7 @@
     }
 
     /// Calls `body` with the free room, for a system call that fills it; it gives back how many bytes it wrote.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func withUnsafeRoom(_ body: (UnsafeMutableRawBufferPointer) -> Int) {
         guard let memory = unsafe block else { return }
         let room = self.room
@@ -157,7 +173,7 @@
     }
 
     /// Calls `body` with the bytes to be read, for a system call that sends them.
-    @inline(__always)
+    @inlinable @inline(__always)
     public borrowing func withUnsafeBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
         guard let memory = unsafe block else {
             return unsafe body(UnsafeRawBufferPointer(start: nil, count: 0))

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Bytes that one owner keeps for long: they grow like an array's, but are never shared, so that reading them costs
 /// neither a reference count nor a check for uniqueness.
 @safe public struct ByteArray: ~Copyable {
@@ -56,29 +58,16 @@
         }
     }
 
-    /// True where the bytes at `range`, which must lie inside, are exactly `bytes`; eight are compared at a time.
+    /// True where the bytes at `range`, which must lie inside, are exactly `bytes`.
     public func hasBytes(_ bytes: Span<UInt8>, at range: ByteRange) -> Bool {
         precondition(range.start >= 0 && range.count >= 0 && range.end <= count)
         guard bytes.count == range.count, let memory = unsafe memory else {
             return bytes.count == range.count
         }
         return unsafe bytes.withUnsafeBytes { other in
-            // SAFETY: the range was checked; every offset below is less than both counts.
-            let own = unsafe UnsafeRawPointer(memory + Int(range.start))
-            var offset = 0
-            while offset &+ 8 <= other.count {
-                let left = unsafe own.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                let right = unsafe other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                guard left == right else { return false }
-                offset &+= 8
-            }
-            while offset < other.count {
-                guard unsafe own.load(fromByteOffset: offset, as: UInt8.self) == other[offset] else {
-                    return false
-                }
-                offset &+= 1
-            }
-            return true
+            guard let start = other.baseAddress else { return true }
+            // SAFETY: the range was checked, and both have that many bytes.
+            return unsafe memcmp(memory + Int(range.start), start, other.count) == 0
         }
     }
 

@@ -13,6 +13,8 @@ extension Configuration {
             listeners: listeners.map {
                 ListenerPolicySpec(trustedProxies: $0.trustedProxies.map { AddressBlock($0) })
             },
+            rateLimits: rateLimits.map { RateLimitSpec($0) },
+            failedAuthentications: limits.failedAuthentications.map { RateSpec($0) },
             tokensCached: limits.tokensCached, tokenBytes: limits.tokenBytes)
     }
 }
@@ -55,7 +57,9 @@ extension RouteSpec {
             denied: route.denied == 404 ? .notFound : .forbidden,
             upstream: checked(configuration.upstreamIndex(named: route.upstream), route.upstream),
             timeoutMilliseconds: route.timeout?.wholeMilliseconds,
-            maxBodyBytes: route.maxBodyBytes.map { Int64($0) } ?? .max, stripPrefix: route.stripPrefix)
+            maxBodyBytes: route.maxBodyBytes.map { Int64($0) } ?? .max, stripPrefix: route.stripPrefix,
+            endsWithToken: route.streamLifetime == .token,
+            rateLimit: route.rateLimit.map { checked(configuration.rateLimitIndex(named: $0), $0) })
     }
 }
 
@@ -69,6 +73,18 @@ extension RouteSpec.Authentication {
         case .required(let issuers): self = .required(places(issuers))
         case .optional(let issuers): self = .optional(places(issuers))
         }
+    }
+}
+
+extension RateLimitSpec {
+    fileprivate init(_ limit: RateLimitConfiguration) {
+        self.init(name: limit.name, key: limit.key == .user ? .user : .address, rate: RateSpec(limit.rate))
+    }
+}
+
+extension RateSpec {
+    fileprivate init(_ rate: RateConfiguration) {
+        self.init(requests: rate.requests, perSeconds: rate.per.components.seconds, burst: rate.burst)
     }
 }
 

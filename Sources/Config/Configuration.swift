@@ -13,6 +13,8 @@ public struct Configuration: Sendable, Equatable {
     public var identity: IdentityConfiguration
     /// Routes, the most specific first (see ``RouteSpecificity``).
     public var routes: [RouteConfiguration]
+    /// Rate limits in the order of the file.
+    public var rateLimits: [RateLimitConfiguration]
     /// Bounds on what one client can cost.
     public var limits: LimitsConfiguration
     /// Application log and access log.
@@ -28,6 +30,11 @@ public struct Configuration: Sendable, Equatable {
     /// The place of an issuer in `issuers`, or nil when there is none of that name.
     public func issuerIndex(named name: String) -> Int? {
         issuers.firstIndex { $0.name == name }
+    }
+
+    /// The place of a rate limit in `rateLimits`, or nil when there is none of that name.
+    public func rateLimitIndex(named name: String) -> Int? {
+        rateLimits.firstIndex { $0.name == name }
     }
 }
 
@@ -47,6 +54,10 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var address: EndpointAddress
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed; never everybody (H9).
     public var trustedProxies: [AddressRange]
+    /// Every connection begins with a PROXY header, and comes from a trusted proxy.
+    public var proxyProtocol: Bool
+    /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
+    public var answersForwardAuth = false
     /// Where the file says `address`.
     public var position: SourcePosition
 }
@@ -87,7 +98,7 @@ public struct HeaderPattern: Sendable, Equatable {
 
 /// The `[limits]` table: sizes in bytes, times as durations.
 public struct LimitsConfiguration: Sendable, Equatable {
-    /// A whole request head, 1 KiB to 1 MiB.
+    /// A whole request head, 1 KiB to 240 KiB.
     public var headerBytes: Int = 32 * 1024
     /// Field lines in a request head, 1 to 1000.
     public var headerCount: Int = 100
@@ -105,6 +116,8 @@ public struct LimitsConfiguration: Sendable, Equatable {
     public var bodyTimeout: Duration = .seconds(30)
     /// For requests in flight when the process is told to stop.
     public var drainTimeout: Duration = .seconds(30)
+    /// Tokens of one address that may fail to verify; nil = no bound.
+    public var failedAuthentications: RateConfiguration? = nil
     /// Verified tokens remembered by each worker, at least 1.
     public var tokensCached: Int = 10_000
 }

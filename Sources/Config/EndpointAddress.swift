@@ -6,6 +6,9 @@ public enum EndpointAddress: Sendable, Hashable {
     case name(String, port: UInt16)
     /// A Unix socket's path, at most 107 bytes.
     case unix(path: String)
+
+    /// Whether it is a Unix socket.
+    public var isUnix: Bool { if case .unix = self { true } else { false } }
 }
 
 /// An IPv4 or IPv6 address in network byte order: 4 or 16 bytes.

@@ -3,8 +3,11 @@ struct ConfigurationReader {
     let loader: Loader
 
     static let keys = Section.Keys(
-        known: ["workers", "listen", "upstream", "issuer", "identity", "route", "limits", "log", "admin"],
-        later: ["session", "cors", "rate_limit", "revocation", "watch", "shared", "tracing"],
+        known: [
+            "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
+            "admin",
+        ],
+        later: ["session", "cors", "revocation", "watch", "shared", "tracing"],
         harmless: ["watch": .boolean(false)])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
@@ -14,7 +17,8 @@ struct ConfigurationReader {
         let names = KnownNames(section)
         var configuration = Configuration(
             workers: workers(section), listeners: listeners(section), upstreams: upstreams(section),
-            issuers: issuers(section), identity: identity(section), routes: [], limits: limits(section),
+            issuers: issuers(section), identity: identity(section), routes: [],
+            rateLimits: rateLimits(section), limits: limits(section),
             log: log(section), admin: admin(section))
         configuration.routes = routes(section, names, configuration.issuers)
         refuseSharedAddresses(configuration)
@@ -29,6 +33,7 @@ struct KnownNames {
     var issuers: [String]
     /// Sessions authenticate like issuers, in a later release.
     var sessions: [String]
+    var rateLimits: [String]
 
     init(_ section: Section) {
         func names(_ key: String) -> [String] {
@@ -38,6 +43,7 @@ struct KnownNames {
         upstreams = names("upstream")
         issuers = names("issuer")
         sessions = names("session")
+        rateLimits = names("rate_limit")
     }
 }
 

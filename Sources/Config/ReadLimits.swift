@@ -1,18 +1,18 @@
 extension ConfigurationReader {
     static let limitKeys = Section.Keys(known: [
         "header_bytes", "header_count", "target_bytes", "token_bytes", "connections", "header_timeout",
-        "idle_timeout", "body_timeout", "drain_timeout", "tokens_cached",
+        "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
     ])
 
     /// The `[limits]` table, or its defaults.
     func limits(_ section: Section) -> LimitsConfiguration {
         var limits = LimitsConfiguration()
         guard let section = section.subsection("limits", keys: Self.limitKeys) else { return limits }
-        // Less than 1 KiB refuses ordinary browsers; more than 1 MiB for each connection invites exhaustion.
+        // Less than 1 KiB refuses ordinary browsers; more than 240 KiB no buffer has room for.
         limits.headerBytes = section.size("header_bytes", default: limits.headerBytes, in: 1024...(240 << 10))
         limits.headerCount = section.integer("header_count", default: limits.headerCount, in: 1...1000)
         limits.targetBytes = part(
-            "target_bytes", section, limits.targetBytes, least: 64, of: limits.headerBytes)
+            "target_bytes", section, limits.targetBytes, least: 64, of: min(limits.headerBytes, 65_535))
         // A larger token is refused whatever the file says (J12).
         limits.tokenBytes = part(
             "token_bytes", section, limits.tokenBytes, least: 256, of: min(limits.headerBytes, 16 * 1024))
@@ -23,6 +23,7 @@ extension ConfigurationReader {
         limits.bodyTimeout = section.duration("body_timeout", default: limits.bodyTimeout, in: times)
         limits.drainTimeout = section.duration(
             "drain_timeout", default: limits.drainTimeout, in: .zero ... .seconds(3600))
+        limits.failedAuthentications = failedAuthentications(section)
         limits.tokensCached = section.integer(
             "tokens_cached", default: limits.tokensCached, in: 1...1_000_000)
         return limits

@@ -1,7 +1,6 @@
 extension ConfigurationReader {
     static let listenerKeys = Section.Keys(
-        known: ["address", "trusted_proxies", "protocols"], later: ["tls", "proxy_protocol"],
-        harmless: ["proxy_protocol": .boolean(false)],
+        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol"], later: ["tls"],
         laterNested: [
             "tls": ["certificates", "minimum_version", "client_ca", "client_auth", "ocsp", "hsts", "tickets"]
         ])
@@ -17,8 +16,16 @@ extension ConfigurationReader {
             loader.error(
                 section.position, "[listen] has no listener: add [listen.public] with an \"address\"")
         }
+        if tables.count > Self.largestListenerCount {
+            loader.error(
+                tables[Self.largestListenerCount].position,
+                "at most \(Self.largestListenerCount) listeners: a worker has room for no more")
+        }
         return tables.compactMap(listener)
     }
+
+    /// What a worker has room for; each listener takes a descriptor in each worker.
+    private static var largestListenerCount: Int { 64 }
 
     private func listener(_ named: NamedTable) -> ListenerConfiguration? {
         let section = Section(
@@ -32,8 +39,44 @@ extension ConfigurationReader {
         guard let text = section.string("address"), let address = loader.address(text, for: .listener) else {
             return nil
         }
-        return ListenerConfiguration(
-            name: named.name.value, address: address, trustedProxies: ranges, position: text.position)
+        var listener = ListenerConfiguration(
+            name: named.name.value, address: address, trustedProxies: ranges,
+            proxyProtocol: proxyProtocol(section, isGuarded: !ranges.isEmpty || address.isUnix),
+            position: text.position)
+        listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
+        return listener
+    }
+
+    /// Whether a PROXY header is due, which needs somebody who may send one.
+    private func proxyProtocol(_ section: Section, isGuarded: Bool) -> Bool {
+        let isOn = section.boolean("proxy_protocol", default: false)
+        if isOn, !isGuarded, let entry = section.table["proxy_protocol"] {
+            loader.error(
+                entry.position,
+                "\"proxy_protocol\" needs \"trusted_proxies\": from nobody else is a PROXY header believed")
+        }
+        return isOn
+    }
+
+    /// The `mode` of a listener: `"proxy"`, or `"forward-auth"`, which needs somebody who may ask.
+    private func answersForwardAuth(_ section: Section, believesSomebody: Bool) -> Bool {
+        guard let mode = section.string("mode") else { return false }
+        switch mode.value {
+        case "proxy":
+            return false
+        case "forward-auth":
+            if !believesSomebody {
+                loader.error(
+                    mode.position,
+                    "a forward-auth listener needs \"trusted_proxies\": the proxies that may ask it")
+            }
+            return true
+        default:
+            loader.error(
+                mode.position, "unknown mode \"\(mode.value)\"",
+                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth"]) ?? "proxy")
+            return false
+        }
     }
 
     /// HTTP/1.1 is what this release speaks.

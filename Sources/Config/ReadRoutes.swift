@@ -2,9 +2,8 @@ extension ConfigurationReader {
     static let routeKeys = Section.Keys(
         known: [
             "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
-            "max_body",
-            "rewrite",
-        ], later: ["cors", "stream_lifetime", "rate_limit", "sign_in"])
+            "max_body", "rewrite", "stream_lifetime", "rate_limit",
+        ], later: ["cors", "sign_in"])
 
     /// All `[[route]]`, the most specific first.
     func routes(_ section: Section, _ names: KnownNames, _ issuers: [IssuerConfiguration])
@@ -30,18 +29,16 @@ extension ConfigurationReader {
             }
         }
         refuseConflicts(routes)
+        let ranks = routes.map { RouteSpecificity.rank(of: $0) }
         let order = routes.indices.sorted { a, b in
-            if RouteSpecificity.isMoreSpecific(routes[a], than: routes[b]) { return true }
-            return a < b && !RouteSpecificity.isMoreSpecific(routes[b], than: routes[a])
+            ranks[a] == ranks[b] ? a < b : ranks[a].lexicographicallyPrecedes(ranks[b])
         }
         return order.map { routes[$0] }
     }
 
     private func refuseConflicts(_ routes: [RouteConfiguration]) {
-        for (index, route) in routes.enumerated() {
-            guard let other = routes[..<index].first(where: { RouteSpecificity.conflict($0, route) }) else {
-                continue
-            }
+        for (index, with) in RouteSpecificity.conflicts(routes) {
+            let (route, other) = (routes[index], routes[with])
             loader.error(
                 route.position,
                 "the route \"\(route.path.text)\" is as specific as \"\(other.path.text)\" in line "
@@ -74,11 +71,14 @@ struct RouteReader {
         let methods = methods()
         let denied = denied()
         let prefix = stripPrefix(path)
+        let lifetime = section.choice("stream_lifetime", default: StreamLifetime.token)
+        let rateLimit = rateLimit()
         guard let path, let authentication else { return nil }
         return RouteConfiguration(
             hosts: hosts, methods: methods, path: path, authentication: authentication, require: require,
             scopes: scopes, denied: denied, upstream: upstream, timeout: timeout.value(default: .seconds(60)),
-            maxBodyBytes: maxBody.value(default: 10 << 20), stripPrefix: prefix, position: section.position)
+            maxBodyBytes: maxBody.value(default: 10 << 20), stripPrefix: prefix, streamLifetime: lifetime,
+            rateLimit: rateLimit, position: section.position)
     }
 
     private func path() -> PathPattern? {
@@ -93,6 +93,17 @@ struct RouteReader {
             loader.error(
                 name.position, "there is no [upstream.\(name.value)]",
                 didYouMean: Suggestion.nearest(to: name.value, among: names.upstreams))
+        }
+        return name.value
+    }
+
+    private func rateLimit() -> String? {
+        guard let name = section.string("rate_limit") else { return nil }
+        guard names.rateLimits.contains(name.value) else {
+            loader.error(
+                name.position, "there is no [rate_limit.\(name.value)]",
+                didYouMean: Suggestion.nearest(to: name.value, among: names.rateLimits))
+            return nil
         }
         return name.value
     }

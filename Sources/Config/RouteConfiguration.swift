@@ -22,8 +22,20 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var maxBodyBytes: Int?
     /// Taken off the front of the path that the backend sees: begins with `/`, does not end with it.
     public var stripPrefix: String?
+    /// What becomes of a tunnel or a long answer when its token expires.
+    public var streamLifetime: StreamLifetime
+    /// The name of a rate limit, which exists; nil = none.
+    public var rateLimit: String?
     /// Where the file begins the route.
     public var position: SourcePosition
+}
+
+/// How long a tunnel or a long answer may go on.
+public enum StreamLifetime: String, Sendable, Equatable, CaseIterable {
+    /// Until the token that permitted it expires.
+    case token
+    /// As long as both sides like.
+    case unlimited
 }
 
 /// Who may call a route.

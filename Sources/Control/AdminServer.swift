@@ -23,6 +23,7 @@ struct AdminServer: ~Copyable {
 
     /// Listens on the address; throws the kernel's reason.
     init(at address: SocketAddress) throws(Errno) {
+        try Listener.expectFree(address)
         listener = try Listener(at: address)
     }
 

@@ -11,7 +11,9 @@ extension ProxySettings {
         for upstream in configuration.upstreams { upstreams.append(try UpstreamSettings(upstream)) }
         self.init(
             listeners: configuration.listeners.map {
-                ListenerSettings(name: $0.name, address: SocketAddress($0.address))
+                ListenerSettings(
+                    name: $0.name, address: SocketAddress($0.address),
+                    mode: $0.answersForwardAuth ? .forwardAuth : .proxy, expectsProxyHeader: $0.proxyProtocol)
             },
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
@@ -23,7 +25,9 @@ extension UpstreamSettings {
         var servers: [ServerSettings] = []
         for server in upstream.servers {
             for address in try SocketAddress.all(of: server.address) {
-                servers.append(ServerSettings(address: address, weight: server.weight))
+                servers.append(
+                    ServerSettings(
+                        address: address, authority: server.address.authority, weight: server.weight))
             }
         }
         self.init(name: upstream.name, servers: servers)
@@ -60,6 +64,13 @@ extension LimitSettings {
     }
 }
 
+extension EndpointAddress {
+    /// What stands in Host for this server: as the file has it; nil for a Unix socket, which has no name.
+    fileprivate var authority: String? {
+        if case .unix = self { nil } else { description }
+    }
+}
+
 extension SocketAddress {
     /// The address of a listener, which is never a name.
     init(_ endpoint: EndpointAddress) {
@@ -78,11 +89,13 @@ extension SocketAddress {
             : .ipv4(UInt32(number(host.bytes[...])), port: port)
     }
 
-    /// All addresses of a server, at least one.
+    /// All addresses of a server, at least one. Where a name has both kinds, the IPv4 ones: "localhost" mostly has
+    /// both, and what listens there mostly listens on one.
     fileprivate static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
         guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
         let found = resolve(name, port: port)
         guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
-        return found
+        let four = found.filter { if case .ipv4 = $0 { true } else { false } }
+        return four.isEmpty ? found : four
     }
 }

@@ -1,3 +1,5 @@
+import Glibc
+import Policy
 import Proxy
 import Reactor
 import Telemetry
@@ -15,14 +17,19 @@ enum WorkerReport: Sendable {
 /// The workers, as the control thread steers them: an inbox, counts and a thread each.
 struct Crew {
     let reports: Inbox<WorkerReport>
+    /// The buckets of rate limits, which outlive every configuration.
+    private let buckets: RateBuckets
     private var inboxes: [Inbox<WorkerMessage>] = []
     /// What each worker counts.
     private(set) var counters: [WorkerCounters] = []
     private(set) var startedCount = 0
     private(set) var endedCount = 0
 
-    /// A crew without workers; throws where the process has no descriptor left.
+    /// A crew without workers; throws where the process has no descriptor left, or the system no
+    /// randomness.
     init() throws(Errno) {
+        guard let buckets = RateBuckets() else { throw Errno(EIO) }
+        self.buckets = buckets
         reports = try Inbox()
     }
 
@@ -39,7 +46,7 @@ struct Crew {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
-                logWriter: logWriter)
+                logWriter: logWriter, buckets: buckets)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
             let reports = reports

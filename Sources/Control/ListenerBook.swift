@@ -59,6 +59,7 @@ struct ListenerBook {
             }
             return
         }
+        try Listener.expectFree(listener.address)
         let first = try Listener(at: listener.address)
         let real = first.address
         prepared.note(listener, real)

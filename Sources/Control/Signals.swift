@@ -33,7 +33,7 @@ extension Supervisor {
     func endPhase(at now: Instant) {
         guard let deadline = phase.deadline, deadline <= now else { return }
         if case .cuttingOff = phase {
-            phase = .over(exitStatus: 1)
+            phase = .over(exitStatus: 0)
             return
         }
         log.warning(
@@ -63,7 +63,8 @@ extension Supervisor {
         switch phase {
         case .over: return
         case .cuttingOff:
-            if crew.isEnded { phase = .over(exitStatus: 1) }
+            // Who was told to end, and ended in time, has not failed: a supervisor would take 1 for a crash.
+            if crew.isEnded { phase = .over(exitStatus: 0) }
         case .draining:
             log.info(
                 "worker drained",

@@ -63,7 +63,8 @@ public final class Supervisor {
         self.configuration = configuration
     }
 
-    /// Runs until the process is to end; its exit status: 0 where every request could finish, else 1.
+    /// Runs until the process is to end; its exit status: 0 where it was told to end and did so within the drain timeout,
+    /// 1 where it could not start, lost a worker, or was ended by a second signal.
     public func run() -> Int32 {
         do {
             try start()

@@ -1,7 +1,7 @@
 /// Why an exchange ended as it did: the closed list of `code` in problem+json (RFC 9457) and of `reason` in the log.
 public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     // Only in the log.
-    case ok, clientClosed, upgraded, shutDown, upstreamTruncated
+    case ok, clientClosed, upgraded, shutDown, upstreamTruncated, idleTimeout
     // 4xx: the request is at fault.
     case badRequest, tooLarge, uriTooLong, headersTooLarge, methodNotAllowed, expectationFailed,
         requestTimeout
@@ -17,7 +17,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     /// The status of the answer, or 0 where no answer is made and the code is for the log alone.
     public var status: UInt16 {
         switch self {
-        case .ok, .clientClosed, .upgraded, .shutDown, .upstreamTruncated: 0
+        case .ok, .clientClosed, .upgraded, .shutDown, .upstreamTruncated, .idleTimeout: 0
         case .badRequest: 400
         case .tokenMissing, .tokenInvalid, .tokenExpired: 401
         case .insufficientScope, .notYours, .forbidden, .originRefused: 403
@@ -46,6 +46,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .upgraded: "upgraded"
         case .shutDown: "shut_down"
         case .upstreamTruncated: "upstream_truncated"
+        case .idleTimeout: "idle_timeout"
         case .badRequest: "bad_request"
         case .tooLarge: "too_large"
         case .uriTooLong: "uri_too_long"
@@ -78,7 +79,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     /// The `title` of the problem: one short sentence that is the same for every occurrence.
     public var title: StaticString {
         switch self {
-        case .ok, .clientClosed, .upgraded, .shutDown, .upstreamTruncated: ""
+        case .ok, .clientClosed, .upgraded, .shutDown, .upstreamTruncated, .idleTimeout: ""
         case .badRequest: "The request is malformed."
         case .tooLarge: "The request body is too large."
         case .uriTooLong: "The request target is too long."

@@ -48,6 +48,8 @@ public struct RequestHead: ~Copyable {
     public internal(set) var expectsContinue = false
     /// True for HTTP/1.1 with `Connection: upgrade` and an Upgrade field (RFC 9110 §7.8).
     public internal(set) var wantsUpgrade = false
+    /// True where that is a WebSocket handshake (RFC 6455 §4.1): GET, without a body, for `websocket` among others.
+    public internal(set) var wantsWebSocket = false
     /// True where the client accepts trailers: `TE: trailers`.
     public internal(set) var acceptsTrailers = false
     /// The size of the head in bytes, empty lines before it included; the body starts there.
@@ -82,9 +84,13 @@ public struct RequestHead: ~Copyable {
     /// Forgets the request.
     public mutating func reset() {
         fields.removeAll()
+        // Scratch serves one client after another: an answer must not follow somebody else's method (no body for HEAD).
+        (method, version, methodRange, path, isPersistent) = (.other, .http11, .empty, .empty, true)
+        (framing, byteCount) = (.none, 0)
         (targetForm, hasQuery) = (.origin, false)
         (targetAuthority, host, authority, hostLine) = (.empty, .empty, .none, .empty)
         (expectsContinue, wantsUpgrade, acceptsTrailers, hasExpectation) = (false, false, false, false)
+        wantsWebSocket = false
         (authorizationIndex, authorizationCount, cookieIndex, cookieCount) = (-1, 0, -1, 0)
         (upgradeIndex, originIndex, requestIDIndex) = (-1, -1, -1)
         framingFields = FramingFields()
@@ -117,7 +123,11 @@ public struct RequestHead: ~Copyable {
     public mutating func add(
         _ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange
     ) -> MessageFault? {
-        let field = FieldLine(bytes, name: name, value: value, line: line)
+        add(bytes, FieldLine(bytes, name: name, value: value, line: line))
+    }
+
+    /// As above, of a line whose name was looked up.
+    public mutating func add(_ bytes: Span<UInt8>, _ field: FieldLine) -> MessageFault? {
         let index = Int32(truncatingIfNeeded: fields.count)
         guard fields.append(field) else { return .tooManyFields }
         if field.flags.contains(.singleton), let fault = noteSingleton(field.name) { return fault }
@@ -184,6 +194,9 @@ public struct RequestHead: ~Copyable {
         // HTTP/1.0 has neither (RFC 9110 §10.1.1, §7.8); without content there is nothing to wait for.
         expectsContinue = hasExpectation && version != .http10 && framing != .none && framing != .length(0)
         wantsUpgrade = connection.upgrade && upgradeIndex >= 0 && version == .http11
+        wantsWebSocket =
+            wantsUpgrade && method == .get && (framing == .none || framing == .length(0))
+            && UpgradeField.offersWebSocket(bytes, fields[Int(upgradeIndex)].valueRange)
         connection.markNominated(bytes, &fields)
         return nil
     }

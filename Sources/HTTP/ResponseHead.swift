@@ -22,6 +22,8 @@ public struct ResponseHead: ~Copyable {
     public internal(set) var byteCount = 0
     /// The index of the Upgrade line, or -1.
     public internal(set) var upgradeIndex: Int32 = -1
+    /// True where a 101 says that WebSocket follows (RFC 6455 §4.2.2): in both Connection and Upgrade.
+    public internal(set) var switchesToWebSocket = false
 
     /// True for 1xx but 101: another response follows.
     public var isInformational: Bool { status < 200 && status != 101 }
@@ -42,6 +44,7 @@ public struct ResponseHead: ~Copyable {
         framingFields = FramingFields()
         connection = ConnectionOptions()
         upgradeIndex = -1
+        switchesToWebSocket = false
     }
 
     /// Takes the status line, the first thing of a response: forgets the one before. A status outside 100 to 599 is a
@@ -58,7 +61,11 @@ public struct ResponseHead: ~Copyable {
     public mutating func add(
         _ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange
     ) -> MessageFault? {
-        let field = FieldLine(bytes, name: name, value: value, line: line)
+        add(bytes, FieldLine(bytes, name: name, value: value, line: line))
+    }
+
+    /// As above, of a line whose name was looked up.
+    public mutating func add(_ bytes: Span<UInt8>, _ field: FieldLine) -> MessageFault? {
         let index = Int32(truncatingIfNeeded: fields.count)
         guard fields.append(field) else { return .tooManyFields }
         switch field.name {
@@ -80,6 +87,9 @@ public struct ResponseHead: ~Copyable {
         if let fault = framingFields.fault(version) ?? bodyFault { return fault }
         framing = hasNoBody(requestMethod) ? .none : framingFields.framing(silent: .untilClose)
         isPersistent = connection.isPersistent(version) && framing != .untilClose && !isUpgrade
+        switchesToWebSocket =
+            isUpgrade && version == .http11 && connection.upgrade && upgradeIndex >= 0
+            && UpgradeField.isWebSocket(bytes, fields[Int(upgradeIndex)].valueRange)
         connection.markNominated(bytes, &fields)
         return nil
     }

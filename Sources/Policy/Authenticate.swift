@@ -15,15 +15,35 @@ enum Authenticated {
 extension PolicySnapshot {
     /// Finds out who sends the request, for a route that accepts tokens of `route.issuers`.
     mutating func authenticate(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute, now: Int64
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
+        _ origin: RequestOrigin, now: Int64
     ) -> Authenticated {
         guard !route.issuers.isEmpty else { return .anonymous }
         guard head.authorizationCount > 0 else {
             return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
         }
         let value = bytes.slice(head.fields[Int(head.authorizationIndex)].valueRange)
+        // What is in the cache is a token to the last byte: only what is not needs a closer look.
+        if let start = BearerCredentials.tokenStart(value) {
+            let known = cache.find(value.extracting(droppingFirst: start), route.issuers, now: now)
+            guard known.isNone else {
+                tally.hits &+= 1
+                return .token(known)
+            }
+        }
         switch BearerCredentials.parse(value) {
-        case .token(let range): return verify(value.slice(range), route.issuers, now: now)
+        case .token(let range):
+            let token = value.slice(range)
+            guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
+            let known = cache.find(token, route.issuers, now: now)
+            guard known.isNone else {
+                tally.hits &+= 1
+                return .token(known)
+            }
+            tally.misses &+= 1
+            // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
+            guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
+            return verify(token, route.issuers, now: now)
         // Credentials that nobody looks at must not pass for none (J15).
         case .otherScheme: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
@@ -31,9 +51,6 @@ extension PolicySnapshot {
     }
 
     private mutating func verify(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Authenticated {
-        guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
-        let known = cache.find(token, issuers, now: now)
-        guard known.isNone else { return .token(known) }
         switch verifier.verify(token, acceptedBy: issuers, now: now) {
         case .verified(let verified):
             let refusal = scratch.fill(
@@ -57,6 +74,16 @@ enum BearerCredentials: Equatable {
     case otherScheme
     /// Bearer, but not followed by exactly one token of RFC 6750's characters.
     case malformed
+
+    /// Where the token starts in a value that begins with `Bearer` and one space, in any case.
+    @inline(__always)
+    static func tokenStart(_ value: Span<UInt8>) -> Int? {
+        // "bearer", the first byte lowest.
+        guard value.count > 7, value[6] == ASCII.space,
+            ASCII.loweredWord(value, at: 0, count: 6) == 0x7265_7261_6562
+        else { return nil }
+        return 7
+    }
 
     /// The credentials in a field value without whitespace around it.
     static func parse(_ value: Span<UInt8>) -> BearerCredentials {

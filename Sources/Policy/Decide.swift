@@ -11,8 +11,10 @@ extension PolicySnapshot {
     ///   - bytes: the bytes that the head was parsed out of.
     ///   - peer: the other end of the connection.
     ///   - now: seconds since 1970.
+    ///   - microseconds: a clock that never steps, for rate limits.
     public mutating func decide(
-        head: borrowing RequestHead, bytes: Span<UInt8>, peer: PeerFacts, now: Int64
+        head: borrowing RequestHead, bytes: Span<UInt8>, peer: PeerFacts, now: Int64,
+        microseconds: Int64? = nil
     ) -> Decision {
         // A tunnel or an echo of the request's own head is nothing for a backend's authorization (P8).
         if head.method == .connect || head.method == .trace {
@@ -22,32 +24,49 @@ extension PolicySnapshot {
         case .refused(let fault):
             return .reject(Rejection(fault.code, fault: fault, closesConnection: true))
         case .canonical(let target):
-            return decide(head, target, bytes, peer, now)
+            let clock = microseconds ?? now * 1_000_000
+            return decide(head, target, bytes, RequestOrigin(peer: peer, microseconds: clock), now)
         }
     }
 
     private mutating func decide(
-        _ head: borrowing RequestHead, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
+        _ head: borrowing RequestHead, _ target: CanonicalTarget, _ bytes: Span<UInt8>,
+        _ origin: RequestOrigin,
         _ now: Int64
     ) -> Decision {
+        let peer = origin.peer
         // Which of two credentials counts is nothing to guess, on a public route neither (H7).
         guard head.authorizationCount <= 1 else {
             return .reject(Rejection(.badRequest, fault: .severalValues, closesConnection: true))
         }
         var captures = Captures(repeating: .empty)
         let place = routes.match(target, head, bytes, &captures)
+        guard place != RouteTable.ambiguous else {
+            return .reject(Rejection(.badRequest, fault: .ambiguousParameters, closesConnection: true))
+        }
         guard place >= 0 else { return .reject(Rejection(.noRoute)) }
         let route = routes.route(place)
-        switch authenticate(head, bytes, route, now: now) {
+        if let wait = exceedsAddressLimit(route, head, bytes, origin) {
+            return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
+        }
+        switch authenticate(head, bytes, route, origin, now: now) {
         case .refused(let code, let refusal):
-            return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal))
+            let wait = countFailure(code, head, bytes, origin)
+            return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))
         case .anonymous:
+            if let wait = exceedsUserLimit(route, .none, head, bytes, origin) {
+                return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
+            }
             // Nobody has no claims: whoever wants to get through must say who they are.
             if routes.requirements.asks(Int(route.specIndex)) {
                 return .reject(Rejection(.tokenMissing, route: Int(route.specIndex)))
             }
             return .permit(permit(route, target, bytes, peer, .none))
         case .token(let identity):
+            if let wait = exceedsUserLimit(route, identity, head, bytes, origin) {
+                return .reject(
+                    Rejection(.rateLimited, route: Int(route.specIndex), identity: identity, wait: wait))
+            }
             if let code = authorize(identity, route, captures, bytes) {
                 return .reject(Rejection(code, route: Int(route.specIndex), identity: identity))
             }
@@ -81,15 +100,17 @@ extension PolicySnapshot {
         _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
         _ identity: Handle
     ) -> Permit {
-        let stripped = Int(route.strippedByteCount)
         let whole = target.pathAndQuery
-        let rest = ByteRange(from: Int(whole.start) + stripped, to: whole.end)
+        let stripped = route.strippedSegmentCount
+        let rest = stripped == 0 ? whole : ByteRange(from: target.segment(stripped - 1).end, to: whole.end)
         return Permit(
             route: Int(route.specIndex), upstream: Int(route.upstream),
             timeoutMilliseconds: route.timeoutMilliseconds < 0 ? nil : route.timeoutMilliseconds,
             maxBodyBytes: route.maxBodyBytes, target: rest,
             targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
-            expires: identity.isNone ? nil : cache.expires(identity), peerIsTrusted: trust.trusts(peer),
+            expires: identity.isNone ? nil : cache.expires(identity),
+            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
+            peerIsTrusted: trust.trusts(peer),
             identity: identity)
     }
 }

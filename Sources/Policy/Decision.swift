@@ -30,6 +30,9 @@ public struct Permit: ~Copyable {
     public let targetNeedsSlash: Bool
     /// When the token expires, in seconds since 1970; nil for nobody.
     public let expires: Int64?
+    /// When the token is no longer accepted, leeway included, where a tunnel or a long answer must end with it: in
+    /// seconds since 1970; nil where it need not.
+    public let streamEnd: Int64?
     /// True where the peer is a trusted proxy, whose forwarding headers are believed.
     public let peerIsTrusted: Bool
     /// The entry of the cache; none for nobody.
@@ -37,7 +40,7 @@ public struct Permit: ~Copyable {
 
     init(
         route: Int, upstream: Int, timeoutMilliseconds: Int64?, maxBodyBytes: Int64, target: ByteRange,
-        targetNeedsSlash: Bool, expires: Int64?, peerIsTrusted: Bool, identity: Handle
+        targetNeedsSlash: Bool, expires: Int64?, streamEnd: Int64?, peerIsTrusted: Bool, identity: Handle
     ) {
         self.route = route
         self.upstream = upstream
@@ -46,6 +49,7 @@ public struct Permit: ~Copyable {
         self.target = target
         self.targetNeedsSlash = targetNeedsSlash
         self.expires = expires
+        self.streamEnd = streamEnd
         self.peerIsTrusted = peerIsTrusted
         self.identity = identity
     }
@@ -75,12 +79,14 @@ public struct Rejection: Sendable {
     public let fault: MessageFault?
     /// True where the connection must end after the answer (P8).
     public let closesConnection: Bool
+    /// Which limit was exceeded and for how long, where one was.
+    let wait: RateWait?
     /// The entry of the cache where the token was good, but not for this; else none.
     let identity: Handle
 
     init(
         _ code: ReasonCode, route: Int? = nil, refusal: TokenRefusal? = nil, fault: MessageFault? = nil,
-        closesConnection: Bool = false, identity: Handle = .none
+        closesConnection: Bool = false, identity: Handle = .none, wait: RateWait? = nil
     ) {
         self.code = code
         status = code.status
@@ -89,6 +95,7 @@ public struct Rejection: Sendable {
         self.fault = fault
         self.closesConnection = closesConnection
         self.identity = identity
+        self.wait = wait
     }
 
     /// True where the answer bears `WWW-Authenticate` (RFC 9110 §11.6.1, RFC 6750 §3).

@@ -61,7 +61,7 @@ extension PolicySnapshot {
 
     /// The line with the credentials that are not the client's, or nothing.
     @_lifetime(borrow self)
-    private func credentials(
+    func credentials(
         _ mode: UpstreamAuthorizationTable.Mode, _ permit: borrowing Permit
     ) -> Span<UInt8> {
         switch mode {
@@ -159,6 +159,7 @@ struct KeptRun {
     private var range = ByteRange.empty
 
     /// Adds a line to the run, or begins a new one.
+    @inline(__always)
     mutating func keep(_ line: FieldLine, _ bytes: Span<UInt8>, _ buffer: inout Buffer) {
         guard line.isCanonical else {
             flush(bytes, &buffer)
@@ -221,6 +222,7 @@ enum HeaderWriter {
     }
 
     /// Writes a whole line.
+    @inline(__always)
     static func put(_ name: StaticString, _ value: Span<UInt8>, _ buffer: inout Buffer) {
         put(name, &buffer)
         put(value, &buffer)

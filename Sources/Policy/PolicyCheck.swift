@@ -6,6 +6,11 @@ extension PolicySpec {
         guard (1...Self.largestCacheCount).contains(tokensCached),
             (1...TokenVerifier.largestTokenLimitBytes).contains(tokenBytes)
         else { throw .badLimit }
+        for rate in rateLimits.map(\.rate) + [failedAuthentications].compactMap({ $0 }) {
+            guard (1...1_000_000).contains(rate.requests), (1...86_400).contains(rate.perSeconds),
+                (1...1_000_000).contains(rate.burst)
+            else { throw .badLimit }
+        }
         for index in routes.indices { try check(routes[index], index) }
         if let conflict = RouteOrder.conflicts(routes).first {
             throw .equallySpecific(first: conflict.first, second: conflict.second)
@@ -16,7 +21,9 @@ extension PolicySpec {
     private static var largestCacheCount: Int { 1 << 22 }
 
     private func check(_ route: RouteSpec, _ index: Int) throws(PolicyError) {
-        guard upstreams.indices.contains(route.upstream) else { throw .danglingReference(route: index) }
+        guard upstreams.indices.contains(route.upstream),
+            route.rateLimit.map({ rateLimits.indices.contains($0) }) ?? true
+        else { throw .danglingReference(route: index) }
         switch route.authentication {
         case .none:
             guard route.require.isEmpty, route.scopes.isEmpty else {

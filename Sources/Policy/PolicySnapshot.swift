@@ -11,14 +11,17 @@ public struct PolicySnapshot: ~Copyable {
     let identity: IdentityRules
     var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
+    let rates: RateLimits
     let tokenBytes: Int
     var verifier: TokenVerifier
     var cache: VerifiedTokenCache
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
+    var tally = CacheTally()
 
-    /// Compiles a policy; `PolicyError` says what is wrong with it.
-    public init(_ spec: PolicySpec) throws(PolicyError) {
+    /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
+    /// them the snapshot counts for itself.
+    public init(_ spec: PolicySpec, sharing buckets: RateBuckets? = nil) throws(PolicyError) {
         try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
         let verifier = try Self.verifier(spec)
@@ -31,6 +34,7 @@ public struct PolicySnapshot: ~Copyable {
         self.identity = identity
         self.authorizations = authorizations
         self.trust = trust
+        rates = RateLimits(spec, buckets, seed: (second, first))
         tokenBytes = spec.tokenBytes
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
@@ -52,23 +56,10 @@ public struct PolicySnapshot: ~Copyable {
         permit.isAnonymous ? Span() : cache.subject(permit.identity)
     }
 
-    /// Copies the verified subject to the front of `output`, for a log that outlives the turn; the number of bytes, 0
-    /// for nobody, or for what `output` has no room for: 256 bytes are always enough.
-    public func copySubject(of permit: borrowing Permit, into output: inout MutableSpan<UInt8>) -> Int {
-        copySubject(permit.identity, into: &output)
-    }
-
     /// As above, of whoever was refused with a token that is good, but not for this request.
-    public func copySubject(of rejection: Rejection, into output: inout MutableSpan<UInt8>) -> Int {
-        copySubject(rejection.identity, into: &output)
-    }
-
-    private func copySubject(_ identity: Handle, into output: inout MutableSpan<UInt8>) -> Int {
-        guard cache.contains(identity) else { return 0 }
-        let subject = cache.subject(identity)
-        guard subject.count <= output.count else { return 0 }
-        for index in subject.indices { output[index] = subject[index] }
-        return subject.count
+    @_lifetime(borrow self)
+    public func subject(of rejection: Rejection) -> Span<UInt8> {
+        cache.contains(rejection.identity) ? cache.subject(rejection.identity) : Span()
     }
 
     /// The identity headers that go upstream, as whole lines with CRLF; empty for nobody.
@@ -81,6 +72,13 @@ public struct PolicySnapshot: ~Copyable {
     public func strips(_ name: Span<UInt8>) -> Bool { identity.strips(name) }
 
     // MARK: Keys and tokens that go
+
+    /// What the cache did since this was asked last.
+    public mutating func takeCacheTally() -> CacheTally {
+        let taken = tally
+        tally = CacheTally()
+        return taken
+    }
 
     /// How many verified tokens are remembered.
     public var cachedTokenCount: Int { cache.count }
@@ -105,4 +103,12 @@ public struct PolicySnapshot: ~Copyable {
 
     /// Forgets every verified token: each is verified again when it comes next.
     public mutating func forgetTokens() { cache.removeAll() }
+}
+
+/// How often the verified-token cache had an answer, and how often a token had to be verified.
+public struct CacheTally: Sendable, BitwiseCopyable, Equatable {
+    /// Tokens whose verdict was remembered.
+    public internal(set) var hits = 0
+    /// Tokens that were verified anew.
+    public internal(set) var misses = 0
 }

@@ -13,6 +13,10 @@ public struct PolicySpec: Sendable {
     public var upstreams: [UpstreamPolicySpec]
     /// What each listener believes of its peers; `PeerFacts.listener` is a place in this list.
     public var listeners: [ListenerPolicySpec]
+    /// The rate limits; routes name them by their place here.
+    public var rateLimits: [RateLimitSpec]
+    /// How many tokens of one address may fail to verify; nil is without bound.
+    public var failedAuthentications: RateSpec?
     /// How many verified tokens a worker remembers; at least 1.
     public var tokensCached: Int
     /// The longest token that is looked at, in bytes; a longer one is refused unread.
@@ -22,6 +26,7 @@ public struct PolicySpec: Sendable {
     public init(
         issuers: [IssuerEntry] = [], routes: [RouteSpec] = [], identity: IdentitySpec = IdentitySpec(),
         upstreams: [UpstreamPolicySpec] = [], listeners: [ListenerPolicySpec] = [],
+        rateLimits: [RateLimitSpec] = [], failedAuthentications: RateSpec? = nil,
         tokensCached: Int = 10_000, tokenBytes: Int = 8192
     ) {
         self.issuers = issuers
@@ -29,6 +34,8 @@ public struct PolicySpec: Sendable {
         self.identity = identity
         self.upstreams = upstreams
         self.listeners = listeners
+        self.rateLimits = rateLimits
+        self.failedAuthentications = failedAuthentications
         self.tokensCached = tokensCached
         self.tokenBytes = tokenBytes
     }
@@ -74,13 +81,18 @@ public struct RouteSpec: Sendable {
     public var maxBodyBytes: Int64
     /// The prefix that is taken off the path before it goes upstream, e.g. `/v1`; whole segments.
     public var stripPrefix: String?
+    /// True: a tunnel or a long answer ends when the token expires (`stream_lifetime = "token"`).
+    public var endsWithToken: Bool
+    /// The rate limit, a place in `PolicySpec.rateLimits`; nil is none.
+    public var rateLimit: Int?
 
     /// A route; what is left out is as if the file did not mention it.
     public init(
         name: String? = nil, hosts: [String] = [], methods: [String] = [], path: PathTemplate,
         authentication: Authentication, require: [[Requirement]] = [], scopes: [String] = [],
         denied: Denied = .forbidden, upstream: Int, timeoutMilliseconds: Int64? = 60_000,
-        maxBodyBytes: Int64 = 10 << 20, stripPrefix: String? = nil
+        maxBodyBytes: Int64 = 10 << 20, stripPrefix: String? = nil, endsWithToken: Bool = true,
+        rateLimit: Int? = nil
     ) {
         self.name = name ?? path.text
         self.hosts = hosts
@@ -94,6 +106,8 @@ public struct RouteSpec: Sendable {
         self.timeoutMilliseconds = timeoutMilliseconds
         self.maxBodyBytes = maxBodyBytes
         self.stripPrefix = stripPrefix
+        self.endsWithToken = endsWithToken
+        self.rateLimit = rateLimit
     }
 
     /// The `auth` of a route: places in `PolicySpec.issuers`.
@@ -195,6 +209,48 @@ public enum UpstreamAuthorization: Sendable {
     case bearer([UInt8])
     /// A fresh HMAC token that names the verified user; none for nobody.
     case mint(MintSpec)
+}
+
+/// One `[rate_limit.NAME]`.
+public struct RateLimitSpec: Sendable, Equatable {
+    /// The name, which the client is told: 1 to 64 letters, digits, `-` and `_`.
+    public var name: String
+    /// Whose requests are counted together.
+    public var key: Key
+    /// How many there may be.
+    public var rate: RateSpec
+
+    /// The limit of that name.
+    public init(name: String, key: Key, rate: RateSpec) {
+        self.name = name
+        self.key = key
+        self.rate = rate
+    }
+
+    /// Whose requests are counted together.
+    public enum Key: Sendable, Equatable {
+        /// The verified user's; of nobody, those of the address.
+        case user
+        /// Those of the client's IPv4 address or IPv6 network of 64 bits.
+        case address
+    }
+}
+
+/// A token bucket.
+public struct RateSpec: Sendable, Equatable {
+    /// How many in the long run, at least 1 and at most one a microsecond …
+    public var requests: Int
+    /// … in so many seconds, at least 1.
+    public var perSeconds: Int64
+    /// How many at once, at least 1.
+    public var burst: Int
+
+    /// So many requests in that time, and `burst` of them at once.
+    public init(requests: Int, perSeconds: Int64, burst: Int) {
+        self.requests = requests
+        self.perSeconds = perSeconds
+        self.burst = burst
+    }
 }
 
 /// What a listener believes of its peers.

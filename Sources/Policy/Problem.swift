@@ -60,7 +60,7 @@ public enum Problem {
     /// What the client can do about it: one sentence for each code, without a character that JSON escapes.
     static func detail(_ code: ReasonCode) -> StaticString {
         switch code {
-        case .ok, .clientClosed, .upgraded, .shutDown, .upstreamTruncated: ""
+        case .ok, .clientClosed, .upgraded, .shutDown, .upstreamTruncated, .idleTimeout: ""
         case .badRequest: "The request breaks a rule of HTTP and was not passed on."
         case .tooLarge: "Send a smaller body."
         case .uriTooLong: "Send a shorter target."

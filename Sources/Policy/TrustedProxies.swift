@@ -20,8 +20,13 @@ struct TrustedProxyTable: ~Copyable {
 
     /// True where the peer's forwarding headers are believed.
     func trusts(_ peer: PeerFacts) -> Bool {
-        guard peer.listener >= 0, peer.listener < listeners.count else { return false }
-        for index in listeners[peer.listener].bounds where blocks[index].contains(peer.address) {
+        trusts(peer.address, listener: peer.listener)
+    }
+
+    /// True where that listener believes that address.
+    func trusts(_ address: IPAddress, listener: Int) -> Bool {
+        guard listener >= 0, listener < listeners.count else { return false }
+        for index in listeners[listener].bounds where blocks[index].contains(address) {
             return true
         }
         return false

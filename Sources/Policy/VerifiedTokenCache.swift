@@ -96,6 +96,9 @@ struct VerifiedTokenCache: ~Copyable {
     @_lifetime(borrow self)
     func minted(_ handle: Handle) -> Span<UInt8> { entries[handle.index].mintedLine }
 
+    /// When the token of a live entry is refused, in seconds since 1970.
+    func acceptedUntil(_ handle: Handle) -> Int64 { self[handle].acceptedUntil }
+
     /// `exp` of a live entry.
     func expires(_ handle: Handle) -> Int64 { self[handle].expires }
 

@@ -19,7 +19,8 @@ struct VerifiedTokenEntry: ~Copyable {
     /// `exp`, in seconds since 1970.
     private(set) var expires: Int64 = 0
     private var verifiedAt: Int64 = 0
-    private var acceptedUntil: Int64 = 0
+    /// `exp` and the leeway, in seconds since 1970.
+    private(set) var acceptedUntil: Int64 = 0
     private var issuers: IssuerSet = []
     private var memory = ByteArray()
     private var tokenRange = ByteRange.empty

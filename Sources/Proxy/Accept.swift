@@ -29,14 +29,30 @@ extension Worker {
         }
     }
 
+    /// Takes all connections that wait at a listener which is about to close: closing it would reset them.
+    mutating func acceptBacklog(_ listener: Handle) {
+        var before = -1
+        while before != clients.count, !clients.isFull {
+            before = clients.count
+            acceptClients(listener)
+        }
+    }
+
     private mutating func welcome(
         _ socket: consuming Socket, from address: SocketAddress, at listener: Handle
     ) {
         counters.add(1, to: .connectionsAccepted)
         let peer = PeerFacts(
             address: IPAddress(address), listener: listeners[listener.index].index, isSecure: false)
+        let isGreeted = listeners[listener.index].expectsProxyHeader
+        guard !isGreeted || mayGreet(peer) else {
+            // Dropping the socket closes it.
+            counters.add(1, to: .connectionsRefused)
+            return counters.add(1, to: .connectionsClosed)
+        }
         let descriptor = socket.descriptor
         let handle = clients.insert(Downstream(socket, peer: peer, listener: listener))
+        if isGreeted { clients[handle.index].phase = .greeting }
         do {
             try poller.add(
                 descriptor, token: EventToken(.client, handle).rawValue,
@@ -44,7 +60,8 @@ extension Worker {
         } catch {
             return closeClient(handle.index)
         }
-        clientDeadlines.set(handle.index, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
+        let timeout = isGreeted ? limits.headerTimeoutMilliseconds : limits.idleTimeoutMilliseconds
+        clientDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))
     }
 
     /// Stops accepting for a while: what waits stays in the kernel's queue.

@@ -33,18 +33,31 @@ extension Worker {
     /// alone, the kernel is asked.
     private func isFit(_ connection: Handle, _ exchange: UInt32) -> Bool {
         guard !servers[connection.index].transport.isReadable else { return false }
-        if RetryRule.allows(
-            exchanges[exchange].method, after: .maybeProcessed, isReplayable: exchanges[exchange].isReplayable
-        ) {
-            return true
-        }
+        if mayBeSentTwice(exchange) { return true }
         return servers[connection.index].transport.socket.isQuiet()
+    }
+
+    private func mayBeSentTwice(_ exchange: UInt32) -> Bool {
+        RetryRule.allows(
+            exchanges[exchange].method, after: .maybeProcessed, isReplayable: exchanges[exchange].isReplayable
+        )
+    }
+
+    /// Something was there on a connection before the request that it was taken for in this very turn: the server has
+    /// left, or went on talking behind its last answer. That is no answer to this request, which tries elsewhere.
+    mutating func spokeUnasked(_ server: UInt32) -> Bool {
+        guard servers[server].phase == .busy, servers[server].transport.isReadable,
+            servers[server].transport.input.isEmpty, !servers[server].transport.socket.isQuiet()
+        else { return false }
+        serverLeft(servers[server].exchange.index)
+        return true
     }
 
     private mutating func sendOn(_ connection: Handle, _ exchange: UInt32, server: Int) {
         servers[connection.index].phase = .busy
         servers[connection.index].requestsServed += 1
         servers[connection.index].parser = ResponseHeadParser()
+        servers[connection.index].reusedInTurn = mayBeSentTwice(exchange) ? turns : 0
         attach(connection, to: exchange, server: server)
         exchanges[exchange].phase = .relaying
         advanceExchange(exchange)
@@ -52,11 +65,13 @@ extension Worker {
 
     private mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) {
         servers[connection.index].exchange = exchanges.handle(at: exchange)
+        // What is left of its time in the pool does not count for the request.
+        serverDeadlines.set(connection.index, .never)
         exchanges[exchange].server = connection
         exchanges[exchange].serverNumber = server
         let upstream = exchanges[exchange].pool.index
         exchanges[exchange].nameServer(server, of: &pools[upstream], &pool)
-        exchanges[exchange].notes.note(server: server, of: &pools[upstream])
+        if accessLog.isOn { exchanges[exchange].notes.note(server: server, of: &pools[upstream]) }
     }
 
     /// Opens a connection for a request.
@@ -101,11 +116,11 @@ extension Worker {
     mutating func connectFailed(_ exchange: UInt32, server: Int) {
         exchanges[exchange].server = .none
         guard exchanges[exchange].retriesLeft > 0 else { return reply(exchange, .upstreamUnavailable) }
-        exchanges[exchange].retriesLeft -= 1
-        counters.add(1, to: .upstreamRetries)
         guard pools[exchanges[exchange].pool.index].serverCount > 1 else {
             return reply(exchange, .upstreamUnavailable)
         }
+        exchanges[exchange].retriesLeft -= 1
+        counters.add(1, to: .upstreamRetries)
         acquireServer(exchange, avoiding: server)
     }
 
@@ -121,20 +136,38 @@ extension Worker {
     /// once a turn, and not where a connection is freed, so that one failure cannot nest in another.
     mutating func serveWaiting() {
         guard !freed.isEmpty else { return }
-        let upstreams = freed
-        freed.removeAll(keepingCapacity: true)
-        for upstream in upstreams where pools.contains(upstream) {
-            while let handle = pools[upstream.index].dequeue() {
-                guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
-                exchanges[handle.index].stallDeadline = .never
-                acquireServer(handle.index)
-            }
+        swap(&freed, &serving)
+        var place = 0
+        while place < serving.count {
+            if pools.contains(serving[place]) { serveWaiting(at: serving[place]) }
+            place += 1
+        }
+        serving.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func serveWaiting(at upstream: Handle) {
+        while let handle = pools[upstream.index].dequeue() {
+            guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
+            exchanges[handle.index].stallDeadline = .never
+            acquireServer(handle.index)
+        }
+        retirePoolIfUnused(upstream)
+    }
+
+    /// Remembers that a pool has room again, where somebody waits for it; and that one of earlier settings may have
+    /// become unused. It goes at the end of the turn only: whoever lost this connection may try another one yet.
+    private mutating func noteRoom(_ upstream: Handle) {
+        if pools[upstream.index].waitingCount > 0 || !poolOfUpstream.contains(upstream) {
+            freed.append(upstream)
         }
     }
 
-    /// Remembers that a pool has room again, where somebody waits for it.
-    private mutating func noteRoom(_ upstream: Handle) {
-        if pools[upstream.index].waitingCount > 0 { freed.append(upstream) }
+    /// Takes a request that needs no connection any more out of the queue: who has left keeps nobody else out.
+    mutating func leaveQueue(_ exchange: UInt32) {
+        let upstream = exchanges[exchange].pool
+        guard exchanges[exchange].phase == .waiting, pools.contains(upstream) else { return }
+        pools[upstream.index].withdraw(exchanges.handle(at: exchange))
+        noteRoom(upstream)
     }
 
     /// Something happened on a connection to a server.
@@ -175,7 +208,6 @@ extension Worker {
             pools[connection.pool.index].closedIdle(handle, server: connection.server)
         }
         noteRoom(connection.pool)
-        retirePoolIfUnused(connection.pool)
     }
 
     /// Gives a connection back to its pool after an exchange that left it clean.

@@ -8,6 +8,8 @@ internal import Reactor
 struct Downstream: ~Copyable {
     /// What the connection is about right now.
     enum Phase {
+        /// Waiting for the PROXY header, which says whose connection it is.
+        case greeting
         /// Waiting for a request, or reading its head.
         case reading
         /// A request is under way; what arrives is its body, or the next request, which waits.
@@ -40,6 +42,9 @@ struct Downstream: ~Copyable {
         self.listener = listener
     }
 
+    /// What the bytes at the start of the connection are, where a PROXY header is due.
+    func readProxyHeader() -> ProxyHeader.Reading { ProxyHeader.read(transport.input.bytes) }
+
     /// Reads the head of the next request out of what has arrived.
     mutating func parseHead(into head: inout RequestHead, limits: HeadLimits) -> HeadParseResult {
         Self.parse(&parser, transport.input, into: &head, limits)
@@ -59,11 +64,14 @@ struct BoundListener: ~Copyable {
     var name: String
     /// Its place in `ProxySettings.listeners`.
     var index: Int
+    /// Every connection begins with a PROXY header.
+    var expectsProxyHeader: Bool
     var isAccepting = false
 
-    init(_ listener: consuming Listener, name: String, index: Int) {
+    init(_ listener: consuming Listener, name: String, index: Int, expectsProxyHeader: Bool) {
         self.listener = listener
         self.name = name
         self.index = index
+        self.expectsProxyHeader = expectsProxyHeader
     }
 }

@@ -14,13 +14,15 @@ extension Worker {
             guard let index = settings.firstIndex(where: { $0.name == listener.name }) else { continue }
             if let descriptor = listener.descriptor {
                 let kept = BoundListener(
-                    Listener(owning: descriptor, at: listener.address), name: listener.name, index: index)
+                    Listener(owning: descriptor, at: listener.address), name: listener.name, index: index,
+                    expectsProxyHeader: settings[index].expectsProxyHeader)
                 _ = listeners.insert(kept)
             } else {
                 for slot in 0..<listeners.slots
                 where listeners.isLive(slot) && listeners[slot].listener.address == listener.address {
                     listeners[slot].name = listener.name
                     listeners[slot].index = index
+                    listeners[slot].expectsProxyHeader = settings[index].expectsProxyHeader
                 }
             }
         }
@@ -53,12 +55,13 @@ extension Worker {
     /// connections go on with the new ones.
     mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard let compiled = try? PolicySnapshot(settings.policy) else { return }
+        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets) else { return }
         policy = compiled
         limits = settings.limits
         headLimits = settings.limits.head
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         openPools(settings.upstreams)
         dropListeners(except: bound)
@@ -70,7 +73,7 @@ extension Worker {
         for slot in 0..<listeners.slots where listeners.isLive(slot) {
             let address = listeners[slot].listener.address
             if bound.contains(where: { $0.descriptor == nil && $0.address == address }) { continue }
-            acceptClients(listeners.handle(at: slot))
+            acceptBacklog(listeners.handle(at: slot))
             _ = listeners.remove(listeners.handle(at: slot))
         }
     }
@@ -96,15 +99,24 @@ extension Worker {
     /// Accepts nothing more; requests under way finish, and connections close behind them.
     mutating func drain() {
         isDraining = true
+        drainTunnels()
         dropListeners(except: [])
-        for slot in 0..<clients.slots where clients.isLive(slot) { closeIfIdle(slot) }
+        for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].phase == .reading {
+            // A request may lie in the kernel already: it is still served. Without one the connection closes.
+            clients[slot].transport.isReadable = true
+            readRequests(slot)
+        }
         for upstream in poolOfUpstream {
             for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
         }
     }
 
     private mutating func closeIfIdle(_ client: UInt32) {
-        guard clients[client].phase == .reading, clients[client].transport.input.isEmpty else { return }
+        switch clients[client].phase {
+        case .greeting: break
+        case .reading where clients[client].transport.input.isEmpty: break
+        default: return
+        }
         closeClient(client)
     }
 
@@ -117,6 +129,7 @@ extension Worker {
 
     /// Ends all connections, finished or not.
     mutating func closeEverything() {
+        closeTunnels()
         for slot in 0..<clients.slots where clients.isLive(slot) {
             if clients[slot].exchange.isNone {
                 closeClient(slot)

@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+internal import HTTP1
 internal import Reactor
 
 /// One request and its answer, from the end of the request's head to the last byte of the answer.
@@ -11,6 +12,8 @@ struct Exchange: ~Copyable {
         case connecting
         /// The request is being sent, or its answer is awaited or relayed.
         case relaying
+        /// The backend has switched protocols: bytes pass in both directions.
+        case tunnelling
         /// The proxy's own answer is being written.
         case replying
     }
@@ -39,15 +42,28 @@ struct Exchange: ~Copyable {
     var retriesLeft = 0
     /// The server took no more of the request; its answer may still come.
     var isRequestAbandoned = false
+    /// The client asks for WebSocket.
+    var wantsWebSocket = false
 
     // The answer.
     var status: UInt16 = 0
+    /// The size of the request's head, in bytes.
+    var headBytes = 0
+    /// True where the answer ends with its head, though it may announce a body: HEAD (RFC 9110 §9.3.2).
+    var omitsBody: Bool
+    /// The size of the body of the proxy's own answer, in bytes.
+    var replyBytes = 0
     var responseBody = BodyRelay(.none, as: .identity)
     var hasResponseHead = false
+    /// How many 1xx came before it.
+    var interimAnswers = 0
     /// The upstream connection may carry another request.
     var isServerReusable = false
     /// The client's connection may carry another request.
     var keepsClient: Bool
+    /// Of a tunnel: the end of the client's bytes was passed on, and that of the server's.
+    var isRequestShut = false
+    var isResponseShut = false
 
     // For the log, and for timeouts.
     var notes = ExchangeNotes()
@@ -56,6 +72,8 @@ struct Exchange: ~Copyable {
     var answeredAt = Instant.never
     /// The end of the whole exchange.
     var deadline = Instant.never
+    /// When the token that permits the request expires, where its answer must end with it.
+    var tokenDeadline = Instant.never
     /// The end of the pause that one side makes right now.
     var stallDeadline = Instant.never
     var code = ReasonCode.ok
@@ -66,6 +84,7 @@ struct Exchange: ~Copyable {
     ) {
         self.client = client
         self.method = method
+        omitsBody = method == .head
         self.version = version
         self.keepsClient = keepsClient
         self.requestBody = requestBody
@@ -80,6 +99,12 @@ struct Exchange: ~Copyable {
         case .needsInput, .sinkFull, .atTrailers, .complete: nil
         }
     }
+
+    /// The bytes of the request's head and of its body, framing not counted.
+    var requestBytes: Int { headBytes + Int(clamping: requestBody.decoder.received) }
+
+    /// The bytes of the answer's body, whoever made it.
+    var responseBytes: Int { replyBytes + Int(clamping: responseBody.decoder.received) }
 
     /// From the request's last byte to the answer's head, in microseconds; where the server answered early, from the
     /// start.

@@ -20,13 +20,18 @@ struct ExchangeNotes: ~Copyable {
     /// The most of a path: a target may have 8 KiB, and nobody reads that in a log.
     private static let pathBytes = 1024
 
-    /// Keeps method, path and the request's name: the client's X-Request-Id where it is harmless, else `fresh`.
-    mutating func note(
-        _ head: borrowing RequestHead, in input: inout Buffer, fresh: InlineArray<32, UInt8>
-    ) {
+    /// Keeps method and path.
+    mutating func note(_ head: borrowing RequestHead, in input: inout Buffer) {
         let bytes = input.bytes
         method = keep(bytes.extracting(head.methodRange.bounds))
         path = keep(bytes.extracting(head.path.bounds), limit: Self.pathBytes)
+    }
+
+    /// Keeps the request's name: the client's X-Request-Id where it is harmless, else `fresh`.
+    mutating func nameRequest(
+        _ head: borrowing RequestHead, in input: inout Buffer, fresh: RequestID
+    ) {
+        let bytes = input.bytes
         if let range = RequestIdentifier.accepted(of: head, bytes: bytes) {
             requestID = keep(bytes.extracting(range.bounds))
         } else {
@@ -34,11 +39,19 @@ struct ExchangeNotes: ~Copyable {
         }
     }
 
-    mutating func note(requestID fresh: InlineArray<32, UInt8>) { requestID = keep(fresh.span) }
+    mutating func note(requestID fresh: RequestID) {
+        let start = memory.count
+        if fresh.append(to: &memory) { requestID = ByteRange(from: start, to: memory.count) }
+    }
     mutating func note(route text: [UInt8]) { route = keep(text.span) }
 
     mutating func note(userOf permit: borrowing Permit, _ policy: borrowing PolicySnapshot) {
         user = keep(policy.subject(of: permit))
+    }
+
+    /// Whoever was refused with a token that is good, but not for this request.
+    mutating func note(userOf rejection: Rejection, _ policy: borrowing PolicySnapshot) {
+        user = keep(policy.subject(of: rejection))
     }
 
     mutating func note(server: Int, of upstream: inout UpstreamPool) {

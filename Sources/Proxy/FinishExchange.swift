@@ -42,6 +42,7 @@ extension Worker {
     mutating func abandon(_ exchange: UInt32, _ code: ReasonCode) {
         let client = exchanges[exchange].client.index
         dropServer(exchange)
+        leaveQueue(exchange)
         exchanges[exchange].code = code
         closeExchange(exchange)
         closeClient(client)
@@ -60,8 +61,8 @@ extension Worker {
     private mutating func record(_ exchange: UInt32) {
         counters.countResponse(status: Int(exchanges[exchange].status))
         counters.countEnd(reason: exchanges[exchange].code)
-        counters.add(Int(clamping: exchanges[exchange].responseBody.decoder.received), to: .bytesSent)
-        counters.add(Int(clamping: exchanges[exchange].requestBody.decoder.received), to: .bytesReceived)
+        counters.add(exchanges[exchange].responseBytes, to: .bytesSent)
+        counters.add(exchanges[exchange].requestBytes, to: .bytesReceived)
         guard accessLog.isOn else { return }
         let client = exchanges[exchange].client.index
         Self.write(
@@ -87,7 +88,7 @@ extension Worker {
         record.reason = exchange.code
         record.time = wallClockMilliseconds
         record.status = Int(exchange.status)
-        record.responseBytes = Int64(clamping: exchange.responseBody.decoder.received)
+        record.responseBytes = Int64(exchange.responseBytes)
         record.duration = now.microseconds(since: exchange.started)
         if exchange.answeredAt != .never { record.upstreamDuration = exchange.upstreamMicroseconds }
         log.record(record)

@@ -3,6 +3,7 @@ internal import HTTP
 internal import HTTP1
 internal import Policy
 internal import Reactor
+internal import Telemetry
 internal import Upstream
 
 // Step 3: a permitted request is written anew for its upstream.
@@ -23,13 +24,26 @@ extension Worker {
         if let timeout = permit.timeoutMilliseconds {
             exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
         }
+        exchanges[exchange].wantsWebSocket = head.wantsWebSocket
+        if let end = permit.streamEnd { exchanges[exchange].tokenDeadline = instant(ofSecond: end) }
         noteRequest(exchange, client, route: permit.route)
-        exchanges[exchange].notes.note(userOf: permit, policy)
+        if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
-        guard writeRequestHead(exchange, client, permit) else { return reply(exchange, .headersTooLarge) }
+        guard writeRequestHead(exchange, client, permit) else {
+            // The head is still in the input: nothing behind it may be read.
+            exchanges[exchange].keepsClient = false
+            return reply(exchange, .headersTooLarge)
+        }
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
+    }
+
+    /// When the clock will show that second since 1970; those beyond 100 years never come.
+    private func instant(ofSecond second: Int64) -> Instant {
+        let (seconds, overflow) = second.subtractingReportingOverflow(wallClock)
+        guard !overflow, seconds < 3_155_760_000 else { return .never }
+        return now.advanced(byMilliseconds: max(seconds * 1000 - wallClockMilliseconds % 1000, 0))
     }
 
     /// A new exchange for the head that was just read.
@@ -40,6 +54,8 @@ extension Worker {
                 keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
                 requestBody: requestBody, started: now))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
+        exchanges[handle.index].headBytes = head.byteCount
+        if let wireMethod { exchanges[handle.index].omitsBody = wireMethod == .head }
         clients[client].exchange = handle
         clients[client].phase = .exchanging
         clients[client].headStarted = .never
@@ -47,10 +63,12 @@ extension Worker {
         return handle.index
     }
 
-    /// Keeps what the log and the answer will say of the request.
+    /// Keeps what the answer will say of the request, and the log, where there is one.
     mutating func noteRequest(_ exchange: UInt32, _ client: UInt32, route: Int?) {
         let fresh = requestIDs.next()
-        exchanges[exchange].notes.note(head, in: &clients[client].transport.input, fresh: fresh)
+        exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
+        guard accessLog.isOn else { return }
+        exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
         if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
     }
 

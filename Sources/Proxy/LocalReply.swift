@@ -31,7 +31,7 @@ struct Refusal {
         code = rejection.code
         route = rejection.route
         closesConnection = rejection.closesConnection
-        detail = rejection.refusal?.code ?? ""
+        detail = rejection.refusal?.code ?? rejection.fault?.text ?? ""
         self.rejection = rejection
     }
 }
@@ -45,6 +45,7 @@ extension Worker {
         let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
         exchanges[exchange].keepsClient = false
         exchanges[exchange].notes.note(requestID: requestIDs.next())
+        exchanges[exchange].notes.note(refusal: fault.text)
         reply(exchange, fault.code)
     }
 
@@ -59,6 +60,7 @@ extension Worker {
         if refusal.closesConnection { exchanges[exchange].keepsClient = false }
         noteRequest(exchange, client, route: refusal.route)
         exchanges[exchange].notes.note(refusal: refusal.detail)
+        if let rejection = refusal.rejection { exchanges[exchange].notes.note(userOf: rejection, policy) }
         clients[client].transport.input.consume(head.byteCount)
         dropBody(exchange, client)
         reply(exchange, refusal.code, refusal.rejection)
@@ -81,6 +83,7 @@ extension Worker {
     mutating func reply(_ exchange: UInt32, _ code: ReasonCode, _ rejection: Rejection? = nil) {
         let client = exchanges[exchange].client.index
         dropServer(exchange)
+        leaveQueue(exchange)
         exchanges[exchange].phase = .replying
         exchanges[exchange].code = code
         exchanges[exchange].status = code.status
@@ -89,23 +92,38 @@ extension Worker {
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
             exchanges[exchange].keepsClient = false
         }
-        clients[client].transport.output.attach(from: &pool)
-        let fits = appendReply(exchange, client, code, rejection)
-        precondition(fits, "an answer of the proxy fits into any block")
+        guard makeRoom(Self.ownAnswerBytes, client), appendReply(exchange, client, code, rejection) else {
+            return abandon(exchange, code)
+        }
         advanceReply(exchange)
+    }
+
+    /// The largest answer of the proxy's own, in bytes: about 1 KiB, and room for a long list of scopes.
+    static var ownAnswerBytes: Int { 8192 }
+
+    /// Makes room for that many bytes behind what the client has yet to read; false beyond the largest block.
+    mutating func makeRoom(_ byteCount: Int, _ client: UInt32) -> Bool {
+        let needed = clients[client].transport.output.count + byteCount
+        guard let sizeClass = BlockPool.SizeClass.holding(needed) else { return false }
+        clients[client].transport.output.attach(from: &pool, max(sizeClass, .small))
+        guard clients[client].transport.output.room < byteCount else { return true }
+        clients[client].transport.output.compact()
+        guard clients[client].transport.output.room < byteCount else { return true }
+        return clients[client].transport.output.grow(in: &pool, to: sizeClass)
     }
 
     private mutating func appendReply(
         _ exchange: UInt32, _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
     ) -> Bool {
-        let hasBody = exchanges[exchange].method != .head
+        let hasBody = !exchanges[exchange].omitsBody
+        if hasBody { exchanges[exchange].replyBytes = Problem.byteCount(code) }
         return clients[client].transport.output.appendStatusLine(code.status)
             && clients[client].transport.output.append(
                 "Content-Type: application/problem+json\r\nCache-Control: no-store\r\nContent-Length: ")
             && clients[client].transport.output.appendDecimal(UInt64(Problem.byteCount(code)))
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
-            && appendRetryAfter(client, code)
+            && appendRetryAfter(client, code, rejection)
             && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
             && (!hasBody || Problem.append(code, to: &clients[client].transport.output))
@@ -119,7 +137,12 @@ extension Worker {
     }
 
     /// What passes by itself may be tried again (RFC 9110 §10.2.3); 503 says when.
-    private mutating func appendRetryAfter(_ client: UInt32, _ code: ReasonCode) -> Bool {
+    private mutating func appendRetryAfter(
+        _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
+    ) -> Bool {
+        if let rejection, code == .rateLimited {
+            return policy.appendRateLimitFields(rejection, to: &clients[client].transport.output)
+        }
         guard code.status == 503 else { return true }
         return clients[client].transport.output.append("Retry-After: 1\r\n")
     }

@@ -39,6 +39,8 @@ extension Exchange {
 
     private mutating func appendRequestFraming(_ head: borrowing RequestHead) -> Bool {
         switch head.framing {
+        case _ where wantsWebSocket:
+            return request.append("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
         case .none, .untilClose:
             // A method that mostly has a body says that there is none (RFC 9110 §8.6).
             let announcesNone = method == .post || method == .put || method == .patch
@@ -99,6 +101,17 @@ extension Exchange {
             && ResponseFields.append(
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
             && output.append("\r\n")
+    }
+
+    /// Writes the head of a 101 for the client; false where it does not fit.
+    mutating func appendSwitchingHead(
+        _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer
+    ) -> Bool {
+        let bytes = input.bytes
+        return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
+            && ResponseFields.append(
+                of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
+            && output.append("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
     }
 
     /// Writes the answer's head for the client; false where it does not fit.

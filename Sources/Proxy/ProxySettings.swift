@@ -27,17 +27,33 @@ public struct ProxySettings: Sendable {
     }
 }
 
+/// What a listener does with a request that is allowed.
+public enum ListenerMode: Sendable, Equatable {
+    /// It goes to the upstream.
+    case proxy
+    /// The request was a question about another one, and is answered with 200 and the identity headers.
+    case forwardAuth
+}
+
 /// A listener as the configuration describes it.
 public struct ListenerSettings: Sendable, Equatable {
     /// The name of its table.
     public var name: String
     /// Where it listens.
     public var address: SocketAddress
+    /// What it does with a request.
+    public var mode: ListenerMode
+    /// Every connection begins with a PROXY header and comes from a trusted proxy.
+    public var expectsProxyHeader: Bool
 
     /// The listener of that name and address.
-    public init(name: String, address: SocketAddress) {
+    public init(
+        name: String, address: SocketAddress, mode: ListenerMode = .proxy, expectsProxyHeader: Bool = false
+    ) {
         self.name = name
         self.address = address
+        self.mode = mode
+        self.expectsProxyHeader = expectsProxyHeader
     }
 }
 

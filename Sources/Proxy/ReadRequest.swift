@@ -14,6 +14,7 @@ extension Worker {
     /// Goes on with whatever the client's connection is about.
     mutating func advanceClient(_ client: UInt32) {
         switch clients[client].phase {
+        case .greeting: readProxyHeader(client)
         case .reading: readRequests(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
@@ -32,12 +33,17 @@ extension Worker {
 
     /// Reads one request; false where there is nothing more to do for now.
     private mutating func readRequest(_ client: UInt32) -> Bool {
+        // Its listener is gone, and with it whom it believed: what was read of a further request is not decided on.
+        guard !clients[client].isLast else {
+            closeClient(client)
+            return false
+        }
         while true {
             if !clients[client].transport.input.isEmpty {
                 switch clients[client].parseHead(into: &head, limits: headLimits) {
                 case .complete:
                     clients[client].parser = RequestHeadParser()
-                    decide(client)
+                    takeRequest(client)
                     return true
                 case .refused(let fault):
                     refuse(client, fault: fault)
@@ -58,8 +64,7 @@ extension Worker {
         }
         makeRoomForHead(client)
         switch clients[client].transport.fill(from: &pool) {
-        case .bytes(let count):
-            counters.add(count, to: .bytesReceived)
+        case .bytes:
             return true
         case .wouldBlock:
             awaitHead(client)
@@ -95,17 +100,27 @@ extension Worker {
         clientDeadlines.set(client, deadline)
     }
 
+    private mutating func takeRequest(_ client: UInt32) {
+        switch listenerModes[clients[client].peer.listener] {
+        case .proxy: decide(client)
+        case .forwardAuth: answerQuestion(client)
+        }
+    }
+
     /// Asks the policy, and forwards or answers.
     private mutating func decide(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds) {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         }
     }
 
-    private static func ask(
-        _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64
+    static func ask(
+        _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64,
+        _ microseconds: Int64
     ) -> Decision {
-        policy.decide(head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now)
+        policy.decide(
+            head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now,
+            microseconds: microseconds)
     }
 }

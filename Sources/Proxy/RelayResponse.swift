@@ -12,10 +12,19 @@ extension Worker {
         let server = exchanges[exchange].server.index
         if !exchanges[exchange].hasResponseHead {
             // Nothing at hand and nothing to read: the usual case, right after the request was sent.
-            if servers[server].transport.input.isEmpty, !servers[server].transport.isReadable { return }
+            if servers[server].transport.input.isEmpty, !servers[server].transport.isReadable {
+                return flushInterim(exchange)
+            }
             guard readResponseHead(exchange) else { return }
         }
         relayResponseBody(exchange)
+    }
+
+    /// Writes what a slow client has not taken yet of interim answers.
+    private mutating func flushInterim(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        guard !clients[client].transport.output.isEmpty, clients[client].transport.isWritable else { return }
+        if clients[client].transport.flush(to: &pool) == .failed { abandon(exchange, .clientClosed) }
     }
 
     /// Reads the head of the answer and writes the client's; false where it is not there yet, or never will be.
@@ -75,8 +84,7 @@ extension Worker {
     /// Passes a head on; false where the exchange is over for it.
     private mutating func takeResponseHead(_ exchange: UInt32) -> Bool {
         if responseHead.isUpgrade {
-            // Nobody asked for it: Upgrade is not forwarded.
-            badResponse(exchange)
+            switchProtocols(exchange)
             return false
         }
         if responseHead.isInformational { return relayInformational(exchange) }
@@ -84,38 +92,63 @@ extension Worker {
         let client = exchanges[exchange].client.index
         exchanges[exchange].hasResponseHead = true
         exchanges[exchange].answeredAt = now
+        exchanges[exchange].tokenDeadline = max(
+            exchanges[exchange].tokenDeadline, now.advanced(byMilliseconds: Self.shortAnswerMilliseconds))
         exchanges[exchange].status = responseHead.status
         exchanges[exchange].isServerReusable = responseHead.isPersistent
-        exchanges[exchange].request.detach(to: &pool)
+        // An answer may come before all of the request is sent: the rest of it still has to be.
+        if exchanges[exchange].sentAt != .never { exchanges[exchange].request.detach(to: &pool) }
         serverDeadlines.set(server, .never)
         chooseResponseCoding(exchange)
-        guard writeResponseHead(exchange, client) else {
+        guard makeRoomForResponseHead(client) else {
             badResponse(exchange)
+            return false
+        }
+        guard appendResponseHead(exchange, client) else {
+            abandon(exchange, .upstreamInvalidResponse)
             return false
         }
         servers[server].transport.input.consume(responseHead.byteCount)
         return true
     }
 
+    /// What an answer has from its head to its end, in milliseconds, though its token expires meanwhile: short answers
+    /// are not torn.
+    private static var shortAnswerMilliseconds: Int64 { 1000 }
+
     /// Relays 1xx but 101 (RFC 9110 §15.2). HTTP/1.0 knows none.
     private mutating func relayInformational(_ exchange: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
         let client = exchanges[exchange].client.index
+        exchanges[exchange].interimAnswers += 1
+        guard exchanges[exchange].interimAnswers <= Self.interimAnswerCount else {
+            badResponse(exchange)
+            return false
+        }
         // 100 was sent already, where the client waited for it.
         if exchanges[exchange].version != .http10, responseHead.status != 100 {
-            clients[client].transport.output.attach(from: &pool)
-            if !exchanges[exchange].appendInterimHead(
-                responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output)
-            {
-                badResponse(exchange)
-                return false
-            }
-            if clients[client].transport.flush(to: &pool) == .failed {
-                abandon(exchange, .clientClosed)
-                return false
-            }
+            guard writeInterimHead(exchange, server, client) else { return false }
         }
         servers[server].transport.input.consume(responseHead.byteCount)
+        return true
+    }
+
+    /// The most 1xx before an answer: backends send one or two, and one that never stops keeps everybody else waiting.
+    private static var interimAnswerCount: Int { 64 }
+
+    /// Writes a 1xx head for the client; false where the exchange is over. What a client leaves unread is bounded: a
+    /// hint that finds no room comes too late anyway, and the answer itself must still fit.
+    private mutating func writeInterimHead(_ exchange: UInt32, _ server: UInt32, _ client: UInt32) -> Bool {
+        let byteCount = responseHead.byteCount + addedHeadBytes
+        guard makeRoom(byteCount + Self.ownAnswerBytes, client) else { return true }
+        guard
+            exchanges[exchange].appendInterimHead(
+                responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output),
+            clients[client].transport.flush(to: &pool) != .failed
+        else {
+            abandon(exchange, .clientClosed)
+            return false
+        }
         return true
     }
 
@@ -138,21 +171,14 @@ extension Worker {
         }
     }
 
-    /// Writes the head for the client, behind an interim answer that may still be waiting there.
-    private mutating func writeResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
-        let needed = clients[client].transport.output.count + responseHead.byteCount + Self.addedHeadBytes
-        guard let sizeClass = BlockPool.SizeClass.holding(needed) else { return false }
-        clients[client].transport.output.attach(from: &pool, max(sizeClass, .small))
-        clients[client].transport.output.compact()
-        if clients[client].transport.output.room < responseHead.byteCount + Self.addedHeadBytes {
-            _ = clients[client].transport.output.grow(in: &pool, to: sizeClass)
-        }
-        return appendResponseHead(exchange, client)
+    /// Gives the client's output room for the head; false where no block is large enough.
+    mutating func makeRoomForResponseHead(_ client: UInt32) -> Bool {
+        makeRoom(responseHead.byteCount + addedHeadBytes, client)
     }
 
-    /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, and a
-    /// space behind each of 256 colons.
-    private static var addedHeadBytes: Int { 1024 }
+    /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, which
+    /// are below 1.25 KiB, and a space behind each colon.
+    private var addedHeadBytes: Int { 1280 + responseHead.fields.count }
 
     private mutating func appendResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
@@ -165,6 +191,7 @@ extension Worker {
     private mutating func relayResponseBody(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
+        let before = exchanges[exchange].responseBody.decoder.received
         while true {
             let outcome = exchanges[exchange].responseBody.run(
                 from: &servers[server].transport, to: &clients[client].transport, &pool)
@@ -175,8 +202,12 @@ extension Worker {
                 guard writeResponseTrailers(exchange) else { return truncateResponse(exchange) }
                 continue
             case .turnSpent:
+                // Bytes flow: a pause begins anew with each turn.
+                stall(exchange)
                 ready.append(exchanges[exchange].client)
             case .sourceDrained:
+                let hasMoved = exchanges[exchange].responseBody.decoder.received > before
+                if hasMoved, clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }
                 exchanges[exchange].stallDeadline = requestPause(exchange)
                 setExchangeDeadline(exchange)
             case .sinkBlocked:
@@ -210,7 +241,7 @@ extension Worker {
     }
 
     /// The backend's answer breaks the rules before anything of it was passed on.
-    private mutating func badResponse(_ exchange: UInt32) {
+    mutating func badResponse(_ exchange: UInt32) {
         dropServer(exchange)
         reply(exchange, .upstreamInvalidResponse)
     }

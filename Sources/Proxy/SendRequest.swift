@@ -25,6 +25,8 @@ extension Worker {
             watchClient(exchange)
         case .replying:
             advanceReply(exchange)
+        case .tunnelling:
+            advanceTunnel(exchange)
         case .relaying:
             let handle = exchanges.handle(at: exchange)
             sendRequest(exchange)

@@ -6,14 +6,15 @@ internal import Telemetry
 // What happens when somebody takes too long.
 
 extension Worker {
-    /// How long the answer to a client that has shut its sending direction is still awaited. Such a client has mostly
-    /// gone; some only half-close, and a quick answer still reaches them.
+    /// How long an answer to a client that has shut its sending direction may make a pause. Such a client has mostly
+    /// gone, which shows only when something is written to it; some only half-close, and an answer still reaches them.
     private static var halfClosedGraceMilliseconds: Int64 { 1000 }
 
     /// Sets the client's deadline to whatever ends the exchange first.
     mutating func setExchangeDeadline(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
+        if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
         if clients[client].halfClosedAt != .never {
             deadline = min(
                 deadline,
@@ -27,17 +28,22 @@ extension Worker {
         if acceptAgain <= now { resumeAccepting() }
         clientDeadlines.expire(at: now, into: &expired)
         while let client = expired.popLast() {
-            if clients.isLive(client) { clientTooSlow(client) }
+            // One that went before may have set this one anew.
+            if clients.isLive(client), clientDeadlines.deadline(of: client) == .never {
+                clientTooSlow(client)
+            }
         }
         serverDeadlines.expire(at: now, into: &expired)
         while let server = expired.popLast() {
-            if servers.isLive(server) { serverTooSlow(server) }
+            if servers.isLive(server), serverDeadlines.deadline(of: server) == .never {
+                serverTooSlow(server)
+            }
         }
     }
 
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
-        case .lingering:
+        case .lingering, .greeting:
             closeClient(client)
         case .reading:
             // Between requests a silent close is the custom; in the middle of a head the client is told (RFC 9110
@@ -46,6 +52,7 @@ extension Worker {
             head.reset()
             let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
             exchanges[exchange].keepsClient = false
+            exchanges[exchange].notes.note(requestID: requestIDs.next())
             reply(exchange, .requestTimeout)
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
@@ -55,8 +62,15 @@ extension Worker {
     private mutating func exchangeTooSlow(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         if exchanges[exchange].phase == .replying { return abandon(exchange, exchanges[exchange].code) }
+        if exchanges[exchange].phase == .tunnelling { return tunnelTooSlow(exchange) }
+        if exchanges[exchange].hasResponseHead, exchanges[exchange].tokenDeadline <= now {
+            // Cut and not ended: nobody takes what came so far for the whole.
+            return abandon(exchange, .tokenExpired)
+        }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
-        if isGone, exchanges[exchange].stallDeadline > now { return abandon(exchange, .clientClosed) }
+        if isGone, exchanges[exchange].stallDeadline > now {
+            return abandon(exchange, .clientClosed)
+        }
         if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }
         reply(exchange, slowSide(exchange))
     }

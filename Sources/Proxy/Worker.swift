@@ -44,16 +44,20 @@ public struct WorkerParts: Sendable {
     public var counters: WorkerCounters
     /// Where its access log goes.
     public var logWriter: LogWriter
+    /// The buckets of rate limits, the same for all workers.
+    public var buckets: RateBuckets
 
     /// The parts of worker `index` of `count`.
     public init(
-        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter
+        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
+        buckets: RateBuckets
     ) {
         self.index = index
         self.count = count
         self.inbox = inbox
         self.counters = counters
         self.logWriter = logWriter
+        self.buckets = buckets
     }
 }
 
@@ -76,12 +80,14 @@ public struct Worker: ~Copyable {
     let inbox: Inbox<WorkerMessage>
     let counters: WorkerCounters
     let accessLog: AccessLog
+    let buckets: RateBuckets
 
     var limits: LimitSettings
     var headLimits: HeadLimits
     var policy: PolicySnapshot
     var routeNames: [[UInt8]]
     var listenerNames: [[UInt8]]
+    var listenerModes: [ListenerMode]
     /// The pool of each upstream of the current settings.
     var poolOfUpstream: [Handle]
 
@@ -97,37 +103,48 @@ public struct Worker: ~Copyable {
     // Scratch that every request uses again.
     var head: RequestHead
     var responseHead: ResponseHead
+    /// The method on the wire, while `head` is about another request (forward-auth).
+    var wireMethod: Method?
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
     var requestIDs = RequestIDs()
     var dateField = DateField()
 
-    /// Clients with work left over from this turn.
+    /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
+    private var resuming: [Handle] = []
+    /// How many turns there were: events of one turn happened before everything that is done in it.
+    var turns: UInt64 = 0
     var now = Instant.now()
+    private var wallClockRead = Instant.never
+    private var wallClockAtRead: Int64 = 0
     /// Seconds since 1970, of the current turn.
     var wallClock: Int64 = 0
     /// Milliseconds since 1970, of the current turn.
     var wallClockMilliseconds: Int64 = 0
-    /// Pools that have room again for requests that wait.
+    /// Pools that have room again for requests that wait, and those that are served right now.
     var freed: [Handle] = []
+    var serving: [Handle] = []
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
     var isDraining = false
+    /// When tunnels are closed after a drain has begun.
+    var tunnelDeadline = Instant.never
     var isStopped = false
 
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
     private static var keptBlockBytes: Int { 4 << 20 }
     private static var listenerCapacity: Int { 64 }
-    /// Pools of the current settings, and of those before that still have requests.
-    private static var poolCapacity: Int { 4096 }
+    /// Pools of the current settings, at most 1024, and of those before that still have requests: a tunnel may outlive
+    /// hundreds of reloads.
+    private static var poolCapacity: Int { 1 << 20 }
 
     /// A worker with these settings that accepts from these listeners.
     public init(
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy)
+        let policy = try Self.compile(settings.policy, parts.buckets)
         self.init(parts, settings, poller, policy)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
@@ -141,6 +158,7 @@ public struct Worker: ~Copyable {
         count = parts.count
         inbox = parts.inbox
         counters = parts.counters
+        buckets = parts.buckets
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
         self.policy = policy
@@ -148,6 +166,7 @@ public struct Worker: ~Copyable {
         headLimits = settings.limits.head
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        listenerModes = settings.listeners.map(\.mode)
         poolOfUpstream = []
         let connections = Self.connectionCapacity(settings.limits, workers: parts.count)
         clients = Slab(capacity: connections)
@@ -169,11 +188,8 @@ public struct Worker: ~Copyable {
 
     /// One turn: all events of one wait, then deadlines, then what was left over.
     private mutating func turn(_ events: Int) {
-        now = Instant.now()
-        let wall = wallClockMicroseconds()
-        wallClock = wall / 1_000_000
-        wallClockMilliseconds = wall / 1000
-        dateField.update(seconds: wallClock)
+        turns &+= 1
+        readClocks()
         resumeLeftovers()
         for index in 0..<events {
             guard let token = EventToken(rawValue: poller.token(index)) else { continue }
@@ -181,7 +197,14 @@ public struct Worker: ~Copyable {
         }
         expireDeadlines()
         serveWaiting()
+        countTokens()
         accessLog.endTurn()
+    }
+
+    private mutating func countTokens() {
+        let tally = policy.takeCacheTally()
+        if tally.hits > 0 { counters.add(tally.hits, to: .tokenCacheHits) }
+        if tally.misses > 0 { counters.add(tally.misses, to: .tokenCacheMisses) }
     }
 
     @inline(__always)
@@ -194,6 +217,7 @@ public struct Worker: ~Copyable {
         case .server:
             guard servers.contains(token.handle) else { return }
             servers[token.handle.index].transport.note(readiness)
+            if servers[token.handle.index].reusedInTurn == turns, spokeUnasked(token.handle.index) { return }
             advanceServer(token.handle.index)
         case .listener:
             guard listeners.contains(token.handle) else { return }
@@ -214,9 +238,29 @@ public struct Worker: ~Copyable {
 
     private mutating func resumeLeftovers() {
         guard !ready.isEmpty else { return }
-        let due = ready
-        ready.removeAll(keepingCapacity: true)
-        for handle in due where clients.contains(handle) { advanceClient(handle.index) }
+        swap(&ready, &resuming)
+        var place = 0
+        while place < resuming.count {
+            let handle = resuming[place]
+            if clients.contains(handle) { advanceClient(handle.index) }
+            place += 1
+        }
+        resuming.removeAll(keepingCapacity: true)
+    }
+
+    /// Reads the monotonic clock, and the time of day once a second: in between it is reckoned, so that a step of it
+    /// shows a second late at most.
+    private mutating func readClocks() {
+        now = Instant.now()
+        let age = now.microseconds(since: wallClockRead)
+        if age >= 1_000_000 || wallClockRead == .never {
+            wallClockRead = now
+            wallClockAtRead = wallClockMicroseconds()
+        }
+        let wall = wallClockAtRead &+ now.microseconds(since: wallClockRead)
+        wallClockMilliseconds = wall / 1000
+        wallClock = wallClockMilliseconds / 1000
+        dateField.update(seconds: wallClock)
     }
 
     private mutating func obey(_ message: WorkerMessage) {
@@ -237,8 +281,10 @@ public struct Worker: ~Copyable {
         }
     }
 
-    private static func compile(_ spec: PolicySpec) throws(WorkerError) -> PolicySnapshot {
-        do { return try PolicySnapshot(spec) } catch { throw .policy(error) }
+    private static func compile(
+        _ spec: PolicySpec, _ buckets: RateBuckets
+    ) throws(WorkerError) -> PolicySnapshot {
+        do { return try PolicySnapshot(spec, sharing: buckets) } catch { throw .policy(error) }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.

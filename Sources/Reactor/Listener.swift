@@ -34,6 +34,20 @@ public struct Listener: ~Copyable {
         self.init(file, at: real)
     }
 
+    /// Throws where somebody listens there already. Listeners share their port with each other (SO_REUSEPORT), also
+    /// with those of another process of this user: starting twice by mistake would go unnoticed without this.
+    public static func expectFree(_ address: SocketAddress) throws(Errno) {
+        guard address.port != nil, address.port != 0 else { return }
+        let number = linux_socket(address.family)
+        guard number >= 0 else { throw Errno(-number) }
+        let probe = FileDescriptor(owning: number)
+        _ = linux_set_option(probe.number, SOL_SOCKET, SO_REUSEADDR, 1)
+        if case .ipv6 = address { _ = linux_set_option(probe.number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
+        // SAFETY: the kernel copies the address during the call.
+        let bound = unsafe address.withKernelForm { unsafe linux_bind(probe.number, $0, $1) }
+        guard bound >= 0 else { throw Errno(-bound) }
+    }
+
     /// Another descriptor of the same listening socket, for a further worker on a Unix socket.
     public borrowing func duplicate() throws(Errno) -> Listener {
         let number = fcntl(file.number, F_DUPFD_CLOEXEC, 0)

@@ -38,6 +38,11 @@ struct Deque {
         items.append(item)
     }
 
+    mutating func remove(_ item: Handle) {
+        guard let place = items[head...].firstIndex(of: item) else { return }
+        items.remove(at: place)
+    }
+
     mutating func popFirst() -> Handle? {
         guard head < items.count else { return nil }
         let item = items[head]

@@ -96,9 +96,14 @@ public struct UpstreamPool: ~Copyable {
         waiting.append(request)
     }
 
+    /// Takes a request out of the queue, where it is there.
+    public mutating func withdraw(_ request: Handle) {
+        waiting.remove(request)
+    }
+
     /// The request that has waited longest, where a connection can be had for it now.
     public mutating func dequeue() -> Handle? {
-        guard !waiting.isEmpty, pick(avoiding: nil) != nil else { return nil }
+        guard !waiting.isEmpty, canServeAny else { return nil }
         return waiting.popFirst()
     }
 
@@ -109,7 +114,7 @@ public struct UpstreamPool: ~Copyable {
         return sum
     }
 
-    /// How many requests wait. Some may have gone away since.
+    /// How many requests wait.
     public var waitingCount: Int { waiting.count }
 
     /// Every idle connection, which the caller closes; for draining.
@@ -125,6 +130,11 @@ public struct UpstreamPool: ~Copyable {
 
     private var hasRoomToWait: Bool {
         waiting.count < Self.share(settings.maximumPending, of: workers)
+    }
+
+    private var canServeAny: Bool {
+        for server in 0..<endpoints.count where canServe(server) { return true }
+        return false
     }
 
     private func canServe(_ server: Int) -> Bool {

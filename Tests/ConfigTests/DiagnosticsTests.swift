@@ -75,7 +75,22 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.first, "tracing = {}", "1:1: not supported yet"),
         .add(.route, "[session.browser]", "14:10: \"session.browser\" in the file is not supported yet"),
         .add(.route, "[cors.app]\norigins = []", "14:7: not supported yet"),
-        .add(.route, "[rate_limit.per-user]", "14:13: not supported yet"),
+        .add(
+            .route, "[rate_limit.per-user]", "14:1: [rate_limit.per-user] needs \"key\"",
+            "14:1: [rate_limit.per-user] needs \"requests\"",
+            "14:1: [rate_limit.per-user] needs \"per\""),
+        .add(
+            .route, "[rate_limit.a]\nkey = \"ip\"\nrequests = 0\nper = \"1s\"\nburst = 0",
+            "15:7: must be one of", "16:12: between 1 and 1000000", "18:9: between 1 and 1000000"),
+        .add(
+            .route, "[rate_limit.a]\nkey = \"user\"\nrequests = 1\nper = \"1500ms\"",
+            "17:7: must be whole seconds"),
+        .add(
+            .route, "[rate_limit.a]\nkey = \"user\"\nrequests = 1\nper = 10", "17:7: is a bare number"),
+        .add(.route, "[limits]\nfailed_authentications = 5", "15:26: must be \"off\" or a table"),
+        .add(
+            .route, "[limits]\nfailed_authentications = { requests = 5 }",
+            "15:26: \"failed_authentications\" needs \"per\""),
         .add(
             .route, "[revocation]\nfile = \"x\"", "15:1: \"revocation.file\" in the file is not supported yet"
         ),
@@ -125,9 +140,8 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             .listen, "[admin]\naddress = \"127.0.0.1:8080\"",
             "5:11: [admin] has the address of [listen.public]"),
         .add(.listen, "[admin]", "4:1: [admin] needs \"address\""),
-        .add(
-            .listen, "proxy_protocol = true",
-            "4:1: \"proxy_protocol\" in [listen.public] is not supported yet"),
+        .add(.listen, "proxy_protocol = true", "4:1: \"proxy_protocol\" needs \"trusted_proxies\""),
+        .add(.listen, "proxy_protocol = 1", "4:18: must be true or false"),
         .add(.listen, "protocols = [\"h2\", \"http/1.1\"]", "4:14: protocol \"h2\" is not supported yet"),
         .add(.listen, "protocols = [\"http/2\"]", "4:14: unknown protocol \"http/2\""),
         .add(.listen, "protocols = []", "4:13: \"protocols\" is empty"),
@@ -402,8 +416,14 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .replace(.route, "[[routes]]\npath = \"/\"", "10:3: did you mean \"route\"?"),
         .add(.route, "methds = []", "14:1: did you mean \"methods\"?"),
         .add(.route, "cors = \"app\"", "14:1: \"cors\" in [[route]] is not supported yet"),
-        .add(.route, "rate_limit = \"a\"", "14:1: not supported yet"),
-        .add(.route, "stream_lifetime = \"token\"", "14:1: not supported yet"),
+        .add(.route, "rate_limit = \"a\"", "14:14: there is no [rate_limit.a]"),
+        .add(
+            .route,
+            "rate_limit = \"per-usr\"\n[rate_limit.per-user]\nkey = \"user\"\nrequests = 1\nper = \"1s\"",
+            "14:14: did you mean \"per-user\"?"),
+        .add(
+            .route, "stream_lifetime = \"tokn\"",
+            "14:19: must be one of \"token\", \"unlimited\", not \"tokn\"; did you mean \"token\"?"),
         .add(.route, "sign_in = \"https://a\"", "14:1: not supported yet"),
         .add(.route, "methods = \"GET\"", "14:11: must be a list of strings"),
         .add(.route, "methods = []", "14:11: is empty"),

@@ -1,3 +1,4 @@
+import Policy
 import Testing
 
 @testable import Config
@@ -37,6 +38,40 @@ import Testing
         sample.upstream += "protocol = \"http/1.1\"\ntls = false\n"
         sample.issuer += "token_from = [\"header\"]\n"
         _ = try configuration(sample)
+    }
+
+    @Test func rateLimitsStreamsAndProxyHeaders() throws {
+        var sample = Sample(
+            first: "limits.failed_authentications = { requests = 20, per = \"1m\", burst = 5 }")
+        sample.listen += "trusted_proxies = [\"10.0.0.0/8\"]\nproxy_protocol = true\n"
+        sample.listen += "[listen.local]\naddress = \"unix:/run/u.sock\"\nproxy_protocol = true\n"
+        sample.route += "rate_limit = \"b\"\nstream_lifetime = \"unlimited\"\n"
+        sample.route += "[rate_limit.a]\nkey = \"user\"\nrequests = 100\nper = \"10s\"\nburst = 50\n"
+        sample.route += "[rate_limit.b]\nkey = \"address\"\nrequests = 7\nper = \"1d\"\n"
+        let configuration = try configuration(sample)
+        #expect(configuration.listeners.map(\.proxyProtocol) == [true, true])
+        #expect(
+            configuration.limits.failedAuthentications
+                == RateConfiguration(requests: 20, per: .seconds(60), burst: 5))
+        #expect(
+            configuration.rateLimits == [
+                RateLimitConfiguration(
+                    name: "a", key: .user,
+                    rate: RateConfiguration(requests: 100, per: .seconds(10), burst: 50)),
+                RateLimitConfiguration(
+                    name: "b", key: .address,
+                    rate: RateConfiguration(requests: 7, per: .seconds(86_400), burst: 7)),
+            ])
+        #expect(configuration.routes.first?.rateLimit == "b")
+        #expect(configuration.routes.first?.streamLifetime == .unlimited)
+        let policy = configuration.policy
+        #expect(policy.routes.first?.rateLimit == 1 && policy.routes.first?.endsWithToken == false)
+        #expect(policy.failedAuthentications == RateSpec(requests: 20, perSeconds: 60, burst: 5))
+    }
+
+    @Test func failedAuthenticationsMayBeOff() throws {
+        let sample = Sample(first: "limits.failed_authentications = \"off\"")
+        #expect(try configuration(sample).limits.failedAuthentications == nil)
     }
 
     @Test func severalServersWithWeights() throws {

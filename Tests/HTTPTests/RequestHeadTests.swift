@@ -176,6 +176,30 @@ struct RequestHeadTests {
         #expect(head.framing == .length(0) && head.authorizationIndex == 3 && !head.isPersistent)
     }
 
+    @Test("RFC 6455 §4.1: a WebSocket handshake is a GET without a body, in HTTP/1.1")
+    func webSocket() {
+        func wants(
+            _ method: String, _ fields: [(String, String)], _ version: HTTPVersion = .http11
+        ) -> Bool {
+            var head = RequestHead(fieldCapacity: 8)
+            var text = HeadText(method, "/", [("Host", "a")] + fields)
+            text.version = version
+            #expect(text.read(into: &head) == nil || version == .http10)
+            return head.wantsWebSocket
+        }
+        let upgrade = [("Connection", "Upgrade"), ("Upgrade", "WebSocket")]
+        #expect(wants("GET", upgrade))
+        #expect(wants("GET", [("Connection", "keep-alive, upgrade"), ("Upgrade", "h2c, websocket")]))
+        #expect(wants("GET", upgrade + [("Content-Length", "0")]))
+        #expect(!wants("POST", upgrade))
+        #expect(!wants("GET", upgrade, .http10))
+        #expect(!wants("GET", upgrade + [("Content-Length", "1")]))
+        #expect(!wants("GET", upgrade + [("Transfer-Encoding", "chunked")]))
+        #expect(!wants("GET", [("Connection", "upgrade"), ("Upgrade", "websocket2")]))
+        #expect(!wants("GET", [("Connection", "upgrade"), ("Upgrade", "h2c")]))
+        #expect(!wants("GET", [("Upgrade", "websocket")]))
+    }
+
     @Test("RFC 9110 §7.8: an upgrade needs Connection, Upgrade and HTTP/1.1")
     func upgrade() {
         func wants(_ fields: [(String, String)], _ version: HTTPVersion = .http11) -> Bool {

@@ -77,6 +77,21 @@ struct ResponseHeadTests {
         #expect(read(200, [], method: .head).length == nil)
     }
 
+    @Test("RFC 6455 §4.2.2: a 101 switches to WebSocket where Connection and Upgrade say so")
+    func webSocket() {
+        func switches(_ status: UInt16, _ fields: [(String, String)]) -> Bool {
+            var head = ResponseHead(fieldCapacity: 4)
+            #expect(HeadText("", "", fields).read(into: &head, status: status, method: .get) == nil)
+            return head.switchesToWebSocket
+        }
+        let upgrade = [("Connection", "upgrade"), ("Upgrade", "WebSocket")]
+        #expect(switches(101, upgrade))
+        #expect(!switches(200, upgrade))
+        #expect(!switches(101, [("Upgrade", "websocket")]))
+        #expect(!switches(101, [("Connection", "upgrade")]))
+        #expect(!switches(101, [("Connection", "upgrade"), ("Upgrade", "h2c, websocket")]))
+    }
+
     @Test("Kinds of status, nominations, and no trace of the response before")
     func kindsAndReuse() {
         var head = ResponseHead(fieldCapacity: 4)

@@ -153,6 +153,7 @@ func parse(_ text: String, _ head: inout RequestHead) -> (bytes: [UInt8], fault:
 
 extension PolicySnapshot {
     borrowing func subjectText(_ permit: borrowing Permit) -> String { text(subject(of: permit)) }
+    borrowing func subjectText(_ rejection: Rejection) -> String { text(subject(of: rejection)) }
 }
 
 /// A snapshot that the macros of the tests can hold.
@@ -196,11 +197,7 @@ final class Gate {
         }
     }
 
-    func copySubject(of rejection: Rejection, into room: inout [UInt8]) -> String {
-        var output = room.mutableSpan
-        let count = snapshot.copySubject(of: rejection, into: &output)
-        return String(decoding: room.prefix(count), as: UTF8.self)
-    }
+    func subject(of rejection: Rejection) -> String { snapshot.subjectText(rejection) }
 
     /// The refusal of a request's token, and the rejection's challenge.
     func rejection(_ request: String, now: Int64 = now) -> (Rejection, challenge: String)? {

@@ -1,0 +1,168 @@
+public import Bytes
+internal import HTTP
+
+/// The rate limits of one snapshot, and the buckets that all snapshots share.
+struct RateLimits: ~Copyable {
+    private var limits: FixedArray<CompiledLimit>
+    private var names = ByteArray()
+    private let failures: CompiledLimit?
+    /// None where there is no limit.
+    let buckets: RateBuckets?
+
+    init(_ spec: PolicySpec, _ shared: RateBuckets?, seed: (UInt64, UInt64)) {
+        limits = FixedArray(capacity: max(spec.rateLimits.count, 1))
+        guard !spec.rateLimits.isEmpty || spec.failedAuthentications != nil else {
+            (buckets, failures) = (nil, nil)
+            return
+        }
+        let buckets = shared ?? RateBuckets(seed: seed)
+        self.buckets = buckets
+        // No table of the file has an empty name.
+        failures = spec.failedAuthentications.map {
+            CompiledLimit($0, isOfUser: false, identifier: buckets.identifier(of: ""), name: .empty)
+        }
+        for limit in spec.rateLimits {
+            let start = names.count
+            let text = Array(limit.name.utf8)
+            names.append(text.span)
+            _ = limits.append(
+                CompiledLimit(
+                    limit.rate, isOfUser: limit.key == .user, identifier: buckets.identifier(of: limit.name),
+                    name: names.range(since: start)))
+        }
+    }
+
+    /// The limit at a place.
+    subscript(place: Int32) -> CompiledLimit { limits[Int(place)] }
+
+    /// The limit on tokens that fail to verify.
+    var failed: CompiledLimit? { failures }
+
+    /// The name of a limit.
+    @_lifetime(borrow self)
+    func name(_ limit: CompiledLimit) -> Span<UInt8> { names.span(limit.name) }
+}
+
+/// One rate limit as plain numbers.
+struct CompiledLimit: BitwiseCopyable {
+    let rate: CompiledRate
+    let isOfUser: Bool
+    let identifier: UInt64
+    /// Empty for that on failed authentications.
+    let name: ByteRange
+    let requests: Int
+    let perSeconds: Int64
+
+    init(_ spec: RateSpec, isOfUser: Bool, identifier: UInt64, name: ByteRange) {
+        rate = CompiledRate(spec)
+        self.isOfUser = isOfUser
+        self.identifier = identifier
+        self.name = name
+        requests = spec.requests
+        perSeconds = spec.perSeconds
+    }
+}
+
+/// A limit that was exceeded, and how long it will be.
+struct RateWait: Sendable {
+    let limit: CompiledLimit
+    /// At least 1.
+    let seconds: Int64
+
+    init?(_ limit: CompiledLimit, _ verdict: RateVerdict) {
+        guard case .waits(let microseconds) = verdict else { return nil }
+        self.limit = limit
+        seconds = max((microseconds + 999_999) / 1_000_000, 1)
+    }
+}
+
+/// Where and when a request came from.
+struct RequestOrigin: BitwiseCopyable {
+    let peer: PeerFacts
+    /// Of the clock that never steps.
+    let microseconds: Int64
+}
+
+extension PolicySnapshot {
+    /// The wait where the route counts addresses and the client's has had enough: before anything costs more.
+    func exceedsAddressLimit(
+        _ route: CompiledRoute, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+    ) -> RateWait? {
+        guard route.rateLimit >= 0, !rates[route.rateLimit].isOfUser else { return nil }
+        return take(rates[route.rateLimit], head, bytes, origin)
+    }
+
+    /// The wait where the route counts users and this one has had enough; nobody is counted by address.
+    func exceedsUserLimit(
+        _ route: CompiledRoute, _ identity: Handle, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ origin: RequestOrigin
+    ) -> RateWait? {
+        guard route.rateLimit >= 0, rates[route.rateLimit].isOfUser, let buckets = rates.buckets else {
+            return nil
+        }
+        let limit = rates[route.rateLimit]
+        guard !identity.isNone else { return take(limit, head, bytes, origin) }
+        let key = buckets.key(
+            limit: limit.identifier, issuer: cache[identity].issuer, subject: cache.subject(identity))
+        return RateWait(limit, buckets.take(key, limit.rate, now: origin.microseconds))
+    }
+
+    /// True where so many tokens of the client's address have failed that no further one is looked at.
+    func hasFailedTooOften(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+    ) -> Bool {
+        failureWait(head, bytes, origin) != nil
+    }
+
+    /// Counts a token that is not valid. The wait where that is why the request was refused.
+    func countFailure(
+        _ code: ReasonCode, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+    ) -> RateWait? {
+        guard let limit = rates.failed else { return nil }
+        if code == .tokenInvalid { _ = take(limit, head, bytes, origin) }
+        return code == .rateLimited ? failureWait(head, bytes, origin) : nil
+    }
+
+    private func failureWait(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+    ) -> RateWait? {
+        guard let limit = rates.failed, let buckets = rates.buckets else { return nil }
+        let address = clientAddress(head, bytes, origin.peer)
+        guard !address.isNone else { return nil }
+        let key = buckets.key(limit: limit.identifier, address: address)
+        return RateWait(limit, buckets.look(key, limit.rate, now: origin.microseconds))
+    }
+
+    /// A peer without an address, on a Unix socket, is not counted: it may be a proxy with many clients.
+    private func take(
+        _ limit: CompiledLimit, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+    ) -> RateWait? {
+        guard let buckets = rates.buckets else { return nil }
+        let address = clientAddress(head, bytes, origin.peer)
+        guard !address.isNone else { return nil }
+        let key = buckets.key(limit: limit.identifier, address: address)
+        return RateWait(limit, buckets.take(key, limit.rate, now: origin.microseconds))
+    }
+
+    /// Adds the fields of a 429: `Retry-After` (RFC 9110 §10.2.3), and what the limit is, in the fields of
+    /// draft-ietf-httpapi-ratelimit-headers. False where they do not fit.
+    public func appendRateLimitFields(_ rejection: Rejection, to buffer: inout Buffer) -> Bool {
+        guard let wait = rejection.wait else { return true }
+        let limit = wait.limit
+        return buffer.append("Retry-After: ") && Self.append(wait.seconds, to: &buffer)
+            && buffer.append("\r\nRateLimit-Policy: \"") && append(nameOf: limit, to: &buffer)
+            && buffer.append("\";q=") && Self.append(Int64(limit.requests), to: &buffer)
+            && buffer.append(";w=") && Self.append(limit.perSeconds, to: &buffer)
+            && buffer.append("\r\nRateLimit: \"") && append(nameOf: limit, to: &buffer)
+            && buffer.append("\";r=0;t=") && Self.append(wait.seconds, to: &buffer) && buffer.append("\r\n")
+    }
+
+    private func append(nameOf limit: CompiledLimit, to buffer: inout Buffer) -> Bool {
+        limit.name.isEmpty ? buffer.append("failed-authentications") : buffer.append(rates.name(limit))
+    }
+
+    private static func append(_ number: Int64, to buffer: inout Buffer) -> Bool {
+        if number >= 10, !append(number / 10, to: &buffer) { return false }
+        return buffer.append(UInt8(truncatingIfNeeded: number % 10) + 48)
+    }
+}

@@ -1,0 +1,182 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Reactor
+
+// Where a WebSocket handshake becomes a tunnel: after the backend's 101, and never before (F1).
+//
+// The request went upstream like any other, with Connection and Upgrade written anew. What the client sends behind
+// its head waits in its buffer: it is the tunnel's after a 101, and the next request after any other answer. Route
+// timeouts end with the 101; from then on `idle_timeout` holds, between two bytes in either direction.
+
+extension Worker {
+    /// The backend answers 101: to whom asked for it, and in so many words, else the answer is invalid.
+    mutating func switchProtocols(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        guard exchanges[exchange].wantsWebSocket, responseHead.switchesToWebSocket,
+            exchanges[exchange].sentAt != .never, makeRoomForResponseHead(client),
+            appendSwitchingHead(exchange, client)
+        else { return badResponse(exchange) }
+        let server = exchanges[exchange].server.index
+        servers[server].transport.input.consume(responseHead.byteCount)
+        serverDeadlines.set(server, .never)
+        clients[client].halfClosedAt = .never
+        exchanges[exchange].startTunnel(now: now, endingAt: tunnelDeadline, &pool)
+        advanceTunnel(exchange)
+    }
+
+    private mutating func appendSwitchingHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
+        let server = exchanges[exchange].server.index
+        return exchanges[exchange].appendSwitchingHead(
+            responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output)
+    }
+
+    /// Moves what there is in both directions.
+    mutating func advanceTunnel(_ exchange: UInt32) {
+        guard relayFromClient(exchange), relayFromServer(exchange) else { return }
+        let isRequestOver = exchanges[exchange].isRequestShut || exchanges[exchange].isRequestAbandoned
+        if isRequestOver, exchanges[exchange].isResponseShut { return abandon(exchange, .upgraded) }
+        exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds)
+        setExchangeDeadline(exchange)
+    }
+
+    /// Relays the client's bytes; false where the exchange is over.
+    private mutating func relayFromClient(_ exchange: UInt32) -> Bool {
+        // Once the tunnel is being closed, nothing more of the client's gets through.
+        guard !exchanges[exchange].isRequestShut, !exchanges[exchange].isRequestAbandoned,
+            !exchanges[exchange].responseBody.stopsAtFrameEnd
+        else { return true }
+        let client = exchanges[exchange].client.index
+        let server = exchanges[exchange].server.index
+        let outcome = exchanges[exchange].requestBody.run(
+            from: &clients[client].transport, to: &servers[server].transport, &pool)
+        switch outcome {
+        case .sourceDrained, .sinkBlocked:
+            break
+        case .turnSpent:
+            ready.append(exchanges[exchange].client)
+        case .complete:
+            exchanges[exchange].isRequestShut = true
+            servers[server].transport.socket.shutDownWriting()
+        case .sinkFailed:
+            // Its last words may still be on the way.
+            exchanges[exchange].isRequestAbandoned = true
+            servers[server].transport.isReadable = true
+        case .truncated, .malformed, .tooLarge, .atTrailers:
+            abandon(exchange, .clientClosed)
+            return false
+        }
+        return true
+    }
+
+    /// Relays the server's bytes; false where the exchange is over.
+    private mutating func relayFromServer(_ exchange: UInt32) -> Bool {
+        guard !exchanges[exchange].isResponseShut else { return true }
+        let client = exchanges[exchange].client.index
+        let server = exchanges[exchange].server.index
+        let outcome = exchanges[exchange].responseBody.run(
+            from: &servers[server].transport, to: &clients[client].transport, &pool)
+        switch outcome {
+        case .sourceDrained, .sinkBlocked:
+            return true
+        case .turnSpent:
+            ready.append(exchanges[exchange].client)
+            return true
+        case .complete where exchanges[exchange].responseBody.isStopped:
+            sayGoodbye(exchange)
+        case .complete:
+            exchanges[exchange].isResponseShut = true
+            clients[client].transport.socket.shutDownWriting()
+            return true
+        case .truncated, .malformed, .tooLarge, .atTrailers:
+            abandon(exchange, .upstreamTruncated)
+        case .sinkFailed:
+            abandon(exchange, .clientClosed)
+        }
+        return false
+    }
+
+    // MARK: Closing a tunnel
+
+    /// How long a frame that is under way may take to end, and the Close frame to leave, in milliseconds.
+    private static var closeGraceMilliseconds: Int64 { 2000 }
+
+    /// Ends a tunnel behind the frame that is under way towards the client, with a Close frame that says why.
+    mutating func closeTunnel(_ exchange: UInt32, _ code: ReasonCode) {
+        exchanges[exchange].code = code
+        exchanges[exchange].tokenDeadline = .never
+        exchanges[exchange].deadline = now.advanced(byMilliseconds: Self.closeGraceMilliseconds)
+        guard !exchanges[exchange].isResponseShut else { return abandon(exchange, code) }
+        exchanges[exchange].responseBody.stopsAtFrameEnd = true
+        advanceTunnel(exchange)
+    }
+
+    /// All frames before are written: the Close frame follows, unless the server has sent one itself.
+    private mutating func sayGoodbye(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        dropServer(exchange)
+        exchanges[exchange].phase = .replying
+        exchanges[exchange].keepsClient = false
+        if !exchanges[exchange].responseBody.frames.hasClosed {
+            let isExpired = exchanges[exchange].code == .tokenExpired
+            clients[client].transport.output.attach(from: &pool)
+            let fits = clients[client].transport.output.appendWebSocketClose(
+                isExpired ? .policyViolation : .goingAway,
+                reason: isExpired ? "the token has expired" : "going away")
+            precondition(fits, "the output was written before")
+        }
+        advanceReply(exchange)
+    }
+
+    /// A tunnel's time is over: the token's, the drain's, or too long has nobody said anything.
+    mutating func tunnelTooSlow(_ exchange: UInt32) {
+        if exchanges[exchange].responseBody.stopsAtFrameEnd {
+            abandon(exchange, exchanges[exchange].code)
+        } else if exchanges[exchange].tokenDeadline <= now {
+            closeTunnel(exchange, .tokenExpired)
+        } else {
+            closeTunnel(exchange, exchanges[exchange].deadline <= now ? .shutDown : .idleTimeout)
+        }
+    }
+
+    // MARK: Drain
+
+    /// Sets the end of all tunnels: a moment before that of the process, so that clients can answer the Close frame.
+    mutating func drainTunnels() {
+        let whole = limits.drainTimeoutMilliseconds
+        tunnelDeadline = now.advanced(byMilliseconds: whole - min(whole / 4, Self.farewellMilliseconds))
+        for slot in 0..<exchanges.slots where isTunnel(slot) {
+            exchanges[slot].deadline = min(exchanges[slot].deadline, tunnelDeadline)
+            setExchangeDeadline(slot)
+        }
+    }
+
+    /// What clients get to close their side before the process ends, in milliseconds.
+    private static var farewellMilliseconds: Int64 { 1000 }
+
+    /// Tells the clients of all tunnels that the proxy ends now.
+    mutating func closeTunnels() {
+        for slot in 0..<exchanges.slots where isTunnel(slot) { closeTunnel(slot, .shutDown) }
+    }
+
+    private func isTunnel(_ slot: UInt32) -> Bool {
+        exchanges.isLive(slot) && exchanges[slot].phase == .tunnelling
+    }
+}
+
+extension Exchange {
+    /// Makes both bodies what they are in a tunnel.
+    mutating func startTunnel(now: Instant, endingAt end: Instant, _ pool: inout BlockPool) {
+        phase = .tunnelling
+        status = 101
+        code = .upgraded
+        answeredAt = now
+        hasResponseHead = true
+        keepsClient = false
+        isServerReusable = false
+        deadline = end
+        requestBody = BodyRelay(tunnelFollowingFrames: false)
+        responseBody = BodyRelay(tunnelFollowingFrames: true)
+        request.detach(to: &pool)
+    }
+}

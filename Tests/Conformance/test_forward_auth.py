@@ -1,0 +1,197 @@
+"""A listener in forward-auth mode: a proxy in front asks about its client's request, and gets 200 or the refusal.
+
+Asked by hand as Traefik, Caddy and nginx ask, and by a real nginx with auth_request.
+"""
+
+import random
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from harness import configuration, mutations
+from harness.process import allocate, command, environment
+from harness.tokens import bearer, token
+from harness.wire import Client, Closed, render
+
+TEXT = configuration.SMALL.replace("/api/**", "/api/{{user_id}}/**").replace(
+    'auth = "main"', 'auth = "main"\nrequire = {{ sub = "{{user_id}}" }}') + """
+[listen.verify]
+address = "127.0.0.1:{verify}"
+mode = "forward-auth"
+trusted_proxies = ["{trusted}"]
+"""
+
+DIALECTS = {
+    "traefik, caddy": ("X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"),
+    "nginx": ("X-Original-Method", "X-Original-URI", "X-Original-Host"),
+}
+
+
+def question(method="GET", target="/api/alice/1", host="app.test", dialect="nginx"):
+    return dict(zip(DIALECTS[dialect], (method, target, host)))
+
+
+@pytest.fixture
+def verify(start, own_backend):
+    port, _ = allocate()
+    proxy = start(own_backend, TEXT, verify=port, trusted="127.0.0.1/32")
+
+    def ask(headers, method="GET", target="/verify"):
+        with Client(port) as client:
+            return client.request(method, target, headers)
+
+    ask.port, ask.proxy = port, proxy
+    yield ask
+    assert own_backend.requests == [], "a question reached the backend"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_yes_with_the_identity(verify, dialect):
+    answer = verify(question(dialect=dialect) | bearer(token()))
+    assert answer.status == 200 and answer.headers.all("x-user-id") == ["alice"] and answer.body == b""
+
+
+def test_yes_for_a_public_route_names_nobody(verify):
+    answer = verify(question(target="/public/x") | {"X-User-Id": "evil"})
+    assert answer.status == 200 and answer.headers.all("x-user-id") == []
+
+
+@pytest.mark.parametrize("target, headers, status, code", [
+    ("/api/alice/1", {}, 401, "token_missing"), ("/api/alice/1", {"Authorization": "Bearer x.y.z"}, 401, "token_invalid"),
+    ("/api/bob/1", bearer(token()), 403, "not_yours"), ("/elsewhere", bearer(token()), 404, "no_route"),
+    ("/api/alice/../bob/1", bearer(token()), 400, "bad_request"), ("/api/bob%2f1", bearer(token()), 400, "bad_request"),
+    ("/api/alice/1 HTTP/1.1", bearer(token()), 400, "bad_request")])
+def test_no(verify, target, headers, status, code):
+    answer = verify(question(target=target) | headers)
+    assert answer.status == status and answer.problem["code"] == code
+    assert (status == 401) == ("www-authenticate" in answer.headers)
+
+
+@pytest.mark.parametrize("missing", range(3))
+def test_what_is_not_said_is_not_guessed(verify, missing):
+    asked = dict(item for place, item in enumerate(question().items()) if place != missing)
+    assert verify(asked | bearer(token()), target="/api/alice/1").status == 400
+
+
+def test_said_twice_is_refused(verify):
+    asked = question() | question(dialect="traefik, caddy", target="/public/x")
+    assert verify(asked | bearer(token())).status == 400
+
+
+def test_the_connection_goes_on(verify):
+    with Client(verify.port) as client:
+        for user in ("alice", "bob", "alice"):
+            answer = client.request("GET", "/verify", question(target=f"/api/{user}/1") | bearer(token(subject=user)))
+            assert answer.status == 200 and answer.headers.get("x-user-id") == user
+        assert client.request("GET", "/verify", question()).status == 401
+
+
+def test_a_question_with_a_body_is_refused(verify):
+    with Client(verify.port) as client:
+        client.send(b"GET /verify HTTP/1.1\r\nHost: a\r\nX-Original-Method: GET\r\nX-Original-URI: /public/x\r\n"
+                    b"X-Original-Host: a\r\nContent-Length: 5\r\n\r\nhello")
+        assert client.response().status == 400
+
+
+def test_only_trusted_proxies_may_ask(start, own_backend):
+    port, _ = allocate()
+    start(own_backend, TEXT, verify=port, trusted="192.0.2.0/24")
+    with Client(port) as client:
+        assert client.request("GET", "/verify", question() | bearer(token())).status == 403
+
+
+def test_check_wants_somebody_to_trust(tmp_path):
+    file = tmp_path / "usher.toml"
+    file.write_text(configuration.PREAMBLE.format(workers=1, port=8080, admin=8081, listen='mode = "forward-auth"')
+                    + configuration.SMALL.format(backend=1, upstream=""))
+    done = command("check", "--config", file, env=environment())
+    assert done.returncode == 1 and "trusted_proxies" in done.stderr + done.stdout
+
+
+NGINX = """
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      auth_request /verify;
+      auth_request_set $user $upstream_http_x_user_id;
+      proxy_set_header X-User-Id $user;
+      proxy_pass http://127.0.0.1:{backend};
+    }}
+    location = /verify {{
+      internal;
+      proxy_pass http://127.0.0.1:{verify};
+      proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+      proxy_set_header X-Original-Method $request_method;
+      proxy_set_header X-Original-URI $request_uri;
+      proxy_set_header X-Original-Host $http_host;
+    }}
+  }}
+}}
+"""
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: scripts/install-packages installs it")
+def test_behind_a_real_nginx(start, own_backend, tmp_path):
+    verify, port = allocate()
+    start(own_backend, TEXT, verify=verify, trusted="127.0.0.1/32")
+    file = tmp_path / "nginx.conf"
+    file.write_text(NGINX.format(folder=tmp_path, port=port, backend=own_backend.port, verify=verify))
+    nginx = subprocess.Popen([shutil.which("nginx"), "-c", str(file)], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        with Client(port) as client:
+            good = client.request("POST", "/api/alice/1", bearer(token()) | {"X-User-Id": "evil"}, body=b"hello")
+            assert good.status == 200
+            assert own_backend.requests[-1].headers.all("x-user-id") == ["alice"]
+            assert own_backend.requests[-1].body == b"hello"
+        for target, headers, status in [("/api/alice/1", {}, 401), ("/api/bob/1", bearer(token()), 403)]:
+            with Client(port) as client:
+                assert client.request("GET", target, headers | {"X-User-Id": "evil"}).status == status
+        assert len(own_backend.requests) == 1
+        with Client(port) as client:
+            assert client.request("GET", "/public/x", {"X-User-Id": "evil"}).status == 200
+        assert own_backend.requests[-1].headers.all("x-user-id") == []
+    finally:
+        nginx.terminate()
+        nginx.wait(5)
+
+
+def test_spoilt_questions(verify):
+    """Questions of no form at all: no crash, and a yes only for the open route or with the name in the token."""
+    rng = random.Random("forward-auth")
+    words = mutations.CLIENT_WORDS + [
+        b"X-Original-URI: /public/x\r\n", b"X-Forwarded-Uri: /public/x\r\n", b"X-Original-Method: GET\r\n", b" HTTP/1.1",
+        b"/public/x", b"GET /public/x HTTP/1.1", b"\xe9", b"GET", b"GET ", b"x" * 9000]
+    for count in range(400):
+        target = rng.choice(["/api/alice/1", "/api/bob/1", "/nowhere", "/api/../public/x", "http://app.test/api/alice/1", "*"])
+        fields = question(rng.choice(["GET", "POST", "OPTIONS"]), target, dialect=rng.choice(list(DIALECTS)))
+        mine = rng.random() < 0.5
+        if mine:
+            fields |= bearer(token(subject="mallory"))
+        data = render("GET", "/verify", fields)
+        if rng.random() < 0.9:
+            data = mutations.spoil(rng, data, words)
+        with Client(verify.port, timeout=5) as client:
+            client.try_send(data)
+            client.sock.shutdown(socket.SHUT_WR)
+            try:
+                answer = client.head()
+            except (Closed, OSError):
+                continue
+        assert answer.status >= 200
+        if answer.status == 200:
+            assert b"/public" in data, data[:2000]
+            assert answer.headers.all("x-user-id") == [], data[:2000]

@@ -1,0 +1,354 @@
+"""Clients and backends that do what they should not, at the moment that hurts most: the process lives, nobody gets
+what is not theirs, and the books of connections stay right."""
+
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness.configuration import SMALL
+from harness.ports import free_port
+from harness.wire import Closed, render
+
+ONE_CONNECTION = 'max_connections = 1\nmax_pending = 4\nconnect_timeout = "2s"'
+
+
+@pytest.fixture
+def deaf_port():
+    """A port where a connect neither succeeds nor fails: the queue of its listener is full."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", free_port()))
+    listener.listen(0)
+    port = listener.getsockname()[1]
+    fillers = []
+    for _ in range(4):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(("127.0.0.1", port))
+        fillers.append(filler)
+    time.sleep(0.1)
+    yield port
+    for each in fillers + [listener]:
+        each.close()
+
+
+def reload(proxy, change) -> None:
+    before = proxy.errors.count(b"reload")
+    proxy.file.write_text(change(proxy.file.read_text()))
+    proxy.signal(signal.SIGHUP)
+    end = time.monotonic() + 5
+    while proxy.errors.count(b"reload") == before and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(0.1)
+
+
+def alive(proxy) -> None:
+    assert proxy.process.poll() is None, bytes(proxy.errors)[-3000:].decode("utf-8", "replace")
+
+
+def test_reload_while_a_connect_is_pending(own_backend, start, deaf_port):
+    """The upstream is gone from the settings when its connect fails."""
+    proxy = start(own_backend, upstream='connect_timeout = "1500ms"')
+    text = proxy.file.read_text()
+    good = f"127.0.0.1:{own_backend.port}"
+    reload(proxy, lambda _: text.replace(good, f"127.0.0.1:{deaf_port}"))
+    client = proxy.client()
+    client.send(render("GET", "/public/x"))
+    time.sleep(0.2)
+    reload(proxy, lambda _: text)
+    answer = client.response()
+    assert answer.status == 503
+    client.close()
+    alive(proxy)
+    assert proxy.get("/public/after").status == 200
+
+
+def test_reload_before_a_retry(own_backend, start):
+    """The upstream is gone from the settings when the backend closes a reused connection without an answer."""
+    proxy = start(own_backend)
+    text = proxy.file.read_text()
+    assert proxy.get("/public/warm").status == 200
+    held = threading.Event()
+
+    def script(exchange):
+        held.wait(10)
+        exchange.close()
+
+    own_backend.script = script
+    client = proxy.client()
+    client.send(render("GET", "/public/x"))
+    own_backend.wait_requests(2)
+    reload(proxy, lambda _: text.replace("[upstream.backend]", '[upstream.backend]\nconnect_timeout = "3s"'))
+    own_backend.script = lambda exchange: exchange.echo()
+    held.set()
+    assert client.response().status in (200, 502)
+    client.close()
+    alive(proxy)
+
+
+def test_interim_answers_without_end(own_backend, start):
+    """1xx after 1xx to a client that does not read: bounded, and neither an answer in an answer nor the end."""
+    proxy = start(own_backend, upstream='response_timeout = "3s"')
+    stop = threading.Event()
+
+    def flood(exchange):
+        hint = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 700 + b"\r\n\r\n"
+        while not stop.is_set():
+            exchange.send(hint * 20)
+
+    own_backend.script = flood
+    client = proxy.client()
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.send(render("GET", "/public/x"))
+    end = time.monotonic() + 6
+    own_backend.wait_requests(1)
+    time.sleep(1)
+    own_backend.script = lambda exchange: exchange.echo()
+    assert proxy.get("/public/others").status == 200, "one flood keeps others out"
+    while time.monotonic() < end:
+        alive(proxy)
+        time.sleep(0.1)
+    stop.set()
+    try:
+        answer = client.response()
+        assert answer.status in (502, 504)
+    except Closed:
+        pass
+    client.close()
+    alive(proxy)
+
+
+def test_interim_answers_then_a_final_one(own_backend, start):
+    proxy = start(own_backend)
+    own_backend.script = lambda exchange: (
+        exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 10), exchange.echo())
+    client = proxy.client()
+    client.send(render("GET", "/public/x"))
+    statuses = []
+    while True:
+        answer = client.head()
+        statuses.append(answer.status)
+        if answer.status >= 200:
+            break
+    assert statuses == [103] * 10 + [200]
+
+
+def test_early_answer_to_a_request_that_is_half_sent(start, tmp_path):
+    """The backend answers, and goes on answering, before it has read the request: what is left of the request is
+    still sent in order, or the connection is given up; no later request is read as the rest of it."""
+    # a Unix socket holds about 200 KiB, and less than the head below
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "backend"))
+    listener.listen(64)
+    streams = []
+
+    def serve(sock, stream):
+        try:
+            if stream is streams[0]:
+                time.sleep(0.3)
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+                time.sleep(0.3)
+                while not stream.endswith(b"\r\n\r\n"):
+                    stream.extend(sock.recv(65536))
+                sock.sendall(b"cd")
+            while data := sock.recv(65536):
+                stream.extend(data)
+                if stream.endswith(b"\r\n\r\n"):
+                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        except OSError:
+            pass
+
+    def accept():
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            streams.append(bytearray())
+            threading.Thread(target=serve, args=(sock, streams[-1]), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+
+    proxy = start(None, text=BIG_HEADS, path=tmp_path / "backend")
+    fields = [(f"X-Fill-{i:03}", "y" * 2000) for i in range(118)]
+    with proxy.client() as client:
+        client.send(render("GET", "/public/first", fields))
+        assert client.response().body == b"abcd"
+        for i in range(3):
+            with proxy.client() as other:
+                assert other.request("GET", f"/public/next-{i}").body == b"ok"
+    listener.close()
+    first = bytes(streams[0]).split(b"\r\n\r\n")[:-1]
+    assert first and all(head.startswith(b"GET /public/") for head in first), [head[:60] for head in first]
+    assert len(first[0]) > 180_000
+    assert [line for line in first[0].split(b"\r\n") if line.startswith(b"X-Fill-")] == [
+        f"{name}: {value}".encode() for name, value in fields]
+
+
+BIG_HEADS = """
+[limits]
+header_bytes = "240KiB"
+header_count = 1000
+
+[upstream.backend]
+servers = ["unix:{path}"]
+
+[[route]]
+path = "/public/**"
+auth = "none"
+upstream = "backend"
+"""
+
+
+def test_slow_upload_on_a_connection_that_was_idle(own_backend, start):
+    """A reused connection's idle deadline must not end the request that is on it now."""
+    proxy = start(own_backend, upstream='idle_timeout = "1500ms"')
+    assert proxy.get("/public/warm").status == 200
+    time.sleep(0.7)
+    client = proxy.client()
+    client.send(b"POST /public/slow HTTP/1.1\r\nHost: usher.test\r\nContent-Length: 20\r\n\r\n")
+    for _ in range(20):
+        client.send(b"x")
+        time.sleep(0.1)
+    answer = client.response("POST")
+    assert answer.status == 200, answer.body
+    assert answer.json()["body"] == "x" * 20
+    client.close()
+
+
+def test_a_full_queue_of_clients_that_have_left(own_backend, start):
+    """Who has left keeps no place in the queue for a connection."""
+    proxy = start(own_backend, upstream=ONE_CONNECTION)
+    release = threading.Event()
+    own_backend.script = lambda exchange: (release.wait(10), exchange.echo())
+    busy = proxy.client()
+    busy.send(render("GET", "/public/busy"))
+    own_backend.wait_requests(1)
+    for _ in range(8):
+        client = proxy.client()
+        client.send(render("GET", "/public/leaves"))
+        time.sleep(0.05)
+        client.reset()
+        time.sleep(0.05)
+    waits = proxy.client()
+    waits.send(render("GET", "/public/waits"))
+    time.sleep(0.2)
+    release.set()
+    assert waits.response().status == 200
+    assert busy.response().status == 200
+    assert "/public/leaves" not in [r.target for r in own_backend.requests]
+    waits.close()
+    busy.close()
+
+
+@pytest.mark.parametrize("size", [4096, 16384, 65536, 262144])
+@pytest.mark.parametrize("around", [-1400, -2, -1, 0, 1, 2])
+def test_an_answer_of_about_a_block(proxy, backend, size, around):
+    """Head, and head with body, that end just before, at and behind the end of a block."""
+    own_backend, target = backend, size + around
+
+    def script(exchange):
+        # each short line grows by a space on its way
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + b"X-S:v\r\n" * 200
+        count = 0
+        while target - len(head) - 2 > 3000:
+            line = b"X-P%03d: " % count
+            head += line + b"p" * (2000 - len(line)) + b"\r\n"
+            count += 1
+        rest = target - len(head) - 2
+        head += b"X-Q: " + b"q" * (rest - 7) + b"\r\n\r\n"
+        assert len(head) == target
+        exchange.send(head + b"hello")
+
+    own_backend.script = script
+    with proxy.client() as client:
+        answer = client.request("GET", "/public/x")
+        if size < 65536 or (size == 65536 and around <= 0):
+            assert (answer.status, answer.body) == (200, b"hello")
+        else:
+            assert answer.status in (200, 502)
+    own_backend.script = lambda exchange: exchange.reply(200, b"z" * (target - 40))
+    with proxy.client() as client:
+        assert client.request("GET", "/public/x").body == b"z" * (target - 40)
+        assert client.request("GET", "/public/x").body == b"z" * (target - 40)
+    alive(proxy)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_words_behind_an_answer_are_no_answer_to_the_next(own_backend, start, method):
+    """What a backend says on an idle connection is nobody's, though the next request is there in the same moment."""
+    proxy = start(own_backend)
+    connections = []
+
+    def script(exchange):
+        connections.append(exchange)
+        exchange.echo()
+
+    own_backend.script = script
+    first, second = proxy.client(), proxy.client()
+    assert first.request("GET", "/public/first").status == 200
+    assert second.request("GET", "/nowhere").status == 404
+    time.sleep(0.1)
+    proxy.signal(signal.SIGSTOP)
+    time.sleep(0.1)
+    second.send(render(method, "/public/second", body=b"" if method == "POST" else None))
+    time.sleep(0.1)
+    connections[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nJUNK")
+    time.sleep(0.1)
+    proxy.signal(signal.SIGCONT)
+    answer = second.response(method)
+    assert (answer.status, answer.json()["target"]) == (200, "/public/second")
+    first.close()
+    second.close()
+
+
+def test_no_descriptor_left(own_backend, start):
+    """EMFILE at accept and at connect: answers are 503 or late, the process lives, and all is well when it is over."""
+    proxy = start(own_backend)
+    used = len(os.listdir(f"/proc/{proxy.process.pid}/fd"))
+    before = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (used + 6, before[1]))
+    clients = [proxy.client(timeout=3) for _ in range(30)]
+    for client in clients:
+        client.send(render("GET", "/public/x"))
+    statuses = []
+    for client in clients:
+        try:
+            statuses.append(client.response().status)
+        except (TimeoutError, Closed, OSError):
+            statuses.append(None)
+        client.close()
+    assert set(statuses) <= {200, 503, None} and 503 in statuses, statuses
+    assert proxy.process.poll() is None
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, before)
+    end = time.monotonic() + 5
+    while proxy.get("/public/after").status != 200:
+        assert time.monotonic() < end, "it does not recover"
+        time.sleep(0.1)
+
+
+def test_more_clients_than_connections(own_backend, start):
+    """At the limit nobody is accepted, and somebody is as soon as one has gone."""
+    proxy = start(own_backend, text=FEW + SMALL)
+    idle = [proxy.client() for _ in range(4)]
+    for client in idle:
+        assert client.request("GET", "/public/x").status == 200
+    late = proxy.client()
+    late.send(render("GET", "/public/late"))
+    assert late.quiet(0.5)
+    idle[0].reset()
+    assert late.response().status == 200
+    for client in idle[1:] + [late]:
+        client.close()
+    for _ in range(20):
+        assert proxy.get("/public/x").status == 200
+
+
+FEW = """
+[limits]
+connections = 4
+"""

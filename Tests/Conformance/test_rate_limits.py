@@ -1,0 +1,192 @@
+"""`[rate_limit.*]` by user and by address, and `failed_authentications`: 429, for as long as Retry-After says."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import configuration
+from harness.tokens import bearer, token
+from harness.wire import Client
+
+LIMITS = configuration.SMALL + """
+[limits]
+{limits}
+
+[rate_limit.per-user]
+key = "user"
+requests = 10
+per = "10s"
+burst = 4
+
+[rate_limit.per-address]
+key = "address"
+requests = 60
+per = "2s"
+burst = 5
+
+[[route]]
+path = "/users/**"
+auth = "optional:main"
+upstream = "backend"
+rate_limit = "per-user"
+
+[[route]]
+path = "/addresses/**"
+auth = "main"
+upstream = "backend"
+rate_limit = "per-address"
+
+[[route]]
+path = "/more-addresses/**"
+auth = "none"
+upstream = "backend"
+rate_limit = "per-address"
+"""
+
+
+@pytest.fixture
+def limited(start, own_backend):
+    return start(own_backend, LIMITS, limits="", listen='trusted_proxies = ["127.0.0.1"]')
+
+
+def statuses(proxy, target, headers, count):
+    with proxy.client() as client:
+        return [client.request("GET", target, headers).status for _ in range(count)]
+
+
+def test_a_user_who_asks_too_often(limited):
+    alice = bearer(token())
+    assert statuses(limited, "/users/x", alice, 6) == [200] * 4 + [429] * 2
+    with limited.client() as client:
+        answer = client.request("GET", "/users/x", alice)
+        assert answer.status == 429 and answer.problem["code"] == "rate_limited" and not answer.closes
+        assert answer.headers.all("retry-after") == ["1"]
+        assert answer.headers.all("ratelimit-policy") == ['"per-user";q=10;w=10']
+        assert answer.headers.all("ratelimit") == ['"per-user";r=0;t=1']
+        # others are not his keepers, nor is another route
+        assert client.request("GET", "/users/x", bearer(token("HS256", sub="bob", subject="bob"))).status == 200
+        assert client.request("GET", "/api/x", alice).status == 200
+        # one comes back each second
+        time.sleep(1.1)
+        assert [client.request("GET", "/users/x", alice).status for _ in range(2)] == [200, 429]
+    assert limited.wait_log(path="/users/x", status=429)["reason"] == "rate_limited"
+
+
+def test_the_user_counts_and_not_the_token(limited):
+    headers = [bearer(token(jti=str(n))) for n in range(6)]
+    assert [limited.get("/users/x", h).status for h in headers] == [200] * 4 + [429] * 2
+
+
+def test_nobody_is_counted_by_address(limited):
+    assert statuses(limited, "/users/x", {}, 5) == [200] * 4 + [429]
+    assert limited.get("/users/x", bearer(token())).status == 200
+
+
+def test_an_address_that_asks_too_often(limited):
+    """Before authentication: tokens do not matter. One bucket for all routes of the limit."""
+    with limited.client() as client:
+        got = [client.request("GET", "/addresses/x", bearer(token()) if n % 2 else bearer("bad")).status for n in range(5)]
+        assert got == [401, 200, 401, 200, 401]
+        assert client.request("GET", "/addresses/x", bearer(token())).status == 429
+        assert client.request("GET", "/more-addresses/x").status == 429
+        time.sleep(0.3)
+        assert client.request("GET", "/more-addresses/x").status == 200
+
+
+def test_nothing_of_a_limited_request_goes_upstream(limited):
+    statuses(limited, "/more-addresses/x", {}, 5)
+    before = len(limited.backend.requests)
+    assert limited.request("POST", "/more-addresses/x", {}, b"body").status == 429
+    assert len(limited.backend.requests) == before
+
+
+def test_addresses_are_told_apart(limited):
+    """Behind a trusted proxy the client's own address counts, and what it invents before that does not."""
+    def ask(forwarded):
+        return limited.get("/more-addresses/x", {"X-Forwarded-For": forwarded}).status
+    assert [ask("192.0.2.1") for _ in range(6)] == [200] * 5 + [429]
+    assert ask("192.0.2.2") == 200
+    assert ask("203.0.113.77, 192.0.2.1") == 429
+    assert ask("192.0.2.77, 192.0.2.1, 127.0.0.1") == 429
+    # an IPv6 network of 64 bits is one customer
+    assert [ask(f"2001:db8:0:1::{n}") for n in range(1, 7)] == [200] * 5 + [429]
+    assert ask("[2001:db8:0:1::99]:1234") == 429
+    assert ask("2001:db8:0:2::1") == 200
+
+
+def test_an_untrusted_client_cannot_choose_its_address(start, own_backend):
+    proxy = start(own_backend, LIMITS, limits="")
+    got = [proxy.get("/more-addresses/x", {"X-Forwarded-For": f"192.0.2.{n}"}).status for n in range(6)]
+    assert got == [200] * 5 + [429]
+
+
+def test_one_limit_for_all_workers(start, own_backend):
+    proxy = start(own_backend, LIMITS, limits="", workers=2)
+    got = [proxy.get("/users/x", bearer(token())).status for _ in range(20)]
+    assert got.count(200) == 4
+
+
+def test_a_reload_keeps_what_is_counted(start, own_backend):
+    import signal
+    proxy = start(own_backend, LIMITS, limits="")
+    assert statuses(proxy, "/users/x", bearer(token()), 5) == [200] * 4 + [429]
+    proxy.signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert proxy.get("/users/x", bearer(token())).status == 429
+
+
+def test_many_addresses_take_no_more_memory(limited):
+    before = limited.peak_memory
+    with limited.client(timeout=60) as client:
+        for base in range(20):
+            batch = b"".join(
+                b"GET /more-addresses/x HTTP/1.1\r\nHost: usher.test\r\nX-Forwarded-For: 10.%d.%d.%d\r\n\r\n" % (base, n // 250, n % 250)
+                for n in range(500))
+            thread = threading.Thread(target=client.send, args=(batch,))
+            thread.start()
+            assert all(client.response().status == 200 for _ in range(500))
+            thread.join()
+    assert limited.peak_memory - before < 4 << 20
+
+
+# failed_authentications
+
+@pytest.fixture
+def guarded(start, own_backend):
+    return start(own_backend, LIMITS, limits='failed_authentications = {{ requests = 5, per = "5s" }}'.replace("{{", "{").replace("}}", "}"))
+
+
+def bad(n):
+    return bearer(token(secret_or_key=b"another secret of thirty-two bytes %d" % n))
+
+
+def test_guessing_tokens(guarded):
+    known = bearer(token())
+    assert guarded.get("/api/x", known).status == 200
+    assert [guarded.get("/api/x", bad(n)).status for n in range(7)] == [401] * 5 + [429] * 2
+    answer = guarded.get("/api/x", bad(8))
+    assert answer.problem["code"] == "rate_limited" and answer.headers.get("retry-after") == "1"
+    assert answer.headers.all("ratelimit-policy") == ['"failed-authentications";q=5;w=5']
+    # a token that is known to be good goes on; what needs no token, too
+    assert guarded.get("/api/x", known).status == 200
+    assert guarded.get("/public/x").status == 200
+    assert guarded.get("/api/x").status == 401
+    # even a good one must wait, if it was not seen before
+    assert guarded.get("/api/x", bearer(token(jti="new"))).status == 429
+    time.sleep(1.2)
+    assert guarded.get("/api/x", bearer(token(jti="new"))).status == 200
+
+
+def test_what_is_no_failure(guarded):
+    """No token, an expired one and a good one for somebody else's path are not guesses."""
+    for _ in range(10):
+        assert guarded.get("/api/x").status == 401
+    for n in range(10):
+        assert guarded.get("/api/x", bearer(token(exp=int(time.time()) - 3600 - n))).problem["code"] == "token_expired"
+    assert guarded.get("/api/x", bearer(token())).status == 200
+
+
+def test_off_is_the_default(limited):
+    assert {limited.get("/api/x", bad(n)).status for n in range(50)} == {401}
