@@ -76,6 +76,9 @@ bench-budgets: deps build ## allocations, instructions and system calls a reques
 	@scripts/install-packages --bench
 	@$(PYTHON) Benchmarks/budgets.py --usher $(BINARY) $(if $(WRITE),--write)
 
+dist: packages ## a release in dist/: static binary, tarball, bill of materials, image archive, checksums
+	@scripts/dist
+
 demo: deps build ## the proxy in front of a sample backend on loopback, until Ctrl-C
 	@USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(PYTHON) scripts/demo.py
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import ROOT, WORK, enter_own_network, need_containers, run
+from machine import ROOT, WORK, enter_own_network, need_containers, run, tool
 from podman import Podman, build_prebuilt, image_binary
 
 SAMPLE = ROOT / "config" / "examples" / "tasks-api"
@@ -33,7 +33,7 @@ def pytest_sessionstart(session):
 
 
 # What needs nothing that is fetched comes first, so that nobody waits for it.
-ORDER = ["test_artefacts", "test_image", "test_monitoring", "test_docs", "test_kubernetes", "test_systemd", "test_compose"]
+ORDER = ["test_artefacts", "test_image", "test_dist", "test_monitoring", "test_docs", "test_kubernetes", "test_systemd", "test_compose"]
 
 
 def pytest_collection_modifyitems(items):
@@ -84,6 +84,24 @@ def podman(network):
 @pytest.fixture(scope="session")
 def image(podman, tmp_path_factory):
     return build_prebuilt(podman, tmp_path_factory.mktemp("image"))
+
+
+@pytest.fixture(scope="session")
+def render():
+    """The chart's manifests, by the stand-in for `helm template` beside these tests: real Helm is not to be had here."""
+    go = tool("go")
+    if not Path("/usr/share/gocode/src/github.com/Masterminds/sprig").exists():
+        pytest.skip("no golang-github-masterminds-sprig-dev here: scripts/install-packages --deploy")
+    WORK.mkdir(parents=True, exist_ok=True)
+    binary = WORK / "render-chart"
+    run(go, "build", "-o", binary, ".", cwd=Path(__file__).with_name("render-chart"),
+        env=os.environ | {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(WORK / "go-cache")})
+
+    def make(*values: Path, check=True):
+        return run(binary, ROOT / "deploy" / "helm" / "usher", "edge", *values, check=check)
+
+    make.binary = binary
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from machine import ROOT, WORK, run, tool
+from machine import ROOT, run, tool
 from podman import image_binary
 
 DEPLOY = ROOT / "deploy"
@@ -117,23 +116,6 @@ def test_pods_are_restricted(name, pod):
         assert context["allowPrivilegeEscalation"] is False and context["readOnlyRootFilesystem"] is True
         assert context["capabilities"]["drop"] == ["ALL"]
         assert {"cpu", "memory"} <= set(container["resources"]["limits"])
-
-
-@pytest.fixture(scope="module")
-def render():
-    """The chart's manifests, by the stand-in for `helm template` beside these tests: real Helm is not to be had here."""
-    go = tool("go")
-    if not Path("/usr/share/gocode/src/github.com/Masterminds/sprig").exists():
-        pytest.skip("no golang-github-masterminds-sprig-dev here: scripts/install-packages --deploy")
-    WORK.mkdir(parents=True, exist_ok=True)
-    binary = WORK / "render-chart"
-    run(go, "build", "-o", binary, ".", cwd=Path(__file__).with_name("render-chart"),
-        env=os.environ | {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(WORK / "go-cache")})
-
-    def make(*values: Path, check=True):
-        return run(binary, CHART, "edge", *values, check=check)
-
-    return make
 
 
 EVERYTHING = {

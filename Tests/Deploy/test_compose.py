@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 import pytest
 import yaml
 
-from conftest import wait_for
+import documents
 from machine import ROOT, run, tool
 from test_image import ask
 
@@ -73,20 +72,18 @@ ENTRYPOINT ["/start"]
 
 
 class Stack:
-    def __init__(self, podman, folder, **images):
-        self.podman = podman
-        secrets = folder / "secrets"
-        run(COMPOSE / "make-secrets", secrets)
-        self.secret = secrets / "token_secret"
-        for path in (folder, *list(folder.parents)[:2]):
-            path.chmod(0o755)
-        self.environment = podman.environment | images | {
-            "SECRETS": str(secrets), "USHER_PORT": "127.0.0.1:18080",
-            # podman-compose looks for `podman` in PATH and says what it does
-            "COMPOSE_PROJECT_NAME": "usher"}
+    """The compose file, brought up and taken down by the commands of docs/deploy/compose.md in a clone."""
 
-    def __call__(self, *arguments, **more):
-        return run(tool("podman-compose"), "--file", FILE, *arguments, env=self.environment, **more)
+    def __init__(self, podman, folder, **images):
+        self.podman, self.folder = podman, documents.clone(folder / "usher")
+        self.page = documents.sections("compose.md")
+        self.environment = podman.environment | images | {"USHER_TEST_IMAGE": images["USHER_IMAGE"]}
+
+    def execute(self, section: str) -> str:
+        try:
+            return documents.execute(self.page[section], self.folder, self.environment).stdout
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.say()}") from None
 
     def say(self) -> str:
         text = self.podman("ps", "--all", check=False).stdout
@@ -95,48 +92,41 @@ class Stack:
             text += f"\n== {name}\n{done.stdout}{done.stderr}"
         return text
 
-    def wait_healthy(self, name: str, timeout: float = 60) -> None:
-        """There is no systemd here that would run the health checks at their interval: they are run by hand."""
-        end = time.monotonic() + timeout
-        while self.podman("healthcheck", "run", f"usher_{name}_1", check=False).returncode:
-            assert time.monotonic() < end, self.say()
-            time.sleep(0.3)
+    def sign(self, user: str) -> str:
+        return self.podman(
+            "exec", "usher_usher_1", "/usr/local/bin/usher", "token", "sign", "--algorithm", "HS256", "--secret-file",
+            "/run/secrets/token_secret", "--subject", user, "--issuer", "https://app.example.com", "--audience",
+            "https://app.example.com").stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def stack(podman, image, tasks_image, postgres_image, tmp_path_factory):
     tool("iptables")
+    tool("podman-compose")
     running = Stack(
         podman, tmp_path_factory.mktemp("compose"), USHER_IMAGE=image, TASKS_IMAGE=tasks_image, POSTGRES_IMAGE=postgres_image)
     try:
-        # One after the other, as `depends_on: service_healthy` has it: podman-compose waits for a health that only
-        # a timer of systemd would bring.
-        for name in ("db", "tasks", "usher"):
-            running("up", "--detach", "--no-deps", "--no-build", name)
-            running.wait_healthy(name)
+        running.execute("Start")
         yield running
     finally:
-        running("down", "--volumes", "--timeout", "10", check=False)
+        podman.remove("usher_usher_1", "usher_tasks_1", "usher_db_1")
+
+
+def test_the_commands_of_the_page(stack):
+    said = stack.execute("Try")
+    assert said.count('"title":"Water the plants"') == 2 and '"reason":"ok"' in said
 
 
 def test_the_stack(stack, podman):
     """Requests through usher reach PostgreSQL; each user has their own."""
-    wait_for("http://127.0.0.1:18080/health")
-
-    def token(user):
-        return podman(
-            "run", "--rm", "--network", "none", "--volume", f"{stack.secret}:/secret:ro", stack.environment["USHER_IMAGE"],
-            "token", "sign", "--algorithm", "HS256", "--secret-file", "/secret", "--subject", user, "--issuer",
-            "https://app.example.com", "--audience", "https://app.example.com").stdout.strip()
-
-    alice, bob = token("alice"), token("bob")
-    made = ask("/tasks", alice, method="POST", body={"title": "In PostgreSQL"}, port=18080)
-    assert made[0] == 201 and json.loads(made[2])["owner"] == "alice", stack.say()
-    assert json.loads(ask("/tasks", bob, {"X-User-Id": "alice"}, port=18080)[2]) == []
-    assert ask("/tasks", port=18080)[0] == 401 and ask("/api/alice/tasks", bob, port=18080)[0] == 403
+    bob, carol = stack.sign("bob"), stack.sign("carol")
+    made = ask("/tasks", carol, method="POST", body={"title": "In PostgreSQL"})
+    assert made[0] == 201 and json.loads(made[2])["owner"] == "carol", stack.say()
+    assert json.loads(ask("/tasks", bob, {"X-User-Id": "carol"})[2]) == []
+    assert ask("/tasks")[0] == 401 and ask("/api/carol/tasks", bob)[0] == 403
     row = podman("exec", "usher_db_1", "psql", "--host", "/var/run/postgresql", "--username", "tasks", "--tuples-only",
-                 "--no-align", "--command", "select owner, title from tasks", "tasks")
-    assert row.stdout.strip() == "alice|In PostgreSQL"
+                 "--no-align", "--command", "select owner, title from tasks where owner = 'carol'", "tasks")
+    assert row.stdout.strip() == "carol|In PostgreSQL"
 
 
 def test_what_the_containers_may_do(stack, podman):
@@ -158,6 +148,8 @@ def test_nothing_but_usher_is_reached(stack, podman):
     assert not networks["usher"] & networks["db"]
 
 
-def test_down_drains(stack, podman):
+def test_stop(stack, podman):
     podman("stop", "--time", "20", "usher_usher_1")
     assert podman.inspect("usher_usher_1")["State"]["ExitCode"] == 0
+    stack.execute("Stop")
+    assert "usher_" not in podman("ps", "--all", "--format", "{{.Names}}").stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import documents
 from machine import ROOT, need_containers, run, tool
 from podman import image_binary, prepare_context
 from test_image import ask
@@ -76,6 +77,15 @@ class Machine:
     def journal(self) -> str:
         return self("journalctl", "--unit", "usher", "--no-pager", "--output", "cat", check=False).stdout
 
+    def execute(self, section: str) -> str:
+        """Runs the commands of a section of docs/deploy/systemd.md."""
+        script = "cd /src\n" + documents.sections("systemd.md")[section]
+        return self("bash", "-euo", "pipefail", "-c", script).stdout
+
+    def is_up(self) -> bool:
+        state = self("systemctl", "is-system-running", check=False).stdout.strip()
+        return state in ("running", "degraded")
+
     def is_active(self) -> bool:
         return self("systemctl", "is-active", "usher", check=False).stdout.strip() == "active"
 
@@ -100,29 +110,29 @@ def machine(bases, network, secret, sample_backend, tmp_path_factory):
     root.mkdir()
     run("tar", "--extract", "--file", archive, "--directory", root, "--exclude", "./dev/*")
     context = prepare_context(folder, image_binary())
-    for path in context.joinpath("root").rglob("*"):
-        # The binary, and those of its libraries that the system does not have.
+    for path in context.joinpath("root").rglob("*.so*"):
+        # Libraries of a binary that is not static, where the system does not have them.
         target = root / path.relative_to(context / "root")
-        if path.is_file() and not target.exists():
+        if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
     system = root / "etc" / "systemd" / "system"
-    shutil.copy(UNIT, system)
     # This machine forbids raising resource limits.
     (system / "usher.service.d").mkdir()
     (system / "usher.service.d" / "limits.conf").write_text("[Service]\nLimitNOFILE=16384\n")
-    (root / "etc" / "usher").mkdir()
-    shutil.copy(ROOT / "deploy" / "systemd" / "usher.toml", root / "etc" / "usher")
-    (root / "etc" / "usher" / "token_secret").write_bytes(secret.read_bytes())
-    (root / "etc" / "usher" / "token_secret").chmod(0o600)
+    source = documents.clone(root / "src")
+    (source / "dist").mkdir()
+    # "make dist" would have made it
+    shutil.copy2(image_binary(), source / "dist" / "usher")
+    (source / "secrets").mkdir()
+    (source / "secrets" / "token_secret").write_bytes(secret.read_bytes())
     for service in ("postgresql.service", "systemd-networkd.service", "systemd-resolved.service"):
         (system / service).symlink_to("/dev/null")
-    (system / "multi-user.target.wants").mkdir(exist_ok=True)
-    (system / "multi-user.target.wants" / "usher.service").symlink_to("/etc/systemd/system/usher.service")
     booted = Machine(root, folder / "boot.log")
     try:
         booted.find_leader()
-        booted.wait_for(booted.is_active, "usher.service is not active")
+        booted.wait_for(booted.is_up, "the machine does not come up")
+        assert "active (running)" in booted.execute("Install")
         booted.wait_for(lambda: "listening on" in booted.journal(), "usher does not listen")
         yield booted
     finally:
@@ -152,7 +162,7 @@ def test_reload_and_what_a_mistake_does(machine, sign):
     machine.wait_for(lambda: "configuration not changed" in machine.journal(), "the mistake is not told")
     assert machine.is_active() and ask("/tasks", sign("alice"))[0] == 200
     file.write_text(text.replace('path = "/tasks/**"', 'path = "/other/**"'))
-    machine("systemctl", "reload", "usher")
+    machine.execute("Change")
     machine.wait_for(lambda: ask("/tasks", sign("alice"))[0] == 404, "the reload did nothing")
     file.write_text(text)
     machine("systemctl", "reload", "usher")
@@ -162,7 +172,7 @@ def test_reload_and_what_a_mistake_does(machine, sign):
 def test_restart_and_stop(machine):
     machine("systemctl", "restart", "usher")
     machine.wait_for(lambda: machine.journal().count("listening on") == 2, "usher is not back")
-    machine("systemctl", "stop", "usher")
+    machine.execute("Stop")
     shown = machine("systemctl", "show", "--property", "Result,ExecMainStatus", "usher").stdout
     assert "Result=success" in shown and "ExecMainStatus=0" in shown
     assert machine.journal().count('"exit_status":0') == 2
