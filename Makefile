@@ -10,10 +10,11 @@ BINARY := .build/release/usher
 # Two pytest workers: each has a proxy and a backend of its own, and a third would only wait for a CPU.
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 DEPLOY_ARGS ?=
 REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt
 
-.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist demo format clean compare-framing
+.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +70,14 @@ test: ## everything: tidy, unit, conformance, deploy
 
 dist: packages ## a release in dist/: static binary, tarball, bill of materials, image archive, checksums
 	@scripts/dist
+
+bench: deps build ## CPU a request against nginx, HAProxy and $ENVOY: one page; BENCH_ARGS="--only get" for a part
+	@scripts/install-packages --bench
+	@$(PYTHON) Benchmarks/bench.py --usher $(BINARY) $(BENCH_ARGS)
+
+bench-budgets: deps build ## allocations, instructions and system calls a request; WRITE=1 takes them as the budgets
+	@scripts/install-packages --bench
+	@$(PYTHON) Benchmarks/budgets.py --usher $(BINARY) $(if $(WRITE),--write)
 
 demo: deps build ## the proxy in front of a sample backend on loopback, until Ctrl-C
 	@USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(PYTHON) scripts/demo.py

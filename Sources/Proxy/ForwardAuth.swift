@@ -26,6 +26,11 @@ extension Worker {
             return refuse(client, Refusal(.badRequest))
         }
         guard replaceHead(client, by: question) else { return refuse(client, Refusal(.headersTooLarge)) }
+        readQuestion(client)
+    }
+
+    /// Reads the head of the request in question, which is in the input, and decides on it.
+    mutating func readQuestion(_ client: UInt32) {
         switch clients[client].parseHead(into: &head, limits: headLimits) {
         case .complete:
             clients[client].parser = RequestHeadParser()
@@ -38,10 +43,11 @@ extension Worker {
         }
     }
 
-    private mutating func askAboutQuestion(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds) {
+    mutating func askAboutQuestion(_ client: UInt32) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound) {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
+        case .awaitKeys(let wait): awaitKeys(client, wait, isQuestion: true)
         }
     }
 

@@ -54,6 +54,8 @@ extension Worker {
             exchanges[exchange].keepsClient = false
             exchanges[exchange].notes.note(requestID: requestIDs.next())
             reply(exchange, .requestTimeout)
+        case .awaitingKeys:
+            endWait(client)
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
         }

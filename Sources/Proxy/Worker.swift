@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+public import JOSE
 public import Policy
 public import Reactor
 public import Telemetry
@@ -9,6 +10,10 @@ internal import Upstream
 public enum WorkerMessage: Sendable {
     /// Go on with these settings, and these listeners: those that the worker has are kept.
     case reconfigure(ProxySettings, [WorkerListener])
+    /// What became of the keys of an issuer that fetches them.
+    case keys(KeyNotice)
+    /// These tokens are revoked, and no others.
+    case revocations(RevocationList)
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// End at once.
@@ -44,14 +49,17 @@ public struct WorkerParts: Sendable {
     public var counters: WorkerCounters
     /// Where its access log goes.
     public var logWriter: LogWriter
+    /// Where it asks for keys that it does not know.
+    public var keyRequests: Inbox<KeyRequest>
     /// The buckets of rate limits, the same for all workers.
     public var buckets: RateBuckets
 
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        buckets: RateBuckets
+        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets
     ) {
+        self.keyRequests = keyRequests
         self.index = index
         self.count = count
         self.inbox = inbox
@@ -80,6 +88,7 @@ public struct Worker: ~Copyable {
     let inbox: Inbox<WorkerMessage>
     let counters: WorkerCounters
     let accessLog: AccessLog
+    let keyRequests: Inbox<KeyRequest>
     let buckets: RateBuckets
 
     var limits: LimitSettings
@@ -109,6 +118,11 @@ public struct Worker: ~Copyable {
     var expired: [UInt32] = []
     var requestIDs = RequestIDs()
     var dateField = DateField()
+
+    /// Requests that wait for keys.
+    var keyWaits = KeyWaits()
+    /// Whether the request that is being decided on has waited.
+    var decisionRound = DecisionRound.first
 
     /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
@@ -148,6 +162,7 @@ public struct Worker: ~Copyable {
         self.init(parts, settings, poller, policy)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
+        _ = keyWaits.reset(issuers: settings.policy.issuers.map(\.name))
     }
 
     private init(
@@ -158,6 +173,7 @@ public struct Worker: ~Copyable {
         count = parts.count
         inbox = parts.inbox
         counters = parts.counters
+        keyRequests = parts.keyRequests
         buckets = parts.buckets
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
@@ -266,6 +282,8 @@ public struct Worker: ~Copyable {
     private mutating func obey(_ message: WorkerMessage) {
         switch message {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
+        case .keys(let notice): note(notice)
+        case .revocations(let list): policy.replaceRevocations(list)
         case .drain: drain()
         case .stop: isStopped = true
         }
