@@ -1,4 +1,4 @@
-"""`make demo`: the proxy in front of the sample backend, four requests that say what it is for, and curl lines.
+"""`make demo`: the proxy in front of the sample backend, five requests that say what it is for, and curl lines.
 
 DEMO_ONCE=1 ends after the show (a test does that); otherwise it stays up until Ctrl-C.
 """
@@ -104,7 +104,7 @@ def show(title: str, request: str, answer: tuple[int, str], comment: str) -> Non
 
 
 def tour(base: str, alice: str, bob: str) -> None:
-    """The four requests; what they must show is asserted, so a demo that lies ends with an error."""
+    """The five requests; what they must show is asserted, so a demo that lies ends with an error."""
     made = ask(base, "POST", "/api/alice/tasks", alice, body={"title": "Water the plants"})
     show("Alice makes a task", "POST /api/alice/tasks   Authorization: Bearer <alice>", made,
          "The backend was given X-User-Id: alice, taken from the verified token.")

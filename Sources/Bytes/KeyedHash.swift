@@ -6,7 +6,7 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
     private let first: UInt64
     private let second: UInt64
 
-    /// A hash under that seed, which must be random and is drawn once a process.
+    /// A hash under that seed, which must be random and is drawn anew for each table.
     public init(seed: (UInt64, UInt64)) {
         // Odd, so that no multiplication below loses bits for good.
         first = seed.0 | 1

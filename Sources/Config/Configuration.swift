@@ -98,7 +98,7 @@ public struct HeaderPattern: Sendable, Equatable {
 
 /// The `[limits]` table: sizes in bytes, times as durations.
 public struct LimitsConfiguration: Sendable, Equatable {
-    /// A whole request head, 1 KiB to 1 MiB.
+    /// A whole request head, 1 KiB to 240 KiB.
     public var headerBytes: Int = 32 * 1024
     /// Field lines in a request head, 1 to 1000.
     public var headerCount: Int = 100

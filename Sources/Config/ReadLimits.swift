@@ -8,11 +8,11 @@ extension ConfigurationReader {
     func limits(_ section: Section) -> LimitsConfiguration {
         var limits = LimitsConfiguration()
         guard let section = section.subsection("limits", keys: Self.limitKeys) else { return limits }
-        // Less than 1 KiB refuses ordinary browsers; more than 1 MiB for each connection invites exhaustion.
+        // Less than 1 KiB refuses ordinary browsers; more than 240 KiB no buffer has room for.
         limits.headerBytes = section.size("header_bytes", default: limits.headerBytes, in: 1024...(240 << 10))
         limits.headerCount = section.integer("header_count", default: limits.headerCount, in: 1...1000)
         limits.targetBytes = part(
-            "target_bytes", section, limits.targetBytes, least: 64, of: limits.headerBytes)
+            "target_bytes", section, limits.targetBytes, least: 64, of: min(limits.headerBytes, 65_535))
         // A larger token is refused whatever the file says (J12).
         limits.tokenBytes = part(
             "token_bytes", section, limits.tokenBytes, least: 256, of: min(limits.headerBytes, 16 * 1024))

@@ -25,7 +25,9 @@ extension UpstreamSettings {
         var servers: [ServerSettings] = []
         for server in upstream.servers {
             for address in try SocketAddress.all(of: server.address) {
-                servers.append(ServerSettings(address: address, weight: server.weight))
+                servers.append(
+                    ServerSettings(
+                        address: address, authority: server.address.authority, weight: server.weight))
             }
         }
         self.init(name: upstream.name, servers: servers)
@@ -59,6 +61,13 @@ extension LimitSettings {
         idleTimeoutMilliseconds = limits.idleTimeout.wholeMilliseconds
         bodyTimeoutMilliseconds = limits.bodyTimeout.wholeMilliseconds
         drainTimeoutMilliseconds = limits.drainTimeout.wholeMilliseconds
+    }
+}
+
+extension EndpointAddress {
+    /// What stands in Host for this server: as the file has it; nil for a Unix socket, which has no name.
+    fileprivate var authority: String? {
+        if case .unix = self { nil } else { description }
     }
 }
 

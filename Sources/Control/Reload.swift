@@ -38,7 +38,7 @@ extension Supervisor {
             throw StartFailure(listener: error)
         }
         do throws(StartFailure) {
-            if new.admin != configuration.admin { try openAdmin(new.admin) }
+            // The last step that can fail: what follows changes everything, and nothing before it changed anything.
             try redirectAccessLog(to: LogDestination(new.log.access))
         } catch {
             prepared.abandon()
@@ -47,11 +47,19 @@ extension Supervisor {
         if Supervisor.workerCount(new) != crew.count {
             log.warning("a change of workers takes effect at the next start")
         }
+        if new.admin != configuration.admin {
+            log.warning("a change of the admin address takes effect at the next start")
+        }
+        if new.limits.connections != configuration.limits.connections {
+            log.warning("a change of limits.connections takes effect at the next start")
+        }
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)
         log.logLevel = Logger.Level(new.log.level)
+        let admin = configuration.admin
         configuration = new
+        configuration.admin = admin
         settings = compiled
     }
 

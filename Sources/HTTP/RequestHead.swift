@@ -84,6 +84,9 @@ public struct RequestHead: ~Copyable {
     /// Forgets the request.
     public mutating func reset() {
         fields.removeAll()
+        // Scratch serves one client after another: an answer must not follow somebody else's method (no body for HEAD).
+        (method, version, methodRange, path, isPersistent) = (.other, .http11, .empty, .empty, true)
+        (framing, byteCount) = (.none, 0)
         (targetForm, hasQuery) = (.origin, false)
         (targetAuthority, host, authority, hostLine) = (.empty, .empty, .none, .empty)
         (expectsContinue, wantsUpgrade, acceptsTrailers, hasExpectation) = (false, false, false, false)

@@ -56,23 +56,10 @@ public struct PolicySnapshot: ~Copyable {
         permit.isAnonymous ? Span() : cache.subject(permit.identity)
     }
 
-    /// Copies the verified subject to the front of `output`, for a log that outlives the turn; the number of bytes, 0
-    /// for nobody, or for what `output` has no room for: 256 bytes are always enough.
-    public func copySubject(of permit: borrowing Permit, into output: inout MutableSpan<UInt8>) -> Int {
-        copySubject(permit.identity, into: &output)
-    }
-
     /// As above, of whoever was refused with a token that is good, but not for this request.
-    public func copySubject(of rejection: Rejection, into output: inout MutableSpan<UInt8>) -> Int {
-        copySubject(rejection.identity, into: &output)
-    }
-
-    private func copySubject(_ identity: Handle, into output: inout MutableSpan<UInt8>) -> Int {
-        guard cache.contains(identity) else { return 0 }
-        let subject = cache.subject(identity)
-        guard subject.count <= output.count else { return 0 }
-        for index in subject.indices { output[index] = subject[index] }
-        return subject.count
+    @_lifetime(borrow self)
+    public func subject(of rejection: Rejection) -> Span<UInt8> {
+        cache.contains(rejection.identity) ? cache.subject(rejection.identity) : Span()
     }
 
     /// The identity headers that go upstream, as whole lines with CRLF; empty for nobody.

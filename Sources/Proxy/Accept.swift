@@ -29,6 +29,15 @@ extension Worker {
         }
     }
 
+    /// Takes all connections that wait at a listener which is about to close: closing it would reset them.
+    mutating func acceptBacklog(_ listener: Handle) {
+        var before = -1
+        while before != clients.count, !clients.isFull {
+            before = clients.count
+            acceptClients(listener)
+        }
+    }
+
     private mutating func welcome(
         _ socket: consuming Socket, from address: SocketAddress, at listener: Handle
     ) {

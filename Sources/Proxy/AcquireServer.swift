@@ -103,11 +103,11 @@ extension Worker {
     mutating func connectFailed(_ exchange: UInt32, server: Int) {
         exchanges[exchange].server = .none
         guard exchanges[exchange].retriesLeft > 0 else { return reply(exchange, .upstreamUnavailable) }
-        exchanges[exchange].retriesLeft -= 1
-        counters.add(1, to: .upstreamRetries)
         guard pools[exchanges[exchange].pool.index].serverCount > 1 else {
             return reply(exchange, .upstreamUnavailable)
         }
+        exchanges[exchange].retriesLeft -= 1
+        counters.add(1, to: .upstreamRetries)
         acquireServer(exchange, avoiding: server)
     }
 

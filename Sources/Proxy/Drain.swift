@@ -73,7 +73,7 @@ extension Worker {
         for slot in 0..<listeners.slots where listeners.isLive(slot) {
             let address = listeners[slot].listener.address
             if bound.contains(where: { $0.descriptor == nil && $0.address == address }) { continue }
-            acceptClients(listeners.handle(at: slot))
+            acceptBacklog(listeners.handle(at: slot))
             _ = listeners.remove(listeners.handle(at: slot))
         }
     }
@@ -101,7 +101,11 @@ extension Worker {
         isDraining = true
         drainTunnels()
         dropListeners(except: [])
-        for slot in 0..<clients.slots where clients.isLive(slot) { closeIfIdle(slot) }
+        for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].phase == .reading {
+            // A request may lie in the kernel already: it is still served. Without one the connection closes.
+            clients[slot].transport.isReadable = true
+            readRequests(slot)
+        }
         for upstream in poolOfUpstream {
             for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
         }

@@ -47,6 +47,10 @@ struct Exchange: ~Copyable {
 
     // The answer.
     var status: UInt16 = 0
+    /// The size of the request's head, in bytes.
+    var headBytes = 0
+    /// True where the answer ends with its head, though it may announce a body: HEAD (RFC 9110 §9.3.2).
+    var omitsBody: Bool
     /// The size of the body of the proxy's own answer, in bytes.
     var replyBytes = 0
     var responseBody = BodyRelay(.none, as: .identity)
@@ -80,6 +84,7 @@ struct Exchange: ~Copyable {
     ) {
         self.client = client
         self.method = method
+        omitsBody = method == .head
         self.version = version
         self.keepsClient = keepsClient
         self.requestBody = requestBody
@@ -94,6 +99,9 @@ struct Exchange: ~Copyable {
         case .needsInput, .sinkFull, .atTrailers, .complete: nil
         }
     }
+
+    /// The bytes of the request's head and of its body, framing not counted.
+    var requestBytes: Int { headBytes + Int(clamping: requestBody.decoder.received) }
 
     /// The bytes of the answer's body, whoever made it.
     var responseBytes: Int { replyBytes + Int(clamping: responseBody.decoder.received) }

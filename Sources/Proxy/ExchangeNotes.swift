@@ -46,6 +46,11 @@ struct ExchangeNotes: ~Copyable {
         user = keep(policy.subject(of: permit))
     }
 
+    /// Whoever was refused with a token that is good, but not for this request.
+    mutating func note(userOf rejection: Rejection, _ policy: borrowing PolicySnapshot) {
+        user = keep(policy.subject(of: rejection))
+    }
+
     mutating func note(server: Int, of upstream: inout UpstreamPool) {
         self.upstream = keep(upstream.name(ofServer: server))
     }

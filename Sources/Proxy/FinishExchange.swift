@@ -62,7 +62,7 @@ extension Worker {
         counters.countResponse(status: Int(exchanges[exchange].status))
         counters.countEnd(reason: exchanges[exchange].code)
         counters.add(exchanges[exchange].responseBytes, to: .bytesSent)
-        counters.add(Int(clamping: exchanges[exchange].requestBody.decoder.received), to: .bytesReceived)
+        counters.add(exchanges[exchange].requestBytes, to: .bytesReceived)
         guard accessLog.isOn else { return }
         let client = exchanges[exchange].client.index
         Self.write(

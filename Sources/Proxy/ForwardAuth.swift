@@ -15,6 +15,12 @@ extension Worker {
     /// What is asked about is turned into a head of its own, which takes the question's place in the input. From
     /// there on the same parser, the same path rules and the same policy decide as for a request that passes through.
     mutating func answerQuestion(_ client: UInt32) {
+        wireMethod = head.method
+        decideQuestion(client)
+        wireMethod = nil
+    }
+
+    private mutating func decideQuestion(_ client: UInt32) {
         guard policy.trusts(clients[client].peer) else { return refuse(client, Refusal(.forbidden)) }
         guard head.framing == .none, let question = Question(head, &clients[client].transport.input) else {
             return refuse(client, Refusal(.badRequest))
@@ -23,7 +29,7 @@ extension Worker {
         switch clients[client].parseHead(into: &head, limits: headLimits) {
         case .complete:
             clients[client].parser = RequestHeadParser()
-            decideQuestion(client)
+            askAboutQuestion(client)
         case .refused(let fault):
             refuse(client, fault: fault)
         case .incomplete:
@@ -31,7 +37,7 @@ extension Worker {
         }
     }
 
-    private mutating func decideQuestion(_ client: UInt32) {
+    private mutating func askAboutQuestion(_ client: UInt32) {
         switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds) {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)

@@ -54,6 +54,8 @@ extension Worker {
                 keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
                 requestBody: requestBody, started: now))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
+        exchanges[handle.index].headBytes = head.byteCount
+        if let wireMethod { exchanges[handle.index].omitsBody = wireMethod == .head }
         clients[client].exchange = handle
         clients[client].phase = .exchanging
         clients[client].headStarted = .never

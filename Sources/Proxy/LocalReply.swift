@@ -31,7 +31,7 @@ struct Refusal {
         code = rejection.code
         route = rejection.route
         closesConnection = rejection.closesConnection
-        detail = rejection.refusal?.code ?? ""
+        detail = rejection.refusal?.code ?? rejection.fault?.text ?? ""
         self.rejection = rejection
     }
 }
@@ -45,6 +45,7 @@ extension Worker {
         let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
         exchanges[exchange].keepsClient = false
         exchanges[exchange].notes.note(requestID: requestIDs.next())
+        exchanges[exchange].notes.note(refusal: fault.text)
         reply(exchange, fault.code)
     }
 
@@ -59,6 +60,7 @@ extension Worker {
         if refusal.closesConnection { exchanges[exchange].keepsClient = false }
         noteRequest(exchange, client, route: refusal.route)
         exchanges[exchange].notes.note(refusal: refusal.detail)
+        if let rejection = refusal.rejection { exchanges[exchange].notes.note(userOf: rejection, policy) }
         clients[client].transport.input.consume(head.byteCount)
         dropBody(exchange, client)
         reply(exchange, refusal.code, refusal.rejection)
@@ -113,7 +115,7 @@ extension Worker {
     private mutating func appendReply(
         _ exchange: UInt32, _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
     ) -> Bool {
-        let hasBody = exchanges[exchange].method != .head
+        let hasBody = !exchanges[exchange].omitsBody
         if hasBody { exchanges[exchange].replyBytes = Problem.byteCount(code) }
         return clients[client].transport.output.appendStatusLine(code.status)
             && clients[client].transport.output.append(

@@ -33,6 +33,11 @@ extension Worker {
 
     /// Reads one request; false where there is nothing more to do for now.
     private mutating func readRequest(_ client: UInt32) -> Bool {
+        // Its listener is gone, and with it whom it believed: what was read of a further request is not decided on.
+        guard !clients[client].isLast else {
+            closeClient(client)
+            return false
+        }
         while true {
             if !clients[client].transport.input.isEmpty {
                 switch clients[client].parseHead(into: &head, limits: headLimits) {
@@ -59,8 +64,7 @@ extension Worker {
         }
         makeRoomForHead(client)
         switch clients[client].transport.fill(from: &pool) {
-        case .bytes(let count):
-            counters.add(count, to: .bytesReceived)
+        case .bytes:
             return true
         case .wouldBlock:
             awaitHead(client)

@@ -15,7 +15,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
         if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
-        if clients[client].halfClosedAt != .never {
+        if clients[client].halfClosedAt != .never, !exchanges[exchange].hasResponseHead {
             deadline = min(
                 deadline,
                 clients[client].halfClosedAt.advanced(byMilliseconds: Self.halfClosedGraceMilliseconds))
@@ -52,6 +52,7 @@ extension Worker {
             head.reset()
             let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
             exchanges[exchange].keepsClient = false
+            exchanges[exchange].notes.note(requestID: requestIDs.next())
             reply(exchange, .requestTimeout)
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
@@ -67,7 +68,9 @@ extension Worker {
             return abandon(exchange, .tokenExpired)
         }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
-        if isGone, exchanges[exchange].stallDeadline > now { return abandon(exchange, .clientClosed) }
+        if isGone, !exchanges[exchange].hasResponseHead, exchanges[exchange].stallDeadline > now {
+            return abandon(exchange, .clientClosed)
+        }
         if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }
         reply(exchange, slowSide(exchange))
     }

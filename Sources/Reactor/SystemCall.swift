@@ -2,7 +2,7 @@ internal import Glibc
 
 /// What a call to the kernel gave, where "would block" is an answer like any other.
 ///
-/// EINTR never shows: the calls here start again. Errors that can only be our own bug (EBADF, EFAULT, EINVAL) trap.
+/// EINTR never shows: the calls here start again. Errors that can only be our own bug (EBADF, EFAULT) trap.
 public enum IOResult: Equatable, Sendable {
     /// That many bytes went through, at least one.
     case bytes(Int)

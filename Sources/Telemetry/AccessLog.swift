@@ -8,7 +8,7 @@ public final class AccessLog {
     /// A batch is handed on when it reaches this size even before the loop turn ends: some 40 lines.
     static var batchBytes: Int { 16_384 }
     /// A longer path is cut: enough to recognise a request, too little to fill a disk with one.
-    static var pathLimitBytes: Int { 2048 }
+    static var pathLimitBytes: Int { 1024 }
     /// Every other text is cut here. Eight of them and the path, each byte escaped as six, stay below the 48 KiB
     /// that a batch of less than 16 KiB leaves in its block of 64 KiB.
     static var textLimitBytes: Int { 512 }

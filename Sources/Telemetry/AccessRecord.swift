@@ -6,7 +6,7 @@ public import HTTP
 public struct AccessRecord: ~Escapable {
     /// The request's method, as it came.
     public var method: Span<UInt8>
-    /// The request's path, as it came, without `?` and what follows; the log keeps its first 2 KiB.
+    /// The request's path, as it came, without `?` and what follows; the log keeps its first 1 KiB.
     public var path: Span<UInt8>
     /// The user that was proven, or empty.
     public var user: Span<UInt8>
@@ -30,7 +30,7 @@ public struct AccessRecord: ~Escapable {
     public var status: Int = 0
     /// Bytes of the response body that were sent.
     public var responseBytes: Int64 = 0
-    /// From the first byte of the request to the last of the response, in microseconds.
+    /// From the end of the request's head to the last byte of the response, in microseconds.
     public var duration: Int64 = 0
     /// From the request sent to the upstream server to its response head, in microseconds; below 0 where none was.
     public var upstreamDuration: Int64 = -1

@@ -103,7 +103,7 @@ public struct UpstreamPool: ~Copyable {
 
     /// The request that has waited longest, where a connection can be had for it now.
     public mutating func dequeue() -> Handle? {
-        guard !waiting.isEmpty, pick(avoiding: nil) != nil else { return nil }
+        guard !waiting.isEmpty, canServeAny else { return nil }
         return waiting.popFirst()
     }
 
@@ -130,6 +130,11 @@ public struct UpstreamPool: ~Copyable {
 
     private var hasRoomToWait: Bool {
         waiting.count < Self.share(settings.maximumPending, of: workers)
+    }
+
+    private var canServeAny: Bool {
+        for server in 0..<endpoints.count where canServe(server) { return true }
+        return false
     }
 
     private func canServe(_ server: Int) -> Bool {

@@ -9,7 +9,7 @@ struct RunCommand: ParsableCommand {
         abstract: "Serve what the configuration says.",
         discussion: """
             SIGTERM and SIGINT drain: no new connection is accepted, requests in flight finish within \
-            limits.drain_timeout, and the exit status is 0 if all did. A second signal ends at once. SIGHUP reads \
+            limits.drain_timeout, and the exit status is 0. A second signal ends at once. SIGHUP reads \
             the configuration again and keeps the old one where the new one has mistakes. SIGUSR1 opens the access \
             log's file again.
             """)

@@ -278,7 +278,7 @@ def test_started_twice(start, own_backend, tmp_path):
     from harness.process import command
     proxy = start(own_backend)
     done = command("run", "--config", proxy.file, env=environment())
-    assert done.returncode == 1 and str(proxy.port) in done.stderr or str(proxy.admin) in done.stderr
+    assert done.returncode == 1 and (str(proxy.port) in done.stderr or str(proxy.admin) in done.stderr), done.stderr
     assert all(proxy.get("/public/x").status == 200 for _ in range(5))
 
 

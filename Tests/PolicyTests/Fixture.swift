@@ -196,10 +196,8 @@ final class Gate {
         }
     }
 
-    func copySubject(of rejection: Rejection, into room: inout [UInt8]) -> String {
-        var output = room.mutableSpan
-        let count = snapshot.copySubject(of: rejection, into: &output)
-        return String(decoding: room.prefix(count), as: UTF8.self)
+    func subject(of rejection: Rejection) -> String {
+        text(snapshot.subject(of: rejection))
     }
 
     /// The refusal of a request's token, and the rejection's challenge.
