@@ -10,10 +10,11 @@ BINARY := .build/release/usher
 # Two pytest workers: each has a proxy and a backend of its own, and a third would only wait for a CPU.
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 DEPLOY_ARGS ?=
 REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt
 
-.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist demo format clean
+.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +68,17 @@ test: ## everything: tidy, unit, conformance, deploy
 	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-170} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
+bench: deps build ## CPU a request against nginx, HAProxy and $ENVOY: one page; BENCH_ARGS="--only get" for a part
+	@scripts/install-packages --bench
+	@$(PYTHON) Benchmarks/bench.py --usher $(BINARY) $(BENCH_ARGS)
+
+bench-budgets: deps build ## allocations, instructions and system calls a request; WRITE=1 takes them as the budgets
+	@scripts/install-packages --bench
+	@$(PYTHON) Benchmarks/budgets.py --usher $(BINARY) $(if $(WRITE),--write)
+
+dist: packages ## a release in dist/: static binary, tarball, bill of materials, image archive, checksums
+	@scripts/dist
+
 demo: deps build ## the proxy in front of a sample backend on loopback, until Ctrl-C
 	@USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(PYTHON) scripts/demo.py
 
@@ -75,3 +87,6 @@ format: ## format the Swift sources in place
 
 clean: ## remove what was built and installed here
 	@rm -rf .build .venv .pytest_cache Tests/Conformance/.pytest_cache Tests/Tidy/.pytest_cache .work dist
+
+compare-framing: deps build ## the framing matrix put to usher, nginx and HAProxy; writes docs/framing-table.md
+	@cd Tests/Conformance && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(CURDIR)/$(PYTHON) compare_framing.py > $(CURDIR)/docs/framing-table.md

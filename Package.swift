@@ -46,6 +46,7 @@ let package = Package(
         layer("Reactor", ["CLinux", "Bytes"]),
         layer("Crypto", ["COpenSSL", "Bytes"]),
         layer("HTTP", ["Bytes"]),
+        layer("TLS", ["COpenSSL", "Bytes"]),
         layer("HTTP1", ["Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
@@ -59,7 +60,8 @@ let package = Package(
         layer(
             "Control",
             [
-                "Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream",
+                "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry",
+                "Upstream",
                 "Proxy", "Config",
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -76,6 +78,7 @@ let package = Package(
         tests("Reactor", ["Bytes"]),
         tests("Crypto", ["Bytes"]),
         tests("HTTP", ["Bytes"]),
+        tests("TLS", ["Bytes"]),
         tests("HTTP1", ["Bytes", "HTTP"]),
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
@@ -85,7 +88,7 @@ let package = Package(
         tests(
             "Control",
             [
-                "Bytes", "HTTP", "HTTP1", "Config", "Proxy", "Reactor",
+                "Bytes", "HTTP", "HTTP1", "JOSE", "Config", "Proxy", "Reactor",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("usher", ["Config", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

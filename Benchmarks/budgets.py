@@ -14,11 +14,11 @@ import argparse
 import json
 import mmap
 import re
-import shutil
 import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rig import native, tokens
@@ -29,10 +29,22 @@ from rig.scenarios import Scenario, all_scenarios
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = HERE / "budgets.json"
-# Part, how far above its budget a figure may be, and how far below, as a share of the budget. Instructions differ a
-# little from one run to the next with the number of turns that a request takes.
-TOLERANCE = {"allocations": (0, 0.2), "instructions": (0.05, 0.15), "system calls": (0.01, 0.2), "reference counting": (0, 0)}
+# How far above its budget a figure may be, and how far below, as a share of the budget. Instructions differ a little
+# from one run to the next with the number of turns that a request takes, and with the libraries of the system.
+TOLERANCE = {
+    "allocations": (0, 0.2),
+    "instructions": (0.05, 0.15),
+    "system calls": (0.02, 0.2),
+    "reference counting": (0, 0.2),
+    "call sites": (0, 0.2),
+}
+# In how many pieces a large body comes is the kernel's affair, and differs with what else the machine does.
+LOOSE = {"answer of 1 MiB": 0.4}
+# What the control thread does beside the requests shows as a small part of one.
+SLACK = 0.1
 WARM_REQUESTS = 50
+# The part of the runtime that the way of a request must not need.
+COUNTING = re.compile(r"swift_(retain|release|allocObject|beginAccess|bridgeObjectRetain|bridgeObjectRelease)(_n)?")
 
 
 class Counter:
@@ -78,7 +90,7 @@ class Allocations(Counter):
 
 
 class Instructions(Counter):
-    """Instructions in user space, by callgrind."""
+    """Instructions in user space, by callgrind, and which functions they are of."""
 
     name, count = "instructions", 60
 
@@ -86,7 +98,11 @@ class Instructions(Counter):
         super().__init__(folder)
         for old in folder.glob("callgrind.out*"):
             old.unlink()
-        self.before = ("valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.out.%p")
+        self.before = ("valgrind", "-q", "--tool=callgrind", "--compress-strings=no",
+                       f"--callgrind-out-file={folder}/callgrind.out.%p")
+        # Of the last scenario: calls of the reference-counting runtime, and how often each function was called.
+        self.counting = 0
+        self.called: dict[str, int] = {}
 
     def reset(self, proxy: Process) -> None:
         self._control(proxy, "--zero")
@@ -95,9 +111,12 @@ class Instructions(Counter):
         name = f"callgrind.out.{proxy.child.pid}"
         number = len(list(self.folder.glob(name + ".*"))) + 1
         self._control(proxy, "--dump")
-        dump = self.folder / f"{name}.{number}"
-        found = re.search(r"^(?:totals|summary): (\d+)", dump.read_text(), re.M)
-        return int(found[1])
+        text = (self.folder / f"{name}.{number}").read_text()
+        self.called = {}
+        for callee, count in re.findall(r"^cfn=(.+)\ncalls=(\d+)", text, re.M):
+            self.called[callee] = self.called.get(callee, 0) + int(count)
+        self.counting = sum(count for callee, count in self.called.items() if COUNTING.fullmatch(callee))
+        return int(re.search(r"^(?:totals|summary): (\d+)", text, re.M)[1])
 
     @staticmethod
     def _control(proxy: Process, option: str) -> None:
@@ -109,8 +128,6 @@ class SystemCalls(Counter):
     """System calls, by strace: those while nobody asks anything, as the control thread's, are too few to show."""
 
     name, count = "system calls", 200
-    # The commands of the proxy that a request on kept-alive connections may need; anything else shows as `other`.
-    usual = ("recvfrom", "sendto", "epoll_wait")
 
     def __init__(self, folder: Path):
         super().__init__(folder)
@@ -121,21 +138,24 @@ class SystemCalls(Counter):
         self.start = self._size()
 
     def read(self, proxy: Process) -> float:
-        self.calls = {}
         with self.out.open() as lines:
             lines.seek(self.start)
-            for line in lines:
-                found = re.match(r"\d+ +([a-z_0-9]+)\(", line)
-                if found:
-                    self.calls[found[1]] = self.calls.get(found[1], 0) + 1
-        return sum(self.calls.values())
+            return sum(1 for line in lines if re.match(r"\d+ +[a-z_0-9]+\(", line))
+
+    @staticmethod
+    def works() -> bool:
+        """False where the machine does not let programs be traced, as some containers."""
+        return subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode == 0
 
     def _size(self) -> int:
         time.sleep(0.2)
         return self.out.stat().st_size
 
 
-def measure(counter: Counter, usher: str, stage: Stage, scenarios: list[Scenario], backends: dict) -> dict[str, float]:
+def measure(
+    counter: Counter, usher: str, stage: Stage, scenarios: list[Scenario], backends: dict[str, Process],
+    after: Callable[[Scenario], None] | None = None,
+) -> dict[str, float]:
     """The figure of each scenario, a request; one proxy serves all that share a backend."""
     figures = {}
     for kind, backend in backends.items():
@@ -146,7 +166,9 @@ def measure(counter: Counter, usher: str, stage: Stage, scenarios: list[Scenario
                 run(connection, scenario, WARM_REQUESTS if scenario.count > 10 else 5)
                 counter.reset(proxy)
                 run(connection, scenario, scenario.count)
-                figures[scenario.name] = round(counter.read(proxy) / scenario.count, 3)
+                figures[scenario.name] = round(counter.read(proxy) / scenario.count, 2)
+                if after:
+                    after(scenario)
             connection.close()
     return figures
 
@@ -165,49 +187,75 @@ def without_debug_information(usher: str, folder: Path) -> str:
     return str(copy)
 
 
-# MARK: Reference counting, in the code itself
-
-# Calls that the way of a request must not contain, and the symbols on that way, by their mangled names.
-COUNTING = re.compile(r"call.*<(swift_retain|swift_release|swift_allocObject|swift_beginAccess|swift_bridgeObject\w+)")
+# MARK: Reference counting
 
 
-def reference_counting(usher: str) -> dict[str, float]:
-    """How many calls of the reference-counting runtime stand in each hot function."""
-    hot = re.compile((HERE / "hot-symbols.txt").read_text().replace("\n", "|").strip("|"))
+def call_sites(usher: str, hot: set[str]) -> dict[str, float]:
+    """How many calls of the reference-counting runtime stand in each of these functions: also those that the way of
+    a request only passes by, such as growing a table."""
     listing = subprocess.run(["objdump", "-d", "--no-show-raw-insn", usher], check=True, capture_output=True, text=True)
-    figures: dict[str, float] = {}
+    found: dict[str, float] = {}
     symbol = ""
     for line in listing.stdout.splitlines():
-        header = re.match(r"^[0-9a-f]+ <([^>]+)>:", line)
-        if header:
-            symbol = header[1] if hot.search(header[1]) else ""
-        elif symbol and COUNTING.search(line):
-            figures[symbol] = figures.get(symbol, 0) + 1
-    return figures
+        if line.endswith(">:"):
+            symbol = line[line.index("<") + 1:-2]
+        elif symbol in hot and "call" in line and "<swift_" in line:
+            if COUNTING.fullmatch(line.split("<")[1].rstrip(">").removesuffix("@plt")):
+                found[symbol] = found.get(symbol, 0) + 1
+    names = subprocess.run(["swift", "demangle", "--compact", "--simplified", *found], check=True, capture_output=True,
+                           text=True).stdout.split("\n") if found else []
+    figures: dict[str, float] = {}
+    for name, count in zip(names, found.values()):
+        figures[name] = figures.get(name, 0) + count
+    return dict(sorted(figures.items()))
 
 
 # MARK: The check
 
 
+def figures_of(
+    part: str, usher: str, stage: Stage, known: dict[str, list[str]], backends: dict[str, Process]
+) -> dict[str, dict[str, float]]:
+    """The figures of a part, and of those that come with it."""
+    counter = {counter.name: counter for counter in (Allocations, Instructions, SystemCalls)}[part](stage.folder)
+    scenarios = all_scenarios(known, counter.count)
+    if not isinstance(counter, Instructions):
+        return {part: measure(counter, usher, stage, scenarios, backends)}
+    counting: dict[str, float] = {}
+    hot: set[str] = set()
+
+    def note(scenario: Scenario) -> None:
+        counting[scenario.name] = round(counter.counting / scenario.count, 2)
+        if scenario is scenarios[0]:
+            hot.update(name for name, count in counter.called.items() if count >= scenario.count)
+
+    figures = measure(counter, usher, stage, scenarios, backends, note)
+    return {part: figures, "reference counting": counting, "call sites": call_sites(usher, hot)}
+
+
 def compare(part: str, figures: dict[str, float], budgets: dict[str, float]) -> list[str]:
-    above, below = TOLERANCE[part]
     complaints = []
     for name in sorted(figures.keys() | budgets.keys()):
+        above, below = (max(share, LOOSE.get(name, 0)) for share in TOLERANCE[part])
         figure, budget = figures.get(name), budgets.get(name)
         if budget is None:
             complaints.append(f"{part}: {name}: {figure:g}, and no budget")
         elif figure is None:
             complaints.append(f"{part}: {name}: a budget of {budget:g}, and nothing that it is for")
-        elif figure > budget * (1 + above):
+        elif figure > budget * (1 + above) + SLACK:
             complaints.append(f"{part}: {name}: {figure:g} is above its budget of {budget:g}")
-        elif figure < budget * (1 - below):
+        elif figure < budget * (1 - below) - SLACK:
             complaints.append(f"{part}: {name}: {figure:g} is far below its budget of {budget:g}; tighten it")
     return complaints
 
 
 def show(results: dict[str, dict[str, float]]) -> None:
+    titles = {
+        "reference counting": "calls of the reference-counting runtime, a request",
+        "call sites": "call sites of the reference-counting runtime in the functions of a cached GET",
+    }
     for part, figures in results.items():
-        print(f"\n{part}, a request" if part != "reference counting" else "\ncalls of the reference-counting runtime")
+        print("\n" + titles.get(part, f"{part}, a request"))
         for name, figure in figures.items():
             print(f"  {name:<40} {figure:>14,.2f}")
 
@@ -216,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--usher", default=".build/release/usher")
     parser.add_argument("--write", action="store_true", help="take the figures of this run as the budgets")
-    parser.add_argument("--only", default=",".join(TOLERANCE))
+    parser.add_argument("--only", default="allocations,instructions,system calls")
     options = parser.parse_args()
     folder = HERE / ".work"
     keys = tokens.prepare(folder / "keys")
@@ -225,17 +273,12 @@ def main() -> None:
     known = {algorithm: tokens.read(keys, algorithm)[:400] for algorithm in tokens.ALGORITHMS}
     results: dict[str, dict[str, float]] = {}
     with stage.backend() as small, stage.bulk(native.build(folder, "bulk", "-pthread")) as bulk:
-        for counter_type in (Allocations, Instructions, SystemCalls):
-            if counter_type.name not in options.only:
+        backends = {"small": small, "bulk": bulk}
+        for part in options.only.split(","):
+            if part == SystemCalls.name and not SystemCalls.works():
+                print("system calls: not counted, since this machine does not let strace trace", file=sys.stderr)
                 continue
-            if counter_type.__init__ is not Allocations.__init__ and not shutil.which(
-                    "valgrind" if counter_type is Instructions else "strace"):
-                raise SystemExit(f"{counter_type.name}: install valgrind and strace")
-            counter = counter_type(stage.folder)
-            scenarios = all_scenarios(known, counter.count)
-            results[counter.name] = measure(counter, options.usher, stage, scenarios, {"small": small, "bulk": bulk})
-    if "reference counting" in options.only:
-        results["reference counting"] = reference_counting(options.usher)
+            results |= figures_of(part, options.usher, stage, known, backends)
     show(results)
     if options.write:
         saved = json.loads(BUDGETS.read_text()) if BUDGETS.exists() else {}

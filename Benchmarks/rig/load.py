@@ -22,14 +22,16 @@ class Result(NamedTuple):
     p99: float  # milliseconds
 
 
-def run(proxy: Process, tokens: Path, seconds: int, connections: int = 64, core: str = LOAD_CORE, **environment: str) -> Result:
+def run(
+    proxy: Process, tokens: Path, seconds: int, connections: int = 64, before: tuple[str, ...] = (), **environment: str,
+) -> Result:
     """One round of load on a proxy."""
-    command = ["taskset", "-c", core, "wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(SCRIPT),
+    command = [*before, "taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(SCRIPT),
                f"http://127.0.0.1:{proxy.port}/"]
-    before = proxy.cpu()
+    start = proxy.cpu()
     output = subprocess.run(command, capture_output=True, text=True,
                             env=os.environ | environment | {"TOKENS": str(tokens)}).stdout
-    used = proxy.cpu() - before
+    used = proxy.cpu() - start
     done = re.search(r"(\d+) requests in ([\d.]+)(m?s)", output)
     if not done or int(done[1]) == 0:
         raise SystemExit(f"wrk: {output}\n{proxy.log.read_text(errors='replace')[-500:]}")

@@ -41,10 +41,10 @@ class Stage:
             }}""")
         return Process(["nginx", "-c", path], port, self.folder / "backend.log", LOAD_CORE)
 
-    def bulk(self, program: str) -> Process:
+    def bulk(self, program: str, before: tuple[str, ...] = ()) -> Process:
         """The backend of large bodies."""
         port = free_port()
-        return Process([program, str(port)], port, self.folder / "bulk.log", LOAD_CORE)
+        return Process([*before, program, str(port)], port, self.folder / "bulk.log", LOAD_CORE)
 
     def _nginx_head(self, name: str) -> str:
         return f"""worker_processes 1; daemon off; pid {self.folder}/{name}.pid; error_log /dev/null;
@@ -52,8 +52,8 @@ class Stage:
 
     # MARK: The proxies
 
-    def nginx(self, backend: Process, buffering: bool = True) -> Process:
-        """Passes requests through, and authenticates nobody: the yardstick."""
+    def nginx(self, backend: Process, buffering: bool = True, light: Process | None = None) -> Process:
+        """Passes requests through, and authenticates nobody: the yardstick. `light` serves what is below /light."""
         port = free_port()
         off = "" if buffering else "proxy_buffering off; proxy_request_buffering off; client_max_body_size 0;"
         path = self.write(f"nginx-{port}.conf", f"""
@@ -61,8 +61,13 @@ class Stage:
             http {{
               access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; {off}
               upstream tasks {{ server 127.0.0.1:{backend.port}; keepalive 2048; keepalive_requests 1000000000; }}
+              upstream light {{ server 127.0.0.1:{(light or backend).port}; keepalive 64; }}
               server {{
                 listen 127.0.0.1:{port} backlog=4096;
+                location /light/ {{
+                  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header X-User-Id u1;
+                  proxy_pass http://light;
+                }}
                 location / {{
                   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header X-User-Id u1;
                   proxy_pass http://tasks;
@@ -137,9 +142,10 @@ backend tasks
 
     def usher(
         self, backend: Process, program: str, workers: int = 1, tokens_cached: int = 10_000, core: str = PROXY_CORE,
-        before: tuple[str, ...] = (), **environment: str,
+        before: tuple[str, ...] = (), light: Process | None = None, **environment: str,
     ) -> Process:
-        """The proxy that this repository is about; `before` is put in front of its command."""
+        """The proxy that this repository is about; `before` is put in front of its command, and `light` serves what is
+        below /light."""
         port = free_port()
         path = self.write(f"usher-{port}.toml", f"""
 workers = {workers}
@@ -149,6 +155,9 @@ address = "127.0.0.1:{port}"
 
 [upstream.tasks]
 servers = ["127.0.0.1:{backend.port}"]
+
+[upstream.light]
+servers = ["127.0.0.1:{(light or backend).port}"]
 
 [issuer.hmac]
 issuer = "{ISSUER}"
@@ -171,6 +180,12 @@ auth = ["hmac", "keys"]
 require = {{ iss = "{ISSUER}" }}
 upstream = "tasks"
 max_body = "4GiB"
+
+[[route]]
+path = "/light/**"
+auth = ["hmac", "keys"]
+require = {{ iss = "{ISSUER}" }}
+upstream = "light"
 
 [limits]
 tokens_cached = {tokens_cached}

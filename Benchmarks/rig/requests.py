@@ -13,6 +13,9 @@ FIELDS = (
     "X-User-Id: evil\r\n"
 )
 
+# What large bodies are read into.
+SCRATCH = bytearray(1 << 20)
+
 
 def get(token: str | None, path: str = "/api/tasks/1") -> bytes:
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
@@ -30,7 +33,6 @@ class Connection:
     def __init__(self, port: int, source: str | None = None):
         self.socket = socket.create_connection(("127.0.0.1", port), 60, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.scratch = bytearray(1 << 20)
 
     def ask(self, request: bytes) -> int:
         """Sends a request, reads the whole answer, which has a Content-Length, and gives its status."""
@@ -50,7 +52,7 @@ class Connection:
 
     def skip(self, left: int) -> None:
         while left > 0:
-            count = self.socket.recv_into(self.scratch, min(left, len(self.scratch)))
+            count = self.socket.recv_into(SCRATCH, min(left, len(SCRATCH)))
             if count == 0:
                 raise SystemExit("the connection ended in a body")
             left -= count

@@ -13,7 +13,7 @@ class Scenario(NamedTuple):
     name: str
     requests: Iterator[bytes]
     status: int
-    # Every how many requests the count is one unit: 1, or as many as fill a large body's megabyte.
+    # How many requests are counted.
     count: int
 
 

@@ -1,7 +1,7 @@
 /// What a byte may stand for in HTTP, and the scans over bytes that parsers live on.
 ///
 /// Classes are bit sets in two words, so that a test is a shift and a mask without a table in memory; scans read
-/// sixteen bytes at a time.
+/// eight or sixteen bytes at a time.
 public enum ASCII {
     /// Horizontal tab.
     @inlinable public static var tab: UInt8 { 0x09 }
@@ -92,20 +92,37 @@ extension ASCII {
         return true
     }
 
-    /// True where the bytes are `lowercase`, but for the case of ASCII letters. The literal must be lower case.
+    /// True where the bytes are `lowercase`, but for the case of ASCII letters. The literal must be of lower-case
+    /// letters, digits, and marks below 64 such as `-`, `/` and `:`.
     public static func equalsIgnoringCase(_ bytes: Span<UInt8>, _ lowercase: StaticString) -> Bool {
         guard bytes.count == lowercase.utf8CodeUnitCount else { return false }
         // SAFETY: a StaticString of text points at constant memory of that size.
         let text = unsafe Span(
             _unsafeElements: UnsafeBufferPointer(start: lowercase.utf8Start, count: bytes.count))
-        for index in bytes.indices where lowercased(bytes[index]) != text[index] { return false }
+        var index = 0
+        while index <= bytes.count &- 8 {
+            guard loweredWord(bytes, at: index) == word(text, at: index) else { return false }
+            index &+= 8
+        }
+        while index < bytes.count {
+            guard lowercased(bytes[index]) == text[index] else { return false }
+            index &+= 1
+        }
         return true
     }
 
     /// True where both are the same bytes.
     public static func equals(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
         guard left.count == right.count else { return false }
-        for index in left.indices where left[index] != right[index] { return false }
+        var index = 0
+        while index <= left.count &- 8 {
+            guard word(left, at: index) == word(right, at: index) else { return false }
+            index &+= 8
+        }
+        while index < left.count {
+            guard left[index] == right[index] else { return false }
+            index &+= 1
+        }
         return true
     }
 
@@ -136,6 +153,12 @@ extension ASCII {
     @inlinable @inline(__always)
     public static func word(_ bytes: Span<UInt8>, at offset: Int, count: Int) -> UInt64 {
         if offset <= bytes.count &- 8 { return word(bytes, at: offset) & mask(count) }
+        return lastWord(bytes, at: offset, count: count)
+    }
+
+    /// The same where fewer than eight bytes are left.
+    @usableFromInline
+    static func lastWord(_ bytes: Span<UInt8>, at offset: Int, count: Int) -> UInt64 {
         var value: UInt64 = 0
         var index = count
         while index > 0 {
@@ -145,28 +168,40 @@ extension ASCII {
         return value
     }
 
-    /// As above, with bit 5 of each byte set: letters in lower case, and digits and hyphens as they are.
+    /// As above, with letters in lower case: equal to a word of lower-case letters, digits and hyphens if the bytes
+    /// are these but for the case, and only then. Some other characters become others.
     @inlinable @inline(__always)
     public static func loweredWord(_ bytes: Span<UInt8>, at offset: Int, count: Int) -> UInt64 {
-        word(bytes, at: offset, count: count) | (0x2020_2020_2020_2020 & mask(count))
+        lowered(word(bytes, at: offset, count: count))
     }
+
+    /// As above, of eight bytes that are there.
+    @inlinable @inline(__always)
+    public static func loweredWord(_ bytes: Span<UInt8>, at offset: Int) -> UInt64 {
+        lowered(word(bytes, at: offset))
+    }
+
+    /// Sets bit 5 where bit 6 is set: that makes letters lower case, and digits, hyphens and control characters stay.
+    @inlinable @inline(__always)
+    static func lowered(_ word: UInt64) -> UInt64 { word | (word & 0x4040_4040_4040_4040) &>> 1 }
 
     /// The lowest `count` bytes of a word, 0 to 8.
     @inlinable @inline(__always)
-    static func mask(_ count: Int) -> UInt64 {
+    public static func mask(_ count: Int) -> UInt64 {
         count == 0 ? 0 : ~0 &>> UInt64(truncatingIfNeeded: 64 &- count &* 8)
     }
 
     /// The first offset at or behind `start` whose byte is not a `tchar`, or the count.
     public static func endOfToken(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var index = start
-        while index <= bytes.count &- 16 {
+        while index <= bytes.count &- 8 {
             // Field names are letters and hyphens, nearly always: other token characters go one by one.
-            let block = block(bytes, at: index)
-            let letters = ((block | 0x20) &- 0x61) .< 26
-            let place = firstSet(.!(letters .| (block .== 0x2D)))
-            index &+= place
-            if place == 16 { continue }
+            let others = lettersAndHyphens(word(bytes, at: index)) ^ highBits
+            if others == 0 {
+                index &+= 8
+                continue
+            }
+            index &+= others.trailingZeroBitCount &>> 3
             guard isToken(bytes[index]) else { return index }
             index &+= 1
         }
@@ -174,47 +209,91 @@ extension ASCII {
         return index
     }
 
+    /// The first offset in `start..<end` whose byte is neither a letter nor a hyphen, or `end`; maybe one before it,
+    /// near the end of the bytes: a start for a loop over the rest.
+    @inlinable @inline(__always)
+    public static func endOfLettersAndHyphens(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> Int {
+        var index = start
+        while index < end, index <= bytes.count &- 8 {
+            let others = lettersAndHyphens(word(bytes, at: index)) ^ highBits
+            index &+= others.trailingZeroBitCount &>> 3
+            if others != 0 { break }
+        }
+        return min(index, end)
+    }
+
+    /// The top bit of each byte.
+    @inlinable
+    static var highBits: UInt64 { 0x8080_8080_8080_8080 }
+
+    /// The top bit of each byte that is a letter or a hyphen. No sum here carries into the next byte.
+    @inlinable @inline(__always)
+    static func lettersAndHyphens(_ word: UInt64) -> UInt64 {
+        let lower = (word | 0x2020_2020_2020_2020) & 0x7F7F_7F7F_7F7F_7F7F
+        let letters = (lower &+ 0x1F1F_1F1F_1F1F_1F1F) & ~(lower &+ 0x0505_0505_0505_0505)
+        let hyphen = (word ^ 0x2D2D_2D2D_2D2D_2D2D) & 0x7F7F_7F7F_7F7F_7F7F
+        let hyphens = ~(hyphen &+ 0x7F7F_7F7F_7F7F_7F7F)
+        return (letters | hyphens) & ~word & highBits
+    }
+
     /// The first offset at or behind `start` whose byte is no visible ASCII character, or the count.
     public static func endOfVisible(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var index = start
         while index <= bytes.count &- 16 {
-            let place = firstSet((block(bytes, at: index) &- 0x21) .>= 0x5E)
-            index &+= place
-            if place < 16 { return index }
+            let low = outside(0x2121_2121_2121_2121, word(bytes, at: index))
+            let high = outside(0x2121_2121_2121_2121, word(bytes, at: index &+ 8))
+            if (low | high) & highBits == 0 {
+                index &+= 16
+                continue
+            }
+            if low & highBits != 0 { return index &+ (low & highBits).trailingZeroBitCount &>> 3 }
+            return index &+ 8 &+ (high & highBits).trailingZeroBitCount &>> 3
         }
         while index < bytes.count, isVisible(bytes[index]) { index &+= 1 }
         return index
     }
 
-    /// The first offset at or behind `start` whose byte may not stand in a field value (RFC 9110 §5.5), or the count.
-    public static func endOfFieldValue(_ bytes: Span<UInt8>, from start: Int) -> Int {
-        var index = start
-        while index <= bytes.count &- 16 {
-            let block = block(bytes, at: index)
-            let place = firstSet(((block .< 0x20) .& (block .!= 0x09)) .| (block .== 0x7F))
-            index &+= place
-            if place < 16 { return index }
-        }
-        while index < bytes.count, isFieldValue(bytes[index]) { index &+= 1 }
-        return index
-    }
-
-    /// The sixteen bytes from `offset`. `offset + 16` must not exceed the count.
+    /// Has the top bit of each byte below that of `first`, and of each from 127 on. The lowest of these bits is exact:
+    /// borrows come only from a byte that is below, carries only from 255, and both have the bit themselves. With a
+    /// `first` of 33 or less, bytes of 128 and more always have it.
     @inlinable @inline(__always)
-    public static func block(_ bytes: Span<UInt8>, at offset: Int) -> SIMD16<UInt8> {
-        precondition(offset >= 0 && offset <= bytes.count &- 16)
-        // SAFETY: the bounds were checked, and every bit pattern is a vector of bytes.
-        return unsafe bytes.bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: SIMD16<UInt8>.self)
+    static func outside(_ first: UInt64, _ word: UInt64) -> UInt64 {
+        (word &- first) | (word &+ 0x0101_0101_0101_0101) | word
     }
 
-    /// The place of the first lane that is set, or 16.
-    @inline(__always)
-    private static func firstSet(_ mask: SIMDMask<SIMD16<Int8>>) -> Int {
-        // SAFETY: a mask is sixteen bytes, each all ones or all zeros.
-        let words = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
-        if words[0] != 0 { return UInt64(littleEndian: words[0]).trailingZeroBitCount >> 3 }
-        // Without a set bit this is 64, so that the sum is 16.
-        return 8 &+ UInt64(littleEndian: words[1]).trailingZeroBitCount >> 3
+    /// The first offset at or behind `start` whose byte may not stand in a field value (RFC 9110 §5.5), or the count.
+    @inlinable @inline(__always)
+    public static func endOfFieldValue(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        // Most values are short: found here, without a call.
+        if start <= bytes.count &- 16 {
+            let low = outside(0x2020_2020_2020_2020, word(bytes, at: start)) & highBits
+            let high = outside(0x2020_2020_2020_2020, word(bytes, at: start &+ 8)) & highBits
+            if low | high != 0 {
+                let place = low != 0 ? low.trailingZeroBitCount &>> 3 : 8 &+ high.trailingZeroBitCount &>> 3
+                if bytes[start &+ place] == carriageReturn { return start &+ place }
+            }
+        }
+        return endOfLongFieldValue(bytes, from: start)
+    }
+
+    @usableFromInline
+    static func endOfLongFieldValue(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        var index = start
+        while index < bytes.count {
+            if index <= bytes.count &- 16 {
+                let low = outside(0x2020_2020_2020_2020, word(bytes, at: index)) & highBits
+                let high = outside(0x2020_2020_2020_2020, word(bytes, at: index &+ 8)) & highBits
+                if low | high == 0 {
+                    index &+= 16
+                    continue
+                }
+                index &+= low != 0 ? low.trailingZeroBitCount &>> 3 : 8 &+ high.trailingZeroBitCount &>> 3
+            }
+            // The end, a tab, or text beyond ASCII.
+            guard isFieldValue(bytes[index]) else { return index }
+            index &+= 1
+        }
+        return index
     }
 
     /// The first offset in `start..<end` that holds `byte`, or `end`.

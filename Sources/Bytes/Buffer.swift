@@ -143,6 +143,16 @@
         return true
     }
 
+    /// Adds the eight bytes of a word, the lowest first; false where they do not fit.
+    @inlinable @inline(__always)
+    public mutating func append(word: UInt64) -> Bool {
+        guard let memory = unsafe block, room >= 8 else { return false }
+        // SAFETY: room was checked; the store needs no alignment.
+        unsafe memory.storeBytes(of: word.littleEndian, toByteOffset: Int(tail), as: UInt64.self)
+        tail &+= 8
+        return true
+    }
+
     /// Adds the text of a literal.
     @inlinable @inline(__always)
     public mutating func append(_ text: StaticString) -> Bool {

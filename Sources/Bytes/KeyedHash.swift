@@ -20,12 +20,17 @@ public struct KeyedHash: Sendable, BitwiseCopyable {
         var state = Self.fold(first ^ UInt64(truncatingIfNeeded: bytes.count), second)
         var other = state ^ Self.finalFactor
         var offset = 0
-        while offset <= bytes.count &- 32 {
-            state = Self.fold(
-                state ^ ASCII.word(bytes, at: offset), second ^ ASCII.word(bytes, at: offset &+ 8))
-            other = Self.fold(
-                other ^ ASCII.word(bytes, at: offset &+ 16), first ^ ASCII.word(bytes, at: offset &+ 24))
-            offset &+= 32
+        unsafe bytes.withUnsafeBytes { memory in
+            // SAFETY: the 32 bytes from `offset` lie in the span; loads need no alignment.
+            while offset &+ 32 <= memory.count {
+                state = unsafe Self.fold(
+                    state ^ memory.loadUnaligned(fromByteOffset: offset, as: UInt64.self),
+                    second ^ memory.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self))
+                other = unsafe Self.fold(
+                    other ^ memory.loadUnaligned(fromByteOffset: offset &+ 16, as: UInt64.self),
+                    first ^ memory.loadUnaligned(fromByteOffset: offset &+ 24, as: UInt64.self))
+                offset &+= 32
+            }
         }
         state ^= Self.fold(other, second)
         while offset <= bytes.count &- 8 {

@@ -13,6 +13,7 @@
 #include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 /* What Swift cannot write well: parameter lists that keep pointers, variadic functions, pass-phrase prompts. */
 
@@ -90,3 +91,57 @@ static inline EVP_PKEY *usher_read_private_key(const void *pem, int count) {
 static inline EVP_PKEY *usher_generate_rsa_key(size_t bits) { return EVP_PKEY_Q_keygen(NULL, NULL, "RSA", bits); }
 static inline EVP_PKEY *usher_generate_ec_key(const char *group) { return EVP_PKEY_Q_keygen(NULL, NULL, "EC", group); }
 static inline EVP_PKEY *usher_generate_ed25519_key(void) { return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"); }
+
+/* TLS: macros and loops that Swift does not see. */
+
+/* A client's context: verifies whom it talks to, TLS 1.2 or later, no renegotiation. NULL where memory is short. */
+static inline SSL_CTX *usher_tls_client_context(void) {
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (context == NULL) return NULL;
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    return context;
+}
+
+/* Adds the certificates of a PEM text to those that a context trusts; how many there were. */
+static inline int usher_tls_trust(SSL_CTX *context, const void *pem, int count) {
+    BIO *input = BIO_new_mem_buf(pem, count);
+    if (input == NULL) return 0;
+    int added = 0;
+    X509 *certificate;
+    while ((certificate = PEM_read_bio_X509_AUX(input, NULL, NULL, (void *)"")) != NULL) {
+        added += X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate) == 1;
+        X509_free(certificate);
+    }
+    BIO_free(input);
+    ERR_clear_error();
+    return added;
+}
+
+/* A client's session between two memory BIOs that demands this name, or this IP address, of the server. */
+static inline SSL *usher_tls_client(SSL_CTX *context, const char *server, int is_address) {
+    SSL *session = SSL_new(context);
+    BIO *input = BIO_new(BIO_s_mem()), *output = BIO_new(BIO_s_mem());
+    if (session == NULL || input == NULL || output == NULL) {
+        BIO_free(input);
+        BIO_free(output);
+        SSL_free(session);
+        return NULL;
+    }
+    BIO_set_mem_eof_return(input, -1);
+    BIO_set_mem_eof_return(output, -1);
+    SSL_set_bio(session, input, output);
+    SSL_set_connect_state(session);
+    X509_VERIFY_PARAM *rules = SSL_get0_param(session);
+    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    int done = is_address ? X509_VERIFY_PARAM_set1_ip_asc(rules, server)
+                          : X509_VERIFY_PARAM_set1_host(rules, server, 0) == 1 && SSL_set_tlsext_host_name(session, server) == 1;
+    if (done != 1) {
+        SSL_free(session);
+        return NULL;
+    }
+    return session;
+}

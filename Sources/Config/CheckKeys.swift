@@ -44,6 +44,7 @@ extension IssuerConfiguration {
     fileprivate var origin: String {
         switch keySource {
         case .secret: "secret"
+        case .remote: "jwks"
         case .publicKey(_, let origin), .keySet(_, let origin): origin
         }
     }

@@ -7,7 +7,10 @@ extension Configuration {
     /// Loading found every name, path and claim to be valid, so that nothing can fail here.
     public var policy: PolicySpec {
         PolicySpec(
-            issuers: issuers.map { IssuerEntry(name: $0.name, spec: $0.spec) },
+            issuers: issuers.map {
+                IssuerEntry(
+                    name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins)
+            },
             routes: routes.map { RouteSpec($0, self) }, identity: IdentitySpec(identity),
             upstreams: upstreams.map { UpstreamPolicySpec($0) },
             listeners: listeners.map {
@@ -27,10 +30,12 @@ extension IssuerConfiguration {
             case .secret(let secret): .secret(secret.bytes)
             case .publicKey(let pem, _): .publicKeyPEM(pem)
             case .keySet(let json, _): .jwks(json)
+            case .remote: .pending
             }
         var spec = IssuerSpec(
             issuer: issuer, audiences: audience, keys: keys,
             algorithms: AlgorithmSet(algorithms.map { SignatureAlgorithm($0) }))
+        if case .remote = keySource { spec.fetchesKeys = true }
         spec.subject = subject.map { checked(ClaimPath($0), $0) }
         spec.types = types
         spec.requiresType = requiredType

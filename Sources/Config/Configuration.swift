@@ -1,3 +1,5 @@
+public import JOSE
+
 /// Everything that `usher.toml` says, complete and valid: defaults filled in, secrets and key files read,
 /// names checked. A value of this type is only worth running when the load reported no error.
 public struct Configuration: Sendable, Equatable {
@@ -21,6 +23,8 @@ public struct Configuration: Sendable, Equatable {
     public var log: LogConfiguration
     /// The admin listener; nil = off.
     public var admin: AdminConfiguration?
+    /// Revoked tokens; nil where nothing can be revoked.
+    public var revocation: RevocationConfiguration?
 
     /// The place of an upstream in `upstreams`, or nil when there is none of that name.
     public func upstreamIndex(named name: String) -> Int? {
@@ -68,6 +72,14 @@ public struct AdminConfiguration: Sendable, Equatable {
     public var address: EndpointAddress
     /// Where the file says `address`.
     public var position: SourcePosition
+}
+
+/// The `[revocation]` table.
+public struct RevocationConfiguration: Sendable, Equatable {
+    /// The list that is watched, resolved; nil where tokens are revoked on the admin listener alone.
+    public var file: String?
+    /// What it said when the configuration was loaded.
+    public var list: RevocationList
 }
 
 /// The `[identity]` table.

@@ -14,7 +14,8 @@ public struct LoadedConfiguration: Sendable {
 
     /// All diagnostics as text, each with its source line; ends with a line feed unless empty.
     public func render() -> String {
-        diagnostics.map { $0.render(file: path, source: source) + "\n" }.joined()
+        let lines = Diagnostic.lines(of: source)
+        return diagnostics.map { $0.render(file: path, lines: lines) + "\n" }.joined()
     }
 }
 

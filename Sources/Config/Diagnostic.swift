@@ -54,9 +54,17 @@ public struct Diagnostic: Sendable, Equatable {
     /// The headline, then the offending line and a caret under it. `source` is the text that was loaded;
     /// give ``LoadedConfiguration/source``, where secrets written inline are masked.
     public func render(file: String, source: String) -> String {
-        let lines = source.split(separator: "\n", omittingEmptySubsequences: false)
+        render(file: file, lines: Self.lines(of: source))
+    }
+
+    /// The lines of a text, for several diagnostics of it.
+    static func lines(of source: String) -> [Substring.UTF8View] {
+        source.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    }
+
+    func render(file: String, lines: [Substring.UTF8View]) -> String {
         guard line >= 1, line <= lines.count else { return headline(file: file) }
-        let text = lines[line - 1].unicodeScalars.filter { $0 != "\r" }
+        let text = Substring(lines[line - 1]).unicodeScalars.filter { $0 != "\r" }
         var padding = ""
         for scalar in text.prefix(max(0, column - 1)) { padding.append(scalar == "\t" ? "\t" : " ") }
         var shown = ""

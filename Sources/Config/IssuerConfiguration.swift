@@ -1,3 +1,5 @@
+public import Policy
+
 /// One `[issuer.NAME]` table: who signs bearer tokens, and what is demanded of them.
 public struct IssuerConfiguration: Sendable, Equatable {
     /// The table's name.
@@ -24,6 +26,10 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var maximumLifetime: Duration?
     /// Tokens with one of these claims are refused.
     public var refuseClaims: [String]
+    /// Where its tokens are looked for; at least one place.
+    public var tokenFrom: [TokenPlace] = [.header]
+    /// Origins whose pages may use a token in a cookie for more than reading, besides the request's own.
+    public var trustedOrigins: [String] = []
     /// Where the file begins the table.
     public var position: SourcePosition
 }
@@ -36,6 +42,35 @@ public enum KeySource: Sendable, Equatable {
     case publicKey(pem: [UInt8], origin: String)
     /// A JWK set as JSON text.
     case keySet(json: [UInt8], origin: String)
+    /// A JWK set that is fetched while the proxy runs.
+    case remote(RemoteKeys)
+}
+
+/// A JWK set that is fetched, and how often.
+public struct RemoteKeys: Sendable, Equatable {
+    /// Where the key set is.
+    public enum Location: Sendable, Equatable {
+        /// At this URL.
+        case url(RemoteURL)
+        /// Where the metadata of the issuer with this URL says (OpenID Connect Discovery 1.0 §4, RFC 8414 §3).
+        case discovery(issuer: RemoteURL, name: String)
+    }
+
+    /// Where the key set is.
+    public var location: Location
+    /// The time between two fetches, where the answer does not ask for a shorter one.
+    public var refresh: Duration = .seconds(600)
+    /// The least time between two fetches for the sake of a key that is not known (J9).
+    public var cooldown: Duration = .seconds(10)
+    /// How long keys that cannot be refreshed are used on.
+    public var staleFor: Duration = .days(1)
+    /// The certificates that are trusted instead of the system's, as PEM text.
+    public var authorities: [UInt8]?
+
+    /// The key set at that place, with the default times.
+    public init(_ location: Location) {
+        self.location = location
+    }
 }
 
 /// Signature algorithms of RFC 7518 and RFC 8037 that are understood.

@@ -5,9 +5,9 @@ struct ConfigurationReader {
     static let keys = Section.Keys(
         known: [
             "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin",
+            "admin", "revocation",
         ],
-        later: ["session", "cors", "revocation", "watch", "shared", "tracing"],
+        later: ["session", "cors", "watch", "shared", "tracing"],
         harmless: ["watch": .boolean(false)])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
@@ -19,7 +19,7 @@ struct ConfigurationReader {
             workers: workers(section), listeners: listeners(section), upstreams: upstreams(section),
             issuers: issuers(section), identity: identity(section), routes: [],
             rateLimits: rateLimits(section), limits: limits(section),
-            log: log(section), admin: admin(section))
+            log: log(section), admin: admin(section), revocation: revocation(section))
         configuration.routes = routes(section, names, configuration.issuers)
         refuseSharedAddresses(configuration)
         applyEnvironment(to: &configuration)

@@ -16,8 +16,16 @@ extension ConfigurationReader {
             loader.error(
                 section.position, "[listen] has no listener: add [listen.public] with an \"address\"")
         }
+        if tables.count > Self.largestListenerCount {
+            loader.error(
+                tables[Self.largestListenerCount].position,
+                "at most \(Self.largestListenerCount) listeners: a worker has room for no more")
+        }
         return tables.compactMap(listener)
     }
+
+    /// What a worker has room for; each listener takes a descriptor in each worker.
+    private static var largestListenerCount: Int { 64 }
 
     private func listener(_ named: NamedTable) -> ListenerConfiguration? {
         let section = Section(

@@ -29,18 +29,16 @@ extension ConfigurationReader {
             }
         }
         refuseConflicts(routes)
+        let ranks = routes.map { RouteSpecificity.rank(of: $0) }
         let order = routes.indices.sorted { a, b in
-            if RouteSpecificity.isMoreSpecific(routes[a], than: routes[b]) { return true }
-            return a < b && !RouteSpecificity.isMoreSpecific(routes[b], than: routes[a])
+            ranks[a] == ranks[b] ? a < b : ranks[a].lexicographicallyPrecedes(ranks[b])
         }
         return order.map { routes[$0] }
     }
 
     private func refuseConflicts(_ routes: [RouteConfiguration]) {
-        for (index, route) in routes.enumerated() {
-            guard let other = routes[..<index].first(where: { RouteSpecificity.conflict($0, route) }) else {
-                continue
-            }
+        for (index, with) in RouteSpecificity.conflicts(routes) {
+            let (route, other) = (routes[index], routes[with])
             loader.error(
                 route.position,
                 "the route \"\(route.path.text)\" is as specific as \"\(other.path.text)\" in line "

@@ -17,8 +17,16 @@ extension ConfigurationReader {
 
     /// All `[upstream.NAME]`.
     func upstreams(_ section: Section) -> [UpstreamConfiguration] {
-        section.namedTables("upstream").map(upstream)
+        let tables = section.namedTables("upstream")
+        if tables.count > Self.largestUpstreamCount {
+            loader.error(
+                tables[Self.largestUpstreamCount].position, "at most \(Self.largestUpstreamCount) upstreams")
+        }
+        return tables.map(upstream)
     }
+
+    /// Workers keep the pools of earlier settings while requests are on them, beside those of these upstreams.
+    private static var largestUpstreamCount: Int { 1024 }
 
     private func upstream(_ named: NamedTable) -> UpstreamConfiguration {
         let section = Section(

@@ -27,15 +27,40 @@ public enum RouteSpecificity {
 
     /// Whether some request matches both and neither is more specific.
     public static func conflict(_ a: RouteConfiguration, _ b: RouteConfiguration) -> Bool {
-        rank(of: a) == rank(of: b) && literalsAgree(a.path, b.path) && overlap(a.hosts, b.hosts)
-            && overlap(a.methods, b.methods)
+        shape(of: a) == shape(of: b) && overlap(a, b)
     }
 
-    private static func literalsAgree(_ a: PathPattern, _ b: PathPattern) -> Bool {
-        zip(a.segments, b.segments).allSatisfy { left, right in
-            guard case (.literal(let left), .literal(let right)) = (left, right) else { return true }
-            return left == right
+    /// For each route, the first one before it that it conflicts with.
+    static func conflicts(_ routes: [RouteConfiguration]) -> [(route: Int, with: Int)] {
+        var found: [(route: Int, with: Int)] = []
+        // Only routes of one shape are compared: thousands of routes have thousands of shapes.
+        var alike: [String: [Int]] = [:]
+        for (index, route) in routes.enumerated() {
+            let shape = shape(of: route)
+            if let other = alike[shape]?.first(where: { overlap(routes[$0], route) }) {
+                found.append((index, other))
+            }
+            alike[shape, default: []].append(index)
         }
+        return found
+    }
+
+    /// The path without the names of its captures, and what else ranks a route: the same for two that are equally
+    /// specific and match the same paths.
+    private static func shape(of route: RouteConfiguration) -> String {
+        let segments = route.path.segments.map { segment in
+            switch segment {
+            case .literal(let text): "/" + text
+            case .capture: "/{}"
+            case .rest: "/**"
+            }
+        }
+        return segments.joined() + (route.hosts.isEmpty ? " *" : " host")
+            + (route.methods.isEmpty ? " *" : " method")
+    }
+
+    private static func overlap(_ a: RouteConfiguration, _ b: RouteConfiguration) -> Bool {
+        overlap(a.hosts, b.hosts) && overlap(a.methods, b.methods)
     }
 
     /// With equal ranks both lists are empty, or neither is.

@@ -5,6 +5,8 @@ import HTTP
 struct AdminState {
     /// Why new requests are not welcome now; nil while they are.
     var notReadyReason: String?
+    /// Revokes what a text names: nil where nothing can be revoked, false where the text is not understood.
+    var revoke: ([UInt8]) -> Bool? = { _ in nil }
     /// The text of /metrics, made when it is asked for.
     var metrics: () -> String
 }
@@ -17,7 +19,7 @@ struct AdminAnswer: Equatable {
     /// False for HEAD: the length is told, the body not sent.
     var sendsBody = true
 
-    /// The answer to a request; `bytes` are those of its head.
+    /// The answer to a request; `bytes` are those of its head, and of its body behind it.
     ///
     /// Rule F9: a browser must not be led to this port by somebody's page. Browsers send Origin with what a page
     /// posts or fetches across origins, and Sec-Fetch-* with everything; no scraper and no probe sends either.
@@ -26,10 +28,15 @@ struct AdminAnswer: Equatable {
         if isFromBrowser(head, bytes) {
             return AdminAnswer(status: 403, body: "not for browsers\n")
         }
+        let path = text(bytes, head.path)
+        if path == "/revocations", head.method == .post {
+            return revocation(
+                ByteRange(from: head.byteCount, to: bytes.count).bounds.map { bytes[$0] }, state)
+        }
         guard head.method == .get || head.method == .head else {
             return AdminAnswer(status: 405, body: "only GET and HEAD\n")
         }
-        var answer = page(text(bytes, head.path), state)
+        var answer = page(path, state)
         answer.sendsBody = head.method == .get
         return answer
     }
@@ -46,6 +53,16 @@ struct AdminAnswer: Equatable {
         head += "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
         if status == 405 { head += "Allow: GET, HEAD\r\n" }
         return Array((head + "\r\n" + (sendsBody ? body : "")).utf8)
+    }
+
+    private static func revocation(_ body: [UInt8], _ state: AdminState) -> AdminAnswer {
+        switch state.revoke(body) {
+        case nil: AdminAnswer(status: 404, body: "nothing can be revoked without [revocation]\n")
+        case true?: AdminAnswer(status: 200, body: "revoked\n")
+        case false?:
+            AdminAnswer(
+                status: 400, body: "not a list such as {\"jti\": [\"a\"], \"sub\": {\"user\": 1769299200}}\n")
+        }
     }
 
     private static func page(_ path: String, _ state: AdminState) -> AdminAnswer {

@@ -1,4 +1,5 @@
 import Config
+import JOSE
 import Reactor
 import Telemetry
 
@@ -22,16 +23,30 @@ extension Supervisor {
 
     var adminState: AdminState {
         let (counters, lost, reason) = (crew.counters, accessWriter.linesLost, notReadyReason)
-        return AdminState(notReadyReason: reason) {
+        let keyStatus = keys.status(now: Instant.now())
+        let revokedCount = revocations.isEnabled ? revocations.list.count : nil
+        let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
+        return AdminState(notReadyReason: reason, revoke: revoke) {
             MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
+                + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount)
         }
     }
 
     private var notReadyReason: String? {
         switch phase {
         case .starting: "starting"
-        case .running: nil
+        case .running: missingKeysReason
         case .draining, .cuttingOff, .over: "draining"
         }
+    }
+}
+
+/// What the metrics say of revoked tokens.
+enum RevocationMetrics {
+    /// The number of entries, where tokens can be revoked.
+    static func text(_ count: Int?) -> String {
+        guard let count else { return "" }
+        return "# HELP usher_revocations Entries of the list of revoked tokens.\n"
+            + "# TYPE usher_revocations gauge\nusher_revocations \(count)\n"
     }
 }

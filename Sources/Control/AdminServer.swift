@@ -120,6 +120,11 @@ private struct AdminConnection: ~Copyable {
     /// The answer, once there is one, and how much of it was sent.
     var output: [UInt8]?
     private var sent = 0
+    /// The size of head and body together, once the head is read.
+    private var messageBytes: Int?
+
+    /// The largest body: about 5,000 revocations at once, in one block with its head.
+    private static var largestBodyBytes: Int { 229_376 }
 
     init(_ socket: consuming Socket, deadline: Instant) {
         self.socket = socket
@@ -132,21 +137,44 @@ private struct AdminConnection: ~Copyable {
     ) -> Received {
         input.attach(from: &pool)
         while true {
-            guard input.room > 0 else { return .refused(431) }
+            if input.room == 0, !grow(&pool) { return .refused(messageBytes == nil ? 431 : 413) }
             switch socket.receive(into: &input) {
             case .wouldBlock: return .incomplete
             case .endOfStream, .failed: return .closed
             case .bytes: break
+            }
+            if let messageBytes {
+                guard input.count >= messageBytes else { continue }
+                // Other connections have used the head since.
+                var again = RequestHeadParser()
+                let result = again.parse(input.bytes, into: &head, limits: limits)
+                return result == .complete && input.count == messageBytes ? .complete : .refused(400)
             }
             var parser = parser
             let result = parser.parse(input.bytes, into: &head, limits: limits)
             self.parser = parser
             switch result {
             case .incomplete: continue
-            case .complete: return .complete
+            case .complete:
+                switch head.framing {
+                case .none, .untilClose: return .complete
+                case .chunked: return .refused(411)
+                case .length(let length):
+                    guard length <= UInt64(Self.largestBodyBytes) else { return .refused(413) }
+                    let whole = head.byteCount + Int(length)
+                    messageBytes = whole
+                    guard input.count >= whole else { continue }
+                    return input.count == whole ? .complete : .refused(400)
+                }
             case .refused: return .refused(400)
             }
         }
+    }
+
+    /// Makes room for more of a body; a head has to do with the first block.
+    private mutating func grow(_ pool: inout BlockPool) -> Bool {
+        guard let messageBytes, let size = BlockPool.SizeClass.holding(messageBytes + 1) else { return false }
+        return input.grow(in: &pool, to: size)
     }
 
     /// Sends on; true when all was sent, or never will be.

@@ -1,4 +1,5 @@
 import Glibc
+import JOSE
 import Policy
 import Proxy
 import Reactor
@@ -17,6 +18,8 @@ enum WorkerReport: Sendable {
 /// The workers, as the control thread steers them: an inbox, counts and a thread each.
 struct Crew {
     let reports: Inbox<WorkerReport>
+    /// Where workers ask for keys that they do not know.
+    let keyRequests: Inbox<KeyRequest>
     /// The buckets of rate limits, which outlive every configuration.
     private let buckets: RateBuckets
     private var inboxes: [Inbox<WorkerMessage>] = []
@@ -31,6 +34,7 @@ struct Crew {
         guard let buckets = RateBuckets() else { throw Errno(EIO) }
         self.buckets = buckets
         reports = try Inbox()
+        keyRequests = try Inbox()
     }
 
     var count: Int { inboxes.count }
@@ -46,7 +50,7 @@ struct Crew {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
-                logWriter: logWriter, buckets: buckets)
+                logWriter: logWriter, keyRequests: keyRequests, buckets: buckets)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
             let reports = reports
@@ -67,6 +71,16 @@ struct Crew {
     /// Gives every worker the new settings, whole, and its listeners.
     func reconfigure(_ settings: ProxySettings, listeners: [[WorkerListener]]) {
         for (inbox, bound) in zip(inboxes, listeners) { inbox.send(.reconfigure(settings, bound)) }
+    }
+
+    /// Tells every worker what became of an issuer's keys.
+    func send(_ notice: KeyNotice) {
+        for inbox in inboxes { inbox.send(.keys(notice)) }
+    }
+
+    /// Tells every worker which tokens are revoked.
+    func send(_ revocations: RevocationList) {
+        for inbox in inboxes { inbox.send(.revocations(revocations)) }
     }
 
     /// Tells every worker to accept nothing more and to end when its requests have.

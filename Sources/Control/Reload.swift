@@ -30,7 +30,7 @@ extension Supervisor {
     }
 
     private func swap(to new: Configuration) throws(StartFailure) {
-        let compiled = try Supervisor.compile(new)
+        var compiled = try Supervisor.compile(new)
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
             prepared = try book.prepare(compiled.listeners, workers: crew.count)
@@ -53,10 +53,15 @@ extension Supervisor {
         if new.limits.connections != configuration.limits.connections {
             log.warning("a change of limits.connections takes effect at the next start")
         }
+        keys.configure(new.issuers, now: Instant.now())
+        keys.fill(&compiled.policy)
+        revocations.configure(new.revocation, now: Instant.now())
+        compiled.policy.revocations = revocations.list
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)
         log.logLevel = Logger.Level(new.log.level)
+        keys.log = log
         let admin = configuration.admin
         configuration = new
         configuration.admin = admin

@@ -1,5 +1,6 @@
 public import Config
 import Logging
+import Policy
 import Proxy
 import Reactor
 import Telemetry
@@ -41,6 +42,12 @@ public final class Supervisor {
     var book = ListenerBook()
     var admin: AdminServer?
     var phase = Phase.starting
+    /// The keys that are fetched while the proxy runs.
+    let keys: KeyKeeper
+    /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
+    var hadAllKeys = false
+    /// The tokens that are revoked.
+    var revocations = RevocationKeeper()
     var listening: [(name: String, address: SocketAddress)] = []
 
     /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again, `warnings`
@@ -59,6 +66,13 @@ public final class Supervisor {
         for warning in warnings { messages.logger.warning("\(warning)") }
         accessWriter = try Self.openAccessLog(configuration)
         settings = try Self.compile(configuration)
+        let logger = log
+        keys = try Self.system { () throws(Errno) in
+            try KeyKeeper(environment: source.environment, log: logger)
+        }
+        keys.configure(configuration.issuers, now: Instant.now())
+        revocations.configure(configuration.revocation, now: Instant.now())
+        settings.policy.revocations = revocations.list
         self.source = source
         self.configuration = configuration
     }
@@ -76,6 +90,8 @@ public final class Supervisor {
             if case .over(let exitStatus) = phase { return finish(exitStatus) }
             let count = poller.wait(timeoutMilliseconds: waitMilliseconds())
             for index in 0..<count { dispatch(poller.token(index)) }
+            runKeys()
+            runRevocations()
             endPhase(at: Instant.now())
         }
     }
@@ -108,6 +124,8 @@ public final class Supervisor {
         do throws(Errno) {
             try poller.add(signals.descriptor, token: Token.signals, for: .readable)
             try poller.add(crew.reports.descriptor, token: Token.inbox, for: .readable)
+            try poller.add(crew.keyRequests.descriptor, token: Token.keyRequests, for: .readable)
+            try poller.add(keys.lookups.descriptor, token: Token.lookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -136,17 +154,21 @@ public final class Supervisor {
         case Token.signals: while let signal = signals.next() { obey(signal) }
         case Token.inbox: for report in crew.reports.receive() { note(report) }
         case Token.admin: admin?.accept(poller, now: Instant.now())
+        case Token.keyRequests: noteKeyRequests()
+        case Token.lookups: keys.noteLookups(poller, now: Instant.now())
+        case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
         default:
             let state = adminState
             admin?.advance(Token.handle(token), state: state)
         }
     }
 
-    /// How long the poller may wait for the next deadline of the drain or of an admin connection.
+    /// How long the poller may wait for the next deadline of the drain, of an admin connection or of keys.
     private func waitMilliseconds() -> Int32 {
         let now = Instant.now()
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
+        next = min(next, keys.deadline, revocations.deadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }

@@ -5,6 +5,13 @@ enum Token {
     static let signals: UInt64 = 1
     static let inbox: UInt64 = 2
     static let admin: UInt64 = 3
+    static let keyRequests: UInt64 = 4
+    static let lookups: UInt64 = 5
+    /// Fetches have the numbers from here to below 2^32.
+    static let firstFetch: UInt64 = 1 << 31
+
+    /// True for a fetch of keys.
+    static func isFetch(_ token: UInt64) -> Bool { token >= firstFetch && token < 1 << 32 }
 
     /// A connection of the admin listener: generations start at 1, so it is above the fixed ones.
     static func connection(_ handle: Handle) -> UInt64 {

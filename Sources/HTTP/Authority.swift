@@ -37,7 +37,9 @@ public struct Authority: Sendable, BitwiseCopyable {
     private static func endOfName(_ bytes: Span<UInt8>, _ range: ByteRange) -> Int? {
         var index = Int(range.start)
         var labelStart = index
-        while index < range.end, bytes[index] != 0x3A {
+        while true {
+            index = ASCII.endOfLettersAndHyphens(bytes, from: index, to: range.end)
+            guard index < range.end, bytes[index] != 0x3A else { break }
             if bytes[index] == 0x2E {
                 if index == labelStart { return nil }
                 labelStart = index + 1

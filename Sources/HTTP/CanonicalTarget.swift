@@ -85,7 +85,9 @@ struct PathScan {
         guard !path.isEmpty else { return nil }
         var index = Int(path.start) + 1
         var segment = index
-        while index < path.end {
+        while true {
+            index = ASCII.endOfLettersAndHyphens(bytes, from: index, to: path.end)
+            guard index < path.end else { break }
             let byte = bytes[index]
             if Self.plain.contains(byte) {
                 index &+= 1

@@ -26,9 +26,18 @@ public struct FieldLine: Sendable, BitwiseCopyable {
     }
 
     /// The line with these ranges: looks the name up, and sees whether the line is canonical.
-    @inline(__always)
     init(_ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange) {
         let known = FieldName.lookUp(bytes, name)
+        self.init(
+            bytes, ScannedName(name: known.name, flags: known.flags, end: name.end), name: name, value: value,
+            line: line)
+    }
+
+    /// The line whose name was read by `FieldName.scan`: sees whether it is canonical.
+    @inlinable @inline(__always)
+    public init(
+        _ bytes: Span<UInt8>, _ known: ScannedName, name: ByteRange, value: ByteRange, line: ByteRange
+    ) {
         // `name`, a colon, one space and not a tab, `value`, CRLF.
         let isCanonical =
             Int(value.start) == name.end &+ 2 && line.end == value.end &+ 2 && bytes[name.end &+ 1] == 0x20
@@ -37,11 +46,9 @@ public struct FieldLine: Sendable, BitwiseCopyable {
             nameRange: name, valueRange: value, lineRange: line)
     }
 
-    /// The line of a trailer section, whose syntax has been checked.
-    public static func trailer(
-        _ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange
-    ) -> FieldLine {
-        FieldLine(bytes, name: name, value: value, line: line)
+    /// No line: what a variable holds before the first is read.
+    @inlinable public static var none: FieldLine {
+        FieldLine(name: .other, flags: [], nameRange: .empty, valueRange: .empty, lineRange: .empty)
     }
 
     /// True where the raw line is exactly `name: value` CRLF, so that it can be copied as it is.

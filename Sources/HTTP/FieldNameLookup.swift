@@ -18,13 +18,31 @@ extension FieldName {
         return (.other, flagsOfUnknown(bytes, range, words))
     }
 
+    /// Reads the name that starts at `start`: which it is, with the flags of a line that bears it, and where it ends,
+    /// at the first byte that is no token character, or at the count.
+    ///
+    /// A known name is found without a look at each of its bytes: what equals one consists of token characters, and of
+    /// the zeros that the table pads with, which is why a name that ends with a zero byte takes the long way.
+    public static func scan(_ bytes: Span<UInt8>, from start: Int) -> ScannedName {
+        if start <= bytes.count &- 24 {
+            var words = FieldNameWords()
+            let count = words.take(untilColon: bytes, start)
+            let name = count > 0 && bytes[start &+ count &- 1] != 0 ? words.name : .other
+            if name != .other { return ScannedName(name: name, flags: name.flags, end: start &+ count) }
+        }
+        let range = ByteRange(from: start, to: ASCII.endOfToken(bytes, from: start))
+        guard !range.isEmpty else { return ScannedName(name: .other, flags: [], end: start) }
+        let known = lookUp(bytes, range)
+        return ScannedName(name: known.name, flags: known.flags, end: range.end)
+    }
+
     /// The flags of a name that is not in the table.
     private static func flagsOfUnknown(
         _ bytes: Span<UInt8>, _ range: ByteRange, _ words: FieldNameWords
     ) -> FieldFlags {
         var folded = words
         var isFolded = false
-        var index = Int(range.start)
+        var index = ASCII.endOfLettersAndHyphens(bytes, from: Int(range.start), to: range.end)
         while index < range.end {
             if !isPlain(bytes[index]) {
                 folded.fold(index &- Int(range.start))
@@ -43,6 +61,16 @@ extension FieldName {
     }
 }
 
+/// A name that was read where a field line starts.
+public struct ScannedName: Sendable, BitwiseCopyable {
+    /// The interned name.
+    public let name: FieldName
+    /// The flags of a line that bears it.
+    public let flags: FieldFlags
+    /// The offset behind it; where it started, if there is no name.
+    public let end: Int
+}
+
 /// A field name as four little-endian words: lower-cased, padded with zeros. A longer name keeps its first 32 bytes
 /// and matches no known one, only families.
 struct FieldNameWords {
@@ -52,17 +80,55 @@ struct FieldNameWords {
     private var fourth: UInt64 = 0
     private let isLong: Bool
 
-    /// Setting bit 5 of any token character but a capital letter gives no letter, digit or hyphen that was not there
-    /// before, so that no other name can come to equal a known one.
+    /// No name.
+    @inline(__always)
+    init() { isLong = false }
+
+    /// Takes the bytes before the first colon among the 24 from `start`, which must be there: how many, or 0 where
+    /// there is no colon. They may be any bytes.
+    @inline(__always)
+    mutating func take(untilColon bytes: Span<UInt8>, _ start: Int) -> Int {
+        first = ASCII.loweredWord(bytes, at: start)
+        let inFirst = Self.beforeColon(first)
+        if inFirst < 8 {
+            first &= ASCII.mask(inFirst)
+            return inFirst
+        }
+        second = ASCII.loweredWord(bytes, at: start &+ 8)
+        let inSecond = Self.beforeColon(second)
+        if inSecond < 8 {
+            second &= ASCII.mask(inSecond)
+            return 8 &+ inSecond
+        }
+        third = ASCII.loweredWord(bytes, at: start &+ 16)
+        let inThird = Self.beforeColon(third)
+        third &= ASCII.mask(inThird)
+        return inThird < 8 ? 16 &+ inThird : 0
+    }
+
+    /// How many bytes stand before the first colon, or 8.
+    @inline(__always)
+    private static func beforeColon(_ word: UInt64) -> Int {
+        let other = word ^ 0x3A3A_3A3A_3A3A_3A3A
+        let colons = (other &- 0x0101_0101_0101_0101) & ~other & 0x8080_8080_8080_8080
+        return colons.trailingZeroBitCount &>> 3
+    }
+
     @inline(__always)
     init(_ bytes: Span<UInt8>, _ range: ByteRange) {
         isLong = range.count > 32
         let start = Int(range.start)
         let count = min(Int(range.count), 32)
-        first = ASCII.loweredWord(bytes, at: start, count: min(count, 8))
-        guard count > 8 else { return }
-        second = ASCII.loweredWord(bytes, at: start &+ 8, count: min(count &- 8, 8))
-        guard count > 16 else { return }
+        if count <= 8 {
+            first = ASCII.loweredWord(bytes, at: start, count: count)
+            return
+        }
+        first = ASCII.loweredWord(bytes, at: start)
+        if count <= 16 {
+            second = ASCII.loweredWord(bytes, at: start &+ 8, count: count &- 8)
+            return
+        }
+        second = ASCII.loweredWord(bytes, at: start &+ 8)
         third = ASCII.loweredWord(bytes, at: start &+ 16, count: min(count &- 16, 8))
         if count > 24 { fourth = ASCII.loweredWord(bytes, at: start &+ 24, count: count &- 24) }
     }

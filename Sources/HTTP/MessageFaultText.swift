@@ -25,6 +25,7 @@ extension MessageFault {
         case .dotSegment: "dot_segment"
         case .emptySegment: "empty_segment"
         case .tooManySegments: "too_many_segments"
+        case .ambiguousParameters: "ambiguous_parameters"
         case .missingHost: "missing_host"
         case .severalHosts: "several_hosts"
         case .badHost: "bad_host"

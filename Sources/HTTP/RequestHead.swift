@@ -123,7 +123,11 @@ public struct RequestHead: ~Copyable {
     public mutating func add(
         _ bytes: Span<UInt8>, name: ByteRange, value: ByteRange, line: ByteRange
     ) -> MessageFault? {
-        let field = FieldLine(bytes, name: name, value: value, line: line)
+        add(bytes, FieldLine(bytes, name: name, value: value, line: line))
+    }
+
+    /// As above, of a line whose name was looked up.
+    public mutating func add(_ bytes: Span<UInt8>, _ field: FieldLine) -> MessageFault? {
         let index = Int32(truncatingIfNeeded: fields.count)
         guard fields.append(field) else { return .tooManyFields }
         if field.flags.contains(.singleton), let fault = noteSingleton(field.name) { return fault }

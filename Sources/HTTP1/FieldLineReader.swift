@@ -1,13 +1,6 @@
 import Bytes
 import HTTP
 
-/// One field line as it stands in the bytes: syntax only, no meaning.
-struct RawFieldLine {
-    var name: ByteRange = .empty
-    var value: ByteRange = .empty
-    var line: ByteRange = .empty
-}
-
 /// What stands at the start of a line of a field section.
 enum FieldStep {
     /// A field line.
@@ -31,11 +24,12 @@ struct FieldLineReader {
         sectionStart = offset
     }
 
-    /// Reads the line at `offset` into `raw`, and moves behind it.
+    /// Reads the line at `offset` into `field`, and moves behind it.
     @inline(__always)
-    mutating func next(_ bytes: Span<UInt8>, _ raw: inout RawFieldLine) -> FieldStep {
+    mutating func next(_ bytes: Span<UInt8>, _ field: inout FieldLine) -> FieldStep {
         let start = offset
-        let nameEnd = ASCII.endOfToken(bytes, from: start)
+        let known = FieldName.scan(bytes, from: start)
+        let nameEnd = known.end
         if nameEnd == start { return sectionEnd(bytes) }
         guard nameEnd < bytes.count else { return .incomplete }
         guard bytes[nameEnd] == 0x3A else { return .fault(Self.faultBehindName(bytes, nameEnd)) }
@@ -46,9 +40,10 @@ struct FieldLineReader {
         guard bytes[end] == 0x0D, bytes[end &+ 1] == 0x0A else { return .fault(Self.fault(at: bytes[end])) }
         var valueEnd = end
         while valueEnd > valueStart, ASCII.isWhitespace(bytes[valueEnd &- 1]) { valueEnd &-= 1 }
-        raw.name = ByteRange(from: start, to: nameEnd)
-        raw.value = ByteRange(from: valueStart, to: valueEnd)
-        raw.line = ByteRange(from: start, to: end &+ 2)
+        field = FieldLine(
+            bytes, known, name: ByteRange(from: start, to: nameEnd),
+            value: ByteRange(from: valueStart, to: valueEnd),
+            line: ByteRange(from: start, to: end &+ 2))
         offset = end &+ 2
         return .line
     }

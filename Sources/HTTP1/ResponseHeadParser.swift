@@ -72,13 +72,13 @@ private struct ResponseHeadReader {
 
     private mutating func readFields(_ bytes: Span<UInt8>, _ head: inout ResponseHead) -> HeadParseResult {
         var reader = FieldLineReader(at: offset)
-        var raw = RawFieldLine()
+        var field = FieldLine.none
         while true {
-            switch reader.next(bytes, &raw) {
+            switch reader.next(bytes, &field) {
             case .line:
                 guard reader.offset <= limits.headBytes else { return .refused(.headTooLarge) }
                 guard head.fields.count < limits.fieldCount else { return .refused(.tooManyFields) }
-                if let fault = head.add(bytes, name: raw.name, value: raw.value, line: raw.line) {
+                if let fault = head.add(bytes, field) {
                     return .refused(fault)
                 }
             case .end:

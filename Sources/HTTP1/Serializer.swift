@@ -11,9 +11,10 @@ extension Buffer {
         var first = 20
         var rest = value
         repeat {
-            first -= 1
-            digits[first] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
+            first &-= 1
+            let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
+            digits[first] = 0x30 &+ UInt8(truncatingIfNeeded: digit)
+            rest = quotient
         } while rest > 0
         return append(digits.span.extracting(first..<20))
     }
@@ -77,7 +78,10 @@ extension Buffer {
     /// `HTTP/1.1`, the status, and the space that stands there even where no phrase follows.
     private mutating func appendStatusCode(_ status: UInt16) -> Bool {
         precondition(status >= 100 && status <= 999)
-        return append("HTTP/1.1 ") && appendDecimal(UInt64(status)) && append(0x20)
+        let (hundreds, rest) = status.quotientAndRemainder(dividingBy: 100)
+        let (tens, ones) = rest.quotientAndRemainder(dividingBy: 10)
+        return append("HTTP/1.1 ") && append(0x30 + UInt8(hundreds)) && append(0x30 + UInt8(tens))
+            && append(0x30 + UInt8(ones)) && append(0x20)
     }
 
     /// A field line in one canonical form: `name: value` CRLF. One that has it already is copied as it is.

@@ -13,11 +13,10 @@ public enum TrailerSection {
         fields.removeAll()
         let section = bytes.extracting(0..<range.end)
         var reader = FieldLineReader(at: Int(range.start))
-        var raw = RawFieldLine()
+        var field = FieldLine.none
         while reader.offset < range.end {
-            guard case .line = reader.next(section, &raw) else { return .badTrailer }
-            let line = FieldLine.trailer(section, name: raw.name, value: raw.value, line: raw.line)
-            guard fields.append(line) else { return .trailerTooLarge }
+            guard case .line = reader.next(section, &field) else { return .badTrailer }
+            guard fields.append(field) else { return .trailerTooLarge }
         }
         return nil
     }
@@ -26,10 +25,10 @@ public enum TrailerSection {
     static func fault(_ bytes: Span<UInt8>, _ range: ByteRange) -> MessageFault? {
         let section = bytes.extracting(0..<range.end)
         var reader = FieldLineReader(at: Int(range.start))
-        var raw = RawFieldLine()
+        var field = FieldLine.none
         var count = 0
         while reader.offset < range.end {
-            guard case .line = reader.next(section, &raw) else { return .badTrailer }
+            guard case .line = reader.next(section, &field) else { return .badTrailer }
             count += 1
             guard count <= HeadLimits.trailerCount else { return .trailerTooLarge }
         }

@@ -26,6 +26,9 @@ public struct ClaimPath: Sendable, Hashable {
     /// The registered claim `sub` (RFC 7519 §4.1.2).
     public static var subject: ClaimPath { ClaimPath(literal: "sub") }
 
+    /// The registered claim `jti` (RFC 7519 §4.1.7).
+    public static let tokenID = ClaimPath(literal: "jti")
+
     private init(literal: String) {
         name = Array(literal.utf8)
         steps = [name]

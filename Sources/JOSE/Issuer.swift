@@ -9,6 +9,7 @@ final class Issuer {
     let algorithms: AlgorithmSet
     let leewaySeconds: Int64
     let requiresKeyID: Bool
+    let fetchesKeys: Bool
     /// nil while no keys were ever loaded.
     private(set) var keys: KeySet?
     private(set) var generation: UInt32 = 0
@@ -33,6 +34,7 @@ final class Issuer {
         types = spec.types.map { TokenType.canonical(Array($0.utf8)) }
         requiresType = spec.requiresType
         requiresKeyID = spec.requiresKeyID
+        fetchesKeys = spec.fetchesKeys
         leewaySeconds = min(spec.leewaySeconds, JSONNumber.largestSecond)
         maximumLifetimeSeconds = spec.maximumLifetimeSeconds
         refusedClaims = spec.refusedClaims.map { Array($0.utf8) }

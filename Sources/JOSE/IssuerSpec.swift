@@ -21,6 +21,8 @@ public struct IssuerSpec: Sendable {
     public var audiences: [String]?
     /// Where the keys come from.
     public var keys: KeySource
+    /// True where keys are fetched while the proxy runs: a token whose key is not known may find it a moment later.
+    public var fetchesKeys = false
     /// The accepted algorithms; HMAC never mixes with the others. nil = the default for the key source.
     public var algorithms: AlgorithmSet?
     /// The claims that may name the user: the first one present does.

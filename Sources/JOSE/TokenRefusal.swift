@@ -41,6 +41,8 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
     case missingSubject
     /// The subject is not a string of 1 to 256 visible characters that can stand in a header (rules J16, H11).
     case malformedSubject
+    /// The token, or all of its subject's up to some moment, are revoked.
+    case revoked
     /// Everything holds, the signature too, but `exp` is over.
     case expired
 
@@ -67,6 +69,7 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
         case .refusedClaim: "token_refused_claim"
         case .missingSubject: "token_missing_subject"
         case .malformedSubject: "token_malformed_subject"
+        case .revoked: "token_revoked"
         case .expired: "token_expired"
         }
     }

@@ -88,6 +88,9 @@ public struct TokenVerifier: ~Copyable {
     /// Drops all keys of an issuer: its tokens get `keysUnavailable` from now on.
     public mutating func removeKeys(ofIssuer index: Int) { issuers[index].removeKeys() }
 
+    /// True where the keys of an issuer are fetched, so that one which is not known may come.
+    public func fetchesKeys(ofIssuer index: Int) -> Bool { issuers[index].fetchesKeys }
+
     /// How often the keys of an issuer were exchanged: while it is the same, so are the keys.
     public func keyGeneration(ofIssuer index: Int) -> UInt32 { issuers[index].generation }
 

@@ -10,51 +10,121 @@ enum Authenticated {
     case anonymous
     /// The request is refused.
     case refused(ReasonCode, TokenRefusal?)
+    /// It carries two tokens, and which of them counts is nothing to guess.
+    case severalTokens
+    /// It would be refused, but the issuer at this place may have the key by now.
+    case awaitKeys(Int)
+}
+
+/// What of a request's token is not for the backend, besides the header.
+struct CarriedToken: BitwiseCopyable {
+    /// The issuers whose cookies are taken out; none where tokens come in the header alone.
+    var issuers: IssuerSet = []
+    /// The part of the target that holds the token.
+    var cut = ByteRange.empty
+    /// The token was offered as a subprotocol.
+    var isSubprotocol = false
 }
 
 extension PolicySnapshot {
     /// Finds out who sends the request, for a route that accepts tokens of `route.issuers`.
     mutating func authenticate(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
-        _ origin: RequestOrigin, now: Int64
+        _ origin: RequestOrigin, now: Int64, _ carried: inout CarriedToken
     ) -> Authenticated {
         guard !route.issuers.isEmpty else { return .anonymous }
+        guard route.issuers.isSubset(of: tokenPlaces.plainIssuers) else {
+            return authenticateAnywhere(head, bytes, route, origin, now: now, &carried)
+        }
         guard head.authorizationCount > 0 else {
             return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
         }
         let value = bytes.slice(head.fields[Int(head.authorizationIndex)].valueRange)
-        switch BearerCredentials.parse(value) {
-        case .token(let range):
-            let token = value.slice(range)
-            guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
-            let known = cache.find(token, route.issuers, now: now)
+        // What is in the cache is a token to the last byte: only what is not needs a closer look.
+        if let start = BearerCredentials.tokenStart(value) {
+            let known = cache.find(value.extracting(droppingFirst: start), route.issuers, now: now)
             guard known.isNone else {
                 tally.hits &+= 1
                 return .token(known)
             }
-            tally.misses &+= 1
-            // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
-            guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
-            return verify(token, route.issuers, now: now)
+        }
+        switch BearerCredentials.parse(value) {
+        case .token(let range):
+            return authenticate(value.slice(range), of: route.issuers, head, bytes, origin, now: now)
         // Credentials that nobody looks at must not pass for none (J15).
         case .otherScheme: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
         }
     }
 
-    private mutating func verify(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Authenticated {
+    /// The same where tokens come in other places than the header too.
+    private mutating func authenticateAnywhere(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
+        _ origin: RequestOrigin, now: Int64, _ carried: inout CarriedToken
+    ) -> Authenticated {
+        let found = tokenPlaces.find(head, bytes, for: route.issuers)
+        carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
+        switch found.kind {
+        case .none: return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
+        case .otherScheme: return .refused(.tokenMissing, nil)
+        case .malformed: return .refused(.tokenInvalid, .malformed)
+        case .several: return .severalTokens
+        case .token:
+            if found.isFromCookieAlone, tokenPlaces.isForged(head, bytes) {
+                return .refused(.originRefused, nil)
+            }
+            let token = bytes.slice(found.token)
+            return authenticate(token, of: found.issuers, head, bytes, origin, now: now)
+        }
+    }
+
+    /// What becomes of a token that was found in the request.
+    private mutating func authenticate(
+        _ token: Span<UInt8>, of issuers: IssuerSet, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ origin: RequestOrigin, now: Int64
+    ) -> Authenticated {
+        guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
+        let known = cache.find(token, issuers, now: now)
+        guard known.isNone else {
+            tally.hits &+= 1
+            return .token(known)
+        }
+        tally.misses &+= 1
+        // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
+        guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
+        return verify(token, issuers, mayWait: origin.round != .last, now: now)
+    }
+
+    private mutating func verify(
+        _ token: Span<UInt8>, _ issuers: IssuerSet, mayWait: Bool, now: Int64
+    ) -> Authenticated {
         switch verifier.verify(token, acceptedBy: issuers, now: now) {
         case .verified(let verified):
             let refusal = scratch.fill(
                 verified, text: token, issuers: issuers, now: now, identity, routes.requirements)
             verifier.recycle(verified)
             if let refusal { return .refused(.tokenInvalid, refusal) }
+            if !revocations.isEmpty,
+                scratch.isRevoked(by: revocations, issuer: issuerNames[scratch.issuer])
+            {
+                return .refused(.tokenInvalid, .revoked)
+            }
             return .token(cache.insert(scratch.compactCopy()))
+        case .refused(.unknownKey): return missingKey(.tokenInvalid, .unknownKey, mayWait)
         case .refused(let refusal):
             return .refused(refusal.isExpiredWithValidSignature ? .tokenExpired : .tokenInvalid, refusal)
-        case .keysUnavailable:
-            return .refused(.keysUnavailable, nil)
+        case .keysUnavailable: return missingKey(.keysUnavailable, nil, mayWait)
         }
+    }
+
+    /// The key that the last token names is not there: it may come, where the issuer's keys are fetched.
+    private func missingKey(
+        _ code: ReasonCode, _ refusal: TokenRefusal?, _ mayWait: Bool
+    ) -> Authenticated {
+        guard mayWait, let issuer = verifier.chosenIssuer, verifier.fetchesKeys(ofIssuer: issuer) else {
+            return .refused(code, refusal)
+        }
+        return .awaitKeys(issuer)
     }
 }
 
@@ -66,6 +136,16 @@ enum BearerCredentials: Equatable {
     case otherScheme
     /// Bearer, but not followed by exactly one token of RFC 6750's characters.
     case malformed
+
+    /// Where the token starts in a value that begins with `Bearer` and one space, in any case.
+    @inline(__always)
+    static func tokenStart(_ value: Span<UInt8>) -> Int? {
+        // "bearer", the first byte lowest.
+        guard value.count > 7, value[6] == ASCII.space,
+            ASCII.loweredWord(value, at: 0, count: 6) == 0x7265_7261_6562
+        else { return nil }
+        return 7
+    }
 
     /// The credentials in a field value without whitespace around it.
     static func parse(_ value: Span<UInt8>) -> BearerCredentials {

@@ -12,9 +12,10 @@ extension PolicySnapshot {
     ///   - peer: the other end of the connection.
     ///   - now: seconds since 1970.
     ///   - microseconds: a clock that never steps, for rate limits.
+    ///   - round: whether the same request was decided on before.
     public mutating func decide(
         head: borrowing RequestHead, bytes: Span<UInt8>, peer: PeerFacts, now: Int64,
-        microseconds: Int64? = nil
+        microseconds: Int64? = nil, round: DecisionRound = .first
     ) -> Decision {
         // A tunnel or an echo of the request's own head is nothing for a backend's authorization (P8).
         if head.method == .connect || head.method == .trace {
@@ -25,7 +26,8 @@ extension PolicySnapshot {
             return .reject(Rejection(fault.code, fault: fault, closesConnection: true))
         case .canonical(let target):
             let clock = microseconds ?? now * 1_000_000
-            return decide(head, target, bytes, RequestOrigin(peer: peer, microseconds: clock), now)
+            let origin = RequestOrigin(peer: peer, microseconds: clock, round: round)
+            return decide(head, target, bytes, origin, now)
         }
     }
 
@@ -41,12 +43,22 @@ extension PolicySnapshot {
         }
         var captures = Captures(repeating: .empty)
         let place = routes.match(target, head, bytes, &captures)
+        guard place != RouteTable.ambiguous else {
+            return .reject(Rejection(.badRequest, fault: .ambiguousParameters, closesConnection: true))
+        }
         guard place >= 0 else { return .reject(Rejection(.noRoute)) }
         let route = routes.route(place)
-        if let wait = exceedsAddressLimit(route, head, bytes, origin) {
+        if origin.round == .first, let wait = exceedsAddressLimit(route, head, bytes, origin) {
             return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
         }
-        switch authenticate(head, bytes, route, origin, now: now) {
+        var carried = CarriedToken()
+        switch authenticate(head, bytes, route, origin, now: now, &carried) {
+        case .severalTokens:
+            let place = Int(route.specIndex)
+            return .reject(
+                Rejection(.badRequest, route: place, fault: .severalValues, closesConnection: true))
+        case .awaitKeys(let issuer):
+            return .awaitKeys(KeyWait(issuer: issuer))
         case .refused(let code, let refusal):
             let wait = countFailure(code, head, bytes, origin)
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))
@@ -58,7 +70,7 @@ extension PolicySnapshot {
             if routes.requirements.asks(Int(route.specIndex)) {
                 return .reject(Rejection(.tokenMissing, route: Int(route.specIndex)))
             }
-            return .permit(permit(route, target, bytes, peer, .none))
+            return .permit(permit(route, target, bytes, peer, .none, carried))
         case .token(let identity):
             if let wait = exceedsUserLimit(route, identity, head, bytes, origin) {
                 return .reject(
@@ -70,7 +82,7 @@ extension PolicySnapshot {
             guard mintIfWanted(identity, route, now) else {
                 return .reject(Rejection(.internalError, route: Int(route.specIndex), identity: identity))
             }
-            return .permit(permit(route, target, bytes, peer, identity))
+            return .permit(permit(route, target, bytes, peer, identity, carried))
         }
     }
 
@@ -95,11 +107,11 @@ extension PolicySnapshot {
 
     private func permit(
         _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
-        _ identity: Handle
+        _ identity: Handle, _ carried: CarriedToken
     ) -> Permit {
-        let stripped = Int(route.strippedByteCount)
         let whole = target.pathAndQuery
-        let rest = ByteRange(from: Int(whole.start) + stripped, to: whole.end)
+        let stripped = route.strippedSegmentCount
+        let rest = stripped == 0 ? whole : ByteRange(from: target.segment(stripped - 1).end, to: whole.end)
         return Permit(
             route: Int(route.specIndex), upstream: Int(route.upstream),
             timeoutMilliseconds: route.timeoutMilliseconds < 0 ? nil : route.timeoutMilliseconds,
@@ -108,6 +120,6 @@ extension PolicySnapshot {
             expires: identity.isNone ? nil : cache.expires(identity),
             streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
             peerIsTrusted: trust.trusts(peer),
-            identity: identity)
+            identity: identity, carried: carried)
     }
 }

@@ -8,6 +8,28 @@ public enum Decision: ~Copyable {
     case permit(Permit)
     /// It is answered by the proxy.
     case reject(Rejection)
+    /// Its token's key is not known, but may be fetched: keep the head, and decide again when keys have come.
+    case awaitKeys(KeyWait)
+}
+
+/// A request whose token's key is not known yet. It is decided on again, in the round `last` where it waits no longer.
+public struct KeyWait: Sendable {
+    /// The issuer whose keys may have changed, a place in `PolicySpec.issuers`.
+    public let issuer: Int
+
+    init(issuer: Int) {
+        self.issuer = issuer
+    }
+}
+
+/// Which time it is that a request is decided on.
+public enum DecisionRound: Sendable, BitwiseCopyable {
+    /// The first.
+    case first
+    /// Again after a wait that something else ended: it is counted already, and may wait again.
+    case again
+    /// Again, and for the last time: the answer is a permit or a rejection.
+    case last
 }
 
 /// The proof that a request was routed, authenticated and authorized. Only `PolicySnapshot.decide` makes one, and
@@ -37,10 +59,13 @@ public struct Permit: ~Copyable {
     public let peerIsTrusted: Bool
     /// The entry of the cache; none for nobody.
     let identity: Handle
+    /// What of the token is not for the backend.
+    let carried: CarriedToken
 
     init(
         route: Int, upstream: Int, timeoutMilliseconds: Int64?, maxBodyBytes: Int64, target: ByteRange,
-        targetNeedsSlash: Bool, expires: Int64?, streamEnd: Int64?, peerIsTrusted: Bool, identity: Handle
+        targetNeedsSlash: Bool, expires: Int64?, streamEnd: Int64?, peerIsTrusted: Bool, identity: Handle,
+        carried: CarriedToken
     ) {
         self.route = route
         self.upstream = upstream
@@ -52,7 +77,12 @@ public struct Permit: ~Copyable {
         self.streamEnd = streamEnd
         self.peerIsTrusted = peerIsTrusted
         self.identity = identity
+        self.carried = carried
     }
+
+    /// True where the token was offered as the WebSocket subprotocol `bearer`: the answer must accept one of those
+    /// that were offered, and the backend saw only the others.
+    public var offersBearerSubprotocol: Bool { carried.isSubprotocol }
 
     /// True where nobody was authenticated: a public route, or an optional one without a token.
     public var isAnonymous: Bool { identity.isNone }
@@ -61,7 +91,15 @@ public struct Permit: ~Copyable {
     public func appendTarget(_ bytes: Span<UInt8>, to buffer: inout Buffer) -> Bool {
         guard buffer.room > Int(target.count) else { return false }
         if targetNeedsSlash { _ = buffer.append(UInt8(ascii: "/")) }
+        guard carried.cut.isEmpty else { return appendCutTarget(bytes, to: &buffer) }
         return buffer.append(bytes.slice(target))
+    }
+
+    /// The same without the parameter that holds the token.
+    private func appendCutTarget(_ bytes: Span<UInt8>, to buffer: inout Buffer) -> Bool {
+        let before = ByteRange(from: Int(target.start), to: Int(carried.cut.start))
+        let behind = ByteRange(from: carried.cut.end, to: target.end)
+        return buffer.append(bytes.slice(before)) && buffer.append(bytes.slice(behind))
     }
 }
 

@@ -1,5 +1,6 @@
 public import Bytes
 public import HTTP
+internal import JOSE
 
 /// The one place that writes what goes upstream of a request's fields: the client's are stripped here, and the
 /// proven identity is set here, on every route and every listener alike (H1 to H6, H12).
@@ -87,12 +88,42 @@ extension PolicySnapshot {
             switch line.name {
             case .host, .xRequestID, .expect: continue
             case .authorization where !forwardsAuthorization: continue
+            // A backend that gets the client's credentials gets them whichever way they came.
+            case .cookie where !forwardsAuthorization && tokenPlaces.readsCookies(permit.carried.issuers):
+                run.flush(bytes, &buffer)
+                appendCookies(line.valueRange, bytes, permit.carried.issuers, &buffer)
+                continue
+            case .secWebSocketProtocol where permit.carried.isSubprotocol:
+                run.flush(bytes, &buffer)
+                Subprotocols.append(line.valueRange, bytes, &buffer)
+                continue
             default: break
             }
             if !identity.strips(line, bytes) { run.keep(line, bytes, &buffer) }
         }
         run.flush(bytes, &buffer)
         return said
+    }
+
+    /// Copies the cookies but for those that hold tokens, with what is between them: the line never gets longer than
+    /// the client's, but for a space behind the colon. No line where nothing is left.
+    private func appendCookies(
+        _ value: ByteRange, _ bytes: Span<UInt8>, _ issuers: IssuerSet, _ buffer: inout Buffer
+    ) {
+        var pairs = CookiePairs(value)
+        var isFirst = true
+        while let pair = pairs.next(bytes) {
+            guard !tokenPlaces.takes(cookie: bytes.slice(pair), from: issuers) else { continue }
+            if isFirst {
+                HeaderWriter.put("Cookie: ", &buffer)
+            } else {
+                HeaderWriter.put(";", &buffer)
+                if ASCII.isWhitespace(bytes[Int(pair.start) - 1]) { HeaderWriter.put(" ", &buffer) }
+            }
+            HeaderWriter.put(bytes.slice(pair), &buffer)
+            isFirst = false
+        }
+        if !isFirst { HeaderWriter.put("\r\n", &buffer) }
     }
 
     /// Says for whom the request is forwarded (RFC 7239, and its older `X-` fields). What an untrusted peer said was
@@ -159,6 +190,7 @@ struct KeptRun {
     private var range = ByteRange.empty
 
     /// Adds a line to the run, or begins a new one.
+    @inline(__always)
     mutating func keep(_ line: FieldLine, _ bytes: Span<UInt8>, _ buffer: inout Buffer) {
         guard line.isCanonical else {
             flush(bytes, &buffer)

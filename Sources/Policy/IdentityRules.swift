@@ -62,6 +62,7 @@ struct IdentityRules: ~Copyable {
     }
 
     /// `strips` for a field of a parsed head, by its interned name where it has one.
+    @inline(__always)
     func strips(_ line: FieldLine, _ bytes: Span<UInt8>) -> Bool {
         guard line.name == .other else {
             let raw = Int(line.name.rawValue)
@@ -158,7 +159,13 @@ struct IdentityRules: ~Copyable {
         let count = Int(pattern.name.count)
         guard pattern.isPrefix ? name.count >= count : name.count == count else { return false }
         let expected = text.span(pattern.name)
-        for index in 0..<count where expected[index] != Self.folded(name[index]) { return false }
+        var index = 0
+        while index < count {
+            let byte = name[index]
+            // Most names are in order already, or differ at once.
+            guard expected[index] == byte || expected[index] == Self.folded(byte) else { return false }
+            index &+= 1
+        }
         return true
     }
 

@@ -83,14 +83,13 @@ public struct PathTemplate: Sendable, Equatable {
         }
     }
 
-    /// The bytes that stand in a canonical path as themselves: pchar of RFC 3986 §3.3 without percent-encoding,
-    /// which the path rules have undone or kept in one spelling only.
+    /// The bytes that stand in a canonical path as themselves: pchar of RFC 3986 §3.3 without percent-encoding. A
+    /// request's segments are compared with it undone, so a literal that has it would match nothing.
     private static func isPathByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "~"), UInt8(ascii: "!"), UInt8(ascii: "$"),
             UInt8(ascii: "&"), UInt8(ascii: "'"), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "+"),
-            UInt8(ascii: ","), UInt8(ascii: ";"), UInt8(ascii: "="), UInt8(ascii: ":"), UInt8(ascii: "@"),
-            UInt8(ascii: "%"):
+            UInt8(ascii: ","), UInt8(ascii: ";"), UInt8(ascii: "="), UInt8(ascii: ":"), UInt8(ascii: "@"):
             true
         default: isNameByte(byte)
         }

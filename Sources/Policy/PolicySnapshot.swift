@@ -13,7 +13,11 @@ public struct PolicySnapshot: ~Copyable {
     let trust: TrustedProxyTable
     let rates: RateLimits
     let tokenBytes: Int
+    let tokenPlaces: TokenPlaces
     var verifier: TokenVerifier
+    /// The `iss` of each issuer; nil where it is not checked.
+    let issuerNames: [[UInt8]?]
+    private(set) var revocations: RevocationList
     var cache: VerifiedTokenCache
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
@@ -30,12 +34,15 @@ public struct PolicySnapshot: ~Copyable {
         let authorizations = try UpstreamAuthorizationTable(spec.upstreams)
         let trust = try TrustedProxyTable(spec.listeners)
         self.verifier = verifier
+        issuerNames = spec.issuers.map { $0.spec.issuer.map { Array($0.utf8) } }
+        revocations = spec.revocations
         self.routes = routes
         self.identity = identity
         self.authorizations = authorizations
         self.trust = trust
         rates = RateLimits(spec, buckets, seed: (second, first))
         tokenBytes = spec.tokenBytes
+        tokenPlaces = TokenPlaces(spec.issuers)
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
     }
@@ -99,6 +106,12 @@ public struct PolicySnapshot: ~Copyable {
     public mutating func removeKeys(ofIssuer index: Int) {
         verifier.removeKeys(ofIssuer: index)
         cache.removeAll(ofIssuer: index, notIn: verifier)
+    }
+
+    /// Exchanges the list of revoked tokens, and forgets those of them that were verified before.
+    public mutating func replaceRevocations(_ list: RevocationList) {
+        revocations = list
+        cache.removeAll(revokedBy: list, issuerNames)
     }
 
     /// Forgets every verified token: each is verified again when it comes next.

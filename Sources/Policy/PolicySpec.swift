@@ -13,6 +13,8 @@ public struct PolicySpec: Sendable {
     public var upstreams: [UpstreamPolicySpec]
     /// What each listener believes of its peers; `PeerFacts.listener` is a place in this list.
     public var listeners: [ListenerPolicySpec]
+    /// The tokens that are refused though everything about them holds.
+    public var revocations = RevocationList()
     /// The rate limits; routes name them by their place here.
     public var rateLimits: [RateLimitSpec]
     /// How many tokens of one address may fail to verify; nil is without bound.
@@ -47,11 +49,19 @@ public struct IssuerEntry: Sendable {
     public var name: String
     /// What the verifier is built from.
     public var spec: IssuerSpec
+    /// Where its tokens are looked for; at least one place.
+    public var tokenFrom: [TokenPlace]
+    /// Origins besides the request's own whose pages may use a token in a cookie for more than reading.
+    public var trustedOrigins: [String]
 
     /// The issuer of that name.
-    public init(name: String, spec: IssuerSpec) {
+    public init(
+        name: String, spec: IssuerSpec, tokenFrom: [TokenPlace] = [.header], trustedOrigins: [String] = []
+    ) {
         self.name = name
         self.spec = spec
+        self.tokenFrom = tokenFrom
+        self.trustedOrigins = trustedOrigins
     }
 }
 

@@ -81,6 +81,7 @@ struct RequestOrigin: BitwiseCopyable {
     let peer: PeerFacts
     /// Of the clock that never steps.
     let microseconds: Int64
+    let round: DecisionRound
 }
 
 extension PolicySnapshot {

@@ -117,21 +117,16 @@ struct RequirementTable: ~Copyable {
         return offset == value.count
     }
 
-    /// Compares a path segment, percent-encoding undone as the backend will, with the value from `offset` on.
+    /// Compares a path segment, percent-encoding undone as the backend will, with the value from `offset` on. A segment
+    /// with a parameter equals nothing: a backend that cuts it off would see somebody else's name.
     private static func skip(decoded segment: Span<UInt8>, in value: Span<UInt8>, _ offset: inout Int) -> Bool
     {
         var index = 0
         while index < segment.count {
-            var byte = segment[index]
-            index &+= 1
-            if byte == UInt8(ascii: "%") {
-                guard index &+ 1 < segment.count, let high = ASCII.hexadecimalValue(segment[index]),
-                    let low = ASCII.hexadecimalValue(segment[index &+ 1])
-                else { return false }
-                byte = high << 4 | low
-                index &+= 2
+            let octet = RoutedPath.octet(segment, &index)
+            guard offset < value.count, value[offset] == octet, octet != UInt8(ascii: ";") else {
+                return false
             }
-            guard offset < value.count, value[offset] == byte else { return false }
             offset &+= 1
         }
         return true

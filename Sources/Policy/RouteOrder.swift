@@ -15,17 +15,24 @@ public enum RouteOrder {
 
     /// True where some request would match both routes and neither is more specific: an error in a configuration.
     public static func conflict(_ a: RouteSpec, _ b: RouteSpec) -> Bool {
-        rank(of: a) == rank(of: b) && literalsAgree(a.path, b.path) && overlap(a.hosts, b.hosts)
-            && overlap(a.methods, b.methods)
+        shape(of: a) == shape(of: b) && overlap(a, b)
+    }
+
+    private static func overlap(_ a: RouteSpec, _ b: RouteSpec) -> Bool {
+        overlap(a.hosts, b.hosts) && overlap(a.methods, b.methods)
     }
 
     /// Every pair of equally specific routes, as places in `routes`, the earlier one first.
     public static func conflicts(_ routes: [RouteSpec]) -> [(first: Int, second: Int)] {
         var found: [(first: Int, second: Int)] = []
+        // Only routes of one shape are compared: thousands of routes have thousands of shapes.
+        var alike: [[UInt8]: [Int]] = [:]
         for second in routes.indices {
-            for first in routes.indices.prefix(second) where conflict(routes[first], routes[second]) {
+            let shape = shape(of: routes[second])
+            for first in alike[shape] ?? [] where overlap(routes[first], routes[second]) {
                 found.append((first, second))
             }
+            alike[shape, default: []].append(second)
         }
         return found
     }
@@ -45,11 +52,20 @@ public enum RouteOrder {
         return rank
     }
 
-    private static func literalsAgree(_ a: PathTemplate, _ b: PathTemplate) -> Bool {
-        zip(a.segments, b.segments).allSatisfy { pair in
-            guard case (.literal(let left), .literal(let right)) = pair else { return true }
-            return left == right
+    /// The path without the names of its captures, and what else ranks a route: the same for two that are equally
+    /// specific and match the same paths. No literal holds a slash, a brace or a space.
+    private static func shape(of route: RouteSpec) -> [UInt8] {
+        var shape: [UInt8] = []
+        for segment in route.path.segments {
+            shape.append(UInt8(ascii: "/"))
+            switch segment {
+            case .literal(let bytes): shape += bytes
+            case .capture: shape.append(UInt8(ascii: "{"))
+            case .rest: shape.append(UInt8(ascii: "*"))
+            }
         }
+        shape.append(UInt8(ascii: " "))
+        return shape + [route.hosts.isEmpty ? 1 : 0, route.methods.isEmpty ? 1 : 0]
     }
 
     /// Equal ranks: both lists are empty, or neither is.

@@ -26,33 +26,56 @@ struct RouteTable: ~Copyable {
     /// The compiled route at a place given by `match`.
     func route(_ place: Int) -> CompiledRoute { routes[place] }
 
-    /// The place of the most specific route that serves this request, or -1; fills the captures of that route.
+    /// The place of the most specific route that serves this request, `none` or `ambiguous`; fills the captures of that
+    /// route.
     ///
     /// A route that is bound to other methods or hosts does not take part, so a wider one may serve the request.
+    ///
+    /// Backends undo percent-encoding before they route, so literal segments are compared with it undone. Some of them
+    /// also cut parameters off (`/api;x=1` is `/api`), and others do not: a path whose route depends on that is
+    /// ambiguous, and nobody can say which route's rules the backend would expect to have been kept.
     func match(
         _ target: CanonicalTarget, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
         _ captures: inout Captures
     ) -> Int {
-        guard target.form != .asterisk else { return -1 }
-        let key = firstKey(target, bytes)
+        guard target.form != .asterisk else { return Self.none }
+        let path = RoutedPath(target, bytes)
+        let place = place(of: path, target, head, bytes, &captures)
+        guard path.hasParameters else { return place }
+        guard let bare = path.withoutParameters(target, bytes) else { return Self.ambiguous }
+        var others = captures
+        return self.place(of: bare, target, head, bytes, &others) == place ? place : Self.ambiguous
+    }
+
+    /// No route serves the request.
+    static var none: Int { -1 }
+    /// Which route serves it depends on how the backend reads the path.
+    static var ambiguous: Int { -2 }
+
+    private func place(
+        of path: RoutedPath, _ target: CanonicalTarget, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ captures: inout Captures
+    ) -> Int {
+        let key = firstKey(path, target, bytes)
         var place = 0
         while place < routes.count {
             let route = routes[place]
-            if route.firstKey == 0 || route.firstKey == key, serves(route, head),
-                matchesPath(route, target, bytes, &captures), matchesMethodText(route, head, bytes),
+            if route.firstKey == 0 || key == 0 || route.firstKey == key, serves(route, head),
+                matchesPath(route, path, target, bytes, &captures), matchesMethodText(route, head, bytes),
                 matchesHost(route, head, bytes)
             {
                 return place
             }
             place &+= 1
         }
-        return -1
+        return Self.none
     }
 
-    /// What the first segment has in common with a literal one of a route: its size and its first seven bytes.
-    private func firstKey(_ target: CanonicalTarget, _ bytes: Span<UInt8>) -> UInt64 {
+    /// What the first segment has in common with a literal one of a route: its size and its first seven bytes. 0 where
+    /// the segments have to be compared, because of another spelling.
+    private func firstKey(_ path: RoutedPath, _ target: CanonicalTarget, _ bytes: Span<UInt8>) -> UInt64 {
         guard target.segmentCount > 0 else { return 1 }
-        return Self.key(bytes.slice(target.segment(0)))
+        return path.hasEscapes ? 0 : Self.key(bytes.slice(path.segment(0, target, bytes)))
     }
 
     /// Never 0 and never 1: those stand for "any" and for "no segment".
@@ -94,7 +117,8 @@ struct RouteTable: ~Copyable {
     }
 
     private func matchesPath(
-        _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ captures: inout Captures
+        _ route: CompiledRoute, _ path: RoutedPath, _ target: CanonicalTarget, _ bytes: Span<UInt8>,
+        _ captures: inout Captures
     ) -> Bool {
         let count = Int(route.segments.count)
         if route.hasRest {
@@ -107,11 +131,11 @@ struct RouteTable: ~Copyable {
         var captured = 0
         for place in 0..<count {
             let segment = segments[Int(route.segments.start) &+ place]
-            let range = target.segment(place)
+            let range = path.segment(place, target, bytes)
             if segment.isCapture {
                 captures[captured] = range
                 captured &+= 1
-            } else if !ASCII.equals(bytes.slice(range), literals.span(segment.literal)) {
+            } else if !path.equals(bytes.slice(range), literals.span(segment.literal)) {
                 return false
             }
         }
@@ -141,7 +165,9 @@ struct RouteTable: ~Copyable {
         for host in spec.hosts { _ = hosts.append(add(Array(host.utf8))) }
         route.hosts = ByteRange(from: firstHost, to: hosts.count)
         appendMethods(spec.methods, to: &route)
-        if let prefix = spec.stripPrefix { route.strippedByteCount = Int32(prefix.utf8.count) }
+        if let prefix = spec.stripPrefix {
+            route.strippedSegmentCount = prefix.utf8.count { $0 == UInt8(ascii: "/") }
+        }
         _ = routes.append(route)
     }
 
@@ -195,7 +221,8 @@ struct CompiledRoute: BitwiseCopyable {
     var extensionMethods: ByteRange = .empty
     var hasRest = false
     var hasTrailingSlash = false
-    var strippedByteCount: Int32 = 0
+    /// How many segments `strip_prefix` takes away.
+    var strippedSegmentCount = 0
     let specIndex: Int32
     let upstream: Int32
     let issuers: IssuerSet

@@ -122,6 +122,16 @@ struct VerifiedTokenCache: ~Copyable {
         }
     }
 
+    /// Forgets the tokens that are revoked.
+    mutating func removeAll(revokedBy list: RevocationList, _ issuerNames: [[UInt8]?]) {
+        guard !list.isEmpty else { return }
+        for index in 0..<entries.slots where entries.isLive(index) {
+            if entries[index].isRevoked(by: list, issuer: issuerNames[entries[index].issuer]) {
+                remove(index)
+            }
+        }
+    }
+
     /// Forgets every token.
     mutating func removeAll() {
         for index in 0..<entries.slots where entries.isLive(index) { remove(index) }

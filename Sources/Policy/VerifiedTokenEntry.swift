@@ -27,6 +27,9 @@ struct VerifiedTokenEntry: ~Copyable {
     private var subjectRange = ByteRange.empty
     private var linesRange = ByteRange.empty
     private var scopesRange = ByteRange.empty
+    /// The `jti`; empty where the token has none.
+    private var tokenIDRange = ByteRange.empty
+    private var issuedAt: Int64?
     private var claimsStart = 0
     /// `authorization` as minted for the upstream with that place among those that mint, good until that second.
     private var minted = ByteArray()
@@ -96,6 +99,12 @@ struct VerifiedTokenEntry: ~Copyable {
         let scopesStart = memory.count
         if requirements.wantsScopes { Scopes.append(of: token, to: &memory) }
         scopesRange = memory.range(since: scopesStart)
+        let tokenIDStart = memory.count
+        if let tokenID = token.claim(at: .tokenID), tokenID.kind == .string {
+            memory.append(token.bytes(of: tokenID))
+        }
+        tokenIDRange = memory.range(since: tokenIDStart)
+        issuedAt = token.issuedAt
         claimsStart = memory.count
         for index in requirements.claims.indices { appendValues(requirements.claims[index], of: token) }
         return nil
@@ -115,8 +124,22 @@ struct VerifiedTokenEntry: ~Copyable {
         copy.subjectRange = subjectRange
         copy.linesRange = linesRange
         copy.scopesRange = scopesRange
+        copy.tokenIDRange = tokenIDRange
+        copy.issuedAt = issuedAt
         copy.claimsStart = claimsStart
         return copy
+    }
+
+    /// True where the list names this token; `issuer` is the `iss` that was checked, if any.
+    func isRevoked(by list: RevocationList, issuer: [UInt8]?) -> Bool {
+        let tokenID = tokenIDRange.isEmpty ? nil : copy(tokenIDRange)
+        return list.revokes(
+            issuer: issuer, tokenID: tokenID, subject: copy(subjectRange), issuedAt: issuedAt)
+    }
+
+    private func copy(_ range: ByteRange) -> [UInt8] {
+        let bytes = memory.span(range)
+        return bytes.indices.map { bytes[$0] }
     }
 
     // MARK: Claims that routes ask for

@@ -33,18 +33,31 @@ extension Worker {
     /// alone, the kernel is asked.
     private func isFit(_ connection: Handle, _ exchange: UInt32) -> Bool {
         guard !servers[connection.index].transport.isReadable else { return false }
-        if RetryRule.allows(
-            exchanges[exchange].method, after: .maybeProcessed, isReplayable: exchanges[exchange].isReplayable
-        ) {
-            return true
-        }
+        if mayBeSentTwice(exchange) { return true }
         return servers[connection.index].transport.socket.isQuiet()
+    }
+
+    private func mayBeSentTwice(_ exchange: UInt32) -> Bool {
+        RetryRule.allows(
+            exchanges[exchange].method, after: .maybeProcessed, isReplayable: exchanges[exchange].isReplayable
+        )
+    }
+
+    /// Something was there on a connection before the request that it was taken for in this very turn: the server has
+    /// left, or went on talking behind its last answer. That is no answer to this request, which tries elsewhere.
+    mutating func spokeUnasked(_ server: UInt32) -> Bool {
+        guard servers[server].phase == .busy, servers[server].transport.isReadable,
+            servers[server].transport.input.isEmpty, !servers[server].transport.socket.isQuiet()
+        else { return false }
+        serverLeft(servers[server].exchange.index)
+        return true
     }
 
     private mutating func sendOn(_ connection: Handle, _ exchange: UInt32, server: Int) {
         servers[connection.index].phase = .busy
         servers[connection.index].requestsServed += 1
         servers[connection.index].parser = ResponseHeadParser()
+        servers[connection.index].reusedInTurn = mayBeSentTwice(exchange) ? turns : 0
         attach(connection, to: exchange, server: server)
         exchanges[exchange].phase = .relaying
         advanceExchange(exchange)

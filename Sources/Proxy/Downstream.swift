@@ -12,6 +12,8 @@ struct Downstream: ~Copyable {
         case greeting
         /// Waiting for a request, or reading its head.
         case reading
+        /// The head of a request is read, and its token's key is not known yet. What arrives stays where it is.
+        case awaitingKeys
         /// A request is under way; what arrives is its body, or the next request, which waits.
         case exchanging
         /// All is written and our direction is shut; what still arrives is thrown away until the client closes, so

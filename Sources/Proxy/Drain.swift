@@ -67,6 +67,7 @@ extension Worker {
         dropListeners(except: bound)
         takeListeners(bound, settings.listeners)
         renumberClients()
+        restartWaits(settings.policy.issuers.map(\.name))
     }
 
     private mutating func dropListeners(except bound: [WorkerListener]) {

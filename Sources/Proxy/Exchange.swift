@@ -59,6 +59,8 @@ struct Exchange: ~Copyable {
     var interimAnswers = 0
     /// The upstream connection may carry another request.
     var isServerReusable = false
+    /// The client offered its token as the subprotocol `bearer`: where the backend chooses none, that one is chosen.
+    var offersBearerSubprotocol = false
     /// The client's connection may carry another request.
     var keepsClient: Bool
     /// Of a tunnel: the end of the client's bytes was passed on, and that of the server's.

@@ -29,7 +29,7 @@ struct ExchangeNotes: ~Copyable {
 
     /// Keeps the request's name: the client's X-Request-Id where it is harmless, else `fresh`.
     mutating func nameRequest(
-        _ head: borrowing RequestHead, in input: inout Buffer, fresh: InlineArray<32, UInt8>
+        _ head: borrowing RequestHead, in input: inout Buffer, fresh: RequestID
     ) {
         let bytes = input.bytes
         if let range = RequestIdentifier.accepted(of: head, bytes: bytes) {
@@ -39,7 +39,10 @@ struct ExchangeNotes: ~Copyable {
         }
     }
 
-    mutating func note(requestID fresh: InlineArray<32, UInt8>) { requestID = keep(fresh.span) }
+    mutating func note(requestID fresh: RequestID) {
+        let start = memory.count
+        if fresh.append(to: &memory) { requestID = ByteRange(from: start, to: memory.count) }
+    }
     mutating func note(route text: [UInt8]) { route = keep(text.span) }
 
     mutating func note(userOf permit: borrowing Permit, _ policy: borrowing PolicySnapshot) {

@@ -26,6 +26,11 @@ extension Worker {
             return refuse(client, Refusal(.badRequest))
         }
         guard replaceHead(client, by: question) else { return refuse(client, Refusal(.headersTooLarge)) }
+        readQuestion(client)
+    }
+
+    /// Reads the head of the request in question, which is in the input, and decides on it.
+    mutating func readQuestion(_ client: UInt32) {
         switch clients[client].parseHead(into: &head, limits: headLimits) {
         case .complete:
             clients[client].parser = RequestHeadParser()
@@ -33,14 +38,16 @@ extension Worker {
         case .refused(let fault):
             refuse(client, fault: fault)
         case .incomplete:
-            preconditionFailure("a head that was written whole is read whole")
+            // A head that was written whole is read whole; were it not, nobody knows what was asked.
+            refuse(client, fault: .badRequestLine)
         }
     }
 
-    private mutating func askAboutQuestion(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds) {
+    mutating func askAboutQuestion(_ client: UInt32) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound) {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
+        case .awaitKeys(let wait): awaitKeys(client, wait, isQuestion: true)
         }
     }
 
@@ -52,14 +59,14 @@ extension Worker {
         clients[client].transport.input.consume(head.byteCount)
         exchanges[exchange].phase = .replying
         exchanges[exchange].status = 200
-        clients[client].transport.output.attach(from: &pool)
         let fits =
-            clients[client].transport.output.appendStatusLine(200)
+            makeRoom(Self.ownAnswerBytes + policy.identityLines(of: permit).count, client)
+            && clients[client].transport.output.appendStatusLine(200)
             && clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")
             && policy.appendConfirmation(of: permit, to: &clients[client].transport.output)
             && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
-        precondition(fits, "identity headers are bounded far below the size of a block")
+        guard fits else { return abandon(exchange, .internalError) }
         advanceReply(exchange)
     }
 

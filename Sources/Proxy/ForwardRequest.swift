@@ -26,6 +26,7 @@ extension Worker {
         }
         exchanges[exchange].wantsWebSocket = head.wantsWebSocket
         if let end = permit.streamEnd { exchanges[exchange].tokenDeadline = instant(ofSecond: end) }
+        exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
         noteRequest(exchange, client, route: permit.route)
         if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }

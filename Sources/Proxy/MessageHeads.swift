@@ -111,7 +111,20 @@ extension Exchange {
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
             && ResponseFields.append(
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
+            && appendSubprotocol(head, to: &output)
             && output.append("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    }
+
+    /// A client that offered subprotocols gives up where none is chosen (RFC 6455 §4.1), and the backend saw nothing of
+    /// `bearer`.
+    private func appendSubprotocol(
+        _ head: borrowing ResponseHead, to output: inout Buffer
+    ) -> Bool {
+        guard offersBearerSubprotocol else { return true }
+        for index in 0..<head.fields.count {
+            if head.fields[index].name == .secWebSocketProtocol { return true }
+        }
+        return output.append("Sec-WebSocket-Protocol: bearer\r\n")
     }
 
     /// Writes the answer's head for the client; false where it does not fit.

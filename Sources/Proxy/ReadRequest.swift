@@ -16,6 +16,7 @@ extension Worker {
         switch clients[client].phase {
         case .greeting: readProxyHeader(client)
         case .reading: readRequests(client)
+        case .awaitingKeys: advanceWait(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
         }
@@ -32,7 +33,7 @@ extension Worker {
     }
 
     /// Reads one request; false where there is nothing more to do for now.
-    private mutating func readRequest(_ client: UInt32) -> Bool {
+    mutating func readRequest(_ client: UInt32) -> Bool {
         // Its listener is gone, and with it whom it believed: what was read of a further request is not decided on.
         guard !clients[client].isLast else {
             closeClient(client)
@@ -108,19 +109,20 @@ extension Worker {
     }
 
     /// Asks the policy, and forwards or answers.
-    private mutating func decide(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds) {
+    mutating func decide(_ client: UInt32) {
+        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound) {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
+        case .awaitKeys(let wait): awaitKeys(client, wait)
         }
     }
 
     static func ask(
         _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64,
-        _ microseconds: Int64
+        _ microseconds: Int64, _ round: DecisionRound
     ) -> Decision {
         policy.decide(
             head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now,
-            microseconds: microseconds)
+            microseconds: microseconds, round: round)
     }
 }

@@ -191,6 +191,7 @@ extension Worker {
     private mutating func relayResponseBody(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
+        let before = exchanges[exchange].responseBody.decoder.received
         while true {
             let outcome = exchanges[exchange].responseBody.run(
                 from: &servers[server].transport, to: &clients[client].transport, &pool)
@@ -205,6 +206,8 @@ extension Worker {
                 stall(exchange)
                 ready.append(exchanges[exchange].client)
             case .sourceDrained:
+                let hasMoved = exchanges[exchange].responseBody.decoder.received > before
+                if hasMoved, clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }
                 exchanges[exchange].stallDeadline = requestPause(exchange)
                 setExchangeDeadline(exchange)
             case .sinkBlocked:

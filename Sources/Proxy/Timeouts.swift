@@ -6,8 +6,8 @@ internal import Telemetry
 // What happens when somebody takes too long.
 
 extension Worker {
-    /// How long the answer to a client that has shut its sending direction is still awaited. Such a client has mostly
-    /// gone; some only half-close, and a quick answer still reaches them.
+    /// How long an answer to a client that has shut its sending direction may make a pause. Such a client has mostly
+    /// gone, which shows only when something is written to it; some only half-close, and an answer still reaches them.
     private static var halfClosedGraceMilliseconds: Int64 { 1000 }
 
     /// Sets the client's deadline to whatever ends the exchange first.
@@ -15,7 +15,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
         if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
-        if clients[client].halfClosedAt != .never, !exchanges[exchange].hasResponseHead {
+        if clients[client].halfClosedAt != .never {
             deadline = min(
                 deadline,
                 clients[client].halfClosedAt.advanced(byMilliseconds: Self.halfClosedGraceMilliseconds))
@@ -54,6 +54,8 @@ extension Worker {
             exchanges[exchange].keepsClient = false
             exchanges[exchange].notes.note(requestID: requestIDs.next())
             reply(exchange, .requestTimeout)
+        case .awaitingKeys:
+            endWait(client)
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
         }
@@ -68,7 +70,7 @@ extension Worker {
             return abandon(exchange, .tokenExpired)
         }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
-        if isGone, !exchanges[exchange].hasResponseHead, exchanges[exchange].stallDeadline > now {
+        if isGone, exchanges[exchange].stallDeadline > now {
             return abandon(exchange, .clientClosed)
         }
         if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }

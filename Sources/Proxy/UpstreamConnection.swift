@@ -24,6 +24,8 @@ struct UpstreamConnection: ~Copyable {
     var parser = ResponseHeadParser()
     /// How many requests it has carried before this one.
     var requestsServed = 0
+    /// The turn in which it was taken out of the pool without asking the kernel whether it is quiet, or 0.
+    var reusedInTurn: UInt64 = 0
 
     init(_ socket: consuming Socket, pool: Handle, server: Int, exchange: Handle) {
         transport = Transport(socket)

@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+public import JOSE
 public import Policy
 public import Reactor
 public import Telemetry
@@ -9,6 +10,10 @@ internal import Upstream
 public enum WorkerMessage: Sendable {
     /// Go on with these settings, and these listeners: those that the worker has are kept.
     case reconfigure(ProxySettings, [WorkerListener])
+    /// What became of the keys of an issuer that fetches them.
+    case keys(KeyNotice)
+    /// These tokens are revoked, and no others.
+    case revocations(RevocationList)
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// End at once.
@@ -44,14 +49,17 @@ public struct WorkerParts: Sendable {
     public var counters: WorkerCounters
     /// Where its access log goes.
     public var logWriter: LogWriter
+    /// Where it asks for keys that it does not know.
+    public var keyRequests: Inbox<KeyRequest>
     /// The buckets of rate limits, the same for all workers.
     public var buckets: RateBuckets
 
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        buckets: RateBuckets
+        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets
     ) {
+        self.keyRequests = keyRequests
         self.index = index
         self.count = count
         self.inbox = inbox
@@ -80,6 +88,7 @@ public struct Worker: ~Copyable {
     let inbox: Inbox<WorkerMessage>
     let counters: WorkerCounters
     let accessLog: AccessLog
+    let keyRequests: Inbox<KeyRequest>
     let buckets: RateBuckets
 
     var limits: LimitSettings
@@ -110,9 +119,16 @@ public struct Worker: ~Copyable {
     var requestIDs = RequestIDs()
     var dateField = DateField()
 
+    /// Requests that wait for keys.
+    var keyWaits = KeyWaits()
+    /// Whether the request that is being decided on has waited.
+    var decisionRound = DecisionRound.first
+
     /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
     private var resuming: [Handle] = []
+    /// How many turns there were: events of one turn happened before everything that is done in it.
+    var turns: UInt64 = 0
     var now = Instant.now()
     private var wallClockRead = Instant.never
     private var wallClockAtRead: Int64 = 0
@@ -133,8 +149,9 @@ public struct Worker: ~Copyable {
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
     private static var keptBlockBytes: Int { 4 << 20 }
     private static var listenerCapacity: Int { 64 }
-    /// Pools of the current settings, and of those before that still have requests.
-    private static var poolCapacity: Int { 4096 }
+    /// Pools of the current settings, at most 1024, and of those before that still have requests: a tunnel may outlive
+    /// hundreds of reloads.
+    private static var poolCapacity: Int { 1 << 20 }
 
     /// A worker with these settings that accepts from these listeners.
     public init(
@@ -145,6 +162,7 @@ public struct Worker: ~Copyable {
         self.init(parts, settings, poller, policy)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
+        _ = keyWaits.reset(issuers: settings.policy.issuers.map(\.name))
     }
 
     private init(
@@ -155,6 +173,7 @@ public struct Worker: ~Copyable {
         count = parts.count
         inbox = parts.inbox
         counters = parts.counters
+        keyRequests = parts.keyRequests
         buckets = parts.buckets
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
@@ -185,6 +204,7 @@ public struct Worker: ~Copyable {
 
     /// One turn: all events of one wait, then deadlines, then what was left over.
     private mutating func turn(_ events: Int) {
+        turns &+= 1
         readClocks()
         resumeLeftovers()
         for index in 0..<events {
@@ -213,6 +233,7 @@ public struct Worker: ~Copyable {
         case .server:
             guard servers.contains(token.handle) else { return }
             servers[token.handle.index].transport.note(readiness)
+            if servers[token.handle.index].reusedInTurn == turns, spokeUnasked(token.handle.index) { return }
             advanceServer(token.handle.index)
         case .listener:
             guard listeners.contains(token.handle) else { return }
@@ -261,6 +282,8 @@ public struct Worker: ~Copyable {
     private mutating func obey(_ message: WorkerMessage) {
         switch message {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
+        case .keys(let notice): note(notice)
+        case .revocations(let list): policy.replaceRevocations(list)
         case .drain: drain()
         case .stop: isStopped = true
         }

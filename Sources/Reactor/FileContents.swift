@@ -11,6 +11,16 @@ public enum FileContents {
         return try readAll(file.number, limitBytes)
     }
 
+    /// What changes whenever a file is written or replaced; nil where there is none.
+    public static func stamp(_ path: String) -> FileStamp? {
+        var status = stat()
+        // SAFETY: a local out-parameter, and a path that is lent for the call.
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        return FileStamp(
+            node: UInt64(status.st_ino), byteCount: Int64(status.st_size),
+            nanoseconds: Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec))
+    }
+
     /// The bytes of the standard input up to its end.
     public static func readStandardInput(limitBytes: Int) throws(Errno) -> [UInt8] {
         try readAll(0, limitBytes)
@@ -31,4 +41,11 @@ public enum FileContents {
             bytes.append(contentsOf: chunk[..<count])
         }
     }
+}
+
+/// Which state a file is in: equal stamps mean that nobody has written or replaced it.
+public struct FileStamp: Equatable, Sendable {
+    let node: UInt64
+    let byteCount: Int64
+    let nanoseconds: Int64
 }

@@ -91,9 +91,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .route, "[limits]\nfailed_authentications = { requests = 5 }",
             "15:26: \"failed_authentications\" needs \"per\""),
-        .add(
-            .route, "[revocation]\nfile = \"x\"", "15:1: \"revocation.file\" in the file is not supported yet"
-        ),
+        .add(.route, "[revocation]\nfile = \"nope\"", "15:8: cannot read"),
+        .add(.route, "[revocation]\nfile = \"jwks.json\"", "15:8: is not a list such as"),
+        .add(.route, "[revocation]\nfiles = \"x\"", "15:1: did you mean \"file\"?"),
         .add(.first, "identity = 5", "1:12: \"identity\" must be a table, not a number"),
     ]
 
@@ -262,23 +262,45 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.issuer, "maximum_lifetime = \"0s\"", "10:20: between 1s and 3650d"),
         .add(.issuer, "maximum_lifetime = \"off\"", "10:20: must be a duration"),
         .add(.issuer, "refuse_claims = [\"\"]", "10:18: is empty"),
-        .add(
-            .issuer, "token_from = [\"cookie:jwt\"]", "10:15: token_from \"cookie:jwt\" is not supported yet"),
-        .add(.issuer, "token_from = [\"header\", \"websocket\"]", "10:25: not supported yet"),
+        .add(.issuer, "token_from = [\"cookie:\"]", "10:15: needs the name of a cookie"),
+        .add(.issuer, "token_from = [\"query:a b\"]", "10:15: needs the name of a parameter"),
+        .add(.issuer, "token_from = [\"header\", \"header\"]", "10:25: twice"),
+        .add(.issuer, "token_from = [\"websockets\"]", "10:15: did you mean \"websocket\"?"),
         .add(.issuer, "token_from = [\"body\"]", "10:15: must hold \"header\""),
+        .add(.issuer, "trusted_origins = [\"https://a.b/\"]", "10:20: is not an origin"),
         .add(.issuer, "token_from = []", "10:14: is empty"),
-        .add(
-            .issuer, "provider = \"better-auth\"", "10:1: \"provider\" in [issuer.main] is not supported yet"),
+        .add(.issuer, "url = \"https://a\"", "10:1: \"url\" in [issuer.main] belongs to a \"provider\""),
+        .add(.issuer, "provider = \"better-auth\"", "6:1: needs \"url\": the base URL"),
+        .add(.issuer, "provider = \"better_auth\"", "10:12: did you mean \"better-auth\"?"),
+        .add(.issuer, "provider = \"better-auth\"\nurl = \"app.example.com\"", "11:7: is not a URL"),
+        .add(.issuer, "provider = \"better-auth\"\nurl = \"https://a.b/?x\"", "11:7: has a query"),
         .add(.issuer, "introspection = { url = 'x' }", "10:19: \"introspection.url\""),
         .add(
             .issuer, "[issuer.none]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'SECRET' }",
             "10:9: cannot be named \"none\""),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = \"discover\"",
-            "9:8: jwks = \"discover\" is not supported yet"),
+            "7:10: \"i\" is not a URL"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = '*'\naudience = 'a'\njwks = \"discover\"",
+            "9:8: needs the exact \"issuer\""),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'x' }",
-            "9:10: \"url\" in \"jwks\" is not supported yet"),
+            "9:16: \"x\" is not a URL"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { refresh = '1m' }",
+            "9:8: \"jwks\" needs \"url\""),
+        .replace(
+            .issuer,
+            "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', refresh = '10ms' }",
+            "9:40: between 1s and 7d"),
+        .replace(
+            .issuer,
+            "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', ca = 'secret' }",
+            "9:35: holds no certificate"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', file = 'x' }",
+            "9:10: has both \"file\" and \"url\""),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = 'jwks.json'", "9:8: must be { file"),
         .replace(
@@ -577,6 +599,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
     static let warnings: [Mistake] = [
         .add(.route, "rewrite = { strip_prefix = \"/v1\" }", "14:28: there is nothing to strip"),
         .replace(.route, "", "1:1: every request is answered 404"),
+        .replace(
+            .issuer, "[issuer.main]\nissuer='i'\naudience='a'\njwks = { url = 'http://keys.internal/jwks' }",
+            "9:16: is not encrypted"),
         .replace(
             .issuer, "[issuer.main]\nissuer='i'\naudience='a'\nsecret = '\(goodSecret)'",
             "9:10: is written into the file"),

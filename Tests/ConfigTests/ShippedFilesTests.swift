@@ -27,7 +27,7 @@ import Testing
 
     @Test(arguments: [
         "usher.example.toml", "minimal.toml", "recipes/shared-secret.toml", "recipes/jwks-file.toml",
-        "recipes/service-token.toml", "recipes/minted-token.toml",
+        "recipes/service-token.toml", "recipes/minted-token.toml", "recipes/better-auth.toml",
     ])
     func theyLoadWithoutComplaint(name: String) {
         let loaded = Self.load(name)

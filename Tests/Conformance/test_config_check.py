@@ -1,6 +1,7 @@
 """`usher check`: FILE:LINE:COLUMN: error: …, every mistake in one run, with its line and a suggestion; exit status 1."""
 
 import re
+import time
 
 import pytest
 
@@ -294,3 +295,34 @@ def test_never_a_crash(tmp_path, text):
     file.write_bytes(text.encode("latin-1"))
     done = command("check", "--config", file)
     assert done.returncode == 1, (done.returncode, done.stderr[-500:])
+
+
+@pytest.mark.parametrize("auth", ["none", "nobody"])
+def test_thousands_of_routes_take_no_time(check, auth):
+    """The work grows with the file, not with its square: good routes and broken ones alike."""
+    routes = "".join(f'\n[[route]]\npath = "/r{i}/**"\nauth = "{auth}"\nupstream = "tasks"\n' for i in range(3000))
+    started = time.monotonic()
+    done = check(GOOD + routes)
+    assert time.monotonic() - started < 5
+    assert done.returncode == (0 if auth == "none" else 1)
+    assert len(done.errors) == (0 if auth == "none" else 3000)
+
+
+def test_routes_of_one_shape_conflict_wherever_they_stand(check):
+    routes = "".join(
+        f'\n[[route]]\npath = "{path}"\nmethods = [{methods}]\nauth = "none"\nupstream = "tasks"\n'
+        for path, methods in [
+            ("/a/{x}", '"GET"'), ("/a/{y}/", '"GET"'), ("/a/b", '"GET"'), ("/b/{x}", '"GET"'),
+            ("/a/{y}", '"POST"'), ("/a/{z}", '"PUT", "GET"')])
+    done = check(GOOD + routes)
+    assert len(done.errors) == 1 and '"/a/{z}" is as specific as "/a/{x}"' in done.text, done.text
+
+
+@pytest.mark.parametrize("table, most", [('[listen.x{i}]\naddress = "127.0.0.1:{port}"', 64), ('[upstream.x{i}]\nservers = ["127.0.0.1:9"]', 1024)])
+def test_more_than_a_worker_has_room_for(check, table, most):
+    """Refused here, and not by the end of the process at its start or at a reload."""
+    def tables(count):
+        return "".join("\n" + table.format(i=i, port=20_000 + i) + "\n" for i in range(count))
+    assert check(GOOD + tables(most - 1)).returncode == 0
+    done = check(GOOD + tables(most))
+    assert done.returncode == 1 and f"at most {most}" in done.text

@@ -3,6 +3,7 @@
 Asked by hand as Traefik, Caddy and nginx ask, and by a real nginx with auth_request.
 """
 
+import random
 import shutil
 import socket
 import subprocess
@@ -10,10 +11,10 @@ import time
 
 import pytest
 
-from harness import configuration
+from harness import configuration, mutations
 from harness.process import allocate, command, environment
 from harness.tokens import bearer, token
-from harness.wire import Client
+from harness.wire import Client, Closed, render
 
 TEXT = configuration.SMALL.replace("/api/**", "/api/{{user_id}}/**").replace(
     'auth = "main"', 'auth = "main"\nrequire = {{ sub = "{{user_id}}" }}') + """
@@ -166,3 +167,31 @@ def test_behind_a_real_nginx(start, own_backend, tmp_path):
     finally:
         nginx.terminate()
         nginx.wait(5)
+
+
+def test_spoilt_questions(verify):
+    """Questions of no form at all: no crash, and a yes only for the open route or with the name in the token."""
+    rng = random.Random("forward-auth")
+    words = mutations.CLIENT_WORDS + [
+        b"X-Original-URI: /public/x\r\n", b"X-Forwarded-Uri: /public/x\r\n", b"X-Original-Method: GET\r\n", b" HTTP/1.1",
+        b"/public/x", b"GET /public/x HTTP/1.1", b"\xe9", b"GET", b"GET ", b"x" * 9000]
+    for count in range(400):
+        target = rng.choice(["/api/alice/1", "/api/bob/1", "/nowhere", "/api/../public/x", "http://app.test/api/alice/1", "*"])
+        fields = question(rng.choice(["GET", "POST", "OPTIONS"]), target, dialect=rng.choice(list(DIALECTS)))
+        mine = rng.random() < 0.5
+        if mine:
+            fields |= bearer(token(subject="mallory"))
+        data = render("GET", "/verify", fields)
+        if rng.random() < 0.9:
+            data = mutations.spoil(rng, data, words)
+        with Client(verify.port, timeout=5) as client:
+            client.try_send(data)
+            client.sock.shutdown(socket.SHUT_WR)
+            try:
+                answer = client.head()
+            except (Closed, OSError):
+                continue
+        assert answer.status >= 200
+        if answer.status == 200:
+            assert b"/public" in data, data[:2000]
+            assert answer.headers.all("x-user-id") == [], data[:2000]

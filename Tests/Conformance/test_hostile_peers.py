@@ -1,6 +1,8 @@
 """Clients and backends that do what they should not, at the moment that hurts most: the process lives, nobody gets
 what is not theirs, and the books of connections stay right."""
 
+import os
+import resource
 import signal
 import socket
 import threading
@@ -8,8 +10,8 @@ import time
 
 import pytest
 
+from harness.configuration import SMALL
 from harness.ports import free_port
-from harness.tokens import bearer, token
 from harness.wire import Closed, render
 
 ONE_CONNECTION = 'max_connections = 1\nmax_pending = 4\nconnect_timeout = "2s"'
@@ -135,12 +137,12 @@ def test_interim_answers_then_a_final_one(own_backend, start):
     assert statuses == [103] * 10 + [200]
 
 
-def test_early_answer_to_a_request_that_is_half_sent(start):
+def test_early_answer_to_a_request_that_is_half_sent(start, tmp_path):
     """The backend answers, and goes on answering, before it has read the request: what is left of the request is
     still sent in order, or the connection is given up; no later request is read as the rest of it."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    listener.bind(("127.0.0.1", free_port()))
+    # a Unix socket holds about 200 KiB, and less than the head below
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "backend"))
     listener.listen(64)
     streams = []
 
@@ -171,11 +173,8 @@ def test_early_answer_to_a_request_that_is_half_sent(start):
 
     threading.Thread(target=accept, daemon=True).start()
 
-    class Slow:
-        port = listener.getsockname()[1]
-
-    proxy = start(Slow, text=BIG_HEADS)
-    fields = [(f"X-Fill-{i:03}", "y" * 2000) for i in range(90)]
+    proxy = start(None, text=BIG_HEADS, path=tmp_path / "backend")
+    fields = [(f"X-Fill-{i:03}", "y" * 2000) for i in range(118)]
     with proxy.client() as client:
         client.send(render("GET", "/public/first", fields))
         assert client.response().body == b"abcd"
@@ -196,7 +195,7 @@ header_bytes = "240KiB"
 header_count = 1000
 
 [upstream.backend]
-servers = ["127.0.0.1:{backend}"]
+servers = ["unix:{path}"]
 
 [[route]]
 path = "/public/**"
@@ -277,3 +276,79 @@ def test_an_answer_of_about_a_block(proxy, backend, size, around):
         assert client.request("GET", "/public/x").body == b"z" * (target - 40)
         assert client.request("GET", "/public/x").body == b"z" * (target - 40)
     alive(proxy)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_words_behind_an_answer_are_no_answer_to_the_next(own_backend, start, method):
+    """What a backend says on an idle connection is nobody's, though the next request is there in the same moment."""
+    proxy = start(own_backend)
+    connections = []
+
+    def script(exchange):
+        connections.append(exchange)
+        exchange.echo()
+
+    own_backend.script = script
+    first, second = proxy.client(), proxy.client()
+    assert first.request("GET", "/public/first").status == 200
+    assert second.request("GET", "/nowhere").status == 404
+    time.sleep(0.1)
+    proxy.signal(signal.SIGSTOP)
+    time.sleep(0.1)
+    second.send(render(method, "/public/second", body=b"" if method == "POST" else None))
+    time.sleep(0.1)
+    connections[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nJUNK")
+    time.sleep(0.1)
+    proxy.signal(signal.SIGCONT)
+    answer = second.response(method)
+    assert (answer.status, answer.json()["target"]) == (200, "/public/second")
+    first.close()
+    second.close()
+
+
+def test_no_descriptor_left(own_backend, start):
+    """EMFILE at accept and at connect: answers are 503 or late, the process lives, and all is well when it is over."""
+    proxy = start(own_backend)
+    used = len(os.listdir(f"/proc/{proxy.process.pid}/fd"))
+    before = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (used + 6, before[1]))
+    clients = [proxy.client(timeout=3) for _ in range(30)]
+    for client in clients:
+        client.send(render("GET", "/public/x"))
+    statuses = []
+    for client in clients:
+        try:
+            statuses.append(client.response().status)
+        except (TimeoutError, Closed, OSError):
+            statuses.append(None)
+        client.close()
+    assert set(statuses) <= {200, 503, None} and 503 in statuses, statuses
+    assert proxy.process.poll() is None
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, before)
+    end = time.monotonic() + 5
+    while proxy.get("/public/after").status != 200:
+        assert time.monotonic() < end, "it does not recover"
+        time.sleep(0.1)
+
+
+def test_more_clients_than_connections(own_backend, start):
+    """At the limit nobody is accepted, and somebody is as soon as one has gone."""
+    proxy = start(own_backend, text=FEW + SMALL)
+    idle = [proxy.client() for _ in range(4)]
+    for client in idle:
+        assert client.request("GET", "/public/x").status == 200
+    late = proxy.client()
+    late.send(render("GET", "/public/late"))
+    assert late.quiet(0.5)
+    idle[0].reset()
+    assert late.response().status == 200
+    for client in idle[1:] + [late]:
+        client.close()
+    for _ in range(20):
+        assert proxy.get("/public/x").status == 200
+
+
+FEW = """
+[limits]
+connections = 4
+"""

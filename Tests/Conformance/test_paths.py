@@ -230,3 +230,48 @@ def test_P8_connect_and_trace(proxy, method, target, more):
         assert answer.status == 405
         assert client.ended(), "closed after the answer, and no second answer"
     proxy.assert_refused(answer, 405)
+
+
+COLON = """
+[upstream.backend]
+servers = ["127.0.0.1:{backend}"]
+
+[issuer.main]
+issuer = "https://main.test"
+audience = ["https://api.test"]
+secret = {{ env = "USHER_TEST_SECRET" }}
+
+[[route]]
+path = "/v1/users:batch"
+auth = "main"
+upstream = "backend"
+
+[[route]]
+path = "/api/**"
+auth = "main"
+upstream = "backend"
+
+[[route]]
+path = "/**"
+auth = "none"
+upstream = "backend"
+"""
+
+
+def test_P2_another_spelling_of_a_literal_takes_its_route(own_backend, start):
+    """What the backend decodes before it routes is compared decoded; a wider open route gets none of it."""
+    proxy = start(own_backend, text=COLON)
+    for target in ["/v1/users:batch", "/v1/users%3Abatch", "/v1/users%3abatch"]:
+        assert proxy.get(target).status == 401
+        assert proxy.get(target, bearer(token())).status == 200
+        assert own_backend.last.target == target, "forwarded as it came"
+
+
+def test_P1_parameters_that_would_choose_another_route(own_backend, start):
+    proxy = start(own_backend, text=COLON)
+    for target in ["/api;x/tasks", "/api;/tasks", "/api%3Bx=1/tasks", "/;/api/tasks", "/;x/api", "/api;", "/v1/users:batch;x"]:
+        assert proxy.get(target).status == 400, target
+        assert proxy.get(target, bearer(token())).status == 400, target
+    assert not own_backend.requests
+    assert proxy.get("/open;v=1/x;y").status == 200
+    assert own_backend.last.target == "/open;v=1/x;y"

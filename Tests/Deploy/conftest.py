@@ -5,6 +5,7 @@ What a test needs and this machine lacks is a reason to skip, printed at the end
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import ROOT, WORK, enter_own_network, need_containers, run
+from machine import ROOT, WORK, enter_own_network, need_containers, run, tool
 from podman import Podman, build_prebuilt, image_binary
 
 SAMPLE = ROOT / "config" / "examples" / "tasks-api"
@@ -29,6 +30,14 @@ def pytest_sessionstart(session):
     session.config.bases = subprocess.Popen(
         [Path(__file__).with_name("prepare-bases")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True)
+
+
+# What needs nothing that is fetched comes first, so that nobody waits for it.
+ORDER = ["test_artefacts", "test_image", "test_dist", "test_monitoring", "test_docs", "test_kubernetes", "test_systemd", "test_compose"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: ORDER.index(item.module.__name__) if item.module.__name__ in ORDER else len(ORDER))
 
 
 def pytest_runtest_setup(item):
@@ -78,13 +87,48 @@ def image(podman, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def render():
+    """The chart's manifests, by the stand-in for `helm template` beside these tests: real Helm is not to be had here."""
+    go = tool("go")
+    if not Path("/usr/share/gocode/src/github.com/Masterminds/sprig").exists():
+        pytest.skip("no golang-github-masterminds-sprig-dev here: scripts/install-packages --deploy")
+    WORK.mkdir(parents=True, exist_ok=True)
+    binary = WORK / "render-chart"
+    run(go, "build", "-o", binary, ".", cwd=Path(__file__).with_name("render-chart"),
+        env=os.environ | {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(WORK / "go-cache")})
+
+    def make(*values: Path, check=True):
+        return run(binary, ROOT / "deploy" / "helm" / "usher", "edge", *values, check=check)
+
+    make.binary = binary
+    return make
+
+
+@pytest.fixture(scope="session")
+def debian_image(podman, bases):
+    """Debian with Python, PostgreSQL and systemd, for what cannot be fetched from a registry here."""
+    podman("import", "--quiet", bases("system.tar"), "localhost/debian:test")
+    return "localhost/debian:test"
+
+
+@pytest.fixture(scope="session")
+def tasks_image(podman, debian_image, bases):
+    """The sample backend's image, from its own Containerfile, without a network."""
+    podman(
+        "build", "--isolation", "chroot", "--network", "host", "--build-arg", f"PYTHON_IMAGE={debian_image}",
+        "--volume", f"{bases('wheels')}:/wheels:ro", "--env", "PIP_NO_INDEX=1", "--env", "PIP_FIND_LINKS=/wheels",
+        "--file", SAMPLE / "Containerfile", "--tag", "localhost/tasks:test", SAMPLE)
+    return "localhost/tasks:test"
+
+
+@pytest.fixture(scope="session")
 def secret(tmp_path_factory) -> Path:
     """The file with the key that tokens are signed with, readable for the container's user."""
     folder = tmp_path_factory.mktemp("secret")
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o755)
     file = folder / "token_secret"
-    file.write_text(secrets.token_urlsafe(48) + "\n")
+    file.write_text(base64.b64encode(secrets.token_bytes(48)).decode() + "\n")
     file.chmod(0o444)
     return file
 
@@ -103,10 +147,10 @@ def sign(secret):
 
 @pytest.fixture(scope="session")
 def sample_backend(network, tmp_path_factory):
-    """The sample tasks backend on 127.0.0.1:8000 of the tests' network."""
+    """The sample tasks backend on port 8000 of the tests' network."""
     database = tmp_path_factory.mktemp("tasks") / "tasks.db"
     server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", "8000", "--log-level", "warning"],
+        [sys.executable, "-m", "uvicorn", "main:app", "--host", "0.0.0.0", "--port", "8000", "--log-level", "warning"],
         cwd=SAMPLE, env=os.environ | {"TASKS_DATABASE": str(database), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL)
     try:

@@ -65,11 +65,11 @@ def prepare_context(folder: Path, binary: Path) -> Path:
     return context
 
 
-def build_prebuilt(podman: Podman, folder: Path, tag: str = IMAGE) -> str:
+def build_prebuilt(podman: Podman, folder: Path, tag: str = IMAGE, *options: str) -> str:
     """The image around the binary under test: the static one where it was made, else that of `make build`."""
     context = prepare_context(folder, image_binary())
     podman(
-        "build", "--quiet", "--isolation", "chroot", "--network", "host", "--timestamp", "0", "--file",
+        "build", "--quiet", "--isolation", "chroot", "--network", "host", "--timestamp", "0", *options, "--file",
         ROOT / "deploy" / "container" / "Containerfile.prebuilt", "--tag", tag, context)
     return tag
 

@@ -115,4 +115,22 @@ struct FieldNameTests {
     func ordinary(text: String) {
         #expect(FieldFlags.removedFromRequest.isDisjoint(with: lookUp(text).flags))
     }
+
+    /// Every known name, spoilt by one byte at its end or inside, is read up to that byte: the parser refuses it there.
+    @Test("A spoilt name ends where it is spoilt", arguments: FieldName.allCases.filter { $0 != .other })
+    func spoilt(name: FieldName) {
+        let text = Array("\(name.text)".utf8)
+        for byte in UInt8.min...UInt8.max where !ASCII.isToken(byte) {
+            for place in [text.count, text.count / 2] {
+                var line = text
+                line.insert(byte, at: place)
+                line += Array(": value\r\n".utf8) + [UInt8](repeating: 0x61, count: 40)
+                let scanned = FieldName.scan(line.span, from: 0)
+                #expect(scanned.end == place)
+            }
+        }
+        let whole = text + Array(": value\r\n".utf8) + [UInt8](repeating: 0x61, count: 40)
+        let scanned = FieldName.scan(whole.span, from: 0)
+        #expect(scanned.name == name && scanned.end == text.count && scanned.flags == name.flags)
+    }
 }

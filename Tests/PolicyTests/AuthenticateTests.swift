@@ -257,4 +257,37 @@ struct AuthenticateTests {
                     ))))
         #expect(outcome.code == .keysUnavailable)
     }
+
+    @Test("an unknown key may be waited for, where keys are fetched, and another one in vain")
+    func awaitingKeys() throws {
+        var remote = IssuerSpec(issuer: "i", audiences: ["a"], keys: .pending, algorithms: nil)
+        remote.fetchesKeys = true
+        let header = encoded(Array(#"{"alg":"EdDSA","kid":"b"}"#.utf8))
+        let request = get(
+            "/a",
+            bearer(
+                token(sub: "u1", secret: secret).replacing(
+                    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9", with: header)))
+        let empty = try Gate(spec([route("/a")], issuers: [IssuerEntry(name: "main", spec: remote)]))
+        #expect(empty.send(request) == .awaitKeys(issuer: 0))
+        #expect(empty.send(request, round: .again) == .awaitKeys(issuer: 0))
+        #expect(empty.send(request, round: .last).code == .keysUnavailable)
+
+        let key =
+            #"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"KID","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#
+        remote.keys = .jwks(Array(key.replacing("KID", with: "a").utf8))
+        let other = try Gate(spec([route("/a")], issuers: [IssuerEntry(name: "main", spec: remote)]))
+        #expect(other.send(request) == .awaitKeys(issuer: 0))
+        #expect(other.send(request, round: .last).code == .tokenInvalid)
+
+        // The key is there, and did not make this signature: nothing can change that.
+        remote.keys = .jwks(Array(key.replacing("KID", with: "b").utf8))
+        let same = try Gate(spec([route("/a")], issuers: [IssuerEntry(name: "main", spec: remote)]))
+        #expect(same.send(request).code == .tokenInvalid)
+        // Keys from a file do not come later.
+        remote.fetchesKeys = false
+        remote.keys = .jwks(Array(key.replacing("KID", with: "a").utf8))
+        let file = try Gate(spec([route("/a")], issuers: [IssuerEntry(name: "main", spec: remote)]))
+        #expect(file.send(request).code == .tokenInvalid)
+    }
 }

@@ -12,6 +12,8 @@ enum Outcome: Equatable {
     case permit(route: Int, user: String, target: String, lines: [String])
     /// It is answered: the code, and the route where there is one.
     case reject(ReasonCode, route: Int?)
+    /// It may wait for the keys of that issuer.
+    case awaitKeys(issuer: Int)
 
     /// The field lines of a permitted request whose names are these, in lower case, up to the separators.
     func values(_ name: String) -> [String] {
@@ -38,6 +40,7 @@ enum Outcome: Equatable {
         switch self {
         case .permit(let route, _, _, _): route
         case .reject(_, let route): route
+        case .awaitKeys: nil
         }
     }
 
@@ -153,6 +156,7 @@ func parse(_ text: String, _ head: inout RequestHead) -> (bytes: [UInt8], fault:
 
 extension PolicySnapshot {
     borrowing func subjectText(_ permit: borrowing Permit) -> String { text(subject(of: permit)) }
+    borrowing func subjectText(_ rejection: Rejection) -> String { text(subject(of: rejection)) }
 }
 
 /// A snapshot that the macros of the tests can hold.
@@ -165,15 +169,18 @@ final class Gate {
 
     /// Decides on a request written as text, and writes what would go upstream.
     func send(
-        _ request: String, now: Int64 = now, from address: String = "192.0.2.7", secure: Bool = false
+        _ request: String, round: DecisionRound = .first, now: Int64 = now,
+        from address: String = "192.0.2.7", secure: Bool = false
     ) -> Outcome {
         var head = RequestHead(fieldCapacity: 100)
         let (bytes, fault) = parse(request, &head)
         if let fault { return .reject(fault.code, route: nil) }
         let peer = PeerFacts(address: IPAddress(address) ?? .none, listener: 0, isSecure: secure)
-        switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
+        switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now, round: round) {
         case .reject(let rejection):
             return .reject(rejection.code, route: rejection.route)
+        case .awaitKeys(let wait):
+            return .awaitKeys(issuer: wait.issuer)
         case .permit(let permit):
             var pool = BlockPool(keptBytes: 0)
             var buffer = Buffer()
@@ -196,9 +203,7 @@ final class Gate {
         }
     }
 
-    func subject(of rejection: Rejection) -> String {
-        text(snapshot.subject(of: rejection))
-    }
+    func subject(of rejection: Rejection) -> String { snapshot.subjectText(rejection) }
 
     /// The refusal of a request's token, and the rejection's challenge.
     func rejection(_ request: String, now: Int64 = now) -> (Rejection, challenge: String)? {
@@ -208,6 +213,7 @@ final class Gate {
         let peer = PeerFacts(address: IPAddress(v4: 1), listener: 0, isSecure: false)
         switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
         case .permit: return nil
+        case .awaitKeys: return nil
         case .reject(let rejection):
             guard rejection.challenges else { return (rejection, "") }
             var pool = BlockPool(keptBytes: 0)

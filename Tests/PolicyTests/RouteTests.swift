@@ -75,6 +75,59 @@ struct RouteTests {
         #expect(snapshot.send(get("/a", host: "x.api.example.com")).code == .noRoute)
     }
 
+    @Test(
+        "P2: a percent-encoded literal is the literal, and takes its route",
+        arguments: ["/v1/users:batch", "/v1/users%3Abatch", "/v1/users%3abatch"])
+    func encodedLiteral(path: String) throws {
+        let snapshot = try Gate(spec([route("/v1/users:batch"), route("/**", auth: .none)]))
+        #expect(snapshot.send(get(path)).code == .tokenMissing)
+        #expect(snapshot.send(get("/v1/users%3Abatchx")).route == 1)
+        #expect(snapshot.send(get("/v1/users%3A")).route == 1)
+    }
+
+    @Test("P1: a prefix is stripped by its segments, however they are spelt")
+    func strippedSpelling() throws {
+        let snapshot = try Gate(spec([route("/a:b/c/**", auth: .none, stripPrefix: "/a:b/c")]))
+        #expect(snapshot.send(get("/a:b/c/d?e")).target == "/d?e")
+        #expect(snapshot.send(get("/a%3Ab/c/d?e")).target == "/d?e")
+        #expect(snapshot.send(get("/a%3Ab/c")).target == "/")
+        #expect(snapshot.send(get("/a:b/c?e")).target == "/?e")
+    }
+
+    @Test(
+        "P1: a path whose route depends on whether parameters are cut off is refused",
+        arguments: [
+            "/api;x/tasks", "/api;/tasks", "/api%3Bx/tasks", "/api%3bx/tasks", "/api/tasks;x=1",
+            "/;x/api/tasks", "/%3Bx", "/api;x", "/api;%20/tasks",
+        ])
+    func parameters(path: String) throws {
+        let snapshot = try Gate(
+            spec([
+                route("/api/tasks"), route("/api/{x}", auth: .none), route("/api/**"),
+                route("/**", auth: .none),
+            ]))
+        #expect(snapshot.send(get(path)).code == .badRequest)
+    }
+
+    @Test("parameters that change no route pass, byte for byte")
+    func harmlessParameters() throws {
+        let snapshot = try Gate(
+            spec([route("/api/{id}", require: [[needs("sub", "{id}")]]), route("/**", auth: .none)]))
+        #expect(snapshot.send(get("/public/a;v=1/b")).target == "/public/a;v=1/b")
+        #expect(snapshot.send(get("/public/a%3Bv%201/b")).target == "/public/a%3Bv%201/b")
+        let alice = token(sub: "alice")
+        #expect(snapshot.send(get("/api/alice", "Authorization: Bearer \(alice)")).user == "alice")
+        #expect(snapshot.send(get("/api/alice;x", "Authorization: Bearer \(alice)")).code == .notYours)
+    }
+
+    @Test("a claim with a semicolon names no segment: a backend may cut it off")
+    func semicolonClaim() throws {
+        let snapshot = try Gate(spec([route("/api/{id}", require: [[needs("nick", "{id}")]])]))
+        let mallory = token(sub: "mallory", #","nick":"alice;x""#)
+        #expect(snapshot.send(get("/api/alice;x", "Authorization: Bearer \(mallory)")).code == .notYours)
+        #expect(snapshot.send(get("/api/alice%3Bx", "Authorization: Bearer \(mallory)")).code == .notYours)
+    }
+
     @Test("P3: the authority of an absolute target routes, and replaces Host")
     func absolute() throws {
         let snapshot = try Gate(

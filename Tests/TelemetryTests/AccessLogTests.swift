@@ -89,7 +89,7 @@ struct AccessLogTests {
         let lines = try log.finish()
         #expect(lines.count == 4)
         #expect(lines.allSatisfy { $0["status"] as? Int == 400 && $0["user"] as? String == "u\r\n\"\\" })
-        #expect((lines[2]["path"] as? String)?.unicodeScalars.count == 2048)
+        #expect((lines[2]["path"] as? String)?.unicodeScalars.count == 1024)
     }
 
     @Test("lines beyond the queue's room are dropped whole and counted")

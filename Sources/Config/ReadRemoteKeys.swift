@@ -1,0 +1,142 @@
+// Keys that are fetched while the proxy runs, and the presets that know where they are.
+
+/// What `provider` and `url` stand for; each part can still be written out.
+struct ProviderPreset {
+    /// Issuer and audience of its tokens.
+    var origin: String
+    /// Where its keys are.
+    var keySet: RemoteKeys.Location
+    var algorithms: [TokenAlgorithm]
+    var types: [String]
+    /// Tokens with one of these are not user tokens, though the same keys sign them.
+    var refuseClaims: [String]
+    /// Where the file says `url`.
+    var position: SourcePosition
+
+    /// Better Auth's `jwt` plugin at the base URL of its API, such as `https://app.example.com/api/auth`.
+    init(betterAuth url: RemoteURL, at position: SourcePosition) {
+        origin = url.origin
+        let path = url.target.hasSuffix("/") ? String(url.target.dropLast()) : url.target
+        keySet = .url(url.with(target: path + "/jwks"))
+        algorithms = [.edDSA, .es256, .es512, .rs256, .ps256]
+        types = ["JWT"]
+        refuseClaims = ["azp", "client_id", "scope", "events"]
+        self.position = position
+    }
+}
+
+extension ConfigurationReader {
+    private static let remoteKeys = ["url", "refresh", "cooldown", "stale_for", "ca"]
+
+    /// The preset that a table names; nil without one, and after a mistake, which is reported.
+    func preset(_ section: Section) -> ProviderPreset? {
+        guard let provider = section.string("provider") else {
+            if section.table["provider"] == nil, let url = section.table["url"] {
+                loader.error(
+                    url.position,
+                    "\"url\" in \(section.title) belongs to a \"provider\"; keys elsewhere are jwks = { url = … }"
+                )
+            }
+            return nil
+        }
+        guard provider.value == "better-auth" else {
+            loader.error(
+                provider.position, "\"provider\" must be \"better-auth\", not \"\(provider.value)\"",
+                didYouMean: Suggestion.nearest(to: provider.value, among: ["better-auth"]))
+            return nil
+        }
+        guard section.table["url"] != nil else {
+            section.missing(
+                "url", "the base URL of Better Auth, such as \"https://app.example.com/api/auth\"")
+            return nil
+        }
+        guard let text = section.string("url"), let url = remoteURL(text) else { return nil }
+        guard !url.target.contains("?") else {
+            loader.error(text.position, "\"\(text.value)\" has a query; the base URL of Better Auth has none")
+            return nil
+        }
+        return ProviderPreset(betterAuth: url, at: text.position)
+    }
+
+    /// Whether a `jwks` table is about keys that are fetched.
+    static func isRemote(_ table: TOMLTable) -> Bool {
+        table.entries.contains { remoteKeys.contains($0.key) }
+    }
+
+    /// `jwks = { url = … }`; below a preset the URL may be left out.
+    func remoteKeys(_ entry: TOMLEntry, _ table: TOMLTable, _ preset: ProviderPreset?) -> KeySource? {
+        let section = Section(
+            "\"jwks\"", table, at: entry.node.start, keys: .init(known: Self.remoteKeys), loader: loader)
+        var location = preset?.keySet
+        if table["url"] != nil {
+            location = section.string("url").flatMap(remoteURL).map { .url($0) }
+        } else if preset == nil {
+            section.missing("url", "where the key set is")
+        }
+        let times = Self.times(section)
+        let authorities = authorities(section)
+        guard var keys = location.map({ RemoteKeys($0) }) else { return nil }
+        (keys.refresh, keys.cooldown, keys.staleFor) = times
+        keys.authorities = authorities
+        return .remote(keys)
+    }
+
+    private static func times(
+        _ section: Section
+    ) -> (refresh: Duration, cooldown: Duration, staleFor: Duration) {
+        (
+            section.duration("refresh", default: .seconds(600), in: .seconds(1) ... .days(7)),
+            section.duration("cooldown", default: .seconds(10), in: .milliseconds(100) ... .seconds(3600)),
+            section.duration("stale_for", default: .days(1), in: .zero ... .days(365))
+        )
+    }
+
+    /// `jwks = "discover"`: the issuer is a URL, and says where its keys are.
+    func discovered(_ entry: TOMLEntry, _ section: Section) -> KeySource? {
+        // A missing issuer is reported as such.
+        guard section.table["issuer"] != nil, let issuer = section.string("issuer") else { return nil }
+        guard issuer.value != "*" else {
+            loader.error(
+                entry.node.start, "jwks = \"discover\" needs the exact \"issuer\", whose keys are to be found"
+            )
+            return nil
+        }
+        guard let url = remoteURL(issuer) else { return nil }
+        guard !url.target.contains("?") else {
+            loader.error(
+                issuer.position, "\"\(issuer.value)\" has a query, which no issuer has (RFC 8414, 2)")
+            return nil
+        }
+        return .remote(RemoteKeys(.discovery(issuer: url, name: issuer.value)))
+    }
+
+    private func remoteURL(_ text: Located<String>) -> RemoteURL? {
+        guard let url = RemoteURL(text.value) else {
+            loader.error(
+                text.position,
+                "\"\(text.value)\" is not a URL such as \"https://app.example.com/api/auth\" (http or https, "
+                    + "without user and fragment)")
+            return nil
+        }
+        if !url.isSecure, !url.isLoopback {
+            loader.warning(
+                text.position,
+                "\"\(text.value)\" is not encrypted: whoever is on the way can put in keys of their own; use https"
+            )
+        }
+        return url
+    }
+
+    private func authorities(_ section: Section) -> [UInt8]? {
+        guard let path = section.string("ca"), let bytes = loader.read(path: path.value, at: path.position)
+        else { return nil }
+        guard String(decoding: bytes, as: UTF8.self).contains("-----BEGIN CERTIFICATE-----") else {
+            loader.error(
+                path.position,
+                "\"\(loader.resolve(path: path.value))\" holds no certificate (\"-----BEGIN CERTIFICATE-----\")"
+            )
+            return nil
+        }
+        return bytes
+    }
+}

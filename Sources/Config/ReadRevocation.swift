@@ -1,0 +1,22 @@
+internal import JOSE
+
+extension ConfigurationReader {
+    static let revocationKeys = Section.Keys(known: ["file"])
+
+    /// The `[revocation]` table. A list that cannot be read is an error: it must not pass for an empty one.
+    func revocation(_ section: Section) -> RevocationConfiguration? {
+        guard let section = section.subsection("revocation", keys: Self.revocationKeys) else { return nil }
+        guard let path = section.string("file") else {
+            return RevocationConfiguration(file: nil, list: .init())
+        }
+        guard let bytes = loader.read(path: path.value, at: path.position) else { return nil }
+        let file = loader.resolve(path: path.value)
+        guard let list = RevocationList(bytes) else {
+            loader.error(
+                path.position,
+                "\"\(file)\" is not a list such as {\"jti\": [\"a\"], \"sub\": {\"user\": 1769299200}}")
+            return nil
+        }
+        return RevocationConfiguration(file: file, list: list)
+    }
+}

@@ -1,0 +1,139 @@
+import Bytes
+import Config
+import HTTP
+import HTTP1
+import Reactor
+import TLS
+
+/// One GET of a small document on the control loop: connects, speaks TLS, follows redirects of the same origin.
+///
+/// Nothing here blocks. The owner calls `start`, then `advance` whenever the poller reports something under `token`,
+/// until there is an outcome; the deadline is the owner's too.
+final class DocumentFetch {
+    /// What it came to.
+    enum Outcome: Equatable {
+        /// The document, and for how many seconds its server allows it to be used, where it says so.
+        case document([UInt8], maximumAge: Int64?)
+        /// Why there is none, as words for the log.
+        case failed(String)
+    }
+
+    /// From the first to the last byte, redirects and looking up the name included (rule J10).
+    static let deadlineMilliseconds: Int64 = 5000
+    /// The largest body (rule J10).
+    static let largestBodyBytes = 262_144
+    /// The largest head: key servers behind application servers send cookies and policies.
+    private static let largestHeadBytes = 32_768
+    private static let largestFieldCount = 256
+    private static let largestRedirectCount = 3
+
+    /// What the poller's events carry; another one for each connection.
+    private(set) var token: UInt64 = 0
+    private(set) var url: RemoteURL
+    let deadline: Instant
+    private let authorities: [UInt8]
+    private var addresses: [SocketAddress] = []
+    private var connection: FetchConnection?
+    private var lastFailure = "no address"
+    private var redirectCount = 0
+
+    /// A fetch of `url`; `authorities` are the certificates that are trusted, as PEM text.
+    init(_ url: RemoteURL, trusting authorities: [UInt8], now: Instant) {
+        self.url = url
+        self.authorities = authorities
+        deadline = now.advanced(byMilliseconds: Self.deadlineMilliseconds)
+    }
+
+    /// Connects to the first of the addresses that can be tried; nil while it is under way.
+    func start(_ addresses: [SocketAddress], _ poller: borrowing Poller, _ tokens: inout TokenSource)
+        -> Outcome?
+    {
+        self.addresses = addresses
+        return connect(poller, &tokens)
+    }
+
+    private func connect(_ poller: borrowing Poller, _ tokens: inout TokenSource) -> Outcome? {
+        connection = nil
+        while !addresses.isEmpty {
+            let address = addresses.removeFirst()
+            do throws(FetchFailure) {
+                token = tokens.next()
+                connection = try FetchConnection(to: address, url, trusting: authorities, poller, token)
+                return nil
+            } catch {
+                lastFailure = error.reason
+                if !error.mayHelpToTryAnother { break }
+            }
+        }
+        return .failed(lastFailure)
+    }
+
+    /// Goes on as far as the connection is ready; the outcome, or nil while it is under way.
+    func advance(_ poller: borrowing Poller, _ tokens: inout TokenSource) -> Outcome? {
+        guard let connection else { return nil }
+        do throws(FetchFailure) {
+            guard let answer = try connection.advance() else { return nil }
+            return try conclude(answer, poller, &tokens)
+        } catch {
+            lastFailure = error.reason
+            return error.mayHelpToTryAnother ? connect(poller, &tokens) : .failed(error.reason)
+        }
+    }
+
+    private func conclude(
+        _ answer: FetchAnswer, _ poller: borrowing Poller, _ tokens: inout TokenSource
+    ) throws(FetchFailure) -> Outcome? {
+        switch answer.status {
+        case 200: return .document(answer.body, maximumAge: answer.maximumAge)
+        case 301, 302, 303, 307, 308:
+            url = try redirected(answer)
+            redirectCount += 1
+            guard let address = connection?.address else { return nil }
+            addresses = [address]
+            return connect(poller, &tokens)
+        default: throw FetchFailure("the answer has status \(answer.status)")
+        }
+    }
+
+    private func redirected(_ answer: FetchAnswer) throws(FetchFailure) -> RemoteURL {
+        guard let location = answer.location, let target = url.following(location) else {
+            throw FetchFailure("a redirect to nowhere")
+        }
+        guard target.hasSameOrigin(as: url) else {
+            throw FetchFailure("a redirect to another origin is not followed (J10)")
+        }
+        guard redirectCount < Self.largestRedirectCount else { throw FetchFailure("too many redirects") }
+        return target
+    }
+}
+
+/// Numbers for poller events that are never given twice in a while.
+struct TokenSource {
+    private var last: UInt32 = 0
+
+    /// The next one; above the fixed tokens and below those of the admin listener.
+    mutating func next() -> UInt64 {
+        last = last &+ 1 & 0x0fff_ffff
+        return Token.firstFetch + UInt64(last)
+    }
+}
+
+/// Why a fetch cannot go on.
+struct FetchFailure: Error {
+    let reason: String
+    /// Another address of the same name may do better.
+    var mayHelpToTryAnother = false
+
+    init(_ reason: String, mayHelpToTryAnother: Bool = false) {
+        self.reason = reason
+        self.mayHelpToTryAnother = mayHelpToTryAnother
+    }
+}
+
+/// A whole response.
+struct FetchAnswer {
+    var status: UInt16
+    var body: [UInt8]
+    var location: String?
+    var maximumAge: Int64?
+}

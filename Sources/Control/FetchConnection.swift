@@ -1,0 +1,279 @@
+import Bytes
+import Config
+import HTTP
+import HTTP1
+import Reactor
+import TLS
+
+/// One connection for one GET: bytes of the socket become a response, through TLS where the URL says so.
+final class FetchConnection {
+    private enum Phase { case connecting, handshaking, exchanging }
+
+    /// Whom it talks to.
+    let address: SocketAddress
+    private let socket: Socket
+    private var tls: TLSSession?
+    private var phase = Phase.connecting
+    private var pool = BlockPool(keptBytes: 65_536)
+    /// Bytes as they come from the socket.
+    private var input = Buffer()
+    /// Bytes as they go to the socket.
+    private var output = Buffer()
+    private var plaintext = Buffer()
+    private var response = ResponseReader()
+    private let request: [UInt8]
+
+    /// Starts to connect.
+    init(
+        to address: SocketAddress, _ url: RemoteURL, trusting authorities: [UInt8],
+        _ poller: borrowing Poller,
+        _ token: UInt64
+    ) throws(FetchFailure) {
+        self.address = address
+        request = Self.request(url)
+        if url.isSecure {
+            do throws(TLSError) {
+                let context = try TLSContext(clientTrusting: authorities.span)
+                tls = try TLSSession(client: context, server: url.host, isAddress: url.hostIsAddress)
+            } catch {
+                throw FetchFailure("\(error)")
+            }
+        }
+        do throws(Errno) {
+            socket = try Socket.connecting(to: address)
+            try poller.add(
+                socket.descriptor, token: token, for: [.readable, .writable, .peerClosed, .edgeTriggered])
+        } catch {
+            throw FetchFailure("cannot connect to \(address): \(error)", mayHelpToTryAnother: true)
+        }
+    }
+
+    deinit {
+        input.detach(to: &pool)
+        output.detach(to: &pool)
+        plaintext.detach(to: &pool)
+    }
+
+    private static func request(_ url: RemoteURL) -> [UInt8] {
+        Array(
+            ("GET \(url.target) HTTP/1.1\r\nHost: \(url.authority)\r\nUser-Agent: usher/\(Version.usher)\r\n"
+                + "Accept: application/jwk-set+json, application/json\r\nAccept-Encoding: identity\r\n"
+                + "Connection: close\r\n\r\n").utf8)
+    }
+
+    /// Does all that can be done now; the response when it is complete, nil while it is not.
+    func advance() throws(FetchFailure) -> FetchAnswer? {
+        if phase == .connecting { try finishConnecting() }
+        try flush()
+        while true {
+            switch receive() {
+            case .wouldBlock: return nil
+            case .failed(let error): throw FetchFailure("the connection broke: \(error)")
+            case .endOfStream: return try response.endOfInput(isAuthentic: tls == nil)
+            case .bytes:
+                if let answer = try take() { return answer }
+            }
+        }
+    }
+
+    /// The first event of the socket tells how the connect went.
+    private func finishConnecting() throws(FetchFailure) {
+        if let error = socket.pendingError() {
+            throw FetchFailure("cannot connect to \(address): \(error)", mayHelpToTryAnother: true)
+        }
+        if tls != nil {
+            phase = .handshaking
+            try shakeHands()
+        } else {
+            phase = .exchanging
+            try send(request)
+        }
+    }
+
+    private func shakeHands() throws(FetchFailure) {
+        switch tls?.handshake() {
+        case .needsInput: break
+        case .failed(let error): throw FetchFailure("\(error)")
+        case .ended, nil: throw FetchFailure("TLS failed: the server ended it")
+        case .done:
+            phase = .exchanging
+            try send(request)
+        }
+    }
+
+    private func send(_ bytes: [UInt8]) throws(FetchFailure) {
+        if case .failed(let error) = tls?.write(bytes.span) { throw FetchFailure("\(error)") }
+        guard tls == nil else { return }
+        output.attach(from: &pool)
+        guard output.append(bytes.span) else { throw FetchFailure("the URL is too long") }
+    }
+
+    /// Sends what waits, as much as the socket takes; an event comes when it takes more.
+    private func flush() throws(FetchFailure) {
+        while true {
+            output.attach(from: &pool)
+            output.compact()
+            if output.room > 0 { tls?.takeOutput(into: &output) }
+            guard !output.isEmpty else { return }
+            switch socket.send(output.bytes) {
+            case .bytes(let count): output.consume(count)
+            case .wouldBlock: return
+            case .endOfStream: return
+            // A refusal in the middle of a handshake is explained by an alert that is still to be read.
+            case .failed: return output.consume(output.count)
+            }
+        }
+    }
+
+    private func receive() -> IOResult {
+        input.attach(from: &pool)
+        return socket.receive(into: &input)
+    }
+
+    /// Makes what is in the input part of the response.
+    private func take() throws(FetchFailure) -> FetchAnswer? {
+        guard tls != nil else {
+            let answer = try Self.feed(&response, input)
+            input.consume(input.count)
+            return answer
+        }
+        guard tls?.receive(input.bytes) ?? false else { throw FetchFailure("out of memory") }
+        input.consume(input.count)
+        if phase == .handshaking { try shakeHands() }
+        let answer = phase == .exchanging ? try decrypt() : nil
+        try flush()
+        return answer
+    }
+
+    private static func feed(
+        _ response: inout ResponseReader, _ bytes: borrowing Buffer
+    ) throws(FetchFailure) -> FetchAnswer? {
+        try response.take(bytes.bytes)
+    }
+
+    private func decrypt() throws(FetchFailure) -> FetchAnswer? {
+        while true {
+            plaintext.attach(from: &pool)
+            switch tls?.read(into: &plaintext) {
+            case .done:
+                let answer = try Self.feed(&response, plaintext)
+                plaintext.consume(plaintext.count)
+                if let answer { return answer }
+            case .needsInput, nil: return nil
+            // The server vouches for the end; without that, a body without a length may have been cut (RFC 9112 §9.8).
+            case .ended: return try response.endOfInput(isAuthentic: true)
+            case .failed(let error): throw FetchFailure("\(error)")
+            }
+        }
+    }
+}
+
+/// Puts a response together from pieces.
+struct ResponseReader: ~Copyable {
+    private var received: [UInt8] = []
+    private var head = ResponseHead(fieldCapacity: ResponseReader.limits.fieldCount)
+    private var parser = ResponseHeadParser()
+    private var decoder: BodyDecoder?
+    private var answer = FetchAnswer(status: 0, body: [])
+
+    /// Key servers behind application servers send cookies and policies.
+    private static var limits: HeadLimits { HeadLimits(headBytes: 32_768, fieldCount: 256) }
+
+    /// Takes in bytes; the answer when it is complete.
+    mutating func take(_ bytes: Span<UInt8>) throws(FetchFailure) -> FetchAnswer? {
+        for index in bytes.indices { received.append(bytes[index]) }
+        while decoder == nil {
+            guard try readHead() else { return nil }
+        }
+        return try readBody()
+    }
+
+    /// The server sends no more; `isAuthentic`: nobody else can have cut the connection without being noticed, or
+    /// nothing is protected anyway.
+    mutating func endOfInput(isAuthentic: Bool) throws(FetchFailure) -> FetchAnswer? {
+        guard let decoder, decoder.framing == .untilClose, isAuthentic else {
+            throw FetchFailure("the connection ended before the answer did")
+        }
+        return answer
+    }
+
+    /// Reads a head; true where there was one, which may be that of an interim response.
+    private mutating func readHead() throws(FetchFailure) -> Bool {
+        var parser = parser
+        let bytes = received
+        let result = parser.parse(bytes.span, into: &head, requestMethod: .get, limits: Self.limits)
+        self.parser = parser
+        switch result {
+        case .incomplete: return false
+        case .refused(let fault): throw FetchFailure("the answer is not HTTP: \(fault)")
+        case .complete: break
+        }
+        guard !head.isUpgrade else { throw FetchFailure("the answer has status 101") }
+        if !head.isInformational {
+            note()
+            decoder = BodyDecoder(head.framing)
+        }
+        received.removeFirst(head.byteCount)
+        self.parser = ResponseHeadParser()
+        return true
+    }
+
+    private mutating func note() {
+        answer.status = head.status
+        for index in 0..<head.fields.count {
+            let line = head.fields[index]
+            switch text(line.nameRange).lowercased() {
+            case "location": answer.location = text(line.valueRange)
+            case "cache-control":
+                answer.maximumAge = CacheControl.maximumAge(text(line.valueRange)) ?? answer.maximumAge
+            default: break
+            }
+        }
+    }
+
+    private func text(_ range: ByteRange) -> String {
+        String(decoding: received[range.bounds], as: UTF8.self)
+    }
+
+    private mutating func readBody() throws(FetchFailure) -> FetchAnswer? {
+        guard var decoder else { return nil }
+        defer { self.decoder = decoder }
+        if case .length(let length) = decoder.framing, length > UInt64(DocumentFetch.largestBodyBytes) {
+            throw FetchFailure("the answer is larger than 256 KiB (J10)")
+        }
+        let bytes = received
+        var offset = 0
+        while true {
+            switch decoder.next(bytes.span, &offset) {
+            case .data(let range):
+                answer.body += bytes[range.bounds]
+                guard answer.body.count <= DocumentFetch.largestBodyBytes else {
+                    throw FetchFailure("the answer is larger than 256 KiB (J10)")
+                }
+            case .needMore:
+                received.removeFirst(offset)
+                guard received.count <= Self.limits.headBytes else { throw FetchFailure("endless trailers") }
+                return nil
+            case .end: return answer
+            case .malformed(let fault): throw FetchFailure("the answer is not HTTP: \(fault)")
+            }
+        }
+    }
+}
+
+/// The directives of `Cache-Control` (RFC 9111 §5.2.2) that matter for keys.
+enum CacheControl {
+    /// The seconds of `max-age`; nil where there is none, or no number.
+    static func maximumAge(_ value: String) -> Int64? {
+        for directive in value.split(separator: ",") {
+            let parts = directive.split(separator: "=", maxSplits: 1).map {
+                $0.filter { $0 != " " && $0 != "\t" }
+            }
+            guard parts.count == 2, parts[0].lowercased() == "max-age" else { continue }
+            let digits = parts[1].filter { $0 != "\"" }
+            guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+            return Int64(digits) ?? .max
+        }
+        return nil
+    }
+}

@@ -1,0 +1,185 @@
+import Config
+import JOSE
+import Reactor
+
+/// The keys of one issuer, and how they are fetched.
+final class FetchedKeys {
+    /// One document on the way to the keys.
+    struct Step {
+        enum Document { case metadata, keySet }
+
+        let document: Document
+        let url: RemoteURL
+        /// Where this one cannot be had, the next step is another way to the same.
+        var hasAlternative = false
+    }
+
+    let name: String
+    let remote: RemoteKeys
+    let algorithms: [TokenAlgorithm]
+    var spec: IssuerSpec
+    var refresher: KeyRefresher
+    /// The document that is being fetched.
+    var fetch: DocumentFetch?
+    /// The look-up that is under way, perhaps of an earlier fetch.
+    var lookup: (identifier: UInt32, host: String)?
+    /// What is still to be fetched, the current one first.
+    private(set) var steps: [Step] = []
+    /// What went wrong since the fetch began.
+    private(set) var reasons: [String] = []
+    private(set) var keys: [UInt8]?
+    private(set) var report = KeySetReport()
+    /// The last fetch brought other keys than there were.
+    private(set) var hasNewKeys = false
+    /// How many notices every worker was sent, or will be.
+    var noticeCount: UInt64 = 0
+    var fetches: UInt64 = 0
+    var failures: UInt64 = 0
+    /// Where the metadata said that the keys are.
+    private var discovered: RemoteURL?
+
+    init(_ configuration: IssuerConfiguration, _ remote: RemoteKeys, now: Instant) {
+        name = configuration.name
+        self.remote = remote
+        algorithms = configuration.algorithms
+        spec = configuration.spec
+        refresher = KeyRefresher(
+            .init(
+                refresh: remote.refresh.wholeMilliseconds, cooldown: remote.cooldown.wholeMilliseconds,
+                staleFor: remote.staleFor.wholeMilliseconds), now: now)
+    }
+
+    /// Lists the documents of a new fetch. The metadata is read again only where the keys were not found.
+    func plan() {
+        reasons = []
+        hasNewKeys = false
+        switch remote.location {
+        case .url(let url): steps = [Step(document: .keySet, url: url)]
+        case .discovery(let issuer, _):
+            if let discovered {
+                steps = [Step(document: .keySet, url: discovered)]
+            } else {
+                steps = Self.metadataURLs(issuer).map { Step(document: .metadata, url: $0) }
+                steps[0].hasAlternative = true
+            }
+        }
+    }
+
+    /// OpenID Connect Discovery 1.0 §4 puts its path behind the issuer's, RFC 8414 §3.1 in front of it.
+    static func metadataURLs(_ issuer: RemoteURL) -> [RemoteURL] {
+        let path = issuer.target.hasSuffix("/") ? String(issuer.target.dropLast()) : issuer.target
+        return [
+            issuer.with(target: path + "/.well-known/openid-configuration"),
+            issuer.with(target: "/.well-known/oauth-authorization-server" + path),
+        ]
+    }
+
+    /// The current document failed; true where another way is left.
+    func skipAlternative(_ reason: String) -> Bool {
+        let step = steps.isEmpty ? nil : steps.removeFirst()
+        reasons.append(step.map { "\($0.url): \(reason)" } ?? reason)
+        if step?.hasAlternative == true, !steps.isEmpty { return true }
+        // The keys may have moved.
+        discovered = nil
+        return false
+    }
+
+    /// Takes in the current document; true where it was the keys, false where another one is to be fetched.
+    func take(_ body: [UInt8]) throws(FetchFailure) -> Bool {
+        guard let step = steps.first else { throw FetchFailure("nobody asked") }
+        switch step.document {
+        case .metadata:
+            let url = try keySetURL(body)
+            discovered = url
+            steps = [Step(document: .keySet, url: url)]
+            return false
+        case .keySet:
+            try takeKeys(body)
+            return true
+        }
+    }
+
+    func forgetKeys() {
+        keys = nil
+        report = KeySetReport()
+    }
+
+    private func keySetURL(_ body: [UInt8]) throws(FetchFailure) -> RemoteURL {
+        guard let metadata = IssuerMetadata(body) else {
+            throw FetchFailure("no JSON object with \"issuer\" and \"jwks_uri\"")
+        }
+        guard case .discovery(let issuer, let name) = remote.location, metadata.issuer == name else {
+            throw FetchFailure("it is of another issuer (RFC 8414, 3.3)")
+        }
+        guard let url = RemoteURL(metadata.keySetURL), url.isSecure || !issuer.isSecure else {
+            throw FetchFailure("\"jwks_uri\" is not a URL that is as safe as the issuer's")
+        }
+        return url
+    }
+
+    private func takeKeys(_ body: [UInt8]) throws(FetchFailure) {
+        guard body != keys else { return }
+        spec.keys = .jwks(body)
+        defer { spec.keys = .pending }
+        do throws(IssuerFault) {
+            let verifier = try TokenVerifier(issuers: [spec])
+            report = verifier.keyReport(ofIssuer: 0) ?? KeySetReport()
+        } catch {
+            throw FetchFailure(Self.text(error.error))
+        }
+        keys = body
+        hasNewKeys = true
+    }
+
+    private static func text(_ error: IssuerError) -> String {
+        switch error {
+        case .badKeySet(.tooLarge): "the key set is larger than 256 KiB"
+        case .badKeySet(.malformed):
+            "not a JWK Set: strict JSON, an object with a list \"keys\" (RFC 7517, 5)"
+        case .badKeySet(.tooManyKeys): "the key set has more than 100 keys"
+        case .badKeySet(.noUsableKey): "the key set holds no key for any of the issuer's algorithms"
+        default: "the key set cannot be used: \(error)"
+        }
+    }
+
+    func status(now: Instant) -> KeyStatus {
+        KeyStatus(
+            issuer: name, keys: report.usableKeys, fetches: fetches, failures: failures,
+            ageSeconds: keys == nil ? nil : max(0, now.microseconds(since: refresher.fetchedAt)) / 1_000_000)
+    }
+}
+
+/// What the metrics say of an issuer's keys.
+struct KeyStatus {
+    let issuer: String
+    /// Keys that can verify a token.
+    let keys: Int
+    let fetches: UInt64
+    let failures: UInt64
+    /// Since they were fetched; nil where there are none.
+    let ageSeconds: Int64?
+
+    /// Lines of the Prometheus text format, family after family.
+    static func metrics(_ all: [KeyStatus]) -> String {
+        guard !all.isEmpty else { return "" }
+        return family("usher_key_fetches_total", "Fetches of an issuer's keys.", "counter", all) {
+            "\($0.fetches)"
+        }
+            + family("usher_key_fetch_failures_total", "Fetches that brought no keys.", "counter", all) {
+                "\($0.failures)"
+            } + family("usher_keys", "Usable keys of an issuer.", "gauge", all) { "\($0.keys)" }
+            + family("usher_key_age_seconds", "Time since an issuer's keys were fetched.", "gauge", all) {
+                $0.ageSeconds.map { "\($0)" }
+            }
+    }
+
+    private static func family(
+        _ name: String, _ help: String, _ type: String, _ all: [KeyStatus], _ value: (KeyStatus) -> String?
+    ) -> String {
+        // A table's name has letters, digits, "-" and "_" alone, so that it needs no escaping.
+        let samples = all.compactMap { status in
+            value(status).map { "\(name){issuer=\"\(status.issuer)\"} \($0)\n" }
+        }
+        return "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n" + samples.joined()
+    }
+}

@@ -1,0 +1,94 @@
+import Config
+import JOSE
+import Logging
+import Policy
+import Proxy
+import Reactor
+
+/// The revoked tokens: those of the watched file, and those that came over the admin listener since the start.
+struct RevocationKeeper {
+    /// How often the file is looked at. A change counts within a quarter of a second, for one system call each time.
+    static let pollMilliseconds: Int64 = 250
+
+    /// All that is revoked.
+    private(set) var list = RevocationList()
+    /// True where tokens can be revoked at all.
+    private(set) var isEnabled = false
+    private var file: String?
+    private var stamp: FileStamp?
+    private var fromFile = RevocationList()
+    private var fromAdmin = RevocationList()
+    private var nextPoll = Instant.never
+
+    /// When `poll` is to be called next.
+    var deadline: Instant { nextPoll }
+
+    /// Takes over the settings of a configuration; what came over the admin listener stays.
+    mutating func configure(_ configuration: RevocationConfiguration?, now: Instant) {
+        isEnabled = configuration != nil
+        file = configuration?.file
+        // The file may have changed since the configuration was loaded: the first poll reads it again.
+        stamp = nil
+        fromFile = configuration?.list ?? RevocationList()
+        nextPoll = file == nil ? .never : now
+        if !isEnabled { fromAdmin = RevocationList() }
+        combine()
+    }
+
+    /// Takes in a text like the file's; false where it is not one.
+    mutating func add(_ text: [UInt8]) -> Bool {
+        guard let added = RevocationList(text) else { return false }
+        fromAdmin.formUnion(added)
+        combine()
+        return true
+    }
+
+    /// Reads the file where it has changed; true where the list has. A file that cannot be read leaves the old list.
+    mutating func poll(_ now: Instant, _ log: Logger) -> Bool {
+        guard let file, nextPoll <= now else { return false }
+        nextPoll = now.advanced(byMilliseconds: Self.pollMilliseconds)
+        let current = FileContents.stamp(file)
+        guard current != stamp else { return false }
+        stamp = current
+        guard let text = try? FileContents.read(file, limitBytes: RevocationList.largestByteCount),
+            let read = RevocationList(text)
+        else {
+            log.error("revocations not changed: the list cannot be read", metadata: ["file": "\(file)"])
+            return false
+        }
+        guard read != fromFile else { return false }
+        fromFile = read
+        combine()
+        log.info(
+            "revocations loaded", metadata: ["file": "\(file)", "entries": .stringConvertible(read.count)])
+        return true
+    }
+
+    private mutating func combine() {
+        list = fromFile
+        list.formUnion(fromAdmin)
+    }
+}
+
+extension Supervisor {
+    /// Looks after the watched list, and tells the workers where it has changed.
+    func runRevocations() {
+        if revocations.poll(Instant.now(), log) { publishRevocations() }
+    }
+
+    /// Revokes what a text on the admin listener names; nil where nothing can be revoked, false where the text is not
+    /// understood.
+    func revoke(_ text: [UInt8]) -> Bool? {
+        guard revocations.isEnabled else { return nil }
+        guard revocations.add(text) else { return false }
+        log.notice(
+            "tokens revoked", metadata: ["entries_in_all": .stringConvertible(revocations.list.count)])
+        publishRevocations()
+        return true
+    }
+
+    private func publishRevocations() {
+        settings.policy.revocations = revocations.list
+        crew.send(revocations.list)
+    }
+}

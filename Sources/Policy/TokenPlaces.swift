@@ -1,0 +1,306 @@
+internal import Bytes
+internal import HTTP
+internal import JOSE
+
+/// Where a request may carry a token.
+public enum TokenPlace: Sendable, Hashable {
+    /// `Authorization: Bearer …` (RFC 6750 §2.1).
+    case header
+    /// A cookie of that name.
+    case cookie(String)
+    /// A parameter of the query, by its exact name (RFC 6750 §2.3).
+    case query(String)
+    /// The offer of the subprotocol `bearer`, with the token as the next one: browsers can set no other field of a
+    /// WebSocket handshake.
+    case webSocket
+}
+
+/// The places of all issuers of a snapshot, each with the issuers that look there.
+struct TokenPlaces: ~Copyable {
+    struct Entry: BitwiseCopyable {
+        enum Kind: UInt8 { case header, cookie, query, webSocket }
+
+        let kind: Kind
+        let name: ByteRange
+        var issuers: IssuerSet
+    }
+
+    /// The issuers whose tokens come in the header alone: the fast way is theirs.
+    private(set) var plainIssuers: IssuerSet = []
+    private var entries: FixedArray<Entry>
+    private var names = ByteArray()
+    private var origins: [[UInt8]]
+
+    init(_ issuers: [IssuerEntry]) {
+        entries = FixedArray(capacity: max(1, issuers.reduce(0) { $0 + $1.tokenFrom.count }))
+        origins = issuers.flatMap(\.trustedOrigins).map { Array($0.utf8) }
+        for (index, issuer) in issuers.enumerated() {
+            let set = IssuerSet(index: index)
+            if issuer.tokenFrom == [.header] { plainIssuers.insert(set) }
+            for place in issuer.tokenFrom { add(place, set) }
+        }
+    }
+
+    private mutating func add(_ place: TokenPlace, _ issuers: IssuerSet) {
+        let (kind, text): (Entry.Kind, String) =
+            switch place {
+            case .header: (.header, "")
+            case .cookie(let name): (.cookie, name)
+            case .query(let name): (.query, name)
+            case .webSocket: (.webSocket, "")
+            }
+        let name = Array(text.utf8)
+        for index in 0..<entries.count
+        where entries[index].kind == kind && ASCII.equals(names.span(entries[index].name), name.span) {
+            var entry = entries[index]
+            entry.issuers.formUnion(issuers)
+            entries[index] = entry
+            return
+        }
+        let start = names.count
+        names.append(name.span)
+        _ = entries.append(Entry(kind: kind, name: names.range(since: start), issuers: issuers))
+    }
+
+    /// The token of a request, wherever one of these issuers looks for it.
+    func find(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, for issuers: IssuerSet
+    ) -> FoundToken {
+        var found = FoundToken()
+        for index in 0..<entries.count {
+            let entry = entries[index]
+            let accepting = entry.issuers.intersection(issuers)
+            guard !accepting.isEmpty else { continue }
+            switch entry.kind {
+            case .header: found.noteHeader(head, bytes, accepting)
+            case .cookie: found.noteCookies(head, bytes, names.span(entry.name), accepting)
+            case .query: found.noteQuery(head, bytes, names.span(entry.name), accepting)
+            case .webSocket: found.noteSubprotocol(head, bytes, accepting)
+            }
+        }
+        return found
+    }
+
+    /// True where a cookie pair (`name=value`) is a token of one of these issuers, and not for the backend.
+    func takes(cookie pair: Span<UInt8>, from issuers: IssuerSet) -> Bool {
+        for index in 0..<entries.count {
+            let entry = entries[index]
+            guard entry.kind == .cookie, !entry.issuers.isDisjoint(with: issuers) else { continue }
+            if Pair.value(of: names.span(entry.name), in: pair) != nil { return true }
+        }
+        return false
+    }
+
+    /// True where one of these issuers looks into cookies.
+    func readsCookies(_ issuers: IssuerSet) -> Bool {
+        for index in 0..<entries.count where entries[index].kind == .cookie {
+            if !entries[index].issuers.isDisjoint(with: issuers) { return true }
+        }
+        return false
+    }
+
+    /// True where a page of another site may have sent the request. Browsers add cookies to whatever any page sends;
+    /// they say truthfully where it comes from, in `Origin` for all but plain reading.
+    func isForged(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
+        guard head.wantsUpgrade || !(head.method == .get || head.method == .head || head.method == .options)
+        else { return false }
+        if head.originIndex >= 0 {
+            let origin = bytes.slice(head.fields[Int(head.originIndex)].valueRange)
+            for trusted in origins where ASCII.equalsIgnoringCase(origin, trusted.span) { return false }
+            return !Self.isSameSite(origin, bytes.slice(head.host))
+        }
+        for index in 0..<head.fields.count {
+            let line = head.fields[index]
+            guard line.name == .secFetchSite else { continue }
+            let site = bytes.slice(line.valueRange)
+            if !ASCII.equals(site, "same-origin"), !ASCII.equals(site, "none") { return true }
+        }
+        return false
+    }
+
+    /// True for `http://HOST` and `https://HOST`: which of the two it was is hidden behind a TLS terminator.
+    private static func isSameSite(_ origin: Span<UInt8>, _ host: Span<UInt8>) -> Bool {
+        for scheme in ["https://", "http://"] as [StaticString] {
+            let count = scheme.utf8CodeUnitCount
+            guard origin.count > count, ASCII.equalsIgnoringCase(origin.extracting(0..<count), scheme) else {
+                continue
+            }
+            return ASCII.equalsIgnoringCase(origin.extracting(count..<origin.count), host)
+        }
+        return false
+    }
+}
+
+/// What was found of tokens in a request. Ranges are of the head's bytes.
+struct FoundToken {
+    /// What there is in all places together.
+    enum Kind { case none, token, several, otherScheme, malformed }
+
+    private(set) var kind = Kind.none
+    private(set) var token = ByteRange.empty
+    /// The issuers that look where the token was found.
+    private(set) var issuers: IssuerSet = []
+    /// What is cut out of the target, so that the token does not reach the backend; with one `&` or `?`.
+    private(set) var cut = ByteRange.empty
+    /// A browser may have added it by itself: it was found in cookies alone.
+    private(set) var isFromCookieAlone = true
+    /// It was offered as a subprotocol.
+    private(set) var isSubprotocol = false
+
+    fileprivate mutating func note(_ range: ByteRange, _ bytes: Span<UInt8>, _ accepting: IssuerSet) {
+        switch kind {
+        case .none:
+            kind = .token
+            token = range
+        case .token where !ASCII.equals(bytes.slice(token), bytes.slice(range)): kind = .several
+        case .token, .several, .otherScheme, .malformed: break
+        }
+        issuers.formUnion(accepting)
+    }
+
+    fileprivate mutating func noteHeader(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ accepting: IssuerSet
+    ) {
+        guard head.authorizationCount > 0 else { return }
+        isFromCookieAlone = false
+        let value = head.fields[Int(head.authorizationIndex)].valueRange
+        switch BearerCredentials.parse(bytes.slice(value)) {
+        case .token(let range):
+            note(ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes, accepting)
+        // Credentials that nobody looks at must not pass for none (J15), whatever else there is.
+        case .otherScheme: kind = .otherScheme
+        case .malformed: kind = .malformed
+        }
+    }
+
+    fileprivate mutating func noteCookies(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ name: Span<UInt8>, _ accepting: IssuerSet
+    ) {
+        guard head.cookieCount > 0 else { return }
+        for index in Int(head.cookieIndex)..<head.fields.count where head.fields[index].name == .cookie {
+            var pairs = CookiePairs(head.fields[index].valueRange)
+            while let pair = pairs.next(bytes) {
+                guard let value = Pair.value(of: name, in: bytes.slice(pair)) else { continue }
+                let start = Int(pair.start) + value.lowerBound
+                let unquoted = Pair.unquoted(ByteRange(start: start, count: value.count), bytes)
+                // A cookie that was cleared is none.
+                if !unquoted.isEmpty { note(unquoted, bytes, accepting) }
+            }
+        }
+    }
+
+    fileprivate mutating func noteQuery(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ name: Span<UInt8>, _ accepting: IssuerSet
+    ) {
+        var start = Int(head.query.start)
+        let end = head.query.end
+        while start < end {
+            let next = ASCII.firstIndex(of: UInt8(ascii: "&"), in: bytes, from: start, to: end)
+            let parameter = ByteRange(from: start, to: next)
+            if let value = Pair.value(of: name, in: bytes.slice(parameter)) {
+                isFromCookieAlone = false
+                note(ByteRange(start: start + value.lowerBound, count: value.count), bytes, accepting)
+                // Only one can be cut out; nobody sends two.
+                if !cut.isEmpty { kind = .several }
+                cut = Self.cut(parameter, head.query)
+            }
+            start = next + 1
+        }
+    }
+
+    /// The parameter and one separator: the one behind it, or else the one before, which may be the `?`.
+    private static func cut(_ parameter: ByteRange, _ query: ByteRange) -> ByteRange {
+        parameter.end < query.end
+            ? ByteRange(from: Int(parameter.start), to: parameter.end + 1)
+            : ByteRange(from: Int(parameter.start) - 1, to: parameter.end)
+    }
+
+    fileprivate mutating func noteSubprotocol(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ accepting: IssuerSet
+    ) {
+        guard head.wantsUpgrade else { return }
+        for index in 0..<head.fields.count {
+            let line = head.fields[index]
+            guard line.name == .secWebSocketProtocol else { continue }
+            var elements = ListElements(line.valueRange)
+            while let offer = Subprotocols.nextToken(&elements, bytes) {
+                isFromCookieAlone = false
+                isSubprotocol = true
+                note(offer, bytes, accepting)
+            }
+        }
+    }
+}
+
+/// `name=value`, as cookies and queries have it.
+enum Pair {
+    /// Where the value stands, relative to the pair; nil where the name is another.
+    static func value(of name: Span<UInt8>, in pair: Span<UInt8>) -> Range<Int>? {
+        guard pair.count > name.count, pair[name.count] == UInt8(ascii: "="),
+            ASCII.equals(pair.extracting(0..<name.count), name)
+        else { return nil }
+        return name.count + 1..<pair.count
+    }
+
+    /// Without one pair of quotes around it (RFC 6265 §4.1.1).
+    static func unquoted(_ range: ByteRange, _ bytes: Span<UInt8>) -> ByteRange {
+        let quote = UInt8(ascii: "\"")
+        guard range.count >= 2, bytes[Int(range.start)] == quote, bytes[range.end - 1] == quote else {
+            return range
+        }
+        return ByteRange(from: Int(range.start) + 1, to: range.end - 1)
+    }
+}
+
+/// The pairs of a Cookie field (RFC 6265 §4.2.1), without the whitespace around them.
+struct CookiePairs {
+    private var start: Int
+    private let end: Int
+
+    init(_ value: ByteRange) {
+        start = Int(value.start)
+        end = value.end
+    }
+
+    /// The next pair, never empty, or nil behind the last.
+    mutating func next(_ bytes: Span<UInt8>) -> ByteRange? {
+        while start < end {
+            var first = start
+            let semicolon = ASCII.firstIndex(of: UInt8(ascii: ";"), in: bytes, from: start, to: end)
+            start = semicolon + 1
+            var last = semicolon
+            while first < last, ASCII.isWhitespace(bytes[first]) { first += 1 }
+            while first < last, ASCII.isWhitespace(bytes[last - 1]) { last -= 1 }
+            if first < last { return ByteRange(from: first, to: last) }
+        }
+        return nil
+    }
+}
+
+/// `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4) as a carrier of tokens: `bearer, TOKEN, real…`.
+enum Subprotocols {
+    /// The next token in an offer, or nil where it holds no further one.
+    static func nextToken(_ elements: inout ListElements, _ bytes: Span<UInt8>) -> ByteRange? {
+        while let element = elements.next(bytes) {
+            if ASCII.equals(bytes.slice(element), "bearer") { return elements.next(bytes) }
+        }
+        return nil
+    }
+
+    /// Adds the offer without `bearer` and the token behind it; no line where nothing is left. The line is longer
+    /// than the client's by one space at most.
+    static func append(_ value: ByteRange, _ bytes: Span<UInt8>, _ buffer: inout Buffer) {
+        var elements = ListElements(value)
+        var isFirst = true
+        while let element = elements.next(bytes) {
+            if ASCII.equals(bytes.slice(element), "bearer") {
+                _ = elements.next(bytes)
+                continue
+            }
+            HeaderWriter.put(isFirst ? "Sec-WebSocket-Protocol: " : ",", &buffer)
+            HeaderWriter.put(bytes.slice(element), &buffer)
+            isFirst = false
+        }
+        if !isFirst { HeaderWriter.put("\r\n", &buffer) }
+    }
+}

@@ -1,0 +1,195 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+public import JOSE
+internal import Policy
+public import Reactor
+
+// A request whose token is signed with a key that is not known waits for the control thread to ask the issuer. Its
+// head stays in the client's buffer, unread for all that follows, and is decided on again when the answer is there.
+
+/// What a worker tells the control thread: a token came whose key is not among its issuer's.
+public struct KeyRequest: Sendable {
+    /// The name of the issuer's table.
+    public let issuer: String
+    /// How many notices about this issuer the worker has seen. One that is on its way answers the request.
+    public let noticesSeen: UInt64
+
+    /// A request for the keys of that issuer.
+    public init(issuer: String, noticesSeen: UInt64) {
+        self.issuer = issuer
+        self.noticesSeen = noticesSeen
+    }
+}
+
+/// What the control thread tells every worker about an issuer's keys.
+public struct KeyNotice: Sendable {
+    /// What became of the keys.
+    public enum Change: Sendable {
+        /// They are as they were.
+        case none
+        /// These take the place of all that were there (rules J7, J22).
+        case replaced(IssuerSpec.KeySource)
+        /// They are too old to be believed.
+        case removed
+    }
+
+    /// The name of the issuer's table.
+    public let issuer: String
+    /// What became of the keys.
+    public let change: Change
+    /// Until then the issuer is not asked again for the sake of an unknown key (rule J9).
+    public let quietUntil: Instant
+
+    /// A notice about that issuer.
+    public init(issuer: String, change: Change, quietUntil: Instant) {
+        self.issuer = issuer
+        self.change = change
+        self.quietUntil = quietUntil
+    }
+}
+
+/// The requests of one worker that wait for keys.
+struct KeyWaits {
+    /// The most requests that wait in one worker: each holds 16 KiB of memory or more.
+    private static let capacity = 256
+
+    /// What is known of one issuer.
+    struct IssuerState {
+        let name: String
+        /// The control thread was asked, and has not answered.
+        var isAsked = false
+        /// Asking again before then is in vain.
+        var quietUntil = Instant(microseconds: .min)
+        var noticesSeen: UInt64 = 0
+    }
+
+    /// In the order of the policy's issuers.
+    private(set) var issuers: [IssuerState] = []
+    private var waiting: [Waiting] = []
+
+    /// A client that waits.
+    struct Waiting {
+        let client: Handle
+        let issuer: Int
+        /// It asks about another request (forward-auth), which has taken its own head's place already.
+        let isQuestion: Bool
+    }
+
+    /// Forgets everything about earlier settings; gives those who waited.
+    mutating func reset(issuers names: [String]) -> [Waiting] {
+        let before = issuers
+        issuers = names.map { name in
+            var state = IssuerState(name: name)
+            if let known = before.first(where: { $0.name == name }) {
+                state.quietUntil = known.quietUntil
+                state.noticesSeen = known.noticesSeen
+            }
+            return state
+        }
+        defer { waiting.removeAll() }
+        return waiting
+    }
+
+    /// Takes a client in; false where there is no point in waiting, or no room.
+    mutating func add(_ entry: Waiting, now: Instant) -> Bool {
+        let state = issuers[entry.issuer]
+        guard state.isAsked || state.quietUntil <= now, waiting.count < Self.capacity else { return false }
+        waiting.append(entry)
+        return true
+    }
+
+    /// True for the first to ask since the last answer.
+    mutating func shouldAsk(_ issuer: Int) -> Bool {
+        defer { issuers[issuer].isAsked = true }
+        return !issuers[issuer].isAsked
+    }
+
+    /// Takes in an answer; gives those who waited for it.
+    mutating func note(_ issuer: Int, quietUntil: Instant) -> [Waiting] {
+        issuers[issuer].isAsked = false
+        issuers[issuer].quietUntil = quietUntil
+        issuers[issuer].noticesSeen += 1
+        let due = waiting.filter { $0.issuer == issuer }
+        waiting.removeAll { $0.issuer == issuer }
+        return due
+    }
+
+    /// Takes a client out that waits no longer.
+    mutating func remove(_ client: Handle) -> Waiting? {
+        guard let place = waiting.firstIndex(where: { $0.client == client }) else { return nil }
+        return waiting.remove(at: place)
+    }
+}
+
+extension Worker {
+    /// How long a request waits for keys, in milliseconds: longer than a good key server takes, shorter than a
+    /// client's patience.
+    private static var keyWaitMilliseconds: Int64 { 2000 }
+
+    /// Lets the client whose head was just read wait for keys, or answers it.
+    mutating func awaitKeys(_ client: UInt32, _ wait: KeyWait, isQuestion: Bool = false) {
+        let entry = KeyWaits.Waiting(
+            client: clients.handle(at: client), issuer: wait.issuer, isQuestion: isQuestion)
+        guard keyWaits.add(entry, now: now) else {
+            decisionRound = .last
+            if isQuestion { askAboutQuestion(client) } else { decide(client) }
+            decisionRound = .first
+            return
+        }
+        clients[client].phase = .awaitingKeys
+        clientDeadlines.set(client, now.advanced(byMilliseconds: Self.keyWaitMilliseconds))
+        if keyWaits.shouldAsk(wait.issuer) {
+            let state = keyWaits.issuers[wait.issuer]
+            keyRequests.send(KeyRequest(issuer: state.name, noticesSeen: state.noticesSeen))
+        }
+    }
+
+    /// The poller reports something of a client that waits: only its end matters. What it sends stays unread.
+    mutating func advanceWait(_ client: UInt32) {
+        guard clients[client].transport.isBroken else { return }
+        _ = keyWaits.remove(clients.handle(at: client))
+        closeClient(client)
+    }
+
+    /// Nothing came in time: the client is answered as things are.
+    mutating func endWait(_ client: UInt32) {
+        guard let entry = keyWaits.remove(clients.handle(at: client)) else { return closeClient(client) }
+        decideAgain(entry, .last)
+    }
+
+    /// Takes in what the control thread says of an issuer's keys.
+    mutating func note(_ notice: KeyNotice) {
+        // An issuer of settings that are no more.
+        guard let issuer = keyWaits.issuers.firstIndex(where: { $0.name == notice.issuer }) else { return }
+        switch notice.change {
+        case .none: break
+        // The control thread has built a verifier of the same keys: a failure is a lack of memory, and the old
+        // keys stay.
+        case .replaced(let source): try? policy.replaceKeys(ofIssuer: issuer, with: source)
+        case .removed: policy.removeKeys(ofIssuer: issuer)
+        }
+        for entry in keyWaits.note(issuer, quietUntil: notice.quietUntil) {
+            decideAgain(entry, .last)
+        }
+    }
+
+    /// The settings have changed: everybody who waits is decided on by the new ones.
+    mutating func restartWaits(_ issuers: [String]) {
+        for entry in keyWaits.reset(issuers: issuers) { decideAgain(entry, .again) }
+    }
+
+    /// Reads the head again, which is still there, and decides.
+    private mutating func decideAgain(_ entry: KeyWaits.Waiting, _ round: DecisionRound) {
+        let handle = entry.client
+        guard clients.contains(handle) else { return }
+        let client = handle.index
+        clients[client].phase = .reading
+        clientDeadlines.set(client, .never)
+        decisionRound = round
+        if entry.isQuestion { readQuestion(client) } else { _ = readRequest(client) }
+        decisionRound = .first
+        // More requests may be here already.
+        if clients.contains(handle), clients[client].phase == .reading { ready.append(handle) }
+    }
+}

@@ -1,0 +1,166 @@
+"""Revocation by `jti`, and by `sub` with "issued before": from the watched file and over the admin listener."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+
+from harness import tokens
+from harness.configuration import SMALL
+from harness.wire import Client
+
+REVOCATION = SMALL + """
+[issuer.other]
+issuer = "https://other.test"
+audience = ["https://api.test"]
+secret = {{ env = "USHER_TEST_SECRET" }}
+
+[[route]]
+path = "/both/**"
+auth = ["main", "other"]
+upstream = "backend"
+
+[revocation]
+{file}
+"""
+
+
+def wait_status(proxy, token, status, path="/api/x", timeout=3.0):
+    end = time.monotonic() + timeout
+    while (answer := proxy.get(path, tokens.bearer(token))).status != status:
+        assert time.monotonic() < end, f"still {answer.status}"
+        time.sleep(0.02)
+    return answer
+
+
+def write(path, value) -> None:
+    """As a careful program does: another file, then a rename."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
+@pytest.fixture
+def watched(start, own_backend, tmp_path):
+    file = tmp_path / "revoked.json"
+    file.write_text("{}")
+    proxy = start(own_backend, REVOCATION, workers=2, file=f'file = "{file}"')
+    return proxy, file
+
+
+def post(proxy, value, headers=(), path="/revocations"):
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    with Client(proxy.admin) as client:
+        return client.request("POST", path, headers, body, host="127.0.0.1")
+
+
+def test_a_jti_from_the_file_cached_verdict_too(watched):
+    proxy, file = watched
+    revoked, other = tokens.token(jti="a"), tokens.token(jti="b")
+    assert [proxy.get("/api/x", tokens.bearer(t)).status for t in (revoked, revoked, other)] == [200] * 3
+    write(file, {"jti": ["a"]})
+    answer = wait_status(proxy, revoked, 401)
+    assert answer.problem["code"] == "token_invalid"
+    proxy.wait_log(detail="token_revoked", reason="token_invalid")
+    for _ in range(8):
+        assert proxy.get("/api/x", tokens.bearer(revoked)).status == 401
+    assert proxy.get("/api/x", tokens.bearer(other)).status == 200
+    write(file, {})
+    wait_status(proxy, revoked, 200)
+
+
+def test_a_subject_from_the_file_for_tokens_issued_before(watched):
+    proxy, file = watched
+    now = int(time.time())
+    old, new = tokens.token(iat=now - 100), tokens.token(iat=now - 50)
+    undated, other = tokens.token(iat=...), tokens.token("HS256", subject="bob", iat=now - 100)
+    assert {proxy.get("/api/x", tokens.bearer(t)).status for t in (old, new, undated, other)} == {200}
+    write(file, {"sub": {"alice": now - 50}})
+    wait_status(proxy, old, 401)
+    wait_status(proxy, undated, 401)
+    assert {proxy.get("/api/x", tokens.bearer(t)).status for t in (new, other)} == {200}
+
+
+def test_j8_a_jti_of_one_issuer(watched):
+    proxy, file = watched
+    main, other = tokens.token(jti="a"), tokens.token(jti="a", issuer="https://other.test")
+    write(file, {"jti": [{"iss": "https://other.test", "jti": "a"}]})
+    wait_status(proxy, other, 401, "/both/x")
+    assert proxy.get("/both/x", tokens.bearer(main)).status == 200
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"jti": "a"}', '{"jti": [1]}', '{"sub": ["a"]}', '{"sub": {"a": "1"}}',
+                                  '{"jit": []}', '{"jti": [], "jti": []}', '{"jti": [{"jti": "a"}]}'])
+def test_a_file_that_is_not_understood_leaves_the_old_list(watched, text):
+    proxy, file = watched
+    revoked = tokens.token(jti="a")
+    write(file, {"jti": ["a"]})
+    wait_status(proxy, revoked, 401)
+    write(file, text)
+    end = time.monotonic() + 3
+    while b"revocations not changed" not in bytes(proxy.errors):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert proxy.get("/api/x", tokens.bearer(revoked)).status == 401
+    file.unlink()
+    time.sleep(0.4)
+    assert proxy.get("/api/x", tokens.bearer(revoked)).status == 401
+
+
+def test_a_post_counts_for_the_next_request(start, own_backend):
+    proxy = start(own_backend, REVOCATION, file="")
+    revoked, other = tokens.token(jti="a"), tokens.token(subject="bob")
+    assert proxy.get("/api/x", tokens.bearer(revoked)).status == 200
+    assert post(proxy, {"jti": ["a"]}).status == 200
+    wait_status(proxy, revoked, 401, timeout=0.5)
+    assert proxy.get("/api/x", tokens.bearer(other)).status == 200
+    assert post(proxy, {"sub": {"bob": int(time.time()) + 1}}).status == 200
+    wait_status(proxy, other, 401, timeout=0.5)
+    assert proxy.get("/api/x", tokens.bearer(revoked)).status == 401, "what was posted before stays"
+    assert b"usher_revocations 2\n" in proxy.admin_request("/metrics").body
+
+
+def test_a_post_survives_a_reload_and_joins_the_file(watched):
+    proxy, file = watched
+    posted, written = tokens.token(jti="a"), tokens.token(jti="b")
+    assert post(proxy, {"jti": ["a"]}).status == 200
+    write(file, {"jti": ["b"]})
+    wait_status(proxy, written, 401)
+    proxy.signal(1)
+    end = time.monotonic() + 5
+    while b"configuration reloaded" not in bytes(proxy.errors):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for _ in range(10):
+        assert {proxy.get("/api/x", tokens.bearer(t)).status for t in (posted, written)} == {401}
+
+
+def test_a_large_post(start, own_backend):
+    proxy = start(own_backend, REVOCATION, file="")
+    assert post(proxy, {"jti": [f"token-number-{n}" for n in range(9000)]}).status == 200
+    wait_status(proxy, tokens.token(jti="token-number-8999"), 401, timeout=1)
+    assert post(proxy, b"[" * 300_000).status == 413
+
+
+def test_f9_a_browser_cannot_revoke(start, own_backend):
+    proxy = start(own_backend, REVOCATION, file="")
+    for name, value in [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")]:
+        assert post(proxy, {"jti": ["a"]}, {name: value}).status == 403
+    assert proxy.get("/api/x", tokens.bearer(tokens.token(jti="a"))).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"jti":["a"]}x', b'{"other":1}', b"jti=a"])
+def test_a_post_that_is_not_understood(start, own_backend, body):
+    proxy = start(own_backend, REVOCATION, file="")
+    assert post(proxy, body).status == 400
+    assert proxy.get("/api/x", tokens.bearer(tokens.token(jti="a"))).status == 200
+
+
+def test_without_the_table_nothing_can_be_revoked(start, own_backend):
+    proxy = start(own_backend)
+    assert post(proxy, {"jti": ["a"]}).status == 404
+    assert post(proxy, {}, path="/metrics").status == 405

@@ -1,0 +1,173 @@
+import Bytes
+import Config
+import JOSE
+import Reactor
+import Testing
+
+@testable import Control
+
+@Suite struct ResponseReaderTests {
+    private enum Result: Equatable { case answer(UInt16, String), incomplete, failed(String) }
+
+    /// Reads a response in pieces of that size, and its end where the connection ends with it.
+    private func read(_ text: String, pieces size: Int, ends: Bool = false) -> Result {
+        var reader = ResponseReader()
+        let bytes = Array(text.utf8)
+        do throws(FetchFailure) {
+            var offset = 0
+            while offset < bytes.count {
+                let piece = Array(bytes[offset..<min(offset + size, bytes.count)])
+                if let answer = try reader.take(piece.span) { return result(answer) }
+                offset += size
+            }
+            guard ends, let answer = try reader.endOfInput(isAuthentic: true) else { return .incomplete }
+            return result(answer)
+        } catch {
+            return .failed(error.reason)
+        }
+    }
+
+    private func result(_ answer: FetchAnswer) -> Result {
+        .answer(answer.status, String(decoding: answer.body, as: UTF8.self))
+    }
+
+    @Test(arguments: [1, 2, 7, 1000])
+    func everyFramingInPiecesOfEverySize(size: Int) {
+        #expect(
+            read("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", pieces: size) == .answer(200, "hello"))
+        #expect(
+            read(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nA: b\r\n\r\n",
+                pieces: size)
+                == .answer(200, "hello"))
+        #expect(read("HTTP/1.0 200 OK\r\n\r\nhello", pieces: size, ends: true) == .answer(200, "hello"))
+        #expect(read("HTTP/1.1 204 No Content\r\n\r\n", pieces: size) == .answer(204, ""))
+        #expect(
+            read(
+                "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                pieces: size)
+                == .answer(200, "ok"))
+    }
+
+    @Test func whatIsCutIsNoAnswer() {
+        let cut = Result.failed("the connection ended before the answer did")
+        #expect(read("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", pieces: 9, ends: true) == cut)
+        #expect(
+            read("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", pieces: 9, ends: true)
+                == cut)
+        #expect(read("HTTP/1.1 200", pieces: 9, ends: true) == cut)
+    }
+
+    @Test func withoutALengthTheEndMustBeVouchedFor() throws {
+        var reader = ResponseReader()
+        let answer = try reader.take(Array("HTTP/1.1 200 OK\r\n\r\n{}".utf8).span)
+        #expect(answer == nil)
+        do throws(FetchFailure) {
+            _ = try reader.endOfInput(isAuthentic: false)
+            Issue.record("it was believed")
+        } catch {
+            #expect(error.reason == "the connection ended before the answer did")
+        }
+    }
+
+    @Test("J10: at most 256 KiB", arguments: [262_144, 262_145])
+    func size(count: Int) {
+        let body = String(repeating: "x", count: count)
+        for head in ["Content-Length: \(count)\r\n", ""] {
+            let outcome = read("HTTP/1.1 200 OK\r\n\(head)\r\n\(body)", pieces: 16_384, ends: true)
+            #expect((outcome == .answer(200, body)) == (count == 262_144))
+        }
+    }
+
+    @Test(arguments: [
+        ("max-age=60", 60), ("public, max-age=60", 60), ("Max-Age=\"60\", private", 60), ("max-age = 5", 5),
+        ("s-maxage=9", nil), ("max-age=-1", nil), ("max-age", nil), ("no-store", nil), ("", nil),
+        ("max-age=99999999999999999999", Int64.max),
+    ])
+    func maximumAge(value: String, expected: Int64?) {
+        #expect(CacheControl.maximumAge(value) == expected)
+    }
+}
+
+@Suite struct FetchedKeysTests {
+    private func keys(_ location: RemoteKeys.Location) throws -> FetchedKeys {
+        let text = """
+            [listen.a]
+            address = "127.0.0.1:1"
+            [upstream.u]
+            servers = ["127.0.0.1:2"]
+            [issuer.main]
+            issuer = "https://a.example/t"
+            audience = "a"
+            jwks = "discover"
+            [[route]]
+            path = "/"
+            auth = "main"
+            upstream = "u"
+            """
+        let loaded = Configuration.load(
+            text: Array(text.utf8), path: "x", environment: [:], files: SystemFiles())
+        let configuration = try #require(loaded.configuration?.issuers.first)
+        return FetchedKeys(configuration, RemoteKeys(location), now: Instant(microseconds: 0))
+    }
+
+    private func discovering() throws -> FetchedKeys {
+        let issuer = try #require(RemoteURL("https://a.example/t"))
+        return try keys(.discovery(issuer: issuer, name: "https://a.example/t"))
+    }
+
+    private static let set = Array(
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}"
+            .utf8)
+
+    @Test func whereMetadataIs() throws {
+        let found = FetchedKeys.metadataURLs(try #require(RemoteURL("https://a.example/t/"))).map(
+            \.description)
+        #expect(
+            found == [
+                "https://a.example/t/.well-known/openid-configuration",
+                "https://a.example/.well-known/oauth-authorization-server/t",
+            ])
+    }
+
+    @Test func theMetadataLeadsToTheKeys() throws {
+        let keys = try discovering()
+        keys.plan()
+        #expect(keys.skipAlternative("status 404"))
+        let document = "{\"issuer\":\"https://a.example/t\",\"jwks_uri\":\"https://keys.example/k\"}"
+        #expect(try keys.take(Array(document.utf8)) == false)
+        #expect(keys.steps.map(\.url.description) == ["https://keys.example/k"])
+        #expect(try keys.take(Self.set) && keys.hasNewKeys && keys.report.usableKeys == 1)
+        keys.plan()
+        #expect(keys.steps.count == 1 && !keys.hasNewKeys)
+        #expect(try keys.take(Self.set) && !keys.hasNewKeys)
+        #expect(!keys.skipAlternative("status 500"))
+        keys.plan()
+        #expect(keys.steps.count == 2, "the metadata is read again after a failure")
+    }
+
+    @Test(arguments: [
+        "{\"issuer\":\"https://a.example\",\"jwks_uri\":\"https://a.example/k\"}",
+        "{\"issuer\":\"https://a.example/t/\",\"jwks_uri\":\"https://a.example/k\"}",
+        "{\"issuer\":\"https://a.example/t\",\"jwks_uri\":\"http://a.example/k\"}",
+        "{\"issuer\":\"https://a.example/t\",\"jwks_uri\":\"file:///etc/passwd\"}",
+        "{\"issuer\":\"https://a.example/t\"}", "{\"issuer\":\"https://a.example/t\",\"jwks_uri\":5}", "[]",
+        "",
+        "{\"issuer\":\"https://a.example/t\",\"issuer\":\"https://a.example/t\",\"jwks_uri\":\"https://a.example/k\"}",
+    ])
+    func metadataThatIsRefused(text: String) throws {
+        let keys = try discovering()
+        keys.plan()
+        #expect(throws: FetchFailure.self) { try keys.take(Array(text.utf8)) }
+    }
+
+    @Test(arguments: ["{\"keys\":[]}", "{\"keys\":5}", "<html>", "", "{\"keys\":[{\"kty\":\"odd\"}]}"])
+    func aBadKeySetLeavesTheOldOne(text: String) throws {
+        let keys = try keys(.url(try #require(RemoteURL("https://a.example/k"))))
+        keys.plan()
+        #expect(try keys.take(Self.set))
+        keys.plan()
+        #expect(throws: FetchFailure.self) { try keys.take(Array(text.utf8)) }
+        #expect(keys.keys == Self.set && !keys.hasNewKeys && keys.report.usableKeys == 1)
+    }
+}
