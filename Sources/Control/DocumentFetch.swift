@@ -20,6 +20,8 @@ final class DocumentFetch {
 
     /// From the first to the last byte, redirects and looking up the name included (rule J10).
     static let deadlineMilliseconds: Int64 = 5000
+    /// For a connect, where the name has more addresses: one that swallows everything must not use up all the time.
+    private static let connectMilliseconds: Int64 = 1500
     /// The largest body (rule J10).
     static let largestBodyBytes = 262_144
     /// The largest head: key servers behind application servers send cookies and policies.
@@ -27,10 +29,11 @@ final class DocumentFetch {
     private static let largestFieldCount = 256
     private static let largestRedirectCount = 3
 
-    /// What the poller's events carry; another one for each connection.
+    /// What the poller's events carry; another one for each connection, 0 before the first.
     private(set) var token: UInt64 = 0
     private(set) var url: RemoteURL
-    let deadline: Instant
+    private let lastDeadline: Instant
+    private var connectDeadline = Instant.never
     private let authorities: [UInt8]
     private var addresses: [SocketAddress] = []
     private var connection: FetchConnection?
@@ -41,7 +44,21 @@ final class DocumentFetch {
     init(_ url: RemoteURL, trusting authorities: [UInt8], now: Instant) {
         self.url = url
         self.authorities = authorities
-        deadline = now.advanced(byMilliseconds: Self.deadlineMilliseconds)
+        lastDeadline = now.advanced(byMilliseconds: Self.deadlineMilliseconds)
+    }
+
+    /// When `expire` is to be called.
+    var deadline: Instant {
+        connection?.isConnecting == true ? min(lastDeadline, connectDeadline) : lastDeadline
+    }
+
+    /// The time of an address, or of everything, is over; nil where another address is tried.
+    func expire(_ poller: borrowing Poller, _ tokens: inout TokenSource, now: Instant) -> Outcome? {
+        guard lastDeadline > now, connection?.isConnecting == true else {
+            return .failed("no answer in time")
+        }
+        lastFailure = "no connection in time"
+        return connect(poller, &tokens)
     }
 
     /// Connects to the first of the addresses that can be tried; nil while it is under way.
@@ -58,6 +75,9 @@ final class DocumentFetch {
             let address = addresses.removeFirst()
             do throws(FetchFailure) {
                 token = tokens.next()
+                connectDeadline =
+                    addresses.isEmpty
+                    ? .never : Instant.now().advanced(byMilliseconds: Self.connectMilliseconds)
                 connection = try FetchConnection(to: address, url, trusting: authorities, poller, token)
                 return nil
             } catch {

@@ -14,6 +14,8 @@ final class FetchConnection {
     private let socket: Socket
     private var tls: TLSSession?
     private var phase = Phase.connecting
+    /// It is not known yet whether anybody is there.
+    var isConnecting: Bool { phase == .connecting }
     private var pool = BlockPool(keptBytes: 65_536)
     /// Bytes as they come from the socket.
     private var input = Buffer()

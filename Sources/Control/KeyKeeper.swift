@@ -74,7 +74,7 @@ final class KeyKeeper {
     func run(_ poller: borrowing Poller, now: Instant) {
         for issuer in issuers {
             if let fetch = issuer.fetch, fetch.deadline <= now {
-                fail(issuer, "no answer in time", poller, now)
+                settle(issuer, fetch.expire(poller, &tokens, now: now), poller, now)
             }
             while let action = issuer.refresher.tick(now) {
                 switch action {

@@ -80,6 +80,9 @@ public struct Permit: ~Copyable {
         self.carried = carried
     }
 
+    /// Names what is remembered of the token, for `PolicySnapshot.remembers`; none for nobody.
+    public var verdict: Handle { identity }
+
     /// True where the token was offered as the WebSocket subprotocol `bearer`: the answer must accept one of those
     /// that were offered, and the backend saw only the others.
     public var offersBearerSubprotocol: Bool { carried.isSubprotocol }

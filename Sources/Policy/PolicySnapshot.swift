@@ -1,4 +1,4 @@
-internal import Bytes
+public import Bytes
 internal import Crypto
 public import JOSE
 
@@ -107,6 +107,10 @@ public struct PolicySnapshot: ~Copyable {
         verifier.removeKeys(ofIssuer: index)
         cache.removeAll(ofIssuer: index, notIn: verifier)
     }
+
+    /// True while the token of an earlier permit of this snapshot is known to be good. False also where it made way for
+    /// others: then nobody can tell.
+    public func remembers(_ verdict: Handle) -> Bool { cache.contains(verdict) }
 
     /// Exchanges the list of revoked tokens, and forgets those of them that were verified before.
     public mutating func replaceRevocations(_ list: RevocationList) {

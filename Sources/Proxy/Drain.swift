@@ -57,6 +57,7 @@ extension Worker {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
         guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets) else { return }
         policy = compiled
+        policyNumber &+= 1
         limits = settings.limits
         headLimits = settings.limits.head
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }

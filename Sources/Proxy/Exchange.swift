@@ -76,6 +76,10 @@ struct Exchange: ~Copyable {
     var deadline = Instant.never
     /// When the token that permits the request expires, where its answer must end with it.
     var tokenDeadline = Instant.never
+    /// What the policy remembers of the token, where the exchange must not outlive it.
+    var verdict = Handle.none
+    /// Which of the worker's policies gave the verdict.
+    var policyNumber: UInt32 = 0
     /// The end of the pause that one side makes right now.
     var stallDeadline = Instant.never
     var code = ReasonCode.ok

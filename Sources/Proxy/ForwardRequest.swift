@@ -25,7 +25,11 @@ extension Worker {
             exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
         }
         exchanges[exchange].wantsWebSocket = head.wantsWebSocket
-        if let end = permit.streamEnd { exchanges[exchange].tokenDeadline = instant(ofSecond: end) }
+        if let end = permit.streamEnd {
+            exchanges[exchange].tokenDeadline = instant(ofSecond: end)
+            exchanges[exchange].verdict = permit.verdict
+            exchanges[exchange].policyNumber = policyNumber
+        }
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
         noteRequest(exchange, client, route: permit.route)
         if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }

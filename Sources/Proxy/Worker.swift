@@ -94,6 +94,8 @@ public struct Worker: ~Copyable {
     var limits: LimitSettings
     var headLimits: HeadLimits
     var policy: PolicySnapshot
+    /// Counts the policies, so that a verdict of an earlier one is not taken for one of this.
+    var policyNumber: UInt32 = 0
     var routeNames: [[UInt8]]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
@@ -283,7 +285,7 @@ public struct Worker: ~Copyable {
         switch message {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
         case .keys(let notice): note(notice)
-        case .revocations(let list): policy.replaceRevocations(list)
+        case .revocations(let list): revoke(list)
         case .drain: drain()
         case .stop: isStopped = true
         }

@@ -183,11 +183,8 @@ LATER = {
                      "tls"),
     "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
     "upstream tls": (change("servers =", "tls = true\nservers ="), "tls"),
-    "jwks url": (change('secret = { env = "USHER_TEST_SECRET" }', 'jwks = { url = "https://app.example.com/jwks" }'), "jwks"),
-    "discovery": (change('secret = { env = "USHER_TEST_SECRET" }', 'jwks = "discover"'), "jwks"),
     "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
     "cors": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com"]\n', "cors"),
-    "revocation": (GOOD + '\n[revocation]\nfile = "revoked.json"\n', "revocation"),
 }
 
 

@@ -664,3 +664,26 @@ def test_metrics(start, own_backend, server):
     assert 'usher_keys{issuer="keys"} 1\n' in text
     assert re.search(r'usher_key_fetches_total\{issuer="keys"\} [2-9]', text)
     assert re.search(r'usher_key_age_seconds\{issuer="keys"\} \d+\n', text)
+
+
+def test_an_address_that_swallows_everything_does_not_use_up_all_the_time(start, own_backend, tmp_path, server):
+    """A listener whose queue is full answers no connect: the name's other address is tried in time."""
+    full = socket.socket(socket.AF_INET6) if socket.has_ipv6 else None
+    try:
+        full.bind(("::1", server.port))
+    except (OSError, AttributeError) as error:
+        pytest.skip(f"no IPv6 loopback here: {error}")
+    addresses = [info[4][0] for info in socket.getaddrinfo("localhost", server.port, type=socket.SOCK_STREAM)]
+    if addresses[:1] != ["::1"]:
+        pytest.skip(f"localhost is {addresses} here")
+    full.listen(0)
+    fillers = []
+    for _ in range(4):
+        filler = socket.socket(socket.AF_INET6)
+        filler.setblocking(False)
+        filler.connect_ex(("::1", server.port))
+        fillers.append(filler)
+    proxy = start(own_backend, configuration(issuer(f"http://localhost:{server.port}/jwks")))
+    assert get(proxy, signed("one")).status == 200
+    for each in [full, *fillers]:
+        each.close()

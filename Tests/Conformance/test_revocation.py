@@ -6,7 +6,12 @@ import json
 import os
 import time
 
+import threading
+
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.sync.server import serve
 
 from harness import tokens
 from harness.configuration import SMALL
@@ -164,3 +169,44 @@ def test_without_the_table_nothing_can_be_revoked(start, own_backend):
     proxy = start(own_backend)
     assert post(proxy, {"jti": ["a"]}).status == 404
     assert post(proxy, {}, path="/metrics").status == 405
+
+
+# ---- open streams
+
+STREAMS = REVOCATION + """
+[upstream.sockets]
+servers = ["127.0.0.1:{sockets}"]
+
+[[route]]
+path = "/ws/**"
+auth = "main"
+upstream = "sockets"
+"""
+
+
+@pytest.fixture
+def streaming(start, own_backend):
+    def echo(socket):
+        for message in socket:
+            socket.send(message)
+
+    with serve(echo, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield start(own_backend, STREAMS, file="", sockets=server.socket.getsockname()[1])
+        server.shutdown()
+
+
+def test_an_open_websocket_ends_when_its_token_is_revoked(streaming):
+    url = f"ws://127.0.0.1:{streaming.port}/ws/x"
+    revoked, other = tokens.token(jti="a"), tokens.token(jti="b")
+    with connect(url, additional_headers=tokens.bearer(revoked)) as ending, \
+            connect(url, additional_headers=tokens.bearer(other)) as staying:
+        for socket in (ending, staying):
+            socket.send("hello")
+            assert socket.recv(timeout=5) == "hello"
+        assert post(streaming, {"jti": ["a"]}).status == 200
+        with pytest.raises(ConnectionClosed) as closed:
+            ending.recv(timeout=3)
+        assert closed.value.rcvd.code == 1008
+        staying.send("again")
+        assert staying.recv(timeout=5) == "again"
