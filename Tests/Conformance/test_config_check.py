@@ -196,6 +196,19 @@ def test_later_keys_are_refused(check, name):
     assert any("not supported yet" in message for _, _, message in done.errors), done.text
 
 
+@pytest.mark.parametrize("keys", [
+    'jwks = { url = "https://app.example.com/jwks", refresh = "5m", cooldown = "5s", stale_for = "1h" }',
+    'jwks = "discover"'])
+def test_keys_from_the_network_need_no_network_to_check(check, keys):
+    done = check(change('secret = { env = "USHER_TEST_SECRET" }', keys))
+    assert done.returncode == 0 and not done.errors, done.text
+
+
+def test_a_revocation_list_that_is_not_there(check):
+    done = check(GOOD + '\n[revocation]\nfile = "revoked.json"\n')
+    assert done.returncode == 1 and "cannot read" in done.text, done.text
+
+
 # Secrets and the environment
 
 def test_short_secret(check):
