@@ -1,6 +1,7 @@
 extension ConfigurationReader {
     static let limitKeys = Section.Keys(known: [
-        "header_bytes", "header_count", "target_bytes", "token_bytes", "connections", "header_timeout",
+        "header_bytes", "header_count", "target_bytes", "token_bytes", "connections",
+        "connections_per_address", "header_timeout",
         "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
     ])
 
@@ -16,7 +17,8 @@ extension ConfigurationReader {
         // A larger token is refused whatever the file says (J12).
         limits.tokenBytes = part(
             "token_bytes", section, limits.tokenBytes, least: 256, of: min(limits.headerBytes, 16 * 1024))
-        limits.connections = connections(section)
+        limits.connections = number("connections", orWord: "auto", section)
+        limits.connectionsPerAddress = number("connections_per_address", orWord: "off", section)
         let times = Duration.milliseconds(1)...Duration.seconds(3600)
         limits.headerTimeout = section.duration("header_timeout", default: limits.headerTimeout, in: times)
         limits.idleTimeout = section.duration("idle_timeout", default: limits.idleTimeout, in: times)
@@ -34,19 +36,18 @@ extension ConfigurationReader {
         section.size(key, default: min(fallback, most), in: least...most)
     }
 
-    private func connections(_ section: Section) -> Int? {
-        guard let entry = section.table["connections"] else { return nil }
-        if case .integer = entry.node.value {
-            return section.integer("connections", default: 1, in: 1...10_000_000)
-        }
+    /// A whole number, or nil for the one word that may stand in its place, and where nothing is written.
+    private func number(_ key: String, orWord word: String, _ section: Section) -> Int? {
+        guard let entry = section.table[key] else { return nil }
+        if case .integer = entry.node.value { return section.integer(key, default: 1, in: 1...10_000_000) }
         guard case .string = entry.node.value else {
-            section.mismatch(entry, expected: "\"auto\" or a whole number")
+            section.mismatch(entry, expected: "\"\(word)\" or a whole number")
             return nil
         }
-        guard let text = section.string("connections"), text.value != "auto" else { return nil }
+        guard let text = section.string(key), text.value != word else { return nil }
         loader.error(
-            text.position, "\"connections\" must be \"auto\" or a whole number, not \"\(text.value)\"",
-            didYouMean: Suggestion.nearest(to: text.value, among: ["auto"]))
+            text.position, "\"\(key)\" must be \"\(word)\" or a whole number, not \"\(text.value)\"",
+            didYouMean: Suggestion.nearest(to: text.value, among: [word]))
         return nil
     }
 

@@ -57,6 +57,7 @@ extension LimitSettings {
         fieldCount = limits.headerCount
         targetBytes = limits.targetBytes
         connections = limits.connections
+        connectionsPerAddress = limits.connectionsPerAddress
         headerTimeoutMilliseconds = limits.headerTimeout.wholeMilliseconds
         idleTimeoutMilliseconds = limits.idleTimeout.wholeMilliseconds
         bodyTimeoutMilliseconds = limits.bodyTimeout.wholeMilliseconds

@@ -22,6 +22,7 @@ struct Crew {
     let keyRequests: Inbox<KeyRequest>
     /// The buckets of rate limits, which outlive every configuration.
     private let buckets: RateBuckets
+    private let ledger = ConnectionLedger()
     private var inboxes: [Inbox<WorkerMessage>] = []
     /// What each worker counts.
     private(set) var counters: [WorkerCounters] = []
@@ -50,7 +51,8 @@ struct Crew {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
-                logWriter: logWriter, keyRequests: keyRequests, buckets: buckets)
+                logWriter: logWriter, keyRequests: keyRequests, buckets: buckets,
+                ledger: ledger)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
             let reports = reports

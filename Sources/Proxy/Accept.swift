@@ -50,8 +50,14 @@ extension Worker {
             counters.add(1, to: .connectionsRefused)
             return counters.add(1, to: .connectionsClosed)
         }
+        let isCounted = limits.connectionsPerAddress != nil && !peer.address.isNone && !policy.trusts(peer)
+        guard !isCounted || ledger.admit(peer.address, limit: limits.connectionsPerAddress ?? .max) else {
+            counters.add(1, to: .connectionsRefused)
+            return counters.add(1, to: .connectionsClosed)
+        }
         let descriptor = socket.descriptor
         let handle = clients.insert(Downstream(socket, peer: peer, listener: listener))
+        if isCounted { clients[handle.index].countedAddress = peer.address }
         if isGreeted { clients[handle.index].phase = .greeting }
         do {
             try poller.add(

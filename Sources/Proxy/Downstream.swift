@@ -27,6 +27,8 @@ struct Downstream: ~Copyable {
     var parser = RequestHeadParser()
     /// The request under way, or none.
     var exchange = Handle.none
+    /// The address that the ledger counts it under; none where it does not.
+    var countedAddress = IPAddress.none
     /// The listener that accepted it.
     let listener: Handle
     /// When the first byte of the head that is being read arrived.

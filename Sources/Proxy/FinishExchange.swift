@@ -131,6 +131,7 @@ extension Worker {
     mutating func closeClient(_ client: UInt32) {
         var connection = clients.remove(clients.handle(at: client))
         connection.transport.releaseBuffers(to: &pool)
+        if !connection.countedAddress.isNone { ledger.release(connection.countedAddress) }
         clientDeadlines.set(client, .never)
         counters.add(1, to: .connectionsClosed)
         if acceptAgain != .never { acceptAgain = now }

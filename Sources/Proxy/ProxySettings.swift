@@ -67,6 +67,9 @@ public struct LimitSettings: Sendable, Equatable {
     public var targetBytes = 8192
     /// Client connections in all workers together; nil: what the file-descriptor limit allows.
     public var connections: Int?
+    /// Client connections of one address (of IPv6 one /64) in all workers together; nil: no bound. Trusted proxies and
+    /// Unix sockets are not counted.
+    public var connectionsPerAddress: Int?
     /// From the first byte of a request to the end of its head.
     public var headerTimeoutMilliseconds: Int64 = 10_000
     /// Between two requests.

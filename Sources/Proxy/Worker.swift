@@ -53,11 +53,13 @@ public struct WorkerParts: Sendable {
     public var keyRequests: Inbox<KeyRequest>
     /// The buckets of rate limits, the same for all workers.
     public var buckets: RateBuckets
+    /// The connections of each client address, the same for all workers.
+    public var ledger: ConnectionLedger
 
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets
+        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger
     ) {
         self.keyRequests = keyRequests
         self.index = index
@@ -66,6 +68,7 @@ public struct WorkerParts: Sendable {
         self.counters = counters
         self.logWriter = logWriter
         self.buckets = buckets
+        self.ledger = ledger
     }
 }
 
@@ -90,6 +93,7 @@ public struct Worker: ~Copyable {
     let accessLog: AccessLog
     let keyRequests: Inbox<KeyRequest>
     let buckets: RateBuckets
+    let ledger: ConnectionLedger
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -177,6 +181,7 @@ public struct Worker: ~Copyable {
         counters = parts.counters
         keyRequests = parts.keyRequests
         buckets = parts.buckets
+        ledger = parts.ledger
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
         self.policy = policy
