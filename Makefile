@@ -68,6 +68,10 @@ test: ## everything: tidy, unit, conformance, deploy
 	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-170} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
+
+dist: packages ## a release in dist/: static binary, tarball, bill of materials, image archive, checksums
+	@scripts/dist
+
 bench: deps build ## CPU a request against nginx, HAProxy and $ENVOY: one page; BENCH_ARGS="--only get" for a part
 	@scripts/install-packages --bench
 	@$(PYTHON) Benchmarks/bench.py --usher $(BINARY) $(BENCH_ARGS)
@@ -75,9 +79,6 @@ bench: deps build ## CPU a request against nginx, HAProxy and $ENVOY: one page; 
 bench-budgets: deps build ## allocations, instructions and system calls a request; WRITE=1 takes them as the budgets
 	@scripts/install-packages --bench
 	@$(PYTHON) Benchmarks/budgets.py --usher $(BINARY) $(if $(WRITE),--write)
-
-dist: packages ## a release in dist/: static binary, tarball, bill of materials, image archive, checksums
-	@scripts/dist
 
 demo: deps build ## the proxy in front of a sample backend on loopback, until Ctrl-C
 	@USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(PYTHON) scripts/demo.py

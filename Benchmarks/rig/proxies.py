@@ -180,6 +180,7 @@ auth = ["hmac", "keys"]
 require = {{ iss = "{ISSUER}" }}
 upstream = "tasks"
 max_body = "4GiB"
+timeout = "10m"
 
 [[route]]
 path = "/light/**"

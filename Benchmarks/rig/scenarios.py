@@ -34,7 +34,7 @@ def all_scenarios(tokens: dict[str, list[str]], count: int) -> list[Scenario]:
         Scenario("post of 1 KiB", each(lambda token: requests.post(token, 1024)), 200, count),
         Scenario("refused: no token", cycle([requests.get(None)]), 401, count),
         Scenario("refused: bad signature", each(lambda token: requests.get(spoiled(token))), 401, count),
-        Scenario("answer of 1 MiB", each(lambda token: requests.get(token, f"/{1 << 20}")), 200, max(count // 20, 5)),
+        Scenario("answer of 1 MiB", each(lambda token: requests.get(token, f"/{1 << 20}")), 200, max(count // 10, 20)),
     ]
 
 

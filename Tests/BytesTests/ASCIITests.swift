@@ -26,9 +26,41 @@ struct ASCIITests {
     }
 
     @Test(
+        "A lowered word equals lower-case letters, digits and hyphens only where the bytes are these in any case"
+    )
+    func loweredWords() {
+        let name = Array("x-user-1".utf8)
+        let expected = ASCII.word(name.span, at: 0)
+        #expect(ASCII.loweredWord(Array("X-UsEr-1".utf8).span, at: 0) == expected)
+        for place in name.indices {
+            for byte in UInt8.min...UInt8.max {
+                var other = name
+                other[place] = byte
+                let isSame = ASCII.lowercased(byte) == name[place]
+                #expect((ASCII.loweredWord(other.span, at: 0) == expected) == isSame)
+            }
+        }
+        #expect(ASCII.loweredWord(Array("ABC".utf8).span, at: 0, count: 3) == 0x63_6261)
+    }
+
+    @Test(
+        "A run of letters and hyphens ends at any other byte, and at the end given",
+        arguments: UInt8.min...UInt8.max)
+    func letterRuns(byte: UInt8) {
+        let isLetter = Self.isLetterOrDigit(byte) && !ASCII.isDigit(byte)
+        for place in 0..<20 {
+            var bytes = [UInt8](repeating: 0x61, count: 40)
+            bytes[place] = byte
+            let end = isLetter || byte == 0x2D ? 30 : place
+            #expect(ASCII.endOfLettersAndHyphens(bytes.span, from: 0, to: 30) == end)
+            #expect(ASCII.endOfLettersAndHyphens(bytes.span, from: 0, to: place) == place)
+        }
+    }
+
+    @Test(
         "Scans stop at the first byte outside their class, at every offset", arguments: UInt8.min...UInt8.max)
     func scans(byte: UInt8) {
-        for length in [1, 7, 8, 9, 17, 24] {
+        for length in [1, 7, 8, 9, 15, 16, 17, 24, 35] {
             for place in 0..<length {
                 var bytes = [UInt8](repeating: 0x61, count: length)
                 bytes[place] = byte
@@ -51,6 +83,11 @@ struct ASCIITests {
             let bytes: [UInt8] = [0x80, 0x20, first, 0x80, 0x21, second, 0xFF, 0x7E, 0x61]
             #expect(ASCII.endOfFieldValue(bytes.span, from: 0) == 2)
             #expect(ASCII.firstIndex(of: second, in: bytes.span, from: 3, to: 9) == 5)
+            let longer = bytes + [UInt8](repeating: 0xFF, count: 16)
+            #expect(ASCII.endOfFieldValue(longer.span, from: 0) == 2)
+            let end = ASCII.isFieldValue(second) ? longer.count : 5
+            #expect(ASCII.endOfFieldValue(longer.span, from: 3) == end)
+            #expect(ASCII.endOfVisible(longer.span, from: 7) == 9)
         }
     }
 

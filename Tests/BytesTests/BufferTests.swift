@@ -24,6 +24,21 @@ struct BufferTests {
         #expect(called == false)
     }
 
+    @Test("A word is added with its lowest byte first, whole or not at all")
+    func words() {
+        var pool = BlockPool(keptBytes: 1 << 20)
+        var buffer = Buffer()
+        #expect(buffer.append(word: 0) == false)
+        buffer.attach(from: &pool, .tiny)
+        while buffer.room >= 8 + 7 { #expect(buffer.append(word: 0x6867_6665_6463_6261) == true) }
+        #expect(buffer.append("1") == true)
+        #expect(buffer.room < 8 + 7 && buffer.bytes[0] == 0x61 && buffer.bytes[7] == 0x68)
+        while buffer.room >= 8 { #expect(buffer.append("2") == true) }
+        #expect(buffer.append(word: 0) == false)
+        #expect(buffer.room == 7)
+        buffer.detach(to: &pool)
+    }
+
     @Test("Bytes come out as they went in; reading all starts the block anew")
     func roundTrip() {
         var pool = BlockPool(keptBytes: 1 << 20)

@@ -29,7 +29,7 @@ def pytest_sessionstart(session):
     # What has to be fetched is fetched beside the first tests: they need none of it.
     session.config.bases = subprocess.Popen(
         [Path(__file__).with_name("prepare-bases")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True)
+        stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHON": sys.executable})
 
 
 # What needs nothing that is fetched comes first, so that nobody waits for it.
