@@ -687,3 +687,31 @@ def test_an_address_that_swallows_everything_does_not_use_up_all_the_time(start,
     assert get(proxy, signed("one")).status == 200
     for each in [full, *fillers]:
         each.close()
+
+
+def test_a_question_of_another_proxy_waits_for_keys_too(start, own_backend, server):
+    verify = free_port()
+    listener = f'\n[listen.verify]\naddress = "127.0.0.1:{verify}"\nmode = "forward-auth"\ntrusted_proxies = ["127.0.0.1/32"]\n'
+    proxy = start(own_backend, configuration(issuer(server.url)) + listener)
+
+    def slow(connection, _):
+        time.sleep(0.3)
+        connection.sendall(response(key_set("one", "two")))
+
+    server.answer = slow
+    asked = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/api/x", "X-Forwarded-Host": "app.test"}
+    with Client(verify) as client:
+        answer = client.request("GET", "/verify", asked | tokens.bearer(signed("two")))
+        assert answer.status == 200 and answer.headers.get("X-User-Id") == "alice"
+        assert client.request("GET", "/verify", asked | tokens.bearer(signed("three"))).status == 401
+    assert proxy.backend.requests == [] and len(server.requests) == 2
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_unknown_keys_count_as_failed_authentications(start, own_backend, server, limited):
+    text = configuration(issuer(server.url))
+    if limited:
+        text += '\n[limits]\nfailed_authentications = {{ requests = 3, per = "60s", burst = 3 }}\n'
+    proxy = start(own_backend, text)
+    statuses = [get(proxy, signed(f"random-{n}")).status for n in range(8)]
+    assert statuses == ([401] * 3 + [429] * 5 if limited else [401] * 8)
