@@ -59,15 +59,25 @@ struct Crew {
             // Never joined: its end is reported, and the process's end ends it anyway.
             _ = try Thread(name: "usher-\(index)") {
                 do throws(WorkerError) {
-                    var worker = try Worker(parts, settings, bound)
-                    reports.send(.started(index))
-                    worker.run()
+                    try Crew.work(parts, settings, bound, reports)
+                    // Only now: with the last report the process may end, and a worker that still gave back its keys
+                    // then would do so while the libraries clean up after themselves.
                     reports.send(.ended(index))
                 } catch {
                     reports.send(.failed(index, Crew.describe(error)))
                 }
             }
         }
+    }
+
+    /// The whole life of a worker; when this returns, nothing is left of it.
+    private static func work(
+        _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener],
+        _ reports: Inbox<WorkerReport>
+    ) throws(WorkerError) {
+        var worker = try Worker(parts, settings, bound)
+        reports.send(.started(parts.index))
+        worker.run()
     }
 
     /// Gives every worker the new settings, whole, and its listeners.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Config
 import Control
+import Reactor
 
 /// `usher run`
 struct RunCommand: ParsableCommand {
@@ -47,15 +48,13 @@ struct RunCommand: ParsableCommand {
         var source = file.source(overrides: overrides)
         // A reload reads the file that was found now, whatever appears at the other default path meanwhile.
         source.path = loaded.path
-        let status: Int32
         do {
             let supervisor = try Supervisor(
                 configuration, from: source,
                 warnings: loaded.diagnostics.map { $0.headline(file: loaded.path) })
-            status = supervisor.run()
+            endProcess(supervisor.run())
         } catch {
             throw Console.fail("\(error.reason)")
         }
-        if status != 0 { throw ExitCode(status) }
     }
 }

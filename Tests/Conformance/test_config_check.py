@@ -177,6 +177,28 @@ def test_every_mistake_in_one_run(check):
     assert [e[0] for e in done.errors] == sorted(e[0] for e in done.errors), "in the order of the file"
 
 
+@pytest.mark.parametrize("path, methods, auth, warned", [
+    ("/admin", "", "main", "/admin/**"), ("/admin/{id}", "", "main", "/admin/{id}/**"), ("/admin/**", "", "main", None),
+    ("/admin/**", 'methods = ["GET"]', "main", "methods"), ("/admin", "", "none", None)])
+def test_what_a_protected_route_leaves_to_an_open_one(check, path, methods, auth, warned):
+    """A slash at the end, or another method, would go to the open route: not an error, but hardly meant."""
+    done = check(GOOD + f"""
+[[route]]
+path = "/**"
+auth = "none"
+upstream = "tasks"
+
+[[route]]
+path = "{path}"
+auth = "{auth}"
+upstream = "tasks"
+{methods}
+""")
+    assert done.returncode == 0, done.text
+    lines = [line for line in done.text.splitlines() if "warning" in line and "open route" in line]
+    assert bool(lines) == bool(warned) and (not warned or warned in lines[0]), done.text
+
+
 # Keys of later versions are refused, never ignored.
 LATER = {
     "tls listener": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\ntls.certificates = [{ certificate = "c", key = "k" }]'),
