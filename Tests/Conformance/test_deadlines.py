@@ -1,0 +1,129 @@
+"""Slowness in all its forms (RFC 9110 §15.5.9, and what is called slowloris): each ends at its deadline, and good
+clients are served meanwhile."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import configuration
+from harness.wire import render
+
+LIMITS = """
+[limits]
+header_timeout = "600ms"
+body_timeout = "600ms"
+idle_timeout = "600ms"
+"""
+
+
+@pytest.fixture
+def quick(start, own_backend):
+    return start(own_backend, configuration.SMALL + LIMITS)
+
+
+def connect(proxy, receive_bytes: int | None = None) -> socket.socket:
+    sock = socket.socket()
+    if receive_bytes:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    sock.settimeout(8)
+    sock.connect(("127.0.0.1", proxy.port))
+    return sock
+
+
+def read_to_the_end(sock) -> bytes:
+    data = b""
+    try:
+        while piece := sock.recv(65536):
+            data += piece
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def drip(sock, data: bytes, pause: float = 0.1) -> None:
+    try:
+        for at in range(len(data)):
+            sock.sendall(data[at:at + 1])
+            time.sleep(pause)
+    except OSError:
+        pass
+
+
+def test_silent_connection(quick):
+    """Between two requests the close is silent."""
+    with connect(quick) as sock:
+        started = time.monotonic()
+        assert read_to_the_end(sock) == b"" and 0.4 < time.monotonic() - started < 3
+
+
+def test_head_that_drips(quick):
+    """The deadline of a head counts from its first byte: bytes that keep coming do not move it."""
+    with connect(quick) as sock:
+        started = time.monotonic()
+        threading.Thread(target=drip, args=(sock, render("GET", "/public/x")), daemon=True).start()
+        answer = read_to_the_end(sock)
+        assert answer.startswith(b"HTTP/1.1 408") and b"request_timeout" in answer
+        assert 0.4 < time.monotonic() - started < 3
+    quick.assert_nothing_arrived()
+
+
+@pytest.mark.parametrize("framing, first", [("Content-Length: 10", b"abc"), ("Transfer-Encoding: chunked", b"5\r\nabc"),
+                                            ("Transfer-Encoding: chunked", b"5\r\nabcde\r\n")])
+def test_body_that_stops(quick, framing, first):
+    with connect(quick) as sock:
+        started = time.monotonic()
+        sock.sendall(f"POST /public/x HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n".encode() + first)
+        assert read_to_the_end(sock).startswith(b"HTTP/1.1 408")
+        assert 0.4 < time.monotonic() - started < 3
+
+
+def test_body_that_drips_ends_with_the_exchange(start, own_backend):
+    """Each pause is short enough: only the deadline of the whole exchange ends it."""
+    text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\ntimeout = "900ms"')
+    proxy = start(own_backend, text + LIMITS)
+    with connect(proxy) as sock:
+        started = time.monotonic()
+        sock.sendall(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+        threading.Thread(target=drip, args=(sock, b"x" * 1000), daemon=True).start()
+        assert read_to_the_end(sock).startswith((b"HTTP/1.1 408", b"HTTP/1.1 504"))
+        assert 0.7 < time.monotonic() - started < 3
+
+
+def test_client_that_does_not_read(start, own_backend):
+    """The backend is held back, and the client is cut off; it never sees an end that looks whole."""
+    def endless(exchange):
+        try:
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            while True:
+                exchange.send(b"x" * 65536)
+        except OSError:
+            pass
+
+    own_backend.script = endless
+    proxy = start(own_backend, configuration.SMALL + LIMITS)
+    with connect(proxy, receive_bytes=4096) as sock:
+        sock.sendall(render("GET", "/public/x"))
+        line = proxy.wait_log(timeout=8, path="/public/x")
+        assert line["reason"] in ("request_timeout", "client_closed") and line["bytes"] < 100_000_000
+        assert len(read_to_the_end(sock)) < 100_000_000
+
+
+def test_good_clients_are_served_meanwhile(start, own_backend):
+    """300 slow clients of every kind hold connections, and nothing else."""
+    proxy = start(own_backend, configuration.SMALL + LIMITS.replace("600ms", "3s"))
+    starts = [b"", b"G", b"GET /public/x HTTP/1.1\r\n", b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab"]
+    slow = [connect(proxy) for _ in range(300)]
+    for at, sock in enumerate(slow):
+        sock.sendall(starts[at % 4])
+    with proxy.client() as client:
+        times = []
+        for _ in range(50):
+            started = time.monotonic()
+            assert client.request("GET", "/public/good").status == 200
+            times.append(time.monotonic() - started)
+    assert sorted(times)[45] < 0.5
+    for sock in slow:
+        read_to_the_end(sock)
+        sock.close()
