@@ -82,7 +82,9 @@ extension Worker {
         if exchanges[exchange].phase == .waiting { return .overloaded }
         let client = exchanges[exchange].client.index
         if exchanges[exchange].hasResponseHead {
-            return clients[client].transport.output.isEmpty ? .upstreamTimeout : .requestTimeout
+            // A body that is written from where it lies leaves nothing in the output: what counts is the last write.
+            let takesMore = clients[client].transport.output.isEmpty && clients[client].transport.isWritable
+            return takesMore ? .upstreamTimeout : .requestTimeout
         }
         let owesBody = exchanges[exchange].sentAt == .never && exchanges[exchange].phase == .relaying
         guard owesBody else { return .upstreamTimeout }
