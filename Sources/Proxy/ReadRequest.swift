@@ -63,7 +63,7 @@ extension Worker {
             awaitHead(client)
             return false
         }
-        makeRoomForHead(client)
+        clients[client].transport.makeRoomForHead(in: &pool)
         switch clients[client].transport.fill(from: &pool) {
         case .bytes:
             return true
@@ -74,16 +74,6 @@ extension Worker {
             closeClient(client)
         }
         return false
-    }
-
-    /// The block of a head that fills it moves into a larger one; the parser refuses a head before it outgrows that.
-    private mutating func makeRoomForHead(_ client: UInt32) {
-        guard clients[client].transport.input.isAttached else { return }
-        clients[client].transport.input.compact()
-        guard clients[client].transport.input.room == 0,
-            let larger = BlockPool.SizeClass.holding(clients[client].transport.input.count + 1)
-        else { return }
-        _ = clients[client].transport.input.grow(in: &pool, to: larger)
     }
 
     /// Sets the deadline of a client that is to send a head, or the rest of one.

@@ -55,14 +55,7 @@ extension Worker {
     private mutating func readMoreResponseHead(_ exchange: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
         guard servers[server].transport.isReadable else { return false }
-        if servers[server].transport.input.isAttached {
-            servers[server].transport.input.compact()
-            if servers[server].transport.input.room == 0,
-                let larger = BlockPool.SizeClass.holding(servers[server].transport.input.count + 1)
-            {
-                _ = servers[server].transport.input.grow(in: &pool, to: larger)
-            }
-        }
+        servers[server].transport.makeRoomForHead(in: &pool)
         switch servers[server].transport.fill(from: &pool) {
         case .bytes:
             return true

@@ -57,6 +57,15 @@ struct Transport: ~Copyable {
         return result
     }
 
+    /// Makes room for more of a head: one that fills its block moves into a larger one. The parser refuses a head
+    /// before it outgrows the largest.
+    mutating func makeRoomForHead(in pool: inout BlockPool) {
+        guard input.isAttached else { return }
+        input.compact()
+        guard input.room == 0, let larger = BlockPool.SizeClass.holding(input.count + 1) else { return }
+        _ = input.grow(in: &pool, to: larger)
+    }
+
     /// What came of writing.
     enum Flush {
         case done, blocked, failed

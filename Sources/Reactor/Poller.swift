@@ -54,12 +54,6 @@ public struct Readiness: OptionSet, Sendable, BitwiseCopyable {
         guard result >= 0 else { throw Errno(-result) }
     }
 
-    /// Watches a descriptor as before, for something else.
-    public borrowing func change(_ descriptor: Int32, token: UInt64, for readiness: Readiness) throws(Errno) {
-        let result = linux_epoll_control(epoll.number, EPOLL_CTL_MOD, descriptor, readiness.rawValue, token)
-        guard result >= 0 else { throw Errno(-result) }
-    }
-
     /// Watches the descriptor no longer. Closing it has the same effect.
     public borrowing func remove(_ descriptor: Int32) {
         _ = linux_epoll_control(epoll.number, EPOLL_CTL_DEL, descriptor, 0, 0)

@@ -35,9 +35,6 @@ public struct Errno: Error, Equatable, Sendable, BitwiseCopyable, CustomStringCo
 
     /// True where something is larger than it may be.
     public var isTooLarge: Bool { code == EFBIG }
-
-    /// True where the process or the system has no file descriptor or memory left; trying again later may help.
-    public var isExhaustion: Bool { code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM }
 }
 
 extension IOResult {
