@@ -25,6 +25,10 @@ public struct Configuration: Sendable, Equatable {
     public var admin: AdminConfiguration?
     /// Revoked tokens; nil where nothing can be revoked.
     public var revocation: RevocationConfiguration?
+    /// Where the next process asks for the listening sockets of this one; nil = nowhere.
+    public var takeover: TakeoverConfiguration? = nil
+    /// Reload whenever the file, or one that it names, changes.
+    public var watch = false
 
     /// The place of an upstream in `upstreams`, or nil when there is none of that name.
     public func upstreamIndex(named name: String) -> Int? {
@@ -71,6 +75,14 @@ public struct AdminConfiguration: Sendable, Equatable {
     /// Where to listen.
     public var address: EndpointAddress
     /// Where the file says `address`.
+    public var position: SourcePosition
+}
+
+/// The key `takeover`.
+public struct TakeoverConfiguration: Sendable, Equatable {
+    /// The path of a Unix socket.
+    public var path: String
+    /// Where the file says it.
     public var position: SourcePosition
 }
 

@@ -5,10 +5,9 @@ struct ConfigurationReader {
     static let keys = Section.Keys(
         known: [
             "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin", "revocation",
+            "admin", "revocation", "takeover", "watch",
         ],
-        later: ["session", "cors", "watch", "shared", "tracing"],
-        harmless: ["watch": .boolean(false)])
+        later: ["session", "cors", "shared", "tracing"])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
         guard case .table(let table) = root.value else { return nil }
@@ -21,6 +20,8 @@ struct ConfigurationReader {
             rateLimits: rateLimits(section), limits: limits(section),
             log: log(section), admin: admin(section), revocation: revocation(section))
         configuration.routes = routes(section, names, configuration.issuers)
+        configuration.takeover = takeover(section)
+        configuration.watch = section.boolean("watch", default: false)
         refuseSharedAddresses(configuration)
         applyEnvironment(to: &configuration)
         return configuration

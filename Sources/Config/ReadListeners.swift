@@ -117,11 +117,34 @@ extension ConfigurationReader {
         return AdminConfiguration(address: address, position: text.position)
     }
 
+    /// The path of `takeover`, at which the next process asks for the listeners.
+    func takeover(_ section: Section) -> TakeoverConfiguration? {
+        guard let text = section.string("takeover") else { return nil }
+        let path = loader.resolve(path: text.value)
+        guard !text.value.isEmpty, !text.value.hasPrefix("unix:"), !path.utf8.contains(0) else {
+            loader.error(
+                text.position, "\"takeover\" needs a path, such as \"/run/usher/takeover.sock\"",
+                didYouMean: text.value.hasPrefix("unix:/") ? String(text.value.dropFirst(5)) : nil)
+            return nil
+        }
+        guard path.utf8.count <= Loader.longestSocketPathBytes else {
+            loader.error(
+                text.position,
+                "the socket's path has \(path.utf8.count) bytes; at most \(Loader.longestSocketPathBytes) fit"
+            )
+            return nil
+        }
+        return TakeoverConfiguration(path: path, position: text.position)
+    }
+
     /// Two listeners at one place would each get a share of the connections.
     func refuseSharedAddresses(_ configuration: Configuration) {
         var owners: [EndpointAddress: String] = [:]
         var places = configuration.listeners.map { ($0.address, "[listen.\($0.name)]", $0.position) }
         if let admin = configuration.admin { places.append((admin.address, "[admin]", admin.position)) }
+        if let takeover = configuration.takeover {
+            places.append((.unix(path: takeover.path), "\"takeover\"", takeover.position))
+        }
         for (address, owner, position) in places.sorted(by: { $0.2 < $1.2 }) {
             if let first = owners[address] {
                 loader.error(position, "\(owner) has the address of \(first): \(address)")

@@ -7,15 +7,33 @@ import Telemetry
 
 extension Supervisor {
     /// Reads the configuration again and swaps it whole; whatever is wrong with it, the old one stays.
-    func reload() {
-        guard phase == .running else { return log.notice("reload ignored: not running") }
+    ///
+    /// Gives nil where the new one is in force, else what is wrong.
+    @discardableResult
+    func reload() -> String? {
+        guard phase == .running else {
+            log.notice("reload ignored: not running")
+            return "not running"
+        }
+        service.reloading(at: Instant.now())
+        let failure = loadAnew()
+        service.ready(
+            failure == nil ? serviceStatus : "configuration not changed; \(serviceStatus)", at: Instant.now())
+        return failure
+    }
+
+    private func loadAnew() -> String? {
+        watcher.beginReading()
         let loaded = source.load()
-        for diagnostic in loaded.diagnostics {
-            let level: Logger.Level = diagnostic.severity == .error ? .error : .warning
-            log.log(level: level, "\(diagnostic.headline(file: loaded.path))")
+        watcher.watch(
+            loaded.files, isOn: loaded.configuration?.watch ?? configuration.watch, now: Instant.now())
+        let headlines = loaded.diagnostics.map { $0.headline(file: loaded.path) }
+        for (diagnostic, headline) in zip(loaded.diagnostics, headlines) {
+            log.log(level: diagnostic.severity == .error ? .error : .warning, "\(headline)")
         }
         guard let new = loaded.configuration else {
-            return log.error("configuration not changed", metadata: ["file": "\(loaded.path)"])
+            log.error("configuration not changed", metadata: ["file": "\(loaded.path)"])
+            return headlines.joined(separator: "\n")
         }
         do {
             try swap(to: new)
@@ -24,8 +42,10 @@ extension Supervisor {
                 metadata: [
                     "file": "\(loaded.path)", "routes": .stringConvertible(settings.policy.routes.count),
                 ])
+            return nil
         } catch {
             log.error("configuration not changed", metadata: ["reason": "\(error.reason)"])
+            return error.reason
         }
     }
 
@@ -45,13 +65,10 @@ extension Supervisor {
             throw error
         }
         if Supervisor.workerCount(new) != crew.count {
-            log.warning("a change of workers takes effect at the next start")
+            log.warning("a change of workers takes effect at the next start, or with run --takeover")
         }
         if new.admin != configuration.admin {
             log.warning("a change of the admin address takes effect at the next start")
-        }
-        if new.limits.connections != configuration.limits.connections {
-            log.warning("a change of limits.connections takes effect at the next start")
         }
         keys.configure(new.issuers, now: Instant.now())
         keys.fill(&compiled.policy)
@@ -60,11 +77,16 @@ extension Supervisor {
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)
-        log.logLevel = Logger.Level(new.log.level)
+        log = messages.logger(for: new.log)
         keys.log = log
         let admin = configuration.admin
+        let isTakeoverMoved = new.takeover?.path != configuration.takeover?.path
         configuration = new
         configuration.admin = admin
+        if isTakeoverMoved {
+            closeSuccessors()
+            openSuccessors()
+        }
         settings = compiled
     }
 

@@ -7,6 +7,9 @@ enum Token {
     static let admin: UInt64 = 3
     static let keyRequests: UInt64 = 4
     static let lookups: UInt64 = 5
+    /// A process that is to come after this one connects, and one says something.
+    static let successors: UInt64 = 6
+    static let successor: UInt64 = 7
     /// Fetches have the numbers from here to below 2^32.
     static let firstFetch: UInt64 = 1 << 31
 

@@ -21,7 +21,7 @@ extension Worker {
         if !clients[client].transport.input.isEmpty || clients[client].transport.isReadable {
             return ready.append(clients.handle(at: client))
         }
-        guard !isDraining, !clients[client].isLast else { return closeClient(client) }
+        guard !isDraining || awaitsLastRequests, !clients[client].isLast else { return closeClient(client) }
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
     }
 

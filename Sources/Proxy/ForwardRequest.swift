@@ -64,6 +64,7 @@ extension Worker {
         clients[client].exchange = handle
         clients[client].phase = .exchanging
         clients[client].headStarted = .never
+        clients[client].isFresh = false
         clients[client].halfClosedAt = .never
         return handle.index
     }
