@@ -98,7 +98,7 @@ extension ConfigurationReader {
 
     /// The `[admin]` table, or nil where it is off.
     func admin(_ section: Section) -> AdminConfiguration? {
-        guard let section = section.subsection("admin", keys: .init(known: ["address"], later: ["token"]))
+        guard let section = section.subsection("admin", keys: .init(known: ["address", "token", "names"]))
         else {
             return nil
         }
@@ -114,7 +114,25 @@ extension ConfigurationReader {
                 "the admin listener can be reached from other machines; let nothing but your "
                     + "monitoring through to \(address)")
         }
-        return AdminConfiguration(address: address, position: text.position)
+        var admin = AdminConfiguration(address: address, position: text.position)
+        admin.token = section.table["token"].flatMap { loader.secret($0, for: .bearerToken) }
+        admin.names = (section.strings("names") ?? []).compactMap(adminName)
+        return admin
+    }
+
+    /// A host name in lower case.
+    private func adminName(_ text: Located<String>) -> String? {
+        let name = text.value.lowercased()
+        let isName =
+            !name.isEmpty
+            && name.utf8.allSatisfy { byte in
+                (0x30...0x39).contains(byte) || (0x61...0x7a).contains(byte) || byte == 0x2d || byte == 0x2e
+            }
+        if !isName {
+            loader.error(
+                text.position, "\"names\" holds host names such as \"usher.internal\", not \"\(text.value)\"")
+        }
+        return isName ? name : nil
     }
 
     /// The path of `takeover`, at which the next process asks for the listeners.

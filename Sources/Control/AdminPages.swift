@@ -24,6 +24,7 @@ extension Supervisor {
     /// Answers on the admin listener from now on.
     func watchAdmin() throws(Errno) {
         guard let descriptor = admin?.descriptor else { return }
+        history.start(at: Instant.now())
         try poller.add(descriptor, token: Token.admin, for: [.readable, .edgeTriggered])
     }
 
@@ -41,13 +42,17 @@ extension Supervisor {
         let keyStatus = keys.status(now: Instant.now())
         let revokedCount = revocations.isEnabled ? revocations.list.count : nil
         let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
-        return AdminState(notReadyReason: reason, revoke: revoke) {
+        return AdminState(
+            notReadyReason: reason, access: AdminAccess(configuration.admin), revoke: revoke,
+            reload: { self.reload() }, configuration: { EffectiveConfiguration.json(self.configuration) },
+            routes: { RouteRow.table(self.configuration.routes) }, status: { self.statusText }
+        ) {
             MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
                 + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount)
         }
     }
 
-    private var notReadyReason: String? {
+    var notReadyReason: String? {
         switch phase {
         case .starting: "starting"
         case .running: missingKeysReason

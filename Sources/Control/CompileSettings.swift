@@ -1,6 +1,7 @@
 public import Config
 public import Proxy
 import Reactor
+import Telemetry
 import Upstream
 
 extension ProxySettings {
@@ -17,6 +18,15 @@ extension ProxySettings {
             },
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
+        accessLog = AccessLogSettings(configuration.log)
+    }
+}
+
+extension AccessLogSettings {
+    fileprivate init(_ log: LogConfiguration) {
+        self.init()
+        form = log.accessForm == .combined ? .combined : .json
+        shares = log.sample
     }
 }
 

@@ -5,6 +5,22 @@ import Proxy
 import Reactor
 import Telemetry
 
+/// What has become of reloads since the start.
+struct ReloadTally {
+    /// Those that took effect.
+    private(set) var count = 0
+    /// When the last was tried, in milliseconds since 1970; 0 without one.
+    private(set) var lastMilliseconds: Int64 = 0
+    /// What was wrong with the last.
+    private(set) var failure: String?
+
+    mutating func note(_ failure: String?) {
+        self.failure = failure
+        lastMilliseconds = wallClockMicroseconds() / 1000
+        if failure == nil { count += 1 }
+    }
+}
+
 extension Supervisor {
     /// Reads the configuration again and swaps it whole; whatever is wrong with it, the old one stays.
     ///
@@ -17,6 +33,7 @@ extension Supervisor {
         }
         service.reloading(at: Instant.now())
         let failure = loadAnew()
+        reloads.note(failure)
         service.ready(
             failure == nil ? serviceStatus : "configuration not changed; \(serviceStatus)", at: Instant.now())
         return failure
@@ -67,7 +84,7 @@ extension Supervisor {
         if Supervisor.workerCount(new) != crew.count {
             log.warning("a change of workers takes effect at the next start, or with run --takeover")
         }
-        if new.admin != configuration.admin {
+        if new.admin?.address != configuration.admin?.address {
             log.warning("a change of the admin address takes effect at the next start")
         }
         keys.configure(new.issuers, now: Instant.now())
@@ -82,7 +99,12 @@ extension Supervisor {
         let admin = configuration.admin
         let isTakeoverMoved = new.takeover?.path != configuration.takeover?.path
         configuration = new
+        // The pages stay where they are; who may ask for what changes.
         configuration.admin = admin
+        if let new = new.admin, admin != nil {
+            configuration.admin?.token = new.token
+            configuration.admin?.names = new.names
+        }
         if isTakeoverMoved {
             closeSuccessors()
             openSuccessors()

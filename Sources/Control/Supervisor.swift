@@ -49,6 +49,11 @@ public final class Supervisor {
     /// The tokens that are revoked.
     var revocations = RevocationKeeper()
     var listening: [(name: String, address: SocketAddress)] = []
+    /// What went through in the last minutes.
+    var history = TrafficHistory()
+    /// How the configuration has changed since the start.
+    var reloads = ReloadTally()
+    let startedMilliseconds = wallClockMicroseconds() / 1000
     /// Looks whether the files of the configuration change.
     var watcher = FileWatcher()
     /// What the service manager is told.
@@ -111,6 +116,7 @@ public final class Supervisor {
             runKeys()
             runRevocations()
             runWatcher(at: Instant.now())
+            runHistory(at: Instant.now())
             startWorkersIfReady(at: Instant.now())
             service.beat(of: crew, at: Instant.now())
             endPhase(at: Instant.now())
@@ -205,6 +211,7 @@ public final class Supervisor {
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
         next = min(next, min(keys.deadline, revocations.deadline), watcher.deadline)
+        next = min(next, history.deadline)
         next = min(next, min(service.deadline, startDeadline), closesIdleAt)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))

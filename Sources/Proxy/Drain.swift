@@ -60,6 +60,7 @@ extension Worker {
         policyNumber &+= 1
         limits = settings.limits
         headLimits = settings.limits.head
+        accessLog.configure(settings.accessLog)
         clientLimit = Self.connectionLimit(settings.limits, workers: count)
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }

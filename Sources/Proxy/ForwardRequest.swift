@@ -75,6 +75,9 @@ extension Worker {
         exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
         guard accessLog.isOn else { return }
         exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
+        if accessLog.wantsAgent {
+            exchanges[exchange].notes.noteAgent(head, in: &clients[client].transport.input)
+        }
         if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
     }
 

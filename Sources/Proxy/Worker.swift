@@ -191,6 +191,7 @@ public struct Worker: ~Copyable {
         buckets = parts.buckets
         ledger = parts.ledger
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
+        accessLog.configure(settings.accessLog)
         self.poller = poller
         self.policy = policy
         limits = settings.limits
