@@ -102,7 +102,7 @@ extension SocketAddress {
 
     /// All addresses of a server, at least one. Where a name has both kinds, the IPv4 ones: "localhost" mostly has
     /// both, and what listens there mostly listens on one.
-    fileprivate static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
+    static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
         guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
         let found = resolve(name, port: port)
         guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
