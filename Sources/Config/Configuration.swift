@@ -17,6 +17,8 @@ public struct Configuration: Sendable, Equatable {
     public var routes: [RouteConfiguration]
     /// Rate limits in the order of the file.
     public var rateLimits: [RateLimitConfiguration]
+    /// Rules for pages of other origins, in the order of the file.
+    public var crossOrigins: [CrossOriginConfiguration] = []
     /// Bounds on what one client can cost.
     public var limits: LimitsConfiguration
     /// Application log and access log.
@@ -34,6 +36,11 @@ public struct Configuration: Sendable, Equatable {
     /// The place of an issuer in `issuers`, or nil when there is none of that name.
     public func issuerIndex(named name: String) -> Int? {
         issuers.firstIndex { $0.name == name }
+    }
+
+    /// The place of a rule in `crossOrigins`, or nil when there is none of that name.
+    public func crossOriginIndex(named name: String) -> Int? {
+        crossOrigins.firstIndex { $0.name == name }
     }
 
     /// The place of a rate limit in `rateLimits`, or nil when there is none of that name.

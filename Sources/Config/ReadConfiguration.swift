@@ -5,9 +5,9 @@ struct ConfigurationReader {
     static let keys = Section.Keys(
         known: [
             "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin", "revocation",
+            "admin", "revocation", "cors",
         ],
-        later: ["session", "cors", "watch", "shared", "tracing"],
+        later: ["session", "watch", "shared", "tracing"],
         harmless: ["watch": .boolean(false)])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
@@ -20,6 +20,7 @@ struct ConfigurationReader {
             issuers: issuers(section), identity: identity(section), routes: [],
             rateLimits: rateLimits(section), limits: limits(section),
             log: log(section), admin: admin(section), revocation: revocation(section))
+        configuration.crossOrigins = crossOrigins(section)
         configuration.routes = routes(section, names, configuration.issuers)
         refuseSharedAddresses(configuration)
         applyEnvironment(to: &configuration)
@@ -34,6 +35,7 @@ struct KnownNames {
     /// Sessions authenticate like issuers, in a later release.
     var sessions: [String]
     var rateLimits: [String]
+    var crossOrigins: [String]
 
     init(_ section: Section) {
         func names(_ key: String) -> [String] {
@@ -44,6 +46,7 @@ struct KnownNames {
         issuers = names("issuer")
         sessions = names("session")
         rateLimits = names("rate_limit")
+        crossOrigins = names("cors")
     }
 }
 

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import Policy
 internal import Reactor
 
 /// One request and its answer, from the end of the request's head to the last byte of the answer.
@@ -47,6 +48,8 @@ struct Exchange: ~Copyable {
 
     // The answer.
     var status: UInt16 = 0
+    /// What it says to pages of other origins; the lines are in `notes`.
+    var crossOrigin = CrossOriginAnswer.none
     /// The size of the request's head, in bytes.
     var headBytes = 0
     /// True where the answer ends with its head, though it may announce a body: HEAD (RFC 9110 §9.3.2).

@@ -44,7 +44,11 @@ extension Worker {
     }
 
     mutating func askAboutQuestion(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound) {
+        // 204 to a preflight would let it pass: the proxy in front, or the backend, answers it.
+        let decision = Self.ask(
+            &policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound,
+            answersPreflights: false)
+        switch consume decision {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait, isQuestion: true)

@@ -13,7 +13,7 @@ extension Worker {
     mutating func forward(_ client: UInt32, _ permit: consuming Permit) {
         let maxBodyBytes = UInt64(clamping: permit.maxBodyBytes)
         if case .length(let length) = head.framing, length > maxBodyBytes {
-            return refuse(client, Refusal(.tooLarge, route: permit.route))
+            return refuse(client, Refusal(.tooLarge, route: permit.route, permit.crossOrigin))
         }
         let upstream = poolOfUpstream[permit.upstream]
         let coding = head.framing == .chunked ? BodyCoding.chunked : .identity
@@ -32,6 +32,7 @@ extension Worker {
         }
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
         noteRequest(exchange, client, route: permit.route)
+        if permit.crossOrigin.isRuled { note(exchange, permit.crossOrigin) }
         if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
         if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else {
@@ -75,6 +76,12 @@ extension Worker {
         guard accessLog.isOn else { return }
         exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
         if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
+    }
+
+    /// Keeps what the answer will say to pages of other origins.
+    mutating func note(_ exchange: UInt32, _ crossOrigin: CrossOriginAnswer) {
+        exchanges[exchange].crossOrigin = crossOrigin
+        exchanges[exchange].notes.note(crossOrigin, policy)
     }
 
     /// Writes the head that goes upstream; false where it is larger than any block.

@@ -134,7 +134,8 @@ extension Exchange {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
             && ResponseFields.append(
-                of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
+                of: head, bytes: bytes, requestID: notes.text(notes.requestID), crossOrigin: crossOrigin,
+                crossOriginLines: notes.text(notes.crossOrigin), to: &output)
             && appendResponseFraming(head, to: &output)
             && (Self.hasDate(head) || date.append(to: &output))
             && appendConnection(to: &output)
@@ -158,6 +159,8 @@ extension Exchange {
         date.append(to: &output)
             && output.append("X-Request-Id: ") && output.append(notes.text(notes.requestID))
             && output.append("\r\n")
+            && output.append(notes.text(notes.crossOrigin))
+            && (!crossOrigin.variesByOrigin || output.append("Vary: Origin\r\n"))
             && appendConnection(to: &output)
     }
 

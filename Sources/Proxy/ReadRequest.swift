@@ -109,10 +109,10 @@ extension Worker {
 
     static func ask(
         _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64,
-        _ microseconds: Int64, _ round: DecisionRound
+        _ microseconds: Int64, _ round: DecisionRound, answersPreflights: Bool = true
     ) -> Decision {
         policy.decide(
             head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now,
-            microseconds: microseconds, round: round)
+            microseconds: microseconds, round: round, answersPreflights: answersPreflights)
     }
 }

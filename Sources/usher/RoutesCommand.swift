@@ -18,7 +18,9 @@ struct RoutesCommand: ParsableCommand {
 
     /// The routes, a row each, in the order that they have.
     static func table(_ routes: [RouteConfiguration]) -> String {
-        var table = Table(["HOST", "METHODS", "PATH", "AUTH", "REQUIRE", "SCOPES", "UPSTREAM"])
+        var table = Table([
+            "HOST", "METHODS", "PATH", "AUTH", "REQUIRE", "SCOPES", "CORS", "SIGN IN", "UPSTREAM",
+        ])
         for route in routes {
             table.add([
                 route.hosts.isEmpty ? "*" : route.hosts.joined(separator: ","),
@@ -27,6 +29,8 @@ struct RoutesCommand: ParsableCommand {
                 text(route.authentication),
                 route.require.isEmpty ? "-" : route.require.map(text).joined(separator: " or "),
                 route.scopes.isEmpty ? "-" : route.scopes.joined(separator: ","),
+                route.crossOrigin ?? "-",
+                route.signIn ?? "-",
                 route.upstream,
             ])
         }

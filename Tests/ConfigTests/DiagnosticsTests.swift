@@ -74,7 +74,37 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.first, "shared.redis = \"r\"", "1:8: \"shared.redis\" in the file is not supported yet"),
         .add(.first, "tracing = {}", "1:1: not supported yet"),
         .add(.route, "[session.browser]", "14:10: \"session.browser\" in the file is not supported yet"),
-        .add(.route, "[cors.app]\norigins = []", "14:7: not supported yet"),
+        .add(.route, "[cors.app]", "14:1: [cors.app] needs \"origins\""),
+        .add(.route, "[cors.app]\norigins = []", "15:11: \"origins\" is empty"),
+        .add(.route, "[cors.app]\norigin = []", "15:1: did you mean \"origins\"?"),
+        .add(
+            .route, "[cors.app]\norigins = [\"*\"]\ncredentials = true",
+            "15:12: \"*\" with \"credentials\": every page of the web could read"),
+        .add(.route, "[cors.app]\norigins = [\"https://a.test\", \"*\"]", "15:30: \"*\" stands alone"),
+        .add(.route, "[cors.app]\norigins = [\"null\"]", "15:12: \"null\" is no origin to trust"),
+        .add(.route, "[cors.app]\norigins = [\"https://*.a.test\"]", "15:12: compared whole, name each"),
+        .add(
+            .route, "[cors.app]\norigins = [\"https://App.test:443/x\"]",
+            "15:12: as browsers write it; did you mean \"https://app.test\"?"),
+        .add(.route, "[cors.app]\norigins = [\"app.test\"]", "15:12: is not an origin, such as"),
+        .add(.route, "[cors.app]\norigins = [\"http://a\", \"http://a\"]", "15:24: named twice"),
+        .add(
+            .route, "[cors.app]\norigins = [\"http://a\"]\nmethods = [\"get\", \"*\", \"TRACE\"]",
+            "16:12: did you mean \"GET\"?", "16:19: is not a method that a page may use: name each",
+            "16:24: is not a method that a page may use"),
+        .add(
+            .route,
+            "[cors.app]\norigins = [\"http://a\"]\ncredentials = true\nheaders = [\"*\"]\nexpose_headers = [\"a b\", \"X\", \"x\"]",
+            "17:12: \"*\" in \"headers\" means nothing with \"credentials\"",
+            "18:19: \"a b\" in \"expose_headers\" is not a header name", "18:31: named twice"),
+        .add(
+            .route, "[cors.app]\norigins = [\"http://a\"]\nheaders = [\"*\", \"a\"]\nmax_age = \"2d\"",
+            "16:12: \"*\" in \"headers\" stands alone", "17:11: between 0ms and 1d"),
+        .add(.route, "[cors.app]\norigins = [\"http://a\"]\nmax_age = \"1500ms\"", "16:11: whole seconds"),
+        .add(
+            .route,
+            "[cors.app]\norigins = [\"http://a\"]\nexpose_headers = [\"\(String(repeating: "a", count: 1024))\"]",
+            "14:7: [cors.app] is too long"),
         .add(
             .route, "[rate_limit.per-user]", "14:1: [rate_limit.per-user] needs \"key\"",
             "14:1: [rate_limit.per-user] needs \"requests\"",
@@ -437,7 +467,8 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .replace(.route, "[route]\npath = \"/\"", "10:2: write [[route]], not [route]"),
         .replace(.route, "[[routes]]\npath = \"/\"", "10:3: did you mean \"route\"?"),
         .add(.route, "methds = []", "14:1: did you mean \"methods\"?"),
-        .add(.route, "cors = \"app\"", "14:1: \"cors\" in [[route]] is not supported yet"),
+        .add(.route, "cors = \"app\"", "14:8: there is no [cors.app]"),
+        .add(.route, "cors = \"ap\"\n[cors.app]\norigins = [\"http://a\"]", "14:8: did you mean \"app\"?"),
         .add(.route, "rate_limit = \"a\"", "14:14: there is no [rate_limit.a]"),
         .add(
             .route,
@@ -446,7 +477,14 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .route, "stream_lifetime = \"tokn\"",
             "14:19: must be one of \"token\", \"unlimited\", not \"tokn\"; did you mean \"token\"?"),
-        .add(.route, "sign_in = \"https://a\"", "14:1: not supported yet"),
+        .add(.route, "sign_in = \"app.test/sign-in\"", "14:11: must be a URL such as"),
+        .add(.route, "sign_in = \"//evil.test\"", "14:11: must be a URL such as"),
+        .add(.route, "sign_in = \"https://a/#b\"", "14:11: must be a URL such as"),
+        .add(.route, "sign_in = \"javascript:x\"", "14:11: must be a URL such as"),
+        .replace(
+            .route,
+            "[[route]]\npath = \"/a\"\nauth = \"none\"\nupstream = \"tasks\"\nsign_in = \"https://a\"",
+            "14:11: \"sign_in\" on a route with auth = \"none\""),
         .add(.route, "methods = \"GET\"", "14:11: must be a list of strings"),
         .add(.route, "methods = []", "14:11: is empty"),
         .add(.route, "methods = [\"get\"]", "14:12: did you mean \"GET\"?"),

@@ -40,6 +40,56 @@ import Testing
         _ = try configuration(sample)
     }
 
+    @Test func crossOriginsAndSignIn() throws {
+        var sample = Sample()
+        sample.route += """
+            cors = "app"
+            sign_in = "https://app.example.com/sign-in?from=api"
+            [cors.app]
+            origins = ["https://app.example.com", "http://localhost:3000", "http://[::1]:3000"]
+            methods = ["PUT"]
+            headers = ["Authorization"]
+            expose_headers = ["Retry-After"]
+            credentials = true
+            max_age = "10m"
+            [cors.all]
+            origins = ["*"]
+            headers = ["*"]
+
+            """
+        let configuration = try configuration(sample)
+        #expect(
+            configuration.crossOrigins == [
+                CrossOriginConfiguration(
+                    name: "app",
+                    origins: ["https://app.example.com", "http://localhost:3000", "http://[::1]:3000"],
+                    methods: ["PUT"], headers: ["Authorization"], exposedHeaders: ["Retry-After"],
+                    allowsCredentials: true, maximumAge: .seconds(600)),
+                CrossOriginConfiguration(
+                    name: "all", origins: ["*"], methods: ["GET", "HEAD", "POST"], headers: ["*"],
+                    exposedHeaders: [], allowsCredentials: false, maximumAge: nil),
+            ])
+        let policy = configuration.policy
+        #expect(policy.crossOrigins.map(\.name) == ["app", "all"] && policy.routes[0].crossOrigin == 0)
+        #expect(policy.crossOrigins[0].maximumAgeSeconds == 600)
+        #expect(policy.routes[0].signIn == "https://app.example.com/sign-in?from=api")
+        _ = try PolicySnapshot(policy)
+    }
+
+    @Test(arguments: ["/sign-in", "/a?b=c", "https://app.test", "http://localhost:3000/sign-in"])
+    func signInPages(page: String) throws {
+        var sample = Sample()
+        sample.route += "sign_in = \"\(page)\"\n"
+        let loaded = load(sample.text)
+        #expect(loaded.render() == "" && loaded.configuration?.routes.first?.signIn == page)
+    }
+
+    @Test func signInOverPlainHTTPIsWarnedOf() {
+        var sample = Sample()
+        sample.route += "sign_in = \"http://app.test/sign-in\"\n"
+        #expect(headlines(load(sample.text)).filter { $0.contains("14:11: warning") }.count == 1)
+    }
+
     @Test func rateLimitsStreamsAndProxyHeaders() throws {
         var sample = Sample(
             first: "limits.failed_authentications = { requests = 20, per = \"1m\", burst = 5 }")
