@@ -38,8 +38,8 @@ extension PolicySnapshot {
     }
 
     private mutating func decide(
-        _ head: borrowing RequestHead, _ target: CanonicalTarget, _ bytes: Span<UInt8>,
-        _ origin: RequestOrigin,
+        _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin,
         _ now: Int64
     ) -> Decision {
         // Which of two credentials counts is nothing to guess, on a public route neither (H7).
@@ -61,8 +61,8 @@ extension PolicySnapshot {
 
     /// The decision with what it says to browsers.
     private func addressed(
-        _ decision: consuming Decision, _ head: borrowing RequestHead, _ target: CanonicalTarget,
-        _ bytes: Span<UInt8>, _ route: CompiledRoute, cut: ByteRange
+        _ decision: consuming Decision, _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget,
+        _ bytes: Span<UInt8>, _ route: borrowing CompiledRoute, cut: ByteRange
     ) -> Decision {
         let crossOrigin =
             route.crossOrigin < 0 ? .none : crossOrigins.answer(Int(route.crossOrigin), head, bytes)
@@ -85,8 +85,8 @@ extension PolicySnapshot {
 
     /// Decides on a request whose route is known.
     private mutating func decide(
-        _ head: borrowing RequestHead, _ target: CanonicalTarget, _ bytes: Span<UInt8>,
-        _ origin: RequestOrigin, _ now: Int64, _ route: CompiledRoute, _ captures: Captures,
+        _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin, _ now: Int64, _ route: CompiledRoute, _ captures: Captures,
         _ carried: inout CarriedToken
     ) -> Decision {
         let peer = origin.peer
@@ -147,7 +147,8 @@ extension PolicySnapshot {
     }
 
     private func permit(
-        _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
+        _ route: CompiledRoute, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
+        _ peer: borrowing PeerFacts,
         _ identity: Handle, _ carried: CarriedToken
     ) -> Permit {
         let whole = target.pathAndQuery
@@ -161,6 +162,7 @@ extension PolicySnapshot {
             expires: identity.isNone ? nil : cache.expires(identity),
             streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
             peerIsTrusted: trust.trusts(peer),
+            preservesHost: authorizations.preservesHost(Int(route.upstream)),
             identity: identity, carried: carried)
     }
 }

@@ -30,7 +30,7 @@ extension PolicySnapshot {
     /// Nil for every other OPTIONS, which is decided on like any request: "skip preflights" must not become "skip
     /// OPTIONS" (P7).
     func preflight(
-        _ head: borrowing RequestHead, _ target: CanonicalTarget, _ bytes: Span<UInt8>
+        _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>
     ) -> Rejection? {
         guard head.originIndex >= 0, let range = Self.requestedMethod(head),
             let sought = SoughtMethod(named: range, bytes)

@@ -34,7 +34,7 @@ extension Worker {
         noteRequest(exchange, client, route: permit.route)
         if permit.crossOrigin.isRuled { note(exchange, permit.crossOrigin) }
         if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
-        if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
+        if !permit.preservesHost || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else {
             // The head is still in the input: nothing behind it may be read.
             exchanges[exchange].keepsClient = false
@@ -106,7 +106,7 @@ extension Worker {
     ) -> Bool {
         let upstream = exchanges[exchange].pool.index
         return exchanges[exchange].appendRequestHead(
-            head, of: &clients[client], permit, policy, &pools[upstream])
+            &head, of: &clients[client], permit, &policy, &pools[upstream])
     }
 
     /// Tells a client that waits for it to send its body. The request is permitted, and nothing before that point
