@@ -62,7 +62,8 @@ extension PolicySnapshot {
     /// away from loopback, whoever accepts HTML is taken for one. Programs, scripts of pages and WebSockets get the
     /// refusal.
     func returnPath(
-        _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>, cut: ByteRange
+        _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
+        cut: ByteRange
     ) -> ReturnPath? {
         guard head.method == .get, !head.wantsUpgrade, Self.isNavigation(head, bytes) else { return nil }
         let whole = target.pathAndQuery
