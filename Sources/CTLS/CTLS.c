@@ -1,4 +1,5 @@
 #include "CTLS.h"
+#include <CLinux.h>
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
@@ -9,7 +10,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 /* The wire: a BIO on a socket. Unlike OpenSSL's own it never raises SIGPIPE, and it remembers whether the kernel has
@@ -41,13 +41,13 @@ static int wire_read(BIO *bio, char *to, int room) {
     ssize_t count;
     BIO_clear_retry_flags(bio);
     if (wire->early != NULL) return take_early(wire, to, room);
-    do count = recv(wire->descriptor, to, (size_t)room, 0);
-    while (count < 0 && errno == EINTR);
+    do count = linux_receive(wire->descriptor, to, (size_t)room);
+    while (count == -EINTR);
     if (count > 0) {
         wire->is_drained = count < room;
         return (int)count;
     }
-    if (count < 0 && errno == EAGAIN) {
+    if (count == -EAGAIN) {
         wire->is_drained = 1;
         BIO_set_retry_read(bio);
         return -1;
@@ -61,10 +61,10 @@ static int wire_write(BIO *bio, const char *from, int count) {
     struct wire *wire = BIO_get_data(bio);
     ssize_t sent;
     BIO_clear_retry_flags(bio);
-    do sent = send(wire->descriptor, from, (size_t)count, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+    do sent = linux_send(wire->descriptor, from, (size_t)count);
+    while (sent == -EINTR);
     if (sent >= 0) return (int)sent;
-    if (errno == EAGAIN) BIO_set_retry_write(bio);
+    if (sent == -EAGAIN) BIO_set_retry_write(bio);
     else wire->has_ended = 1;
     return -1;
 }

@@ -59,7 +59,7 @@ extension Worker {
     /// Goes on with the handshake of a connection.
     mutating func shakeHands(_ client: UInt32) {
         guard clients[client].transport.isReadable || clients[client].transport.isBroken else { return }
-        guard mayStepHandshake() else { return ready.append(clients.handle(at: client)) }
+        guard mayStepHandshake() else { return resumeNextTurn(clients.handle(at: client)) }
         switch clients[client].transport.shakeHands() {
         case .needsInput, .needsRoom: break
         case .done: welcomeSecurely(client)
@@ -68,9 +68,8 @@ extension Worker {
     }
 
     private mutating func mayStepHandshake() -> Bool {
-        if handshakeSteps.turn != turns { handshakeSteps = (turns, 0) }
-        handshakeSteps.count += 1
-        return handshakeSteps.count <= Self.handshakeStepsPerTurn
+        handshakeSteps += 1
+        return handshakeSteps <= Self.handshakeStepsPerTurn
     }
 
     /// Both sides have agreed; the first request may be here already.
