@@ -69,6 +69,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var proxyProtocol: Bool
     /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
     public var answersForwardAuth = false
+    /// TLS; nil where connections are plain.
+    public var tls: ListenerTLSConfiguration? = nil
     /// Where the file says `address`.
     public var position: SourcePosition
 }
@@ -129,6 +131,8 @@ public struct LimitsConfiguration: Sendable, Equatable {
     public var connections: Int? = nil
     /// Open client connections of one address; nil = no bound.
     public var connectionsPerAddress: Int? = nil
+    /// From the connection to the end of the TLS handshake.
+    public var handshakeTimeout: Duration = .seconds(10)
     /// From the first byte of a head to its end.
     public var headerTimeout: Duration = .seconds(10)
     /// Of a kept-alive client connection between two requests.

@@ -136,7 +136,9 @@ extension Worker {
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
             && appendRetryAfter(client, code, rejection)
-            && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
+            && exchanges[exchange].appendOwnFields(
+                date: dateField, clients[client].strictTransportSecurity,
+                to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
             && (!hasBody || Problem.append(code, to: &clients[client].transport.output))
     }

@@ -15,6 +15,7 @@ extension Worker {
     mutating func advanceClient(_ client: UInt32) {
         switch clients[client].phase {
         case .greeting: readProxyHeader(client)
+        case .handshaking: shakeHands(client)
         case .reading: readRequests(client)
         case .awaitingKeys: advanceWait(client)
         case .exchanging: advanceExchange(ofClient: client)
