@@ -4,6 +4,7 @@ import Policy
 import Proxy
 import Reactor
 import Telemetry
+import Upstream
 
 /// What the workers' threads tell the control thread.
 enum WorkerReport: Sendable {
@@ -88,6 +89,11 @@ struct Crew {
     /// Tells every worker what became of an issuer's keys.
     func send(_ notice: KeyNotice) {
         for inbox in inboxes { inbox.send(.keys(notice)) }
+    }
+
+    /// Tells every worker which servers an upstream has.
+    func sendServers(of upstream: UpstreamSettings) {
+        for inbox in inboxes { inbox.send(.servers(upstream.name, upstream.servers)) }
     }
 
     /// Tells every worker which tokens are revoked.

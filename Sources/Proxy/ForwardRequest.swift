@@ -24,6 +24,9 @@ extension Worker {
         if let timeout = permit.timeoutMilliseconds {
             exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
         }
+        if pools[upstream.index].settings.balance == .hashUser {
+            exchanges[exchange].user = Self.userNumber(policy, permit, head, &clients[client])
+        }
         exchanges[exchange].wantsWebSocket = head.wantsWebSocket
         if let end = permit.streamEnd {
             exchanges[exchange].tokenDeadline = instant(ofSecond: end)
@@ -42,6 +45,13 @@ extension Worker {
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
+    }
+
+    private static func userNumber(
+        _ policy: borrowing PolicySnapshot, _ permit: borrowing Permit, _ head: borrowing RequestHead,
+        _ client: inout Downstream
+    ) -> UInt64 {
+        policy.userNumber(of: permit, head, client.transport.input.bytes, client.peer)
     }
 
     /// When the clock will show that second since 1970; those beyond 100 years never come.

@@ -4,7 +4,7 @@ public import JOSE
 public import Policy
 public import Reactor
 public import Telemetry
-internal import Upstream
+public import Upstream
 
 /// What the control thread tells a worker.
 public enum WorkerMessage: Sendable {
@@ -12,6 +12,8 @@ public enum WorkerMessage: Sendable {
     case reconfigure(ProxySettings, [WorkerListener])
     /// What became of the keys of an issuer that fetches them.
     case keys(KeyNotice)
+    /// The servers of the upstream of that name are these from now on.
+    case servers(String, [ServerSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
     /// Accept nothing more, let requests finish, then end.
@@ -290,6 +292,7 @@ public struct Worker: ~Copyable {
         switch message {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
         case .keys(let notice): note(notice)
+        case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
         case .revocations(let list): revoke(list)
         case .drain: drain()
         case .stop: isStopped = true
