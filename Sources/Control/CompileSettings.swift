@@ -70,6 +70,8 @@ extension LimitSettings {
         targetBytes = limits.targetBytes
         connections = limits.connections
         connectionsPerAddress = limits.connectionsPerAddress
+        // The other half is for what is not in buffers: tokens, tables, code, and requests that grow.
+        bufferBytes = limits.bufferBytes ?? MemoryAllowance.current().map { $0 / 2 }
         headerTimeoutMilliseconds = limits.headerTimeout.wholeMilliseconds
         idleTimeoutMilliseconds = limits.idleTimeout.wholeMilliseconds
         bodyTimeoutMilliseconds = limits.bodyTimeout.wholeMilliseconds

@@ -240,7 +240,7 @@ struct BodyRelay {
         }
         guard reads > 0 else { return .turnSpent }
         reads -= 1
-        switch source.hasEnded ? .endOfStream : source.fill(from: &pool, blockSize) {
+        switch source.hasEnded ? .endOfStream : source.fill(from: &pool, pool.isSpent ? .small : blockSize) {
         case .bytes: return nil
         case .wouldBlock: return .sourceDrained
         case .failed: return .truncated

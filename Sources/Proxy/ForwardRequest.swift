@@ -15,6 +15,8 @@ extension Worker {
         if case .length(let length) = head.framing, length > maxBodyBytes {
             return refuse(client, Refusal(.tooLarge, route: permit.route))
         }
+        // What is under way already may still grow, and must have room to end.
+        guard !pool.isSpent else { return refuse(client, Refusal(.overloaded, route: permit.route)) }
         let upstream = poolOfUpstream[permit.upstream]
         let coding = head.framing == .chunked ? BodyCoding.chunked : .identity
         let exchange = openExchange(

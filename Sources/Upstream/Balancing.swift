@@ -22,7 +22,9 @@ extension UpstreamPool {
         if endpoints.active.count == 1 { return pickOnly(endpoints.active[0]) }
         candidates.removeAll(keepingCapacity: true)
         var isAnyEligible = false
-        for server in endpoints.active where isEligible(server, at: now) {
+        for place in 0..<endpoints.active.count {
+            let server = endpoints.active[place]
+            guard isEligible(server, at: now) else { continue }
             isAnyEligible = true
             guard server != failed, endpoints[server].hasRoom, takesPart(server, user, now) else { continue }
             candidates.append(server)

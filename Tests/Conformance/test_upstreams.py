@@ -467,3 +467,127 @@ def test_host_follows_the_server(start, tmp_path):
             assert answer.status == 200
         assert {request.headers.get("host") for request in backend.requests} == {f"127.0.0.1:{backend.port}"}
         assert all(request.user == ["u1"] for request in backend.requests)
+
+
+# What runs out
+
+TWO = TEXT + """
+[upstream.second]
+servers = ["127.0.0.1:{second}"]
+
+[[route]]
+path = "/second/**"
+auth = "none"
+upstream = "second"
+"""
+
+
+def test_no_descriptor_for_a_connect_takes_that_of_an_idle_connection(start, own_backend, servers):
+    import resource
+    other, = servers("other")
+    slow = threading.Barrier(5)
+
+    def script(exchange):
+        if exchange.request.target == "/public/warm":
+            slow.wait(5)
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TWO, servers=f'"127.0.0.1:{own_backend.port}"', second=other.address.split(":")[1], upstream="")
+    clients = [proxy.client().__enter__() for _ in range(5)]
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        assert {a.status for a in pool.map(lambda c: c.request("GET", "/public/warm"), clients)} == {200}
+    before = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
+    used = max(int(name) for name in os.listdir(f"/proc/{proxy.process.pid}/fd")) + 1
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (used, before[1]))
+    try:
+        # Fill what is free below the highest number, then one more.
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            answers = list(pool.map(lambda c: c.request("GET", "/second/x").status, clients[:3]))
+        assert answers == [200] * 3, answers
+    finally:
+        resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, before)
+        for client in clients:
+            client.sock.close()
+    assert proxy.get("/public/x").status == 200
+
+
+def test_memory_of_messages_is_bounded(start, own_backend):
+    """Near the bound new requests are 503; those that were taken on end well, and then all is as before."""
+    released = threading.Event()
+
+    def script(exchange):
+        if exchange.request.target == "/public/slow":
+            released.wait(20)
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="",
+                  preamble='limits.buffer_bytes = "1MiB"\n')
+    clients = [proxy.client(timeout=25).__enter__() for _ in range(100)]
+    for client in clients:
+        client.request("GET", "/public/first")
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        answers = [pool.submit(client.request, "POST", "/public/slow", {}, b"x" * 1000) for client in clients]
+        wait_until(lambda: sum(answer.done() for answer in answers) >= 10)
+        refused = next(answer for answer in answers if answer.done()).result()
+        assert refused.status == 503 and refused.problem["code"] == "overloaded" and refused.headers.get("retry-after") == "1"
+        time.sleep(0.3)
+        released.set()
+        statuses = Counter(answer.result().status for answer in answers)
+    assert statuses[200] >= 20 and statuses[200] + statuses[503] == 100, statuses
+    for client in clients:
+        client.sock.close()
+    wait_until(lambda: proxy.get("/public/after").status == 200)
+
+
+STEP = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, time);
+    if (clock == CLOCK_REALTIME) {
+        char text[32] = {0};
+        int file = open(getenv("STEP_FILE"), O_RDONLY);
+        if (file >= 0) {
+            if (read(file, text, 31) > 0) time->tv_sec += atoll(text);
+            close(file);
+        }
+    }
+    return result;
+}
+"""
+
+
+def test_the_clock_steps_back_and_forth(start, servers, tmp_path):
+    """Tokens follow the time of day; everything else notices nothing, and with the right time all is as before."""
+    compiler = next((c for c in ("cc", "gcc", "clang") if subprocess.run(["which", c], capture_output=True).returncode == 0), None)
+    if not compiler:
+        pytest.skip("no C compiler for a clock of our own")
+    (tmp_path / "step.c").write_text(STEP)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(tmp_path / "step.so"), str(tmp_path / "step.c"), "-ldl"], check=True)
+    step = tmp_path / "step"
+    step.write_text("0\n")
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH,
+                  env={"LD_PRELOAD": str(tmp_path / "step.so"), "STEP_FILE": str(step)})
+    now = int(time.time())
+    good = bearer(token(sub="u1", iat=now, exp=now + 1800))
+
+    def status():
+        return proxy.get("/api/x", good).status
+    assert status() == 200
+    for seconds in (7200, -7200, 86400 * 365, -86400 * 365):
+        step.write_text(f"{seconds}\n")
+        wait_until(lambda: status() == 401, what=f"a step of {seconds} s is not seen")
+        assert set(tally(proxy, 10)) <= {"a", "b"}, "what needs no token goes on"
+        assert metric(proxy, "usher_upstream_server_up", two[0]) == 1
+        step.write_text("0\n")
+        wait_until(lambda: status() == 200, what="it does not recover")
+    two[0].answers(health=500)
+    step.write_text("-3600\n")
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 0, what="checks go by the clock that never steps")
