@@ -129,6 +129,8 @@ public struct LimitsConfiguration: Sendable, Equatable {
     public var tokenBytes: Int = 8 * 1024
     /// Open client connections; nil = derived from the file-descriptor limit.
     public var connections: Int? = nil
+    /// Memory of buffers from which on nothing new is taken on; nil = half of what the control group allows.
+    public var bufferBytes: Int? = nil
     /// Open client connections of one address; nil = no bound.
     public var connectionsPerAddress: Int? = nil
     /// From the connection to the end of the TLS handshake.

@@ -24,11 +24,12 @@ extension Supervisor {
     var adminState: AdminState {
         let (counters, lost, reason) = (crew.counters, accessWriter.linesLost, notReadyReason)
         let keyStatus = keys.status(now: Instant.now())
+        let backendText = backends.metrics(now: Instant.now())
         let revokedCount = revocations.isEnabled ? revocations.list.count : nil
         let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
         return AdminState(notReadyReason: reason, revoke: revoke) {
             MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
-                + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount)
+                + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount) + backendText
         }
     }
 

@@ -5,6 +5,7 @@ import Proxy
 import Reactor
 import TLS
 import Telemetry
+import Upstream
 
 /// What the workers' threads tell the control thread.
 enum WorkerReport: Sendable {
@@ -95,6 +96,11 @@ struct Crew {
     /// Gives every worker the new certificates of its listeners.
     func secure(_ listeners: [ListenerSettings]) {
         for inbox in inboxes { inbox.send(.secure(listeners)) }
+    }
+
+    /// Tells every worker which servers an upstream has.
+    func sendServers(of upstream: UpstreamSettings) {
+        for inbox in inboxes { inbox.send(.servers(upstream.name, upstream.servers)) }
     }
 
     /// Tells every worker which tokens are revoked.

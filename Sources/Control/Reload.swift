@@ -30,7 +30,7 @@ extension Supervisor {
     }
 
     private func swap(to new: Configuration) throws(StartFailure) {
-        var compiled = try Supervisor.compile(new)
+        var compiled = try Supervisor.compile(new, backends)
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
             prepared = try book.prepare(compiled.listeners, workers: crew.count)
@@ -53,6 +53,7 @@ extension Supervisor {
         if new.limits.connections != configuration.limits.connections {
             log.warning("a change of limits.connections takes effect at the next start")
         }
+        backends.commit(new, compiled.upstreams, now: Instant.now())
         keys.configure(new.issuers, now: Instant.now())
         keys.fill(&compiled.policy)
         revocations.configure(new.revocation, now: Instant.now())
@@ -93,10 +94,11 @@ extension Supervisor {
     }
 
     /// The settings that the workers get, after one compilation to see that they do compile.
-    static func compile(_ configuration: Configuration) throws(StartFailure) -> ProxySettings {
-        let settings = try ProxySettings(configuration)
-        try check(settings.policy)
-        return settings
+    static func compile(
+        _ configuration: Configuration, _ backends: BackendKeeper
+    ) throws(StartFailure) -> ProxySettings {
+        try check(configuration.policy)
+        return ProxySettings(configuration, upstreams: try backends.prepare(configuration))
     }
 
     static func workerCount(_ configuration: Configuration) -> Int {

@@ -46,6 +46,8 @@ public final class Supervisor {
     let keys: KeyKeeper
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
+    /// The addresses and the health of the servers behind the proxy.
+    let backends: BackendKeeper
     /// The tokens that are revoked.
     var revocations = RevocationKeeper()
     /// The files of certificates, which may change while the proxy runs.
@@ -67,8 +69,12 @@ public final class Supervisor {
         log = messages.logger
         for warning in warnings { messages.logger.warning("\(warning)") }
         accessWriter = try Self.openAccessLog(configuration)
-        settings = try Self.compile(configuration)
         let logger = log
+        backends = try Self.system { () throws(Errno) in
+            try BackendKeeper(workers: Self.workerCount(configuration), log: logger)
+        }
+        settings = try Self.compile(configuration, backends)
+        backends.commit(configuration, settings.upstreams, now: Instant.now())
         keys = try Self.system { () throws(Errno) in
             try KeyKeeper(environment: source.environment, log: logger)
         }
@@ -96,6 +102,7 @@ public final class Supervisor {
             runKeys()
             runRevocations()
             runCertificates()
+            backends.run(poller, now: Instant.now())
             endPhase(at: Instant.now())
         }
     }
@@ -130,6 +137,7 @@ public final class Supervisor {
             try poller.add(crew.reports.descriptor, token: Token.inbox, for: .readable)
             try poller.add(crew.keyRequests.descriptor, token: Token.keyRequests, for: .readable)
             try poller.add(keys.lookups.descriptor, token: Token.lookups, for: .readable)
+            try poller.add(backends.names.answers.descriptor, token: Token.serverLookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -160,6 +168,8 @@ public final class Supervisor {
         case Token.admin: admin?.accept(poller, now: Instant.now())
         case Token.keyRequests: noteKeyRequests()
         case Token.lookups: keys.noteLookups(poller, now: Instant.now())
+        case Token.serverLookups: noteServerAddresses()
+        case _ where Token.isProbe(token): backends.advance(token, now: Instant.now())
         case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
         default:
             let state = adminState
@@ -172,7 +182,7 @@ public final class Supervisor {
         let now = Instant.now()
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
-        next = min(next, keys.deadline, revocations.deadline, certificates.deadline)
+        next = min(next, keys.deadline, revocations.deadline, certificates.deadline, backends.deadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }

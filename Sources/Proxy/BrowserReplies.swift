@@ -14,7 +14,8 @@ extension Worker {
             return false
         }
         return appendBrowserFields(exchange, client, rejection)
-            && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
+            && exchanges[exchange].appendOwnFields(
+                date: dateField, clients[client].strictTransportSecurity, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
     }
 

@@ -33,12 +33,35 @@ extension Worker {
     mutating func openPools(_ upstreams: [UpstreamSettings]) {
         let before = poolOfUpstream
         poolOfUpstream = upstreams.map { settings in
-            before.first { pools.contains($0) && pools[$0.index].settings == settings } ?? openPool(settings)
+            let kept = before.first {
+                pools.contains($0) && pools[$0.index].settings.differsOnlyInServers(from: settings)
+            }
+            guard let kept else {
+                return openPool(settings)
+            }
+            replaceServers(of: kept, settings.servers)
+            return kept
         }
         for handle in before where !poolOfUpstream.contains(handle) {
             for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
             retirePoolIfUnused(handle)
         }
+    }
+
+    /// Goes on with these servers of an upstream, whose addresses have changed.
+    mutating func replaceServers(of upstream: String, _ servers: [ServerSettings]) {
+        for handle in poolOfUpstream where pools[handle.index].settings.name == upstream {
+            replaceServers(of: handle, servers)
+        }
+    }
+
+    private mutating func replaceServers(of upstream: Handle, _ servers: [ServerSettings]) {
+        guard pools[upstream.index].settings.servers != servers else { return }
+        for connection in pools[upstream.index].replaceServers(servers) {
+            closeTakenServer(connection.index)
+        }
+        // Who waits may have room now.
+        freed.append(upstream)
     }
 
     /// Forgets a pool of earlier settings when its last connection is gone and nobody waits for one.
@@ -52,7 +75,7 @@ extension Worker {
     }
 
     private mutating func openPool(_ settings: UpstreamSettings) -> Handle {
-        let handle = pools.insert(UpstreamPool(settings, workers: count))
+        let handle = pools.insert(UpstreamPool(settings, workers: count, worker: index))
         poolSecurity[handle.index] = serverSecurity(settings)
         return handle
     }
@@ -71,6 +94,7 @@ extension Worker {
         policyNumber &+= 1
         limits = settings.limits
         headLimits = settings.limits.head
+        pool.limitBytes = settings.limits.bufferBytes.map { $0 / count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
@@ -131,7 +155,7 @@ extension Worker {
     }
 
     /// Ends an idle connection that the pool has forgotten already.
-    private mutating func closeTakenServer(_ server: UInt32) {
+    mutating func closeTakenServer(_ server: UInt32) {
         var connection = servers.remove(servers.handle(at: server))
         connection.transport.releaseBuffers(to: &pool)
         serverDeadlines.set(server, .never)

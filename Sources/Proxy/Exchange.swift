@@ -41,6 +41,10 @@ struct Exchange: ~Copyable {
     /// Every byte of the request is in `request`, so it can be sent again.
     var isReplayable = false
     var retriesLeft = 0
+    /// Further addresses of the same name that were tried, because no connection to the ones before came about.
+    var addressesTried = 0
+    /// Whose request it is, as a number, where that decides on the server.
+    var user: UInt64 = 0
     /// The server took no more of the request; its answer may still come.
     var isRequestAbandoned = false
     /// The client asks for WebSocket.

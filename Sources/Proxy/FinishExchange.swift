@@ -51,6 +51,7 @@ extension Worker {
     /// Writes the log line and gives everything back.
     private mutating func closeExchange(_ exchange: UInt32) {
         record(exchange)
+        noteOutcome(exchange)
         let handle = exchanges.handle(at: exchange)
         var ended = exchanges.remove(handle)
         ended.request.detach(to: &pool)

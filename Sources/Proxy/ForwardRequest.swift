@@ -15,6 +15,8 @@ extension Worker {
         if case .length(let length) = head.framing, length > maxBodyBytes {
             return refuse(client, Refusal(.tooLarge, route: permit.route, permit.crossOrigin))
         }
+        // What is under way already may still grow, and must have room to end.
+        guard !pool.isSpent else { return refuse(client, Refusal(.overloaded, route: permit.route)) }
         let upstream = poolOfUpstream[permit.upstream]
         let coding = head.framing == .chunked ? BodyCoding.chunked : .identity
         let exchange = openExchange(
@@ -23,6 +25,9 @@ extension Worker {
         exchanges[exchange].retriesLeft = pools[upstream.index].settings.retries
         if let timeout = permit.timeoutMilliseconds {
             exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
+        }
+        if pools[upstream.index].settings.balance == .hashUser {
+            exchanges[exchange].user = Self.userNumber(policy, permit, head, &clients[client])
         }
         exchanges[exchange].wantsWebSocket = head.wantsWebSocket
         if let end = permit.streamEnd {
@@ -43,6 +48,13 @@ extension Worker {
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
+    }
+
+    private static func userNumber(
+        _ policy: borrowing PolicySnapshot, _ permit: borrowing Permit, _ head: borrowing RequestHead,
+        _ client: inout Downstream
+    ) -> UInt64 {
+        policy.userNumber(of: permit, head, client.transport.input.bytes, client.peer)
     }
 
     /// When the clock will show that second since 1970; those beyond 100 years never come.

@@ -92,6 +92,8 @@ public struct LimitSettings: Sendable, Equatable {
     public var targetBytes = 8192
     /// Client connections in all workers together; nil: what the file-descriptor limit allows.
     public var connections: Int?
+    /// Memory of buffers in all workers together, in bytes, from which on nothing new is taken on; nil: no bound.
+    public var bufferBytes: Int?
     /// Client connections of one address (of IPv6 one /64) in all workers together; nil: no bound. Trusted proxies and
     /// Unix sockets are not counted.
     public var connectionsPerAddress: Int?

@@ -5,7 +5,7 @@ public import Policy
 public import Reactor
 public import TLS
 public import Telemetry
-internal import Upstream
+public import Upstream
 
 /// What the control thread tells a worker.
 public enum WorkerMessage: Sendable {
@@ -15,6 +15,8 @@ public enum WorkerMessage: Sendable {
     case keys(KeyNotice)
     /// Certificates have changed: these are the listeners, in the same order as before.
     case secure([ListenerSettings])
+    /// The servers of the upstream of that name are these from now on.
+    case servers(String, [ServerSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
     /// Accept nothing more, let requests finish, then end.
@@ -208,6 +210,7 @@ public struct Worker: ~Copyable {
         self.policy = policy
         limits = settings.limits
         headLimits = settings.limits.head
+        pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
@@ -326,6 +329,7 @@ public struct Worker: ~Copyable {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
         case .keys(let notice): note(notice)
         case .secure(let listeners): renewCertificates(listeners)
+        case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
         case .revocations(let list): revoke(list)
         case .drain: drain()
         case .stop: isStopped = true

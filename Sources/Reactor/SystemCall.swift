@@ -36,6 +36,11 @@ public struct Errno: Error, Equatable, Sendable, BitwiseCopyable, CustomStringCo
     /// True where there is no such file.
     public var isMissingFile: Bool { code == ENOENT }
 
+    /// True where the process or the system has none left of what a socket needs: descriptors, memory, local ports.
+    public var isExhaustion: Bool {
+        [EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL].contains(code)
+    }
+
     /// True where something is larger than it may be.
     public var isTooLarge: Bool { code == EFBIG }
 }

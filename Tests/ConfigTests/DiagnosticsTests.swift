@@ -51,13 +51,13 @@ struct Mistake: Sendable, CustomTestStringConvertible {
 
     @Test func keysOfALaterReleaseInOneLineAreOneDiagnostic() {
         var sample = Sample()
-        sample.upstream += "health = { path = '/h', interval = '5s', paht = '/' }\n"
+        sample.upstream += "tls = { ca = 'c', server_name = 's', crtificate = '/' }\n"
         sample.route =
             "[session.browser]\n[[route]]\npath = '/'\nauth = ['main', 'browser']\nupstream = 'tasks'\n"
         #expect(
             headlines(load(sample.text)) == [
-                "6:1: error: \"health\" in [upstream.tasks] is not supported yet",
-                "6:42: error: unknown key \"health.paht\" in [upstream.tasks]; did you mean \"path\"?",
+                "6:1: error: \"tls\" in [upstream.tasks] is not supported yet",
+                "6:38: error: unknown key \"tls.crtificate\" in [upstream.tasks]; did you mean \"certificate\"?",
                 "11:10: error: \"session.browser\" in the file is not supported yet",
                 "14:17: error: the session \"browser\" as \"auth\" is not supported yet",
             ])
@@ -232,15 +232,31 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .replace(.upstream, "[upstream]\ntasks = 5", "5:1: [upstream] holds named tables"),
         .add(.upstream, "protocol = \"h2\"", "6:12: protocol = \"h2\" is not supported yet"),
         .add(.upstream, "protocol = \"http/1\"", "6:12: must be one of \"http/1.1\""),
-        .add(.upstream, "balance = \"random-two\"", "6:11: balance = \"random-two\" is not supported yet"),
-        .add(.upstream, "balance = \"hash-user\"", "6:11: not supported yet"),
+        .add(.upstream, "balance = \"hash-users\"", "6:11: did you mean \"hash-user\"?"),
+        .add(.upstream, "balance = \"random\"", "6:11: must be one of \"round-robin\", \"least-requests\","),
         .add(.upstream, "balance = \"least-request\"", "6:11: did you mean \"least-requests\"?"),
         .add(.upstream, "tls = 1", "6:7: \"tls\" must be true, false or a table"),
         .add(.upstream, "tls = { ca = \"x\" }", "6:14: cannot read \"/etc/usher/x\""),
         .add(.upstream, "tls = { certificate = \"x\" }", "6:1: needs \"key\""),
         .add(.upstream, "tls = { server_name = \"a.example:443\" }", "6:23: is not a host name"),
-        .add(.upstream, "health = { path = \"/h\" }", "6:12: \"health.path\""),
-        .add(.upstream, "eject = {}", "6:1: \"eject\" in [upstream.tasks] is not supported yet"),
+        .add(.upstream, "health = true", "6:10: \"health\" must be a table such as"),
+        .add(.upstream, "health = {}", "6:10: \"health\" of [upstream.tasks] needs \"path\""),
+        .add(.upstream, "health = { path = \"h\" }", "6:19: must begin with a slash"),
+        .add(.upstream, "health = { path = \"/a b\" }", "6:19: visible ASCII"),
+        .add(.upstream, "health = { path = \"/h#x\" }", "6:19: without \"#\""),
+        .add(.upstream, "health = { paht = \"/h\" }", "6:12: did you mean \"path\"?"),
+        .add(.upstream, "health = { path = \"/h\", interval = 5 }", "6:36: bare number"),
+        .add(.upstream, "health = { path = \"/h\", interval = \"50ms\" }", "6:36: between 100ms"),
+        .add(.upstream, "health = { path = \"/h\", timeout = \"2m\" }", "6:35: between 10ms"),
+        .add(.upstream, "health = { path = \"/h\", healthy_after = 0 }", "6:41: between 1 and 100"),
+        .add(.upstream, "health = { path = \"/h\", unhealthy_after = 101 }", "6:43: between 1 and 100"),
+        .add(.upstream, "eject = 5", "6:9: \"eject\" must be a table such as"),
+        .add(
+            .upstream, "eject = { consecutive_failure = 5 }", "6:11: did you mean \"consecutive_failures\"?"),
+        .add(.upstream, "eject = { consecutive_failures = 0 }", "6:34: between 1 and 1000"),
+        .add(.upstream, "eject = { for = \"2d\" }", "6:17: between 100ms and 1d"),
+        .add(.upstream, "slow_start = \"2h\"", "6:14: between 0"),
+        .add(.upstream, "resolve_interval = \"10ms\"", "6:20: between 1s and 1d"),
         .add(.upstream, "authorization = \"delete\"", "6:17: must be \"remove\", \"forward\""),
         .add(.upstream, "authorization = \"foward\"", "6:17: did you mean \"forward\"?"),
         .add(.upstream, "authorization = 5", "6:17: must be \"remove\""),

@@ -142,6 +142,35 @@ import Testing
         #expect(upstream.balance == .roundRobin && !upstream.preserveHost && upstream.maxPending == 0)
     }
 
+    @Test func healthEjectionAndTheOtherBalances() throws {
+        var sample = Sample()
+        sample.upstream = """
+            [upstream.tasks]
+            servers = ["backend:8000"]
+            balance = "hash-user"
+            slow_start = "0s"
+            resolve_interval = "2s"
+            eject = {}
+            health = { path = "/health?deep=1", interval = "500ms", timeout = "50ms", healthy_after = 1, unhealthy_after = 4 }
+
+            """
+        let upstream = try #require(try configuration(sample).upstreams.first)
+        #expect(upstream.balance == .hashUser && upstream.slowStart == .zero)
+        #expect(upstream.resolveInterval == .seconds(2))
+        #expect(upstream.eject == EjectionConfiguration(consecutiveFailures: 5, duration: .seconds(10)))
+        #expect(
+            upstream.health
+                == HealthConfiguration(
+                    path: "/health?deep=1", interval: .milliseconds(500), timeout: .milliseconds(50),
+                    healthyAfter: 1, unhealthyAfter: 4))
+        sample.upstream = sample.upstream.split(separator: "\n").prefix(2).joined(separator: "\n")
+        sample.upstream += "\nbalance = \"random-two\"\neject.for = \"1s\"\nhealth.path = \"/\"\n"
+        let other = try #require(try configuration(sample).upstreams.first)
+        #expect(other.balance == .randomTwo && other.eject?.duration == .seconds(1))
+        #expect(other.health?.interval == .seconds(5) && other.health?.timeout == .seconds(1))
+        #expect(other.health?.healthyAfter == 2 && other.health?.unhealthyAfter == 3)
+    }
+
     @Test func authorizationInAllForms() throws {
         let bytes = Array(goodSecret.utf8)
         let forms: [(String, AuthorizationConfiguration)] = [
