@@ -27,6 +27,10 @@ public struct Configuration: Sendable, Equatable {
     public var admin: AdminConfiguration?
     /// Revoked tokens; nil where nothing can be revoked.
     public var revocation: RevocationConfiguration?
+    /// Where the next process asks for the listening sockets of this one; nil = nowhere.
+    public var takeover: TakeoverConfiguration? = nil
+    /// Reload whenever the file, or one that it names, changes.
+    public var watch = false
 
     /// The place of an upstream in `upstreams`, or nil when there is none of that name.
     public func upstreamIndex(named name: String) -> Int? {
@@ -79,7 +83,19 @@ public struct ListenerConfiguration: Sendable, Equatable {
 public struct AdminConfiguration: Sendable, Equatable {
     /// Where to listen.
     public var address: EndpointAddress
+    /// What a call that changes something must bear; nil = such calls only on loopback and Unix sockets.
+    public var token: Secret? = nil
+    /// Host names under which the pages may be asked for, besides addresses and names without a dot; in lower case.
+    public var names: [String] = []
     /// Where the file says `address`.
+    public var position: SourcePosition
+}
+
+/// The key `takeover`.
+public struct TakeoverConfiguration: Sendable, Equatable {
+    /// The path of a Unix socket.
+    public var path: String
+    /// Where the file says it.
     public var position: SourcePosition
 }
 
@@ -157,6 +173,18 @@ public struct LogConfiguration: Sendable, Equatable {
     public var format: LogFormat? = nil
     /// Where access lines go.
     public var access: AccessLogDestination = .standardOutput
+    /// The form of access lines.
+    public var accessForm: AccessLogForm = .json
+    /// Which share of the requests gets a line, 0 to 1, by the class of the status: five shares, that of 1xx first.
+    public var sample: [Double] = [1, 1, 1, 1, 1]
+}
+
+/// The form of access lines.
+public enum AccessLogForm: String, Sendable, Equatable, CaseIterable {
+    /// One JSON object a line.
+    case json
+    /// The "combined" form of web servers.
+    case combined
 }
 
 /// Levels of the application log, by swift-log's names.

@@ -5,10 +5,9 @@ struct ConfigurationReader {
     static let keys = Section.Keys(
         known: [
             "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin", "revocation", "cors",
+            "admin", "revocation", "cors", "takeover", "watch",
         ],
-        later: ["session", "watch", "shared", "tracing"],
-        harmless: ["watch": .boolean(false)])
+        later: ["session", "shared", "tracing"])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
         guard case .table(let table) = root.value else { return nil }
@@ -22,6 +21,8 @@ struct ConfigurationReader {
             log: log(section), admin: admin(section), revocation: revocation(section))
         configuration.crossOrigins = crossOrigins(section)
         configuration.routes = routes(section, names, configuration.issuers)
+        configuration.takeover = takeover(section)
+        configuration.watch = section.boolean("watch", default: false)
         refuseSharedAddresses(configuration)
         applyEnvironment(to: &configuration)
         return configuration

@@ -2,6 +2,7 @@ import Config
 import Proxy
 import Reactor
 import TLS
+import Telemetry
 import Upstream
 
 extension ProxySettings {
@@ -13,6 +14,15 @@ extension ProxySettings {
             },
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
+        accessLog = AccessLogSettings(configuration.log)
+    }
+}
+
+extension AccessLogSettings {
+    fileprivate init(_ log: LogConfiguration) {
+        self.init()
+        form = log.accessForm == .combined ? .combined : .json
+        shares = log.sample
     }
 }
 

@@ -108,6 +108,19 @@ struct Crew {
         for inbox in inboxes { inbox.send(.revocations(revocations)) }
     }
 
+    /// Workers whose threads have not ended.
+    var runningCount: Int { count - endedCount }
+
+    /// Asks every worker for a sign of life.
+    func send(_ heartbeat: Heartbeat) {
+        for inbox in inboxes { inbox.send(.beat(heartbeat)) }
+    }
+
+    /// Tells every worker that another process accepts from now on.
+    func retire() {
+        for inbox in inboxes { inbox.send(.retire) }
+    }
+
     /// Tells every worker to accept nothing more and to end when its requests have.
     func drain() {
         for inbox in inboxes { inbox.send(.drain) }

@@ -10,6 +10,9 @@ enum Token {
     static let serverLookups: UInt64 = 6
     /// Health checks have the numbers from here to below `firstFetch`.
     static let firstProbe: UInt64 = 1 << 30
+    /// A process that is to come after this one connects, and one says something.
+    static let successors: UInt64 = 7
+    static let successor: UInt64 = 8
     /// Fetches have the numbers from here to below 2^32.
     static let firstFetch: UInt64 = 1 << 31
 

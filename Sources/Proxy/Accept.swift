@@ -14,7 +14,7 @@ extension Worker {
     /// Takes the connections that wait at a listener.
     mutating func acceptClients(_ listener: Handle) {
         for _ in 0..<Self.acceptsPerTurn {
-            guard !clients.isFull, !pool.isSpent else { return pauseAccepting() }
+            guard clients.count < clientLimit, !pool.isSpent else { return pauseAccepting() }
             switch listeners[listener.index].listener.accept() {
             case .connection(let socket, let address):
                 welcome(socket, from: address, at: listener)
@@ -32,7 +32,7 @@ extension Worker {
     /// Takes all connections that wait at a listener which is about to close: closing it would reset them.
     mutating func acceptBacklog(_ listener: Handle) {
         var before = -1
-        while before != clients.count, !clients.isFull {
+        while before != clients.count, clients.count < clientLimit {
             before = clients.count
             acceptClients(listener)
         }

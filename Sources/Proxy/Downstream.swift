@@ -41,6 +41,8 @@ struct Downstream: ~Copyable {
     var headStarted = Instant.never
     /// No further request is read: the listener is gone, or the proxy drains.
     var isLast = false
+    /// It has not carried a request yet: its first may be on its way.
+    var isFresh = true
     /// The client's end of stream showed while its request was under way: it may have gone, or only half-closed.
     var halfClosedAt = Instant.never
     /// It goes on in the next turn: it has work left over from this one.

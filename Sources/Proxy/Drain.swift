@@ -95,6 +95,8 @@ extension Worker {
         limits = settings.limits
         headLimits = settings.limits.head
         pool.limitBytes = settings.limits.bufferBytes.map { $0 / count } ?? .max
+        accessLog.configure(settings.accessLog)
+        clientLimit = Self.connectionLimit(settings.limits, workers: count)
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
@@ -111,6 +113,8 @@ extension Worker {
             let address = listeners[slot].listener.address
             if bound.contains(where: { $0.descriptor == nil && $0.address == address }) { continue }
             acceptBacklog(listeners.handle(at: slot))
+            // Another process or worker may hold the same socket: then closing it here does not end the watch.
+            if listeners[slot].isAccepting { poller.remove(listeners[slot].listener.descriptor) }
             _ = listeners.remove(listeners.handle(at: slot))
         }
     }
@@ -130,9 +134,19 @@ extension Worker {
         }
     }
 
+    /// Accepts nothing more, because another process does. A connection lives until its next answer, which says that
+    /// it is the last: closed at once, it might cross a request on its way.
+    mutating func retire() {
+        isDraining = true
+        awaitsLastRequests = true
+        drainTunnels()
+        dropListeners(except: [])
+    }
+
     /// Accepts nothing more; requests under way finish, and connections close behind them.
     mutating func drain() {
         isDraining = true
+        awaitsLastRequests = false
         drainTunnels()
         dropListeners(except: [])
         for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].phase == .reading {

@@ -77,6 +77,7 @@ extension Worker {
         clients[client].exchange = handle
         clients[client].phase = .exchanging
         clients[client].headStarted = .never
+        clients[client].isFresh = false
         clients[client].halfClosedAt = .never
         return handle.index
     }
@@ -87,6 +88,9 @@ extension Worker {
         exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
         guard accessLog.isOn else { return }
         exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
+        if accessLog.wantsAgent {
+            exchanges[exchange].notes.noteAgent(head, in: &clients[client].transport.input)
+        }
         if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
     }
 

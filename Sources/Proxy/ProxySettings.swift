@@ -2,6 +2,7 @@ public import HTTP
 public import Policy
 public import Reactor
 public import TLS
+public import Telemetry
 public import Upstream
 
 /// Everything that a worker needs to know, as plain values: what the configuration compiles to, and what crosses from
@@ -15,6 +16,8 @@ public struct ProxySettings: Sendable {
     public var policy: PolicySpec
     /// What a client may cost.
     public var limits: LimitSettings
+    /// What is written of requests.
+    public var accessLog = AccessLogSettings()
 
     /// Settings of these parts.
     public init(

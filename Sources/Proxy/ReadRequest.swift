@@ -77,14 +77,23 @@ extension Worker {
         return false
     }
 
+    /// How long a connection that was just accepted has for its first request when a drain begins: closed at once, it
+    /// would cross the request on its way.
+    private static var firstRequestMilliseconds: Int64 { 1000 }
+
     /// Sets the deadline of a client that is to send a head, or the rest of one.
     private mutating func awaitHead(_ client: UInt32) {
         if clients[client].transport.input.isEmpty {
             clients[client].headStarted = .never
-            guard !clients[client].isLast, !isDraining, !clients[client].transport.hasEnded else {
+            let isFresh = clients[client].isFresh
+            guard !clients[client].isLast, !clients[client].transport.hasEnded,
+                !isDraining || awaitsLastRequests || isFresh
+            else {
                 return closeClient(client)
             }
-            clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
+            let isHurried = isDraining && !awaitsLastRequests
+            let patience = isHurried ? Self.firstRequestMilliseconds : limits.idleTimeoutMilliseconds
+            clientDeadlines.set(client, now.advanced(byMilliseconds: patience))
             return
         }
         if clients[client].headStarted == .never { clients[client].headStarted = now }

@@ -19,8 +19,12 @@ public enum WorkerMessage: Sendable {
     case servers(String, [ServerSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
+    /// Accept nothing more, and end each connection with its next answer: another process listens now.
+    case retire
     /// Accept nothing more, let requests finish, then end.
     case drain
+    /// Show that the loop turns.
+    case beat(Heartbeat)
     /// End at once.
     case stop
 }
@@ -129,6 +133,8 @@ public struct Worker: ~Copyable {
     var pool = BlockPool(keptBytes: Worker.keptBlockBytes)
     var listeners = Slab<BoundListener>(capacity: Worker.listenerCapacity)
     var clients: Slab<Downstream>
+    /// How many clients there may be; the slab has room for more, so that a reload can raise it.
+    var clientLimit: Int
     var exchanges: Slab<Exchange>
     var servers: Slab<UpstreamConnection>
     var pools = Slab<UpstreamPool>(capacity: Worker.poolCapacity)
@@ -168,6 +174,8 @@ public struct Worker: ~Copyable {
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
     var isDraining = false
+    /// While draining: connections without a request stay open until the next one comes.
+    var awaitsLastRequests = false
     /// When tunnels are closed after a drain has begun.
     var tunnelDeadline = Instant.never
     var isStopped = false
@@ -206,6 +214,7 @@ public struct Worker: ~Copyable {
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
+        accessLog.configure(settings.accessLog)
         self.poller = poller
         self.policy = policy
         limits = settings.limits
@@ -216,10 +225,10 @@ public struct Worker: ~Copyable {
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
-        let connections = Self.connectionCapacity(settings.limits, workers: parts.count)
-        clients = Slab(capacity: connections)
-        exchanges = Slab(capacity: connections)
-        servers = Slab(capacity: Self.serverCapacity(settings))
+        clientLimit = Self.connectionLimit(settings.limits, workers: parts.count)
+        clients = Slab(capacity: Self.connectionCapacity)
+        exchanges = Slab(capacity: Self.connectionCapacity)
+        servers = Slab(capacity: Self.connectionCapacity)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         responseHead = ResponseHead(fieldCapacity: Self.responseFieldCount(settings.limits))
     }
@@ -331,7 +340,9 @@ public struct Worker: ~Copyable {
         case .secure(let listeners): renewCertificates(listeners)
         case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
         case .revocations(let list): revoke(list)
+        case .retire: retire()
         case .drain: drain()
+        case .beat(let heartbeat): heartbeat.beat()
         case .stop: isStopped = true
         }
     }
@@ -363,15 +374,12 @@ public struct Worker: ~Copyable {
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.
     private static func responseFieldCount(_ limits: LimitSettings) -> Int { max(limits.fieldCount, 256) }
 
-    private static func serverCapacity(_ settings: ProxySettings) -> Int {
-        let wanted = settings.upstreams.reduce(0) { $0 + $1.maximumConnections * $1.servers.count }
-        // Room for those of the settings before, while their requests finish.
-        return min(max(wanted * 2, 1024), 1 << 20)
-    }
+    /// Slots that a table of connections may have. Memory is taken as they are used; the system's limits come first.
+    private static var connectionCapacity: Int { 1 << 20 }
 
     /// Client connections that one worker may have.
-    private static func connectionCapacity(_ limits: LimitSettings, workers: Int) -> Int {
+    static func connectionLimit(_ limits: LimitSettings, workers: Int) -> Int {
         let all = limits.connections ?? descriptorLimit() / 2
-        return min(max(1, (all + workers - 1) / workers), 1 << 20)
+        return min(max(1, (all + workers - 1) / workers), connectionCapacity)
     }
 }

@@ -32,6 +32,11 @@ public struct Errno: Error, Equatable, Sendable, BitwiseCopyable, CustomStringCo
 
     /// The peer is gone.
     public static var connectionReset: Errno { Errno(ECONNRESET) }
+    /// The other side does not keep to the conversation.
+    public static var protocolError: Errno { Errno(EPROTO) }
+
+    /// True where nobody waits at the address, or there is no such address.
+    public var isNobodyThere: Bool { code == ENOENT || code == ECONNREFUSED }
 
     /// True where there is no such file.
     public var isMissingFile: Bool { code == ENOENT }

@@ -70,7 +70,21 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .first, "workers = true",
             "1:11: \"workers\" must be \"auto\" or a whole number, not true or false"),
-        .add(.first, "watch = true", "1:1: \"watch\" in the file is not supported yet"),
+        .add(.first, "wacth = true", "1:1: unknown key \"wacth\" in the file; did you mean \"watch\"?"),
+        .add(.first, "watch = 1", "1:9: \"watch\" must be true or false, not a number"),
+        .add(
+            .first, "takeover = \"unix:/run/a\"",
+            "1:12: \"takeover\" needs a path, such as \"/run/usher/takeover.sock\"; did you mean \"/run/a\"?"),
+        .add(.route, "[log]\nsampel = {}", "15:1: unknown key \"sampel\" in [log]; did you mean \"sample\"?"),
+        .add(
+            .route, "[log]\nsample = { \"2xx\" = 1.5, \"4xx\" = \"all\", \"6xx\" = 1 }",
+            "15:20: must be between 0 and 1", "15:33: must be a number from 0 to 1", "15:40: unknown key"),
+        .add(
+            .route, "[log]\naccess_format = \"combine\"",
+            "15:17: must be one of \"json\", \"combined\", not \"combine\"; did you mean \"combined\"?"),
+        .add(
+            .route, "[admin]\naddress = \"127.0.0.1:1\"\nnames = [\"a b\"]\ntokne = 1",
+            "16:10: holds host names", "17:1: did you mean \"token\"?"),
         .add(.first, "shared.redis = \"r\"", "1:8: \"shared.redis\" in the file is not supported yet"),
         .add(.first, "tracing = {}", "1:1: not supported yet"),
         .add(.route, "[session.browser]", "14:10: \"session.browser\" in the file is not supported yet"),
