@@ -6,7 +6,7 @@ extension Configuration {
     /// The policy that this configuration describes, routes, issuers, upstreams and listeners in the same order.
     /// Loading found every name, path and claim to be valid, so that nothing can fail here.
     public var policy: PolicySpec {
-        PolicySpec(
+        var spec = PolicySpec(
             issuers: issuers.map {
                 IssuerEntry(
                     name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins)
@@ -19,6 +19,8 @@ extension Configuration {
             rateLimits: rateLimits.map { RateLimitSpec($0) },
             failedAuthentications: limits.failedAuthentications.map { RateSpec($0) },
             tokensCached: limits.tokensCached, tokenBytes: limits.tokenBytes)
+        spec.crossOrigins = crossOrigins.map { CrossOriginSpec($0) }
+        return spec
     }
 }
 
@@ -65,6 +67,8 @@ extension RouteSpec {
             maxBodyBytes: route.maxBodyBytes.map { Int64($0) } ?? .max, stripPrefix: route.stripPrefix,
             endsWithToken: route.streamLifetime == .token,
             rateLimit: route.rateLimit.map { checked(configuration.rateLimitIndex(named: $0), $0) })
+        crossOrigin = route.crossOrigin.map { checked(configuration.crossOriginIndex(named: $0), $0) }
+        signIn = route.signIn
     }
 }
 

@@ -17,6 +17,8 @@ public struct Configuration: Sendable, Equatable {
     public var routes: [RouteConfiguration]
     /// Rate limits in the order of the file.
     public var rateLimits: [RateLimitConfiguration]
+    /// Rules for pages of other origins, in the order of the file.
+    public var crossOrigins: [CrossOriginConfiguration] = []
     /// Bounds on what one client can cost.
     public var limits: LimitsConfiguration
     /// Application log and access log.
@@ -38,6 +40,11 @@ public struct Configuration: Sendable, Equatable {
     /// The place of an issuer in `issuers`, or nil when there is none of that name.
     public func issuerIndex(named name: String) -> Int? {
         issuers.firstIndex { $0.name == name }
+    }
+
+    /// The place of a rule in `crossOrigins`, or nil when there is none of that name.
+    public func crossOriginIndex(named name: String) -> Int? {
+        crossOrigins.firstIndex { $0.name == name }
     }
 
     /// The place of a rate limit in `rateLimits`, or nil when there is none of that name.
@@ -66,6 +73,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var proxyProtocol: Bool
     /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
     public var answersForwardAuth = false
+    /// TLS; nil where connections are plain.
+    public var tls: ListenerTLSConfiguration? = nil
     /// Where the file says `address`.
     public var position: SourcePosition
 }
@@ -136,8 +145,12 @@ public struct LimitsConfiguration: Sendable, Equatable {
     public var tokenBytes: Int = 8 * 1024
     /// Open client connections; nil = derived from the file-descriptor limit.
     public var connections: Int? = nil
+    /// Memory of buffers from which on nothing new is taken on; nil = half of what the control group allows.
+    public var bufferBytes: Int? = nil
     /// Open client connections of one address; nil = no bound.
     public var connectionsPerAddress: Int? = nil
+    /// From the connection to the end of the TLS handshake.
+    public var handshakeTimeout: Duration = .seconds(10)
     /// From the first byte of a head to its end.
     public var headerTimeout: Duration = .seconds(10)
     /// Of a kept-alive client connection between two requests.

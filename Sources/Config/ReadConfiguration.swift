@@ -5,9 +5,9 @@ struct ConfigurationReader {
     static let keys = Section.Keys(
         known: [
             "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin", "revocation", "takeover", "watch",
+            "admin", "revocation", "cors", "takeover", "watch",
         ],
-        later: ["session", "cors", "shared", "tracing"])
+        later: ["session", "shared", "tracing"])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
         guard case .table(let table) = root.value else { return nil }
@@ -19,6 +19,7 @@ struct ConfigurationReader {
             issuers: issuers(section), identity: identity(section), routes: [],
             rateLimits: rateLimits(section), limits: limits(section),
             log: log(section), admin: admin(section), revocation: revocation(section))
+        configuration.crossOrigins = crossOrigins(section)
         configuration.routes = routes(section, names, configuration.issuers)
         configuration.takeover = takeover(section)
         configuration.watch = section.boolean("watch", default: false)
@@ -35,6 +36,7 @@ struct KnownNames {
     /// Sessions authenticate like issuers, in a later release.
     var sessions: [String]
     var rateLimits: [String]
+    var crossOrigins: [String]
 
     init(_ section: Section) {
         func names(_ key: String) -> [String] {
@@ -45,6 +47,7 @@ struct KnownNames {
         issuers = names("issuer")
         sessions = names("session")
         rateLimits = names("rate_limit")
+        crossOrigins = names("cors")
     }
 }
 

@@ -1,7 +1,7 @@
 extension ConfigurationReader {
     static let limitKeys = Section.Keys(known: [
         "header_bytes", "header_count", "target_bytes", "token_bytes", "connections",
-        "connections_per_address", "header_timeout",
+        "connections_per_address", "buffer_bytes", "handshake_timeout", "header_timeout",
         "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
     ])
 
@@ -18,8 +18,11 @@ extension ConfigurationReader {
         limits.tokenBytes = part(
             "token_bytes", section, limits.tokenBytes, least: 256, of: min(limits.headerBytes, 16 * 1024))
         limits.connections = number("connections", orWord: "auto", section)
+        limits.bufferBytes = bufferBytes(section)
         limits.connectionsPerAddress = number("connections_per_address", orWord: "off", section)
         let times = Duration.milliseconds(1)...Duration.seconds(3600)
+        limits.handshakeTimeout = section.duration(
+            "handshake_timeout", default: limits.handshakeTimeout, in: times)
         limits.headerTimeout = section.duration("header_timeout", default: limits.headerTimeout, in: times)
         limits.idleTimeout = section.duration("idle_timeout", default: limits.idleTimeout, in: times)
         limits.bodyTimeout = section.duration("body_timeout", default: limits.bodyTimeout, in: times)
@@ -34,6 +37,12 @@ extension ConfigurationReader {
     /// What stands in a head is no larger than the head; a default follows a smaller head.
     private func part(_ key: String, _ section: Section, _ fallback: Int, least: Int, of most: Int) -> Int {
         section.size(key, default: min(fallback, most), in: least...most)
+    }
+
+    /// A size, or nil for "auto".
+    private func bufferBytes(_ section: Section) -> Int? {
+        if let entry = section.table["buffer_bytes"], case .string("auto") = entry.node.value { return nil }
+        return section.setting("buffer_bytes", .size, in: (1 << 20)...(1 << 40)).value(default: nil)
     }
 
     /// A whole number, or nil for the one word that may stand in its place, and where nothing is written.

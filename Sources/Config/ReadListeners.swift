@@ -1,9 +1,6 @@
 extension ConfigurationReader {
     static let listenerKeys = Section.Keys(
-        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol"], later: ["tls"],
-        laterNested: [
-            "tls": ["certificates", "minimum_version", "client_ca", "client_auth", "ocsp", "hsts", "tickets"]
-        ])
+        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol", "tls"])
 
     /// All `[listen.NAME]`; at least one.
     func listeners(_ section: Section) -> [ListenerConfiguration] {
@@ -32,6 +29,7 @@ extension ConfigurationReader {
             "[listen.\(named.name.value)]", named.table, at: named.position, keys: Self.listenerKeys,
             loader: loader)
         checkProtocols(section)
+        let tls = listenerTLS(section, name: named.name.value)
         let ranges = (section.strings("trusted_proxies") ?? []).compactMap(loader.addressRange)
         if section.table["address"] == nil {
             section.missing("address", "host:port, [v6]:port or unix:/path")
@@ -43,6 +41,7 @@ extension ConfigurationReader {
             name: named.name.value, address: address, trustedProxies: ranges,
             proxyProtocol: proxyProtocol(section, isGuarded: !ranges.isEmpty || address.isUnix),
             position: text.position)
+        listener.tls = tls
         listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
         return listener
     }

@@ -2,12 +2,8 @@ extension ConfigurationReader {
     static let upstreamKeys = Section.Keys(
         known: [
             "servers", "protocol", "balance", "authorization", "preserve_host", "connect_timeout",
-            "response_timeout", "idle_timeout", "max_connections", "max_pending", "retries",
-        ], later: ["tls", "health", "eject"], harmless: ["tls": .boolean(false)],
-        laterNested: [
-            "tls": ["ca", "server_name", "certificate", "key"],
-            "health": ["path", "interval", "timeout", "healthy_after", "unhealthy_after"],
-            "eject": ["consecutive_failures", "for"],
+            "response_timeout", "idle_timeout", "max_connections", "max_pending", "retries", "tls",
+            "health", "eject", "slow_start", "resolve_interval",
         ])
 
     /// HTTP versions towards a backend.
@@ -33,9 +29,10 @@ extension ConfigurationReader {
             "[upstream.\(named.name.value)]", named.table, at: named.position, keys: Self.upstreamKeys,
             loader: loader)
         _ = section.choice("protocol", default: BackendProtocol.http11, later: ["h2"])
+        let servers = servers(section)
         return UpstreamConfiguration(
-            name: named.name.value, servers: servers(section),
-            balance: section.choice("balance", default: .leastRequests, later: ["random-two", "hash-user"]),
+            name: named.name.value, servers: servers,
+            balance: section.choice("balance", default: .leastRequests),
             authorization: authorization(section),
             preserveHost: section.boolean("preserve_host", default: true),
             connectTimeout: section.duration(
@@ -46,7 +43,13 @@ extension ConfigurationReader {
                 "idle_timeout", default: .seconds(60), in: .milliseconds(1) ... .days(1)),
             maxConnections: section.integer("max_connections", default: 1024, in: 1...65_535),
             maxPending: section.integer("max_pending", default: 1024, in: 0...1_000_000),
-            retries: section.integer("retries", default: 1, in: 0...10), position: named.position)
+            retries: section.integer("retries", default: 1, in: 0...10), health: health(section),
+            eject: ejection(section),
+            slowStart: section.duration(
+                "slow_start", default: .seconds(10), in: .zero ... .seconds(3600)),
+            resolveInterval: section.duration(
+                "resolve_interval", default: .seconds(10), in: .seconds(1) ... .days(1)),
+            tls: upstreamTLS(section, servers), position: named.position)
     }
 }
 

@@ -40,6 +40,7 @@ extension Supervisor {
     var adminState: AdminState {
         let (counters, lost, reason) = (crew.counters, accessWriter.linesLost, notReadyReason)
         let keyStatus = keys.status(now: Instant.now())
+        let backendText = backends.metrics(now: Instant.now())
         let revokedCount = revocations.isEnabled ? revocations.list.count : nil
         let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
         return AdminState(
@@ -48,7 +49,7 @@ extension Supervisor {
             routes: { RouteRow.table(self.configuration.routes) }, status: { self.statusText }
         ) {
             MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
-                + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount)
+                + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount) + backendText
         }
     }
 

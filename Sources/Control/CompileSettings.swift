@@ -1,20 +1,16 @@
-public import Config
-public import Proxy
+import Config
+import Proxy
 import Reactor
+import TLS
 import Telemetry
 import Upstream
 
 extension ProxySettings {
-    /// What the workers need of a configuration. Looks up the names of servers, so it may take a while; throws where
-    /// one has no address.
-    public init(_ configuration: Configuration) throws(StartFailure) {
-        var upstreams: [UpstreamSettings] = []
-        for upstream in configuration.upstreams { upstreams.append(try UpstreamSettings(upstream)) }
+    /// What the workers need of a configuration, with its upstreams as they are known now.
+    init(_ configuration: Configuration, upstreams: [UpstreamSettings]) {
         self.init(
             listeners: configuration.listeners.map {
-                ListenerSettings(
-                    name: $0.name, address: SocketAddress($0.address),
-                    mode: $0.answersForwardAuth ? .forwardAuth : .proxy, expectsProxyHeader: $0.proxyProtocol)
+                ListenerSettings($0)
             },
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
@@ -30,17 +26,26 @@ extension AccessLogSettings {
     }
 }
 
-extension UpstreamSettings {
-    fileprivate init(_ upstream: UpstreamConfiguration) throws(StartFailure) {
-        var servers: [ServerSettings] = []
-        for server in upstream.servers {
-            for address in try SocketAddress.all(of: server.address) {
-                servers.append(
-                    ServerSettings(
-                        address: address, authority: server.address.authority, weight: server.weight))
-            }
+extension ListenerSettings {
+    init(_ listener: ListenerConfiguration) {
+        self.init(
+            name: listener.name, address: SocketAddress(listener.address),
+            mode: listener.answersForwardAuth ? .forwardAuth : .proxy,
+            expectsProxyHeader: listener.proxyProtocol)
+        security = listener.tls?.settings
+        if let strict = listener.tls?.strictTransport {
+            strictTransportSecurity = StrictTransportSecurity(
+                maximumAgeSeconds: strict.maximumAge.components.seconds,
+                includesSubdomains: strict.includesSubdomains, preloads: strict.preloads)
         }
-        self.init(name: upstream.name, servers: servers)
+    }
+}
+
+extension UpstreamSettings {
+    init(_ upstream: UpstreamConfiguration, servers: [ServerSettings], state: UpstreamState)
+        throws(StartFailure)
+    {
+        self.init(name: upstream.name, servers: servers, state: state)
         balance = Balance(upstream.balance)
         connectTimeoutMilliseconds = upstream.connectTimeout.wholeMilliseconds
         responseTimeoutMilliseconds = upstream.responseTimeout.wholeMilliseconds
@@ -48,6 +53,29 @@ extension UpstreamSettings {
         maximumConnections = upstream.maxConnections
         maximumPending = upstream.maxPending
         retries = upstream.retries
+        health = upstream.health.map(HealthSettings.init)
+        ejection = upstream.eject.map(EjectionSettings.init)
+        slowStartMilliseconds = upstream.slowStart.wholeMilliseconds
+        security = try upstream.tls.map { (tls) throws(StartFailure) in
+            try TLSClientSettings(tls, upstream: upstream.name)
+        }
+    }
+}
+
+extension TLSClientSettings {
+    fileprivate init(_ tls: UpstreamTLSConfiguration, upstream: String) throws(StartFailure) {
+        let authorities = tls.authorities ?? SystemAuthorities(environment: SystemFiles.environment()).load()
+        guard !authorities.isEmpty else {
+            throw StartFailure(
+                "[upstream.\(upstream)]: the system has no file of trusted certificates; name one with \"tls.ca\""
+            )
+        }
+        self.init(trusting: authorities)
+        serverName = tls.serverName
+        certificate = tls.certificate
+        do throws(CertificateFault) { try check() } catch {
+            throw StartFailure("[upstream.\(upstream)]: TLS cannot be set up: \(error)")
+        }
     }
 }
 
@@ -56,7 +84,27 @@ extension Upstream.Balance {
         switch balance {
         case .roundRobin: self = .roundRobin
         case .leastRequests: self = .leastRequests
+        case .randomTwo: self = .randomTwo
+        case .hashUser: self = .hashUser
         }
+    }
+}
+
+extension HealthSettings {
+    fileprivate init(_ health: HealthConfiguration) {
+        self.init(path: health.path)
+        intervalMilliseconds = health.interval.wholeMilliseconds
+        timeoutMilliseconds = health.timeout.wholeMilliseconds
+        healthyAfter = health.healthyAfter
+        unhealthyAfter = health.unhealthyAfter
+    }
+}
+
+extension EjectionSettings {
+    fileprivate init(_ eject: EjectionConfiguration) {
+        self.init()
+        consecutiveFailures = eject.consecutiveFailures
+        milliseconds = eject.duration.wholeMilliseconds
     }
 }
 
@@ -68,6 +116,9 @@ extension LimitSettings {
         targetBytes = limits.targetBytes
         connections = limits.connections
         connectionsPerAddress = limits.connectionsPerAddress
+        handshakeTimeoutMilliseconds = limits.handshakeTimeout.wholeMilliseconds
+        // The other half is for what is not in buffers: tokens, tables, code, and requests that grow.
+        bufferBytes = limits.bufferBytes ?? MemoryAllowance.current().map { $0 / 2 }
         headerTimeoutMilliseconds = limits.headerTimeout.wholeMilliseconds
         idleTimeoutMilliseconds = limits.idleTimeout.wholeMilliseconds
         bodyTimeoutMilliseconds = limits.bodyTimeout.wholeMilliseconds
@@ -77,7 +128,7 @@ extension LimitSettings {
 
 extension EndpointAddress {
     /// What stands in Host for this server: as the file has it; nil for a Unix socket, which has no name.
-    fileprivate var authority: String? {
+    var authority: String? {
         if case .unix = self { nil } else { description }
     }
 }
@@ -98,15 +149,5 @@ extension SocketAddress {
             host.isIPv6
             ? .ipv6(number(host.bytes[..<8]), number(host.bytes[8...]), port: port)
             : .ipv4(UInt32(number(host.bytes[...])), port: port)
-    }
-
-    /// All addresses of a server, at least one. Where a name has both kinds, the IPv4 ones: "localhost" mostly has
-    /// both, and what listens there mostly listens on one.
-    static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
-        guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
-        let found = resolve(name, port: port)
-        guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
-        let four = found.filter { if case .ipv4 = $0 { true } else { false } }
-        return four.isEmpty ? found : four
     }
 }

@@ -3,6 +3,7 @@ import HTTP
 import Logging
 import Reactor
 import Synchronization
+import TLS
 import Telemetry
 
 /// What `usher doctor` does: looks at the surroundings of a configuration as they are now, and says what is wrong with
@@ -45,6 +46,7 @@ public struct Doctor {
     public func examine() {
         examineDescriptors()
         examineListeners()
+        examineCertificates()
         for upstream in configuration.upstreams { examine(upstream) }
         examineKeys()
     }
@@ -140,6 +142,42 @@ public struct Doctor {
             return true
         } catch {
             return false
+        }
+    }
+
+    // MARK: Certificates
+
+    private static let daySeconds: Int64 = 86_400
+    /// Long enough to renew one by hand.
+    private static let fewDays: Int64 = 21
+
+    private func examineCertificates() {
+        for listener in configuration.listeners {
+            guard let tls = listener.tls else { continue }
+            for (files, text) in zip(tls.files, tls.settings.certificates) {
+                let name = "[listen.\(listener.name)] \(files.certificate)"
+                do throws(CertificateFault) {
+                    examine(try text.check(), name)
+                } catch {
+                    bad(
+                        "\(name): \(error.text(certificate: files.certificate, key: files.key))",
+                        "give the right pair")
+                }
+            }
+        }
+    }
+
+    private func examine(_ facts: CertificateFacts, _ name: String) {
+        let now = wallClockMicroseconds() / 1_000_000
+        let days = (facts.notAfter - now) / Self.daySeconds
+        if facts.notAfter <= now {
+            bad("\(name): has expired", "renew it; usher takes the new file without a restart")
+        } else if facts.notBefore > now {
+            bad("\(name): does not hold yet", "see whether this machine's clock is right")
+        } else if days < Self.fewDays {
+            note("\(name): expires in \(days) days", "renew it; usher takes the new file without a restart")
+        } else {
+            good("\(name): holds for \(days) days, for \(facts.hosts.joined(separator: ", "))")
         }
     }
 

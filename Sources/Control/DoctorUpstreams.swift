@@ -12,14 +12,16 @@ extension Doctor {
     func examine(_ upstream: UpstreamConfiguration) {
         for server in upstream.servers {
             let name = "[upstream.\(upstream.name)] \(server.address)"
-            let addresses: [SocketAddress]
-            do throws(StartFailure) {
-                addresses = try SocketAddress.all(of: server.address)
-            } catch {
-                bad("\(name): \(error.reason)", "write the name right, or an address; see getent hosts NAME")
+            guard let address = SocketAddress.first(of: server.address) else {
+                bad(
+                    "\(name): the name has no address",
+                    "write the name right, or an address; see getent hosts NAME")
                 continue
             }
-            guard let address = addresses.first else { continue }
+            if upstream.tls != nil {
+                examineConnect(PlainProbe(address: address, host: ""), name)
+                continue
+            }
             let host = if case .unix = server.address { "localhost" } else { "\(server.address)" }
             examine(PlainProbe(address: address, host: host), name, upstream)
         }
@@ -47,6 +49,16 @@ extension Doctor {
             try examineHabits(probe, name, path, answer)
         } catch {
             note("\(name): did not answer every question: \(error.reason)", "look at its log")
+        }
+    }
+
+    /// Of servers that speak TLS nothing is asked.
+    private func examineConnect(_ probe: PlainProbe, _ name: String) {
+        do throws(PlainProbe.Failure) {
+            try probe.connect()
+            good("\(name): takes connections (its TLS was not tried)")
+        } catch {
+            bad("\(name): \(error.reason)", "start the backend, or correct the address")
         }
     }
 
@@ -156,5 +168,14 @@ extension Doctor {
         let dayOfYear = (153 * monthFromMarch + 2) / 5 + day - 1
         let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + dayOfYear - 719_468
         return days * 86_400 + clock[0] * 3600 + clock[1] * 60 + clock[2]
+    }
+}
+
+extension SocketAddress {
+    /// Where a server is asked: its first IPv4 address, else its first; nil where its name has none.
+    fileprivate static func first(of endpoint: EndpointAddress) -> SocketAddress? {
+        guard case .name(let name, let port) = endpoint else { return SocketAddress(endpoint) }
+        let found = resolve(name, port: port)
+        return found.first { if case .ipv4 = $0 { true } else { false } } ?? found.first
     }
 }

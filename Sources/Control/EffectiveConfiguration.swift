@@ -39,9 +39,10 @@ enum EffectiveConfiguration {
         case .enum: return enumeration(any, mirror, depth)
         case .struct, .tuple, .class:
             let members = mirror.children.compactMap { child in
-                child.label.flatMap { label in
-                    isPlace(child.value)
-                        ? nil : "\(JSONText.quoted(fileName(label))):\(value(child.value, depth + 1))"
+                child.label.flatMap { label -> String? in
+                    if isPlace(child.value) { return nil }
+                    let shown = isSecretName(label) ? "\"<secret>\"" : value(child.value, depth + 1)
+                    return "\(JSONText.quoted(fileName(label))):\(shown)"
                 }
             }
             return "{" + members.joined(separator: ",") + "}"
@@ -62,6 +63,12 @@ enum EffectiveConfiguration {
 
     /// Where something stands in the file says nothing of what is in force.
     private static func isPlace(_ any: Any) -> Bool { any is SourcePosition }
+
+    /// A text that is called so is one, whatever its type.
+    private static func isSecretName(_ label: String) -> Bool {
+        let name = label.lowercased()
+        return name.contains("secret") || name.contains("password") || name.contains("passphrase")
+    }
 
     /// `connectTimeout` is `connect_timeout` in the file.
     private static func fileName(_ label: String) -> String {

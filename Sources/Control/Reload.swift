@@ -70,7 +70,7 @@ extension Supervisor {
     private static let settleMilliseconds: Int32 = 1000
 
     private func swap(to new: Configuration) throws(StartFailure) {
-        var compiled = try Supervisor.compile(new)
+        var compiled = try Supervisor.compile(new, backends)
         // An address that the reload before gave up may be wanted again before every worker has closed it.
         if book.opensAny(of: compiled.listeners) { crew.settle(milliseconds: Self.settleMilliseconds) }
         let prepared: ListenerBook.Prepared
@@ -92,10 +92,12 @@ extension Supervisor {
         if new.admin?.address != configuration.admin?.address {
             log.warning("a change of the admin address takes effect at the next start")
         }
+        backends.commit(new, compiled.upstreams, now: Instant.now())
         keys.configure(new.issuers, now: Instant.now())
         keys.fill(&compiled.policy)
         revocations.configure(new.revocation, now: Instant.now())
         compiled.policy.revocations = revocations.list
+        certificates.configure(new.listeners, now: Instant.now())
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)
@@ -141,10 +143,11 @@ extension Supervisor {
     }
 
     /// The settings that the workers get, after one compilation to see that they do compile.
-    static func compile(_ configuration: Configuration) throws(StartFailure) -> ProxySettings {
-        let settings = try ProxySettings(configuration)
-        try check(settings.policy)
-        return settings
+    static func compile(
+        _ configuration: Configuration, _ backends: BackendKeeper
+    ) throws(StartFailure) -> ProxySettings {
+        try check(configuration.policy)
+        return ProxySettings(configuration, upstreams: try backends.prepare(configuration))
     }
 
     static func workerCount(_ configuration: Configuration) -> Int {

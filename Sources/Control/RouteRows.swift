@@ -3,7 +3,9 @@ public import Config
 /// A route as people read it: one text for each column of the table.
 public struct RouteRow: Sendable, Equatable {
     /// The names of the columns.
-    public static let columns = ["HOST", "METHODS", "PATH", "AUTH", "REQUIRE", "SCOPES", "UPSTREAM"]
+    public static let columns = [
+        "HOST", "METHODS", "PATH", "AUTH", "REQUIRE", "SCOPES", "CORS", "SIGN IN", "UPSTREAM",
+    ]
 
     /// The texts, in the order of `columns`; `*` for everything, `-` for nothing.
     public let texts: [String]
@@ -17,6 +19,8 @@ public struct RouteRow: Sendable, Equatable {
             Self.text(route.authentication),
             route.require.isEmpty ? "-" : route.require.map(Self.text).joined(separator: " or "),
             route.scopes.isEmpty ? "-" : route.scopes.joined(separator: ","),
+            route.crossOrigin ?? "-",
+            route.signIn ?? "-",
             route.upstream,
         ]
     }

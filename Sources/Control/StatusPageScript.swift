@@ -127,22 +127,22 @@ enum StatusPageScript {
           if (rest.length) shown.push(['others', rest[0][1].map((_, i) => sum(rest.map(r => r[1][i])))]);
           chart('reasons', shown.map(([name, values], i) => ({name, color: i, values: grouped(values, span, mean)})), true, 'Refusals and failures a second by reason', 1);
 
-          table('upstreams', ['upstream', 'balance', 'server', 'weight', 'health', 'in flight'], s.upstreams.flatMap(u => u.servers.map((server, i) => [
+          table('upstreams', ['upstream', 'balance', 'server', 'weight', 'health', 'in flight', 'failures'], s.upstreams.flatMap(u => u.servers.map((server, i) => [
             i ? '' : u.name, i ? '' : u.balance, {kind: 'path', text: server.address}, server.weight,
-            health(server), server.in_flight === undefined ? '–' : count(server.in_flight)])), 'No upstream.');
+            health(server), count(server.in_flight), server.failures ? {kind: 'warn', text: count(server.failures)} : 0])), 'No upstream.');
           table('issuers', ['name', 'issuer', 'algorithms', 'keys from', 'usable keys', 'fetched', 'failed fetches'], s.issuers.map(i => [
             i.name, {kind: 'wrap', text: i.issuer === null ? 'any' : i.issuer}, i.algorithms, i.source,
             i.keys === null ? '–' : i.keys ? i.keys : {kind: 'bad', text: 'none'},
             i.age_seconds === null ? '–' : age(i.age_seconds) + ' ago', i.fetch_failures === null ? '–' : i.fetch_failures]), 'No issuer: every route is open.');
           table('routes', ['path', 'host', 'methods', 'who', 'requires', 'scopes', 'upstream'], s.routes.map(r => [
-            {kind: 'path', text: r[2]}, {kind: 'wrap', text: r[0]}, r[1], r[3] === 'none' ? {kind: 'warn', text: 'everybody'} : r[3], {kind: 'wrap', text: r[4]}, r[5], r[6]]), 'No route: everything is answered 404.');
+            {kind: 'path', text: r[2]}, {kind: 'wrap', text: r[0]}, r[1], r[3] === 'none' ? {kind: 'warn', text: 'everybody'} : r[3], {kind: 'wrap', text: r[4]}, r[5], r[r.length - 1]]), 'No route: everything is answered 404.');
           table('refusals', ['when', 'status', 'reason', 'method', 'path', 'route', 'client'], s.refusals.map(r => [
             age((s.time - r.time) / 1000) + ' ago', {kind: r.status >= 500 ? 'bad' : 'warn', text: String(r.status)},
             r.detail && r.detail !== r.reason ? {kind: 'wrap', text: `${r.reason} (${r.detail})`} : r.reason,
             r.method || '–', {kind: 'path', text: r.path || '–'}, {kind: 'path', text: r.route || '–'}, r.client || '–']), 'None.');
         }
         function health(server) {
-          if (server.health === undefined) return '–';
+          if (server.health === null) return {kind: 'soft', text: 'not checked'};
           return {kind: server.health === 'up' ? 'good' : server.health === 'down' ? 'bad' : 'warn', text: server.health};
         }
 

@@ -4,6 +4,7 @@ import Policy
 import Proxy
 import Reactor
 import Telemetry
+import Upstream
 
 /// The object of `/status.json`: what the status page shows.
 struct StatusText {
@@ -110,19 +111,32 @@ extension Supervisor {
     }
 
     private var upstreamList: String {
-        StatusText.list(configuration.upstreams) { upstream in
+        let now = Instant.now()
+        return StatusText.list(backends.current) { upstream in
             StatusText.object {
                 $0.member("name", text: upstream.name)
-                $0.member("balance", text: upstream.balance.rawValue)
                 $0.member(
-                    "servers",
-                    StatusText.list(upstream.servers) { server in
-                        StatusText.object {
-                            $0.member("address", text: server.address.description)
-                            $0.member("weight", number: server.weight)
-                        }
-                    })
+                    "balance",
+                    text: configuration.upstreams.first { $0.name == upstream.name }?.balance.rawValue)
+                $0.member("waiting", number: upstream.state.waiting)
+                $0.member("servers", StatusText.list(upstream.servers) { Self.object(of: $0, upstream, now) })
             }
+        }
+    }
+
+    private static func object(
+        of server: ServerSettings, _ upstream: UpstreamSettings, _ now: Instant
+    ) -> String {
+        let state = server.state
+        let health =
+            !state.isUp ? "down" : state.isEjected(at: now) ? "ejected" : upstream.health == nil ? nil : "up"
+        return StatusText.object {
+            $0.member("address", text: server.address.description)
+            $0.member("weight", number: server.weight)
+            $0.member("health", text: health)
+            $0.member("in_flight", number: state.inFlight)
+            $0.member("connections", number: state.openConnections)
+            $0.member("failures", number: state.failures)
         }
     }
 

@@ -46,8 +46,12 @@ public final class Supervisor {
     let keys: KeyKeeper
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
+    /// The addresses and the health of the servers behind the proxy.
+    let backends: BackendKeeper
     /// The tokens that are revoked.
     var revocations = RevocationKeeper()
+    /// The files of certificates, which may change while the proxy runs.
+    var certificates = CertificateKeeper()
     var listening: [(name: String, address: SocketAddress)] = []
     /// What went through in the last minutes.
     var history = TrafficHistory()
@@ -86,14 +90,19 @@ public final class Supervisor {
         log = messages.logger(for: configuration.log)
         for warning in warnings { log.warning("\(warning)") }
         accessWriter = try Self.openAccessLog(configuration)
-        settings = try Self.compile(configuration)
         let logger = log
+        backends = try Self.system { () throws(Errno) in
+            try BackendKeeper(workers: Self.workerCount(configuration), log: logger)
+        }
+        settings = try Self.compile(configuration, backends)
+        backends.commit(configuration, settings.upstreams, now: Instant.now())
         keys = try Self.system { () throws(Errno) in
             try KeyKeeper(environment: source.environment, log: logger)
         }
         keys.configure(configuration.issuers, now: Instant.now())
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
+        certificates.configure(configuration.listeners, now: Instant.now())
         self.source = source
         self.configuration = configuration
         watcher.watch(files, isOn: configuration.watch, now: Instant.now())
@@ -115,6 +124,8 @@ public final class Supervisor {
             for index in 0..<count { dispatch(poller.token(index)) }
             runKeys()
             runRevocations()
+            runCertificates()
+            backends.run(poller, now: Instant.now())
             runWatcher(at: Instant.now())
             runHistory(at: Instant.now())
             startWorkersIfReady(at: Instant.now())
@@ -166,6 +177,7 @@ public final class Supervisor {
             try poller.add(crew.reports.descriptor, token: Token.inbox, for: .readable)
             try poller.add(crew.keyRequests.descriptor, token: Token.keyRequests, for: .readable)
             try poller.add(keys.lookups.descriptor, token: Token.lookups, for: .readable)
+            try poller.add(backends.names.answers.descriptor, token: Token.serverLookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -198,6 +210,8 @@ public final class Supervisor {
         case Token.successors: noteSuccessor()
         case Token.successor: hearSuccessor()
         case Token.lookups: keys.noteLookups(poller, now: Instant.now())
+        case Token.serverLookups: noteServerAddresses()
+        case _ where Token.isProbe(token): backends.advance(token, now: Instant.now())
         case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
         default:
             let state = adminState
@@ -210,7 +224,8 @@ public final class Supervisor {
         let now = Instant.now()
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
-        next = min(next, min(keys.deadline, revocations.deadline), watcher.deadline)
+        next = min(next, keys.deadline, revocations.deadline, certificates.deadline, backends.deadline)
+        next = min(next, watcher.deadline)
         next = min(next, history.deadline)
         next = min(next, min(service.deadline, startDeadline), closesIdleAt)
         guard next < .never else { return -1 }

@@ -7,11 +7,17 @@ enum Token {
     static let admin: UInt64 = 3
     static let keyRequests: UInt64 = 4
     static let lookups: UInt64 = 5
+    static let serverLookups: UInt64 = 6
+    /// Health checks have the numbers from here to below `firstFetch`.
+    static let firstProbe: UInt64 = 1 << 30
     /// A process that is to come after this one connects, and one says something.
-    static let successors: UInt64 = 6
-    static let successor: UInt64 = 7
+    static let successors: UInt64 = 7
+    static let successor: UInt64 = 8
     /// Fetches have the numbers from here to below 2^32.
     static let firstFetch: UInt64 = 1 << 31
+
+    /// True for a health check.
+    static func isProbe(_ token: UInt64) -> Bool { token >= firstProbe && token < firstFetch }
 
     /// True for a fetch of keys.
     static func isFetch(_ token: UInt64) -> Bool { token >= firstFetch && token < 1 << 32 }

@@ -22,7 +22,8 @@ extension PolicySpec {
 
     private func check(_ route: RouteSpec, _ index: Int) throws(PolicyError) {
         guard upstreams.indices.contains(route.upstream),
-            route.rateLimit.map({ rateLimits.indices.contains($0) }) ?? true
+            route.rateLimit.map({ rateLimits.indices.contains($0) }) ?? true,
+            route.crossOrigin.map({ crossOrigins.indices.contains($0) }) ?? true
         else { throw .danglingReference(route: index) }
         switch route.authentication {
         case .none:

@@ -12,6 +12,8 @@ public struct PolicySnapshot: ~Copyable {
     var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
     let rates: RateLimits
+    let crossOrigins: CrossOriginTable
+    let signInPages: SignInPages
     let tokenBytes: Int
     let tokenPlaces: TokenPlaces
     var verifier: TokenVerifier
@@ -34,6 +36,8 @@ public struct PolicySnapshot: ~Copyable {
         let identity = try IdentityRules(spec.identity)
         let authorizations = try UpstreamAuthorizationTable(spec.upstreams)
         let trust = try TrustedProxyTable(spec.listeners)
+        let crossOrigins = try CrossOriginTable(spec.crossOrigins)
+        let signInPages = try SignInPages(spec.routes)
         self.verifier = verifier
         issuerNames = spec.issuers.map { $0.spec.issuer.map { Array($0.utf8) } }
         revocations = spec.revocations
@@ -41,6 +45,8 @@ public struct PolicySnapshot: ~Copyable {
         self.identity = identity
         self.authorizations = authorizations
         self.trust = trust
+        self.crossOrigins = crossOrigins
+        self.signInPages = signInPages
         rates = RateLimits(spec, buckets, seed: (second, first))
         tokenBytes = spec.tokenBytes
         tokenPlaces = TokenPlaces(spec.issuers)

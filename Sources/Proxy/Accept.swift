@@ -14,7 +14,7 @@ extension Worker {
     /// Takes the connections that wait at a listener.
     mutating func acceptClients(_ listener: Handle) {
         for _ in 0..<Self.acceptsPerTurn {
-            guard clients.count < clientLimit else { return pauseAccepting() }
+            guard clients.count < clientLimit, !pool.isSpent else { return pauseAccepting() }
             switch listeners[listener.index].listener.accept() {
             case .connection(let socket, let address):
                 welcome(socket, from: address, at: listener)
@@ -65,6 +65,9 @@ extension Worker {
                 for: [.readable, .writable, .peerClosed, .edgeTriggered])
         } catch {
             return closeClient(handle.index)
+        }
+        if !isGreeted, let security = securities[peer.listener] {
+            return beginHandshake(handle.index, security)
         }
         let timeout = isGreeted ? limits.headerTimeoutMilliseconds : limits.idleTimeoutMilliseconds
         clientDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))

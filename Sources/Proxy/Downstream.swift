@@ -10,6 +10,8 @@ struct Downstream: ~Copyable {
     enum Phase {
         /// Waiting for the PROXY header, which says whose connection it is.
         case greeting
+        /// TLS is being agreed on.
+        case handshaking
         /// Waiting for a request, or reading its head.
         case reading
         /// The head of a request is read, and its token's key is not known yet. What arrives stays where it is.
@@ -23,6 +25,10 @@ struct Downstream: ~Copyable {
 
     var transport: Transport
     var peer: PeerFacts
+    /// What the client has proven by its certificate.
+    var certificate = ClientCertificate()
+    /// What answers say of the use of TLS in the future (HSTS).
+    var strictTransportSecurity = StrictTransportSecurity.none
     var phase = Phase.reading
     var parser = RequestHeadParser()
     /// The request under way, or none.

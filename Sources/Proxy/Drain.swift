@@ -33,13 +33,35 @@ extension Worker {
     mutating func openPools(_ upstreams: [UpstreamSettings]) {
         let before = poolOfUpstream
         poolOfUpstream = upstreams.map { settings in
-            before.first { pools.contains($0) && pools[$0.index].settings == settings }
-                ?? pools.insert(UpstreamPool(settings, workers: count))
+            let kept = before.first {
+                pools.contains($0) && pools[$0.index].settings.differsOnlyInServers(from: settings)
+            }
+            guard let kept else {
+                return openPool(settings)
+            }
+            replaceServers(of: kept, settings.servers)
+            return kept
         }
         for handle in before where !poolOfUpstream.contains(handle) {
             for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
             retirePoolIfUnused(handle)
         }
+    }
+
+    /// Goes on with these servers of an upstream, whose addresses have changed.
+    mutating func replaceServers(of upstream: String, _ servers: [ServerSettings]) {
+        for handle in poolOfUpstream where pools[handle.index].settings.name == upstream {
+            replaceServers(of: handle, servers)
+        }
+    }
+
+    private mutating func replaceServers(of upstream: Handle, _ servers: [ServerSettings]) {
+        guard pools[upstream.index].settings.servers != servers else { return }
+        for connection in pools[upstream.index].replaceServers(servers) {
+            closeTakenServer(connection.index)
+        }
+        // Who waits may have room now.
+        freed.append(upstream)
     }
 
     /// Forgets a pool of earlier settings when its last connection is gone and nobody waits for one.
@@ -49,17 +71,30 @@ extension Worker {
             pools[handle.index].waitingCount == 0
         else { return }
         _ = pools.remove(handle)
+        poolSecurity[handle.index] = nil
+    }
+
+    private mutating func openPool(_ settings: UpstreamSettings) -> Handle {
+        let handle = pools.insert(UpstreamPool(settings, workers: count, worker: index))
+        poolSecurity[handle.index] = serverSecurity(settings)
+        return handle
     }
 
     /// Swaps everything that the settings decide. Requests under way were decided by the old ones and stay so; their
     /// connections go on with the new ones.
     mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets) else { return }
+        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets),
+            let secured = try? Self.securityContexts(
+                settings.listeners, keeping: securities, ticketKeys)
+        else { return }
+        securities = secured
+        securitySettings = settings.listeners.map(\.strictTransportSecurity)
         policy = compiled
         policyNumber &+= 1
         limits = settings.limits
         headLimits = settings.limits.head
+        pool.limitBytes = settings.limits.bufferBytes.map { $0 / count } ?? .max
         accessLog.configure(settings.accessLog)
         clientLimit = Self.connectionLimit(settings.limits, workers: count)
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
@@ -90,14 +125,11 @@ extension Worker {
         for slot in 0..<clients.slots where clients.isLive(slot) {
             let listener = clients[slot].listener
             if listeners.contains(listener) {
-                clients[slot].peer = PeerFacts(
-                    address: clients[slot].peer.address, listener: listeners[listener.index].index,
-                    isSecure: clients[slot].peer.isSecure)
+                clients[slot].peer = clients[slot].peer.numbered(listener: listeners[listener.index].index)
                 continue
             }
             clients[slot].isLast = true
-            clients[slot].peer = PeerFacts(
-                address: clients[slot].peer.address, listener: 0, isSecure: clients[slot].peer.isSecure)
+            clients[slot].peer = clients[slot].peer.numbered(listener: 0)
             closeIfIdle(slot)
         }
     }
@@ -129,7 +161,7 @@ extension Worker {
 
     private mutating func closeIfIdle(_ client: UInt32) {
         switch clients[client].phase {
-        case .greeting: break
+        case .greeting, .handshaking: break
         case .reading where clients[client].transport.input.isEmpty: break
         default: return
         }
@@ -137,7 +169,7 @@ extension Worker {
     }
 
     /// Ends an idle connection that the pool has forgotten already.
-    private mutating func closeTakenServer(_ server: UInt32) {
+    mutating func closeTakenServer(_ server: UInt32) {
         var connection = servers.remove(servers.handle(at: server))
         connection.transport.releaseBuffers(to: &pool)
         serverDeadlines.set(server, .never)

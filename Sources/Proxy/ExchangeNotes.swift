@@ -14,6 +14,10 @@ struct ExchangeNotes: ~Copyable {
     private(set) var requestID = ByteRange.empty
     /// What exactly is wrong with the token, where that is why the request was refused.
     private(set) var refusal = ByteRange.empty
+    /// The lines for a page of another origin that may read the answer.
+    private(set) var crossOrigin = ByteRange.empty
+    /// The path that a browser comes back to after it has signed in.
+    private(set) var returnPath = ByteRange.empty
     /// What the client says of itself, where the log wants it.
     private(set) var referer = ByteRange.empty
     private(set) var userAgent = ByteRange.empty
@@ -78,6 +82,16 @@ struct ExchangeNotes: ~Copyable {
 
     mutating func note(server: Int, of upstream: inout UpstreamPool) {
         self.upstream = keep(upstream.name(ofServer: server))
+    }
+
+    /// The policy may be another one when the answer comes, so its lines are copied.
+    mutating func note(_ answer: CrossOriginAnswer, _ policy: borrowing PolicySnapshot) {
+        crossOrigin = keep(policy.crossOriginLines(answer), limit: CrossOriginSpec.maximumLineBytes)
+    }
+
+    mutating func note(_ path: ReturnPath, in input: inout Buffer) {
+        let start = memory.count
+        if path.append(input.bytes, to: &memory) { returnPath = ByteRange(from: start, to: memory.count) }
     }
 
     mutating func note(refusal text: StaticString) {

@@ -51,6 +51,7 @@ extension Worker {
     /// Writes the log line and gives everything back.
     private mutating func closeExchange(_ exchange: UInt32) {
         record(exchange)
+        noteOutcome(exchange)
         let handle = exchanges.handle(at: exchange)
         var ended = exchanges.remove(handle)
         ended.request.detach(to: &pool)
@@ -104,9 +105,9 @@ extension Worker {
     // MARK: Ending a client's connection
 
     /// The last answer is written: the connection ends in a way that lets the client read it.
-    private mutating func endAfterAnswer(_ client: UInt32) {
+    mutating func endAfterAnswer(_ client: UInt32) {
         clients[client].phase = .lingering
-        clients[client].transport.socket.shutDownWriting()
+        clients[client].transport.shutDownWriting()
         clients[client].transport.input.detach(to: &pool)
         clientDeadlines.set(client, now.advanced(byMilliseconds: Self.lingerMilliseconds))
         discardInput(client)
@@ -137,6 +138,8 @@ extension Worker {
     /// Ends a client's connection at once.
     mutating func closeClient(_ client: UInt32) {
         var connection = clients.remove(clients.handle(at: client))
+        // Between two requests nothing is owed; in the middle of an answer, silence tells the client that it was cut.
+        if connection.phase == .reading { connection.transport.sayGoodbye() }
         connection.transport.releaseBuffers(to: &pool)
         if !connection.countedAddress.isNone { ledger.release(connection.countedAddress) }
         clientDeadlines.set(client, .never)

@@ -44,7 +44,11 @@ extension Worker {
     }
 
     mutating func askAboutQuestion(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound) {
+        // 204 to a preflight would let it pass: the proxy in front, or the backend, answers it.
+        let decision = Self.ask(
+            &policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound,
+            answersPreflights: false)
+        switch consume decision {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait, isQuestion: true)
@@ -64,7 +68,9 @@ extension Worker {
             && clients[client].transport.output.appendStatusLine(200)
             && clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")
             && policy.appendConfirmation(of: permit, to: &clients[client].transport.output)
-            && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
+            && exchanges[exchange].appendOwnFields(
+                date: dateField, clients[client].strictTransportSecurity,
+                to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
         guard fits else { return abandon(exchange, .internalError) }
         advanceReply(exchange)

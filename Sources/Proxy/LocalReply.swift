@@ -18,13 +18,16 @@ struct Refusal {
     let detail: StaticString
     /// What the policy said, where it was the policy.
     let rejection: Rejection?
+    /// What the answer says to pages of other origins.
+    let crossOrigin: CrossOriginAnswer
 
-    init(_ code: ReasonCode, route: Int? = nil) {
+    init(_ code: ReasonCode, route: Int? = nil, _ crossOrigin: CrossOriginAnswer = .none) {
         self.code = code
         self.route = route
         closesConnection = false
         detail = ""
         rejection = nil
+        self.crossOrigin = crossOrigin
     }
 
     init(_ rejection: Rejection) {
@@ -33,6 +36,7 @@ struct Refusal {
         closesConnection = rejection.closesConnection
         detail = rejection.refusal?.code ?? rejection.fault?.text ?? ""
         self.rejection = rejection
+        crossOrigin = rejection.crossOrigin
     }
 }
 
@@ -59,6 +63,10 @@ extension Worker {
         let exchange = openExchange(client, requestBody: BodyRelay(head.framing, as: .identity))
         if refusal.closesConnection { exchanges[exchange].keepsClient = false }
         noteRequest(exchange, client, route: refusal.route)
+        if refusal.crossOrigin.isRuled { note(exchange, refusal.crossOrigin) }
+        if case .signIn(let path)? = refusal.rejection?.form {
+            exchanges[exchange].notes.note(path, in: &clients[client].transport.input)
+        }
         exchanges[exchange].notes.note(refusal: refusal.detail)
         if let rejection = refusal.rejection { exchanges[exchange].notes.note(userOf: rejection, policy) }
         clients[client].transport.input.consume(head.byteCount)
@@ -86,7 +94,7 @@ extension Worker {
         leaveQueue(exchange)
         exchanges[exchange].phase = .replying
         exchanges[exchange].code = code
-        exchanges[exchange].status = code.status
+        exchanges[exchange].status = rejection?.status ?? code.status
         exchanges[exchange].stallDeadline = .never
         exchanges[exchange].request.detach(to: &pool)
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
@@ -115,6 +123,10 @@ extension Worker {
     private mutating func appendReply(
         _ exchange: UInt32, _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
     ) -> Bool {
+        switch rejection?.form {
+        case .preflight?, .signIn?: return appendBrowserReply(exchange, client, rejection)
+        case .problem?, nil: break
+        }
         let hasBody = !exchanges[exchange].omitsBody
         if hasBody { exchanges[exchange].replyBytes = Problem.byteCount(code) }
         return clients[client].transport.output.appendStatusLine(code.status)
@@ -124,7 +136,9 @@ extension Worker {
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
             && appendRetryAfter(client, code, rejection)
-            && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
+            && exchanges[exchange].appendOwnFields(
+                date: dateField, clients[client].strictTransportSecurity,
+                to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
             && (!hasBody || Problem.append(code, to: &clients[client].transport.output))
     }

@@ -1,6 +1,7 @@
 public import HTTP
 public import Policy
 public import Reactor
+public import TLS
 public import Telemetry
 public import Upstream
 
@@ -38,6 +39,26 @@ public enum ListenerMode: Sendable, Equatable {
     case forwardAuth
 }
 
+/// What answers over TLS say of its use in the future: `Strict-Transport-Security` (RFC 6797 §6.1).
+public struct StrictTransportSecurity: Sendable, Equatable, BitwiseCopyable {
+    /// For how long browsers are to use nothing but TLS, in seconds; negative: nothing is said.
+    public var maximumAgeSeconds: Int64
+    /// For the hosts below this one too.
+    public var includesSubdomains: Bool
+    /// The site may be put into the lists that browsers come with.
+    public var preloads: Bool
+
+    /// That much is said.
+    public init(maximumAgeSeconds: Int64, includesSubdomains: Bool = false, preloads: Bool = false) {
+        self.maximumAgeSeconds = maximumAgeSeconds
+        self.includesSubdomains = includesSubdomains
+        self.preloads = preloads
+    }
+
+    /// Nothing is said.
+    public static let none = StrictTransportSecurity(maximumAgeSeconds: -1)
+}
+
 /// A listener as the configuration describes it.
 public struct ListenerSettings: Sendable, Equatable {
     /// The name of its table.
@@ -48,6 +69,10 @@ public struct ListenerSettings: Sendable, Equatable {
     public var mode: ListenerMode
     /// Every connection begins with a PROXY header and comes from a trusted proxy.
     public var expectsProxyHeader: Bool
+    /// TLS; nil where connections are plain.
+    public var security: TLSServerSettings?
+    /// What answers over TLS say of its use in the future.
+    public var strictTransportSecurity = StrictTransportSecurity.none
 
     /// The listener of that name and address.
     public init(
@@ -70,9 +95,13 @@ public struct LimitSettings: Sendable, Equatable {
     public var targetBytes = 8192
     /// Client connections in all workers together; nil: what the file-descriptor limit allows.
     public var connections: Int?
+    /// Memory of buffers in all workers together, in bytes, from which on nothing new is taken on; nil: no bound.
+    public var bufferBytes: Int?
     /// Client connections of one address (of IPv6 one /64) in all workers together; nil: no bound. Trusted proxies and
     /// Unix sockets are not counted.
     public var connectionsPerAddress: Int?
+    /// From the connection to the end of the TLS handshake.
+    public var handshakeTimeoutMilliseconds: Int64 = 10_000
     /// From the first byte of a request to the end of its head.
     public var headerTimeoutMilliseconds: Int64 = 10_000
     /// Between two requests.

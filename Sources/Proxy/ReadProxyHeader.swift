@@ -46,6 +46,9 @@ extension Worker {
                 address: source, listener: clients[client].peer.listener,
                 isSecure: clients[client].peer.isSecure)
         }
+        if let security = securities[clients[client].peer.listener] {
+            return beginHandshake(client, security)
+        }
         clients[client].phase = .reading
         clients[client].transport.input.detachIfEmpty(to: &pool)
         readRequests(client)

@@ -15,6 +15,7 @@ extension Worker {
     mutating func advanceClient(_ client: UInt32) {
         switch clients[client].phase {
         case .greeting: readProxyHeader(client)
+        case .handshaking: shakeHands(client)
         case .reading: readRequests(client)
         case .awaitingKeys: advanceWait(client)
         case .exchanging: advanceExchange(ofClient: client)
@@ -118,10 +119,10 @@ extension Worker {
 
     static func ask(
         _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64,
-        _ microseconds: Int64, _ round: DecisionRound
+        _ microseconds: Int64, _ round: DecisionRound, answersPreflights: Bool = true
     ) -> Decision {
         policy.decide(
             head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now,
-            microseconds: microseconds, round: round)
+            microseconds: microseconds, round: round, answersPreflights: answersPreflights)
     }
 }

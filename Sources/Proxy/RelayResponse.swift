@@ -170,14 +170,16 @@ extension Worker {
     }
 
     /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, which
-    /// are below 1.25 KiB, and a space behind each colon.
-    private var addedHeadBytes: Int { 1280 + responseHead.fields.count }
+    /// are below 1.25 KiB, the lines for other origins, and a space behind each colon.
+    private var addedHeadBytes: Int {
+        1280 + CrossOriginSpec.maximumLineBytes + responseHead.fields.count
+    }
 
     private mutating func appendResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
         return exchanges[exchange].appendResponseHead(
             &responseHead, in: &servers[server].transport.input, date: &dateField,
-            to: &clients[client].transport.output)
+            clients[client].strictTransportSecurity, to: &clients[client].transport.output)
     }
 
     /// Relays what there is of the answer's body.

@@ -43,7 +43,7 @@ extension Worker {
 
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
-        case .lingering, .greeting:
+        case .lingering, .greeting, .handshaking:
             closeClient(client)
         case .reading:
             // Between requests a silent close is the custom; in the middle of a head the client is told (RFC 9110
@@ -99,7 +99,7 @@ extension Worker {
         switch servers[server].phase {
         case .idle:
             closeServer(server, wasBusy: false)
-        case .connecting:
+        case .connecting, .handshaking:
             counters.add(1, to: .upstreamConnectFailures)
             closeServer(server, wasBusy: true)
             connectFailed(exchange, server: number)

@@ -57,7 +57,7 @@ extension Worker {
             resumeNextTurn(exchanges[exchange].client)
         case .complete:
             exchanges[exchange].isRequestShut = true
-            servers[server].transport.socket.shutDownWriting()
+            servers[server].transport.shutDownWriting()
         case .sinkFailed:
             // Its last words may still be on the way.
             exchanges[exchange].isRequestAbandoned = true
@@ -86,7 +86,7 @@ extension Worker {
             sayGoodbye(exchange)
         case .complete:
             exchanges[exchange].isResponseShut = true
-            clients[client].transport.socket.shutDownWriting()
+            clients[client].transport.shutDownWriting()
             return true
         case .truncated, .malformed, .tooLarge, .atTrailers:
             abandon(exchange, .upstreamTruncated)

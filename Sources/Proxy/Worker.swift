@@ -3,8 +3,9 @@ internal import HTTP
 public import JOSE
 public import Policy
 public import Reactor
+public import TLS
 public import Telemetry
-internal import Upstream
+public import Upstream
 
 /// What the control thread tells a worker.
 public enum WorkerMessage: Sendable {
@@ -12,6 +13,10 @@ public enum WorkerMessage: Sendable {
     case reconfigure(ProxySettings, [WorkerListener])
     /// What became of the keys of an issuer that fetches them.
     case keys(KeyNotice)
+    /// Certificates have changed: these are the listeners, in the same order as before.
+    case secure([ListenerSettings])
+    /// The servers of the upstream of that name are these from now on.
+    case servers(String, [ServerSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
     /// Accept nothing more, and end each connection with its next answer: another process listens now.
@@ -59,12 +64,16 @@ public struct WorkerParts: Sendable {
     public var buckets: RateBuckets
     /// The connections of each client address, the same for all workers.
     public var ledger: ConnectionLedger
+    /// The keys of TLS session tickets, the same for all workers.
+    public var ticketKeys: TicketKeys
 
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger
+        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger,
+        ticketKeys: TicketKeys = TicketKeys()
     ) {
+        self.ticketKeys = ticketKeys
         self.keyRequests = keyRequests
         self.index = index
         self.count = count
@@ -82,6 +91,8 @@ public enum WorkerError: Error {
     case system(Errno)
     /// The policy does not compile.
     case policy(PolicyError)
+    /// The certificates of a listener cannot be used.
+    case certificate(CertificateFault)
 }
 
 /// One event loop with everything it owns: listeners, connections, requests, pools, the policy and its token cache.
@@ -98,6 +109,7 @@ public struct Worker: ~Copyable {
     let keyRequests: Inbox<KeyRequest>
     let buckets: RateBuckets
     let ledger: ConnectionLedger
+    let ticketKeys: TicketKeys
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -107,6 +119,14 @@ public struct Worker: ~Copyable {
     var routeNames: [[UInt8]]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
+    /// TLS of each listener; nil where connections are plain.
+    var securities: [TLSServerContext?]
+    /// What answers over TLS say of its use in the future, for each listener.
+    var securitySettings: [StrictTransportSecurity]
+    /// TLS to the servers of a pool, by the pool's slot.
+    var poolSecurity: [UInt32: TLSClientContext] = [:]
+    /// Steps of handshakes since the turn, or its work on what was left over, began: they are the dearest thing that a stranger can ask for.
+    var handshakeSteps = 0
     /// The pool of each upstream of the current settings.
     var poolOfUpstream: [Handle]
 
@@ -173,7 +193,8 @@ public struct Worker: ~Copyable {
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
         let policy = try Self.compile(settings.policy, parts.buckets)
-        self.init(parts, settings, poller, policy)
+        let securities = try Self.makeSecurities(settings.listeners, parts.ticketKeys)
+        self.init(parts, settings, poller, policy, securities)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
         _ = keyWaits.reset(issuers: settings.policy.issuers.map(\.name))
@@ -181,8 +202,9 @@ public struct Worker: ~Copyable {
 
     private init(
         _ parts: WorkerParts, _ settings: ProxySettings, _ poller: consuming Poller,
-        _ policy: consuming PolicySnapshot
+        _ policy: consuming PolicySnapshot, _ securities: [TLSServerContext?]
     ) {
+        self.securities = securities
         index = parts.index
         count = parts.count
         inbox = parts.inbox
@@ -190,15 +212,18 @@ public struct Worker: ~Copyable {
         keyRequests = parts.keyRequests
         buckets = parts.buckets
         ledger = parts.ledger
+        ticketKeys = parts.ticketKeys
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         accessLog.configure(settings.accessLog)
         self.poller = poller
         self.policy = policy
         limits = settings.limits
         headLimits = settings.limits.head
+        pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
+        securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
         clientLimit = Self.connectionLimit(settings.limits, workers: parts.count)
         clients = Slab(capacity: Self.connectionCapacity)
@@ -222,6 +247,7 @@ public struct Worker: ~Copyable {
     /// little does not wait for the large bodies of others, and these have their turn each time.
     private mutating func turn(_ events: Int) {
         turns &+= 1
+        handshakeSteps = 0
         readClocks()
         if !ready.isEmpty { swap(&ready, &resuming) }
         for index in 0..<events {
@@ -279,6 +305,8 @@ public struct Worker: ~Copyable {
     }
 
     private mutating func resumeLeftovers() {
+        // Handshakes that were left over are not pushed back by those that begin now.
+        handshakeSteps = 0
         var place = 0
         while place < resuming.count {
             let handle = resuming[place]
@@ -309,6 +337,8 @@ public struct Worker: ~Copyable {
         switch message {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
         case .keys(let notice): note(notice)
+        case .secure(let listeners): renewCertificates(listeners)
+        case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
         case .revocations(let list): revoke(list)
         case .retire: retire()
         case .drain: drain()
@@ -324,6 +354,14 @@ public struct Worker: ~Copyable {
             return poller
         } catch {
             throw .system(error)
+        }
+    }
+
+    private static func makeSecurities(
+        _ listeners: [ListenerSettings], _ tickets: TicketKeys
+    ) throws(WorkerError) -> [TLSServerContext?] {
+        do { return try securityContexts(listeners, keeping: [], tickets) } catch {
+            throw .certificate(error)
         }
     }
 

@@ -53,6 +53,7 @@ import Testing
         let keys = [
             ConfigurationReader.keys, ConfigurationReader.listenerKeys, ConfigurationReader.upstreamKeys,
             ConfigurationReader.issuerKeys, ConfigurationReader.routeKeys, ConfigurationReader.limitKeys,
+            ConfigurationReader.crossOriginKeys,
         ].flatMap(\.known)
         for key in keys { #expect(text.contains(key), "\(key) is not in the example") }
     }

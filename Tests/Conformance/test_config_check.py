@@ -128,6 +128,14 @@ MISTAKES = {
     "workers 0": ("workers = 0\n" + GOOD, "workers = 0", "workers"),
     "workers text": ('workers = "many"\n' + GOOD, '"many"', "auto"),
     "no listener": (change('[listen.public]\naddress = "127.0.0.1:8080"\n', ""), None, "listen"),
+    "CORS for everybody with credentials": (GOOD + '\n[cors.app]\norigins = ["*"]\ncredentials = true\n', '"*"', "credentials"),
+    "CORS for null": (GOOD + '\n[cors.app]\norigins = ["null"]\n', '"null"', "null"),
+    "CORS for a pattern": (GOOD + '\n[cors.app]\norigins = ["https://*.example.com"]\n', "https://*", "origin"),
+    "CORS for an origin with a path": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com/"]\n', '.com/"]', "as browsers write it"),
+    "CORS header name": (GOOD + '\n[cors.app]\norigins = ["https://a.test"]\nheaders = ["X-A: b"]\n', '"X-A: b"', "header name"),
+    "cors that is not there": (change('auth = "main"', 'auth = "main"\ncors = "app"'), '"app"', "[cors.app]"),
+    "sign_in elsewhere": (change('auth = "main"', 'auth = "main"\nsign_in = "//evil.test"'), '"//evil.test"', "sign_in"),
+    "sign_in on an open route": (change('auth = "none"', 'auth = "none"\nsign_in = "https://a.test"'), "https://a.test", "none"),
     "issuer * with a list": (change('issuer = "https://app.example.com"', "issuer = 5"), "issuer = 5", "issuer"),
 }
 
@@ -201,12 +209,8 @@ upstream = "tasks"
 
 # Keys of later versions are refused, never ignored.
 LATER = {
-    "tls listener": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\ntls.certificates = [{ certificate = "c", key = "k" }]'),
-                     "tls"),
     "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
-    "upstream tls": (change("servers =", "tls = true\nservers ="), "tls"),
     "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
-    "cors": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com"]\n', "cors"),
 }
 
 
