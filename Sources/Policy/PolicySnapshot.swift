@@ -22,6 +22,8 @@ public struct PolicySnapshot: ~Copyable {
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
     var tally = CacheTally()
+    /// What servers said of credentials that were not accepted.
+    var remotes: RemoteVerdicts
 
     /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
     /// them the snapshot counts for itself.
@@ -43,6 +45,7 @@ public struct PolicySnapshot: ~Copyable {
         rates = RateLimits(spec, buckets, seed: (second, first))
         tokenBytes = spec.tokenBytes
         tokenPlaces = TokenPlaces(spec.issuers)
+        remotes = RemoteVerdicts(spec.remoteSources)
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
     }
