@@ -178,7 +178,7 @@ extension Worker {
         let server = exchanges[exchange].server.index
         let added = addedFields(exchange)
         return exchanges[exchange].appendResponseHead(
-            responseHead, in: &servers[server].transport.input, date: dateField,
+            &responseHead, in: &servers[server].transport.input, date: &dateField,
             to: &clients[client].transport.output, adding: added)
     }
 
@@ -199,7 +199,7 @@ extension Worker {
             case .turnSpent:
                 // Bytes flow: a pause begins anew with each turn.
                 stall(exchange)
-                ready.append(exchanges[exchange].client)
+                resumeNextTurn(exchanges[exchange].client)
             case .sourceDrained:
                 let hasMoved = exchanges[exchange].responseBody.decoder.received > before
                 if hasMoved, clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }
