@@ -18,6 +18,7 @@ extension Worker {
         case .handshaking: shakeHands(client)
         case .reading: readRequests(client)
         case .awaitingKeys: advanceWait(client)
+        case .awaitingVerdict: advanceVerdictWait(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
         }
@@ -114,6 +115,7 @@ extension Worker {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait)
+        case .awaitVerdict: awaitVerdict(client)
         }
     }
 

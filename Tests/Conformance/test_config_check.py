@@ -210,7 +210,6 @@ upstream = "tasks"
 # Keys of later versions are refused, never ignored.
 LATER = {
     "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
-    "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
 }
 
 
