@@ -80,6 +80,7 @@ extension PolicySnapshot {
             return .reject(rejection)
         case .awaitKeys(let wait):
             return .awaitKeys(wait)
+        case .awaitVerdict: return .awaitVerdict
         }
     }
 
@@ -100,6 +101,8 @@ extension PolicySnapshot {
                 Rejection(.badRequest, route: place, fault: .severalValues, closesConnection: true))
         case .awaitKeys(let issuer):
             return .awaitKeys(KeyWait(issuer: issuer))
+        case .awaitVerdict:
+            return .awaitVerdict
         case .refused(let code, let refusal):
             let wait = countFailure(code, head, bytes, origin)
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))
@@ -160,7 +163,7 @@ extension PolicySnapshot {
             maxBodyBytes: route.maxBodyBytes, target: rest,
             targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
             expires: identity.isNone ? nil : cache.expires(identity),
-            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
+            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.permitsUntil(identity),
             peerIsTrusted: trust.trusts(peer),
             preservesHost: authorizations.preservesHost(Int(route.upstream)),
             identity: identity, carried: carried)

@@ -213,7 +213,6 @@ LATER = {
                      "tls"),
     "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
     "upstream tls": (change("servers =", "tls = true\nservers ="), "tls"),
-    "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
 }
 
 
