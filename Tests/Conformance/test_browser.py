@@ -78,8 +78,8 @@ def requests_to(page, site) -> list:
 
 
 def test_signs_in_and_works_across_origins_with_cookies(page, site):
-    picture_before = lambda: (page.goto(site.page), picture(page, "sign-in"))
-    picture_before()
+    page.goto(site.page)
+    picture(page, "sign-in")
     sign_in(page, site, "ada", "/?from=mail")
     seen = requests_to(page, site)
     for title in ("Water the plants", "Write the third note", "Call Charles"):
@@ -132,14 +132,13 @@ def test_a_page_of_another_origin_is_refused(page, site, host):
     add(page, "Prove it")
     evil = f"http://{host}:9"
     page.context.route(evil + "/**", lambda route: route.fulfill(body="<title>evil</title>", content_type="text/html"))
-    seen = requests_to(page, site)
     page.goto(evil + "/")
     found = page.evaluate(ATTACKS, site.api)
-    for attack in ("read", "write", "plain", "remove"):
-        assert found[attack] == "TypeError: Failed to fetch", (attack, found[attack])
-    assert found["blind"] == "opaque 0 ", "sent without asking, and answered with something unreadable"
-    posts = [request for request in seen if request.method == "POST" and request.response()]
-    assert posts and all(request.response().status in (401, 403) for request in posts)
+    assert set(found.values()) == {"TypeError: Failed to fetch"}, found
+    # What needs no preflight does arrive, from another port of the host with the cookie, and is refused.
+    refused = 403 if host == "localhost" else 401
+    site.usher.wait_log(method="POST", path="/tasks", status=refused)
+    assert [line["status"] for line in site.usher.log_lines() if line["path"] == "/tasks" and line["method"] == "POST"][-1] == refused
     page.goto(site.page + "/")
     expect(page.get_by_role("checkbox", name="Prove it")).to_be_visible()
     assert "evil" not in page.locator("#tasks").inner_text()
