@@ -621,3 +621,63 @@ def test_hsts_over_tls_alone(secure, authority, own_backend, value, expected):
     own_backend.clear()
     for target in ("/public/x", "/api/x"):
         assert not proxy.get(target).headers.all("strict-transport-security")
+
+
+# From plain to secure
+
+REDIRECT = configuration.SMALL + """
+[[route]]
+path = "/moved/**"
+auth = "none"
+redirect = "https:{to}"
+"""
+
+
+@pytest.mark.parametrize("target, host, location", [
+    ("/moved/a?b=c&d=%20", "usher.test", "https://usher.test:9443/moved/a?b=c&d=%20"),
+    ("/moved/", "usher.test:8080", "https://usher.test:9443/moved/"),
+    ("/moved/x", "[::1]:80", "https://[::1]:9443/moved/x"),
+    ("http://other.test/moved/y", "other.test", "https://other.test:9443/moved/y"),
+])
+def test_a_route_that_redirects(secure, own_backend, target, host, location):
+    proxy = secure(text=REDIRECT, to=9443)
+    with proxy.client() as client:
+        for method in ("GET", "HEAD", "POST"):
+            answer = client.request(method, target, {}, b"x" if method == "POST" else None, host)
+            assert answer.status == 308 and answer.headers.all("location") == [location]
+            assert answer.body == b""
+    assert not own_backend.requests
+
+
+def test_over_tls_a_redirect_would_be_for_ever(secure, authority, own_backend):
+    proxy = secure(text=REDIRECT, to=9443)
+    with Secure(proxy.secure, authority.client_context()) as client:
+        assert ask(client, "/moved/x").status == 404
+    assert not own_backend.requests
+
+
+def test_a_redirect_behind_a_proxy_that_speaks_tls(start, own_backend):
+    proxy = start(own_backend, REDIRECT, to=443, listen='trusted_proxies = ["127.0.0.1/32"]')
+    assert proxy.get("/moved/x", {"X-Forwarded-Proto": "https"}).status == 404
+    assert proxy.get("/moved/x", {"X-Forwarded-Proto": "http"}).headers.get("location") == "https://usher.test/moved/x"
+
+
+def test_a_strangers_word_about_the_scheme_is_not_believed(start, own_backend):
+    proxy = start(own_backend, REDIRECT, to=443)
+    assert proxy.get("/moved/x", {"X-Forwarded-Proto": "https"}).status == 308
+
+
+def test_a_listener_that_redirects_everything(start, own_backend, authority):
+    proxy = start(own_backend, listen='mode = "redirect"')
+    for target, headers in (("/api/x", bearer(token())), ("/public/x", {}), ("/nothing", {})):
+        answer = proxy.get(target, headers)
+        assert answer.status == 308 and answer.headers.get("location") == f"https://usher.test{target}"
+    assert proxy.get("/a/../b").status == 400
+    assert proxy.get("//evil.test/x").status in (400, 308)
+    assert not own_backend.requests
+
+
+@pytest.mark.parametrize("host", ["evil.test/x", "a@b", "a b", "a\\b"])
+def test_a_redirect_goes_to_no_other_host(start, own_backend, host):
+    proxy = start(own_backend, listen='mode = "redirect"')
+    assert proxy.get("/x", host=host).status == 400
