@@ -75,6 +75,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var proxyProtocol: Bool
     /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
     public var answersForwardAuth = false
+    /// Not nil for `mode = "redirect"`: requests are sent to the same place over TLS, at this port.
+    public var redirectPort: UInt16? = nil
     /// TLS; nil where connections are plain.
     public var tls: ListenerTLSConfiguration? = nil
     /// Where the file says `address`.

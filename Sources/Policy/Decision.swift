@@ -130,6 +130,8 @@ public struct Rejection: Sendable {
     public internal(set) var crossOrigin = CrossOriginAnswer.none
     /// What kind of answer it is.
     public internal(set) var form = Form.problem
+    /// Where the client is sent instead of being refused; whoever does not know of it answers with `code`.
+    public internal(set) var redirection: Redirection?
     /// Which limit was exceeded and for how long, where one was.
     let wait: RateWait?
     /// The entry of the cache where the token was good, but not for this; else none.

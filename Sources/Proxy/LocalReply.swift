@@ -55,6 +55,7 @@ extension Worker {
 
     /// Answers a request that the policy rejects.
     mutating func refuse(_ client: UInt32, _ rejection: Rejection) {
+        if let redirection = rejection.redirection { return send(client, to: redirection, rejection.route) }
         refuse(client, Refusal(rejection))
     }
 
@@ -76,7 +77,7 @@ extension Worker {
 
     /// Skips the body of a refused request where all of it is here already; else the connection must end, because
     /// reading on would let anybody keep it busy with bytes that nobody wants.
-    private mutating func dropBody(_ exchange: UInt32, _ client: UInt32) {
+    mutating func dropBody(_ exchange: UInt32, _ client: UInt32) {
         guard case .length(let length) = head.framing,
             length <= UInt64(clients[client].transport.input.count), !head.expectsContinue
         else {

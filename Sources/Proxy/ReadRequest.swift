@@ -106,6 +106,7 @@ extension Worker {
         switch listenerModes[clients[client].peer.listener] {
         case .proxy: decide(client)
         case .forwardAuth: answerQuestion(client)
+        case .redirect(let port): redirect(client, toPort: port)
         }
     }
 
