@@ -63,6 +63,7 @@ extension Supervisor {
         book.commit(prepared)
         log.logLevel = Logger.Level(new.log.level)
         keys.log = log
+        backends.log = log
         let admin = configuration.admin
         configuration = new
         configuration.admin = admin
