@@ -101,6 +101,7 @@ extension Supervisor {
         log = messages.logger(for: new.log)
         keys.log = log
         verdicts.log = log
+        backends.log = log
         let admin = configuration.admin
         let isTakeoverMoved = new.takeover?.path != configuration.takeover?.path
         configuration = new
