@@ -11,6 +11,8 @@ public struct Configuration: Sendable, Equatable {
     public var upstreams: [UpstreamConfiguration]
     /// Issuers in the order of the file.
     public var issuers: [IssuerConfiguration]
+    /// Sessions in the order of the file.
+    public var sessions: [SessionConfiguration] = []
     /// Which headers carry the identity, and which are taken away from clients.
     public var identity: IdentityConfiguration
     /// Routes, the most specific first (see ``RouteSpecificity``).
@@ -73,6 +75,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var proxyProtocol: Bool
     /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
     public var answersForwardAuth = false
+    /// Not nil for `mode = "redirect"`: requests are sent to the same place over TLS, at this port.
+    public var redirectPort: UInt16? = nil
     /// TLS; nil where connections are plain.
     public var tls: ListenerTLSConfiguration? = nil
     /// Where the file says `address`.

@@ -1,6 +1,6 @@
 extension ConfigurationReader {
     static let listenerKeys = Section.Keys(
-        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol", "tls"])
+        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol", "tls", "redirect"])
 
     /// All `[listen.NAME]`; at least one.
     func listeners(_ section: Section) -> [ListenerConfiguration] {
@@ -43,7 +43,22 @@ extension ConfigurationReader {
             position: text.position)
         listener.tls = tls
         listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
+        listener.redirectPort = redirectPort(section)
         return listener
+    }
+
+    /// Where a listener with `mode = "redirect"` sends everybody: `redirect = "https"`, which is the default.
+    private func redirectPort(_ section: Section) -> UInt16? {
+        let isMode: Bool
+        if case .string("redirect")? = section.table["mode"]?.node.value { isMode = true } else { isMode = false }
+        if !isMode, let entry = section.table["redirect"] {
+            loader.error(entry.position, "\"redirect\" of a listener needs mode = \"redirect\"")
+        }
+        if isMode, let entry = section.table["tls"] {
+            loader.error(entry.position, "a listener with mode = \"redirect\" is the plain one, without \"tls\"")
+        }
+        guard isMode else { return nil }
+        return section.table["redirect"] == nil ? 443 : section.securePort("redirect")
     }
 
     /// Whether a PROXY header is due, which needs somebody who may send one.
@@ -61,7 +76,7 @@ extension ConfigurationReader {
     private func answersForwardAuth(_ section: Section, believesSomebody: Bool) -> Bool {
         guard let mode = section.string("mode") else { return false }
         switch mode.value {
-        case "proxy":
+        case "proxy", "redirect":
             return false
         case "forward-auth":
             if !believesSomebody {
@@ -73,7 +88,7 @@ extension ConfigurationReader {
         default:
             loader.error(
                 mode.position, "unknown mode \"\(mode.value)\"",
-                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth"]) ?? "proxy")
+                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth", "redirect"]) ?? "proxy")
             return false
         }
     }

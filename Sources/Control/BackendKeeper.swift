@@ -12,7 +12,13 @@ final class BackendKeeper {
     let names: NameBook
     private let checker: HealthChecker
     private let workers: Int
-    private var log: Logger
+    /// What the log gets; its level may change.
+    var log: Logger {
+        didSet {
+            names.log = log
+            checker.log = log
+        }
+    }
     private var configured: [UpstreamConfiguration] = []
     private(set) var current: [UpstreamSettings] = []
     private var servers: [ServerKey: ServerState] = [:]

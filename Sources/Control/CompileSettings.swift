@@ -32,6 +32,7 @@ extension ListenerSettings {
             name: listener.name, address: SocketAddress(listener.address),
             mode: listener.answersForwardAuth ? .forwardAuth : .proxy,
             expectsProxyHeader: listener.proxyProtocol)
+        if let port = listener.redirectPort { mode = .redirect(port: port) }
         security = listener.tls?.settings
         if let strict = listener.tls?.strictTransport {
             strictTransportSecurity = StrictTransportSecurity(

@@ -26,7 +26,7 @@ final class HealthChecker {
         }
     }
 
-    private var log: Logger
+    var log: Logger
     private var targets: [Target] = []
     private var lastToken: UInt64 = 0
 

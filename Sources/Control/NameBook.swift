@@ -21,6 +21,8 @@ final class NameBook {
         var failures = 0
         var next: Instant
         var lookup: (identifier: UInt32, thread: NameLookup)?
+        /// Nobody asks for it any more; it goes when its look-up has ended.
+        var isForgotten = false
     }
 
     /// Where look-ups are answered; the loop watches it.
@@ -52,14 +54,19 @@ final class NameBook {
                 entries[name] = Entry(interval: interval, next: now)
             } else {
                 entries[name]?.interval = interval
+                entries[name]?.isForgotten = false
             }
         }
     }
 
-    /// Forgets all other names. A look-up that is under way ends by itself.
+    /// Forgets all other names.
     func retain(_ names: [Name: Int64]) {
-        for (name, entry) in entries where names[name] == nil && entry.lookup == nil {
-            entries.removeValue(forKey: name)
+        for (name, entry) in entries where names[name] == nil {
+            if entry.lookup == nil {
+                entries.removeValue(forKey: name)
+            } else {
+                entries[name]?.isForgotten = true
+            }
         }
     }
 
@@ -100,6 +107,10 @@ final class NameBook {
             guard let asked else { continue }
             asked.value.lookup?.thread.finish()
             entries[asked.key]?.lookup = nil
+            if asked.value.isForgotten {
+                entries.removeValue(forKey: asked.key)
+                continue
+            }
             if settle(asked.key, answer.addresses, now) { hasChanged = true }
         }
         return hasChanged

@@ -93,8 +93,10 @@ extension Supervisor {
             log.warning("a change of the admin address takes effect at the next start")
         }
         backends.commit(new, compiled.upstreams, now: Instant.now())
-        keys.configure(new.issuers, now: Instant.now())
+        keys.configure(new.keyIssuers, now: Instant.now())
         keys.fill(&compiled.policy)
+        verdicts.configure(new.remoteSources)
+        verdicts.fill(&compiled.policy)
         revocations.configure(new.revocation, now: Instant.now())
         compiled.policy.revocations = revocations.list
         certificates.configure(new.listeners, now: Instant.now())
@@ -103,6 +105,8 @@ extension Supervisor {
         book.commit(prepared)
         log = messages.logger(for: new.log)
         keys.log = log
+        verdicts.log = log
+        backends.log = log
         let admin = configuration.admin
         let isTakeoverMoved = new.takeover?.path != configuration.takeover?.path
         configuration = new

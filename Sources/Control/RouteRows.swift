@@ -21,7 +21,7 @@ public struct RouteRow: Sendable, Equatable {
             route.scopes.isEmpty ? "-" : route.scopes.joined(separator: ","),
             route.crossOrigin ?? "-",
             route.signIn ?? "-",
-            route.upstream,
+            route.redirectPort.map { $0 == 443 ? "(https)" : "(https:\($0))" } ?? route.upstream,
         ]
     }
 

@@ -44,6 +44,8 @@ public final class Supervisor {
     var phase = Phase.starting
     /// The keys that are fetched while the proxy runs.
     let keys: KeyKeeper
+    /// The servers that are asked about credentials.
+    let verdicts: VerdictKeeper
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
     /// The addresses and the health of the servers behind the proxy.
@@ -99,7 +101,12 @@ public final class Supervisor {
         keys = try Self.system { () throws(Errno) in
             try KeyKeeper(environment: source.environment, log: logger)
         }
-        keys.configure(configuration.issuers, now: Instant.now())
+        verdicts = try Self.system { () throws(Errno) in
+            try VerdictKeeper(environment: source.environment, log: logger)
+        }
+        keys.configure(configuration.keyIssuers, now: Instant.now())
+        verdicts.configure(configuration.remoteSources)
+        verdicts.fill(&settings.policy)
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
         certificates.configure(configuration.listeners, now: Instant.now())
@@ -123,6 +130,7 @@ public final class Supervisor {
             let count = poller.wait(timeoutMilliseconds: waitMilliseconds())
             for index in 0..<count { dispatch(poller.token(index)) }
             runKeys()
+            runVerdicts()
             runRevocations()
             runCertificates()
             backends.run(poller, now: Instant.now())
@@ -178,6 +186,8 @@ public final class Supervisor {
             try poller.add(crew.keyRequests.descriptor, token: Token.keyRequests, for: .readable)
             try poller.add(keys.lookups.descriptor, token: Token.lookups, for: .readable)
             try poller.add(backends.names.answers.descriptor, token: Token.serverLookups, for: .readable)
+            try poller.add(crew.questions.descriptor, token: Token.questions, for: .readable)
+            try poller.add(verdicts.lookups.descriptor, token: Token.verdictLookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -213,6 +223,9 @@ public final class Supervisor {
         case Token.serverLookups: noteServerAddresses()
         case _ where Token.isProbe(token): backends.advance(token, now: Instant.now())
         case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
+        case Token.questions: noteQuestions()
+        case Token.verdictLookups: verdicts.noteLookups(poller, now: Instant.now())
+        case _ where Token.isVerdict(token): verdicts.advance(token, poller, now: Instant.now())
         default:
             let state = adminState
             admin?.advance(Token.handle(token), state: state)
@@ -225,7 +238,7 @@ public final class Supervisor {
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
         next = min(next, keys.deadline, revocations.deadline, certificates.deadline, backends.deadline)
-        next = min(next, watcher.deadline)
+        next = min(next, watcher.deadline, verdicts.deadline)
         next = min(next, history.deadline)
         next = min(next, min(service.deadline, startDeadline), closesIdleAt)
         guard next < .never else { return -1 }

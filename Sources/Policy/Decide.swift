@@ -80,6 +80,8 @@ extension PolicySnapshot {
             return .reject(rejection)
         case .awaitKeys(let wait):
             return .awaitKeys(wait)
+        case .awaitVerdict:
+            return .awaitVerdict
         }
     }
 
@@ -93,6 +95,7 @@ extension PolicySnapshot {
         if origin.round == .first, let wait = exceedsAddressLimit(route, head, bytes, origin) {
             return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
         }
+        if route.redirectPort > 0 { return .reject(redirection(route, target, head, bytes, origin.peer)) }
         switch authenticate(head, bytes, route, origin, now: now, &carried) {
         case .severalTokens:
             let place = Int(route.specIndex)
@@ -100,6 +103,8 @@ extension PolicySnapshot {
                 Rejection(.badRequest, route: place, fault: .severalValues, closesConnection: true))
         case .awaitKeys(let issuer):
             return .awaitKeys(KeyWait(issuer: issuer))
+        case .awaitVerdict:
+            return .awaitVerdict
         case .refused(let code, let refusal):
             let wait = countFailure(code, head, bytes, origin)
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))
@@ -160,7 +165,7 @@ extension PolicySnapshot {
             maxBodyBytes: route.maxBodyBytes, target: rest,
             targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
             expires: identity.isNone ? nil : cache.expires(identity),
-            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
+            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.permitsUntil(identity),
             peerIsTrusted: trust.trusts(peer),
             preservesHost: authorizations.preservesHost(Int(route.upstream)),
             identity: identity, carried: carried)

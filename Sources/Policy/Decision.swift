@@ -10,6 +10,9 @@ public enum Decision: ~Copyable {
     case reject(Rejection)
     /// Its token's key is not known, but may be fetched: keep the head, and decide again when keys have come.
     case awaitKeys(KeyWait)
+    /// A server must be asked about its credential: put the question that `PolicySnapshot.takeQuestion` gives, keep the
+    /// head, and decide again when the answer is there.
+    case awaitVerdict
 }
 
 /// A request whose token's key is not known yet. It is decided on again, in the round `last` where it waits no longer.
@@ -127,6 +130,8 @@ public struct Rejection: Sendable {
     public internal(set) var crossOrigin = CrossOriginAnswer.none
     /// What kind of answer it is.
     public internal(set) var form = Form.problem
+    /// Where the client is sent instead of being refused; whoever does not know of it answers with `code`.
+    public internal(set) var redirection: Redirection?
     /// Which limit was exceeded and for how long, where one was.
     let wait: RateWait?
     /// The entry of the cache where the token was good, but not for this; else none.

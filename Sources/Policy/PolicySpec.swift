@@ -13,6 +13,11 @@ public struct PolicySpec: Sendable {
     public var upstreams: [UpstreamPolicySpec]
     /// What each listener believes of its peers; `PeerFacts.listener` is a place in this list.
     public var listeners: [ListenerPolicySpec]
+    /// Sessions; routes name them by their place here, counted on from the last issuer's. Together with the issuers at
+    /// most 64.
+    public var sessions: [SessionEntry] = []
+    /// The servers that are asked about credentials.
+    public var remoteSources: [RemoteSourceSpec] = []
     /// The tokens that are refused though everything about them holds.
     public var revocations = RevocationList()
     /// The rate limits; routes name them by their place here.
@@ -85,8 +90,10 @@ public struct RouteSpec: Sendable {
     public var scopes: [String]
     /// How a requirement that does not hold is answered.
     public var denied: Denied
-    /// The upstream, a place in `PolicySpec.upstreams`.
+    /// The upstream, a place in `PolicySpec.upstreams`; any number where requests are redirected.
     public var upstream: Int
+    /// Not nil: requests are sent to the same place over TLS, at this port. Nothing goes upstream.
+    public var redirectPort: UInt16?
     /// The longest the whole exchange may take, in milliseconds; nil is without end.
     public var timeoutMilliseconds: Int64?
     /// The largest request body, in bytes.

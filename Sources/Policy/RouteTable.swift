@@ -238,6 +238,8 @@ struct CompiledRoute: BitwiseCopyable {
     /// A place in `PolicySpec.crossOrigins`; -1 is none.
     let crossOrigin: Int32
     let hasSignIn: Bool
+    /// The port of the secure listener that requests are sent to; 0 where they are not.
+    let redirectPort: Int32
 
     init(_ spec: RouteSpec, _ index: Int) {
         specIndex = Int32(index)
@@ -260,6 +262,7 @@ struct CompiledRoute: BitwiseCopyable {
         rateLimit = Int32(spec.rateLimit ?? -1)
         crossOrigin = Int32(spec.crossOrigin ?? -1)
         hasSignIn = spec.signIn != nil
+        redirectPort = Int32(spec.redirectPort ?? 0)
     }
 
     /// True where answers say something to browsers: all other routes pass this one check.

@@ -53,6 +53,7 @@ extension Worker {
         record(exchange)
         noteOutcome(exchange)
         let handle = exchanges.handle(at: exchange)
+        if exchanges[exchange].hasAddedFields { fieldsOfExchange[exchange] = nil }
         var ended = exchanges.remove(handle)
         ended.request.detach(to: &pool)
         ended.notes.memory.detach(to: &pool)

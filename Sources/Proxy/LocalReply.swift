@@ -55,6 +55,7 @@ extension Worker {
 
     /// Answers a request that the policy rejects.
     mutating func refuse(_ client: UInt32, _ rejection: Rejection) {
+        if let redirection = rejection.redirection { return send(client, to: redirection, rejection.route) }
         refuse(client, Refusal(rejection))
     }
 
@@ -76,7 +77,7 @@ extension Worker {
 
     /// Skips the body of a refused request where all of it is here already; else the connection must end, because
     /// reading on would let anybody keep it busy with bytes that nobody wants.
-    private mutating func dropBody(_ exchange: UInt32, _ client: UInt32) {
+    mutating func dropBody(_ exchange: UInt32, _ client: UInt32) {
         guard case .length(let length) = head.framing,
             length <= UInt64(clients[client].transport.input.count), !head.expectsContinue
         else {
@@ -100,7 +101,9 @@ extension Worker {
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
             exchanges[exchange].keepsClient = false
         }
-        guard makeRoom(Self.ownAnswerBytes, client), appendReply(exchange, client, code, rejection) else {
+        guard makeRoom(Self.ownAnswerBytes + addedFields(exchange).count, client),
+            appendReply(exchange, client, code, rejection)
+        else {
             return abandon(exchange, code)
         }
         advanceReply(exchange)
@@ -136,6 +139,7 @@ extension Worker {
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
             && appendRetryAfter(client, code, rejection)
+            && appendAddedFields(exchange, client)
             && exchanges[exchange].appendOwnFields(
                 date: dateField, clients[client].strictTransportSecurity,
                 to: &clients[client].transport.output)

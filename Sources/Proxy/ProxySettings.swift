@@ -37,6 +37,8 @@ public enum ListenerMode: Sendable, Equatable {
     case proxy
     /// The request was a question about another one, and is answered with 200 and the identity headers.
     case forwardAuth
+    /// Nothing: the client is sent to the same place over TLS, at that port.
+    case redirect(port: UInt16)
 }
 
 /// What answers over TLS say of its use in the future: `Strict-Transport-Security` (RFC 6797 §6.1).

@@ -18,6 +18,7 @@ extension Worker {
         case .handshaking: shakeHands(client)
         case .reading: readRequests(client)
         case .awaitingKeys: advanceWait(client)
+        case .awaitingVerdict: advanceVerdictWait(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
         }
@@ -105,6 +106,7 @@ extension Worker {
         switch listenerModes[clients[client].peer.listener] {
         case .proxy: decide(client)
         case .forwardAuth: answerQuestion(client)
+        case .redirect(let port): redirect(client, toPort: port)
         }
     }
 
@@ -114,6 +116,7 @@ extension Worker {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait)
+        case .awaitVerdict: awaitVerdict(client)
         }
     }
 

@@ -21,6 +21,8 @@ public enum WorkerMessage: Sendable {
     case revocations(RevocationList)
     /// Accept nothing more, and end each connection with its next answer: another process listens now.
     case retire
+    /// What a server said of a credential.
+    case verdict(RemoteAnswer)
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// Show that the loop turns.
@@ -60,6 +62,8 @@ public struct WorkerParts: Sendable {
     public var logWriter: LogWriter
     /// Where it asks for keys that it does not know.
     public var keyRequests: Inbox<KeyRequest>
+    /// Where it asks about credentials that only a server can judge.
+    public var questions: Inbox<RemoteQuestion>
     /// The buckets of rate limits, the same for all workers.
     public var buckets: RateBuckets
     /// The connections of each client address, the same for all workers.
@@ -70,11 +74,13 @@ public struct WorkerParts: Sendable {
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger,
+        keyRequests: Inbox<KeyRequest>, questions: Inbox<RemoteQuestion>, buckets: RateBuckets,
+        ledger: ConnectionLedger,
         ticketKeys: TicketKeys = TicketKeys()
     ) {
         self.ticketKeys = ticketKeys
         self.keyRequests = keyRequests
+        self.questions = questions
         self.index = index
         self.count = count
         self.inbox = inbox
@@ -107,6 +113,7 @@ public struct Worker: ~Copyable {
     let counters: WorkerCounters
     let accessLog: AccessLog
     let keyRequests: Inbox<KeyRequest>
+    let questions: Inbox<RemoteQuestion>
     let buckets: RateBuckets
     let ledger: ConnectionLedger
     let ticketKeys: TicketKeys
@@ -153,6 +160,10 @@ public struct Worker: ~Copyable {
 
     /// Requests that wait for keys.
     var keyWaits = KeyWaits()
+    /// Requests that wait for a verdict.
+    var verdictWaits = VerdictWaits()
+    /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
+    var fieldsOfExchange: [UInt32: [UInt8]] = [:]
     /// Whether the request that is being decided on has waited.
     var decisionRound = DecisionRound.first
 
@@ -210,6 +221,7 @@ public struct Worker: ~Copyable {
         inbox = parts.inbox
         counters = parts.counters
         keyRequests = parts.keyRequests
+        questions = parts.questions
         buckets = parts.buckets
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
@@ -341,6 +353,7 @@ public struct Worker: ~Copyable {
         case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
         case .revocations(let list): revoke(list)
         case .retire: retire()
+        case .verdict(let answer): note(answer)
         case .drain: drain()
         case .beat(let heartbeat): heartbeat.beat()
         case .stop: isStopped = true

@@ -64,12 +64,12 @@ public final class ServerState: Sendable {
         if isUp, !wasUp { returnedAt.store(now.microseconds, ordering: .relaxed) }
     }
 
-    /// A request succeeded.
+    /// The last request failed.
     @inline(__always)
-    func noteSuccess() {
-        // A store only where it changes something: the cache line stays shared between workers.
-        if failuresInARow.load(ordering: .relaxed) != 0 { failuresInARow.store(0, ordering: .relaxed) }
-    }
+    var hasFailed: Bool { failuresInARow.load(ordering: .relaxed) != 0 }
+
+    /// A request succeeded.
+    func clearFailures() { failuresInARow.store(0, ordering: .relaxed) }
 
     /// A request failed; how many have in a row.
     func noteFailure() -> Int {

@@ -31,6 +31,7 @@ public struct UpstreamPool: ~Copyable {
     var nextServer = 0
     /// What chance needs; no secret.
     var randomState: UInt64
+    private let inPlace = InPlace()
 
     /// A pool for one of `workers` workers, which share the limits of the upstream evenly.
     public init(_ settings: UpstreamSettings, workers: Int, worker: Int = 0) {
@@ -229,8 +230,11 @@ public struct UpstreamPool: ~Copyable {
     public mutating func noteReconnect() { cells.retries.adjust(by: 1) }
 
     /// A server gave an answer that says nothing against it.
-    @inline(__always)
-    public mutating func noteSuccess(server: Int) { endpoints[server].state.noteSuccess() }
+    public mutating func noteSuccess(server: Int) {
+        // A store, and a count of references, only where it changes something: the cache line stays shared between
+        // workers.
+        if endpoints[server].state.hasFailed { endpoints[server].state.clearFailures() }
+    }
 
     /// A request failed by the server's fault: it takes no connection, gives no answer, or says that it is out of order.
     public mutating func noteFailure(server: Int, at now: Instant) {

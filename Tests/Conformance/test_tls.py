@@ -443,3 +443,241 @@ def test_proxy_protocol_and_the_first_flight_in_one_piece(secure, authority, own
         session.write(b"GET /public/x HTTP/1.1\r\nHost: usher.test\r\n\r\n")
         client.send(outgoing.read())
         own_backend.wait_requests(1)
+
+
+# Client certificates
+
+IDENTITY = """
+[identity]
+headers = { "X-User-Id" = "sub", "X-Client-Subject" = "tls.subject", "X-Client-San" = "tls.san", "X-Client-Print" = "tls.fingerprint" }
+"""
+FORGED = {"X-Client-Subject": "CN=evil", "x_client_san": "URI:evil", "X-Client.Print": "00", "X-SSL-Client-Cert": "evil",
+          "X-Forwarded-Client-Cert": "evil"}
+
+
+def identity(request):
+    return {name: request.headers.get(name) for name in ("x-client-subject", "x-client-san", "x-client-print")}
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_required_certificate(secure, authority, pairs, own_backend, version):
+    proxy = secure(tls=f'tls.client_ca = "{authority.file}"', preamble="", more=IDENTITY)
+    version = getattr(ssl.TLSVersion, version)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        with Secure(proxy.secure, authority.client_context(version=version)) as client:
+            ask(client)
+    assert not own_backend.requests
+    alice = pairs["alice"]
+    session = None
+    context = authority.client_context(alice, version=version)
+    for reused in (False, True):
+        with Secure(proxy.secure, context, session=session) as client:
+            assert ask(client, headers=FORGED).status == 200
+            assert client.sock.session_reused == reused
+            session = client.sock.session
+        assert identity(own_backend.last) == {
+            "x-client-subject": "CN=alice,O=Acme\\, Inc.", "x-client-san": "DNS:alice.clients.test,URI:spiffe://test/alice",
+            "x-client-print": alice.fingerprint}
+        for name in ("x_client_san", "x-client.print", "x-ssl-client-cert", "x-forwarded-client-cert"):
+            assert name not in own_backend.last.headers
+        assert len(own_backend.last.headers.all("x-client-subject")) == 1
+
+
+def test_an_optional_certificate_and_none(secure, authority, pairs, own_backend):
+    """H6: without a certificate nothing that names one arrives, on either listener."""
+    proxy = secure(tls=f'tls.client_ca = "{authority.file}"\ntls.client_auth = "optional"', more=IDENTITY)
+    with Secure(proxy.secure, authority.client_context()) as client:
+        assert ask(client, headers=FORGED).status == 200
+    assert set(identity(own_backend.last).values()) == {None}
+    assert proxy.get("/public/x", FORGED).status == 200
+    assert set(identity(own_backend.last).values()) == {None}
+    with Secure(proxy.secure, authority.client_context(pairs["alice"])) as client:
+        assert ask(client, "/api/x", bearer(token(sub="u1"))).status == 200
+    assert own_backend.last.user == ["u1"]
+    assert identity(own_backend.last)["x-client-print"] == pairs["alice"].fingerprint
+
+
+@pytest.mark.parametrize("bad", ["stranger", "expired", "server-usage", "nul"])
+def test_certificates_that_do_not_hold(secure, authority, own_backend, tmp_path, bad):
+    """F8 among them: a name with a NUL ends the connection before it is a name."""
+    proxy = secure(tls=f'tls.client_ca = "{authority.file}"\ntls.client_auth = "optional"', more=IDENTITY)
+    pair = {
+        "stranger": lambda: Authority(tmp_path, "stranger").sign("x", ["x.test"], client=True),
+        "expired": lambda: authority.sign("gone", ["x.test"], client=True, days=(-9, -1)),
+        "server-usage": lambda: authority.sign("server-usage", ["x.test"]),
+        "nul": lambda: authority.sign(
+            "nul", [], common_name="nul", client=True,
+            raw_names=[x509.UniformResourceIdentifier("spiffe://good.test\0.evil/a")]),
+    }[bad]()
+    with pytest.raises((ssl.SSLError, ConnectionError, Closed)):
+        with Secure(proxy.secure, authority.client_context(pair)) as client:
+            ask(client)
+    assert not own_backend.requests
+
+
+# Files that change
+
+def wait_certificate(proxy, authority, wanted, timeout=5):
+    end = time.monotonic() + timeout
+    context = authority.client_context()
+    while time.monotonic() < end:
+        with Secure(proxy.secure, context) as client:
+            if client.peer().serial_number == wanted:
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_new_pair_is_used_and_no_connection_is_dropped(secure, authority, pairs, tmp_path):
+    authority_folder = authority.folder
+    pair = authority.sign("rolling", ["usher.test"])
+    pairs["rolling"] = pair
+    proxy = secure(names=("rolling",))
+    old = pair.certificate.serial_number
+    with Secure(proxy.secure, authority.client_context()) as client:
+        assert client.peer().serial_number == old
+        renewed = authority.sign("rolling", ["usher.test"])
+        assert renewed.cert_file == authority_folder / "rolling.pem"
+        assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
+        assert ask(client).status == 200
+    assert b"certificates loaded" in bytes(proxy.errors)
+
+
+@pytest.mark.parametrize("bad, reason", [
+    ("mismatch", b"does not belong"), ("garbage", b"holds no certificate"), ("expired", b"has expired"),
+    ("missing", b"cannot read"),
+])
+def test_a_bad_pair_keeps_the_old_one_and_says_why(secure, authority, pairs, bad, reason):
+    stem = f"bad-{bad}"
+    pair = authority.sign(stem, ["usher.test"])
+    pairs[stem] = pair
+    proxy = secure(names=(stem,))
+    other = authority.sign("unrelated", ["usher.test"])
+    match bad:
+        case "mismatch": pair.key_file.write_bytes(other.key_file.read_bytes())
+        case "garbage": pair.cert_file.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        case "expired": authority.sign(stem, ["usher.test"], days=(-9, -1))
+        case "missing": pair.key_file.unlink()
+    end = time.monotonic() + 5
+    while reason not in bytes(proxy.errors) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert reason in bytes(proxy.errors), bytes(proxy.errors)
+    with Secure(proxy.secure, authority.client_context()) as client:
+        assert client.peer().serial_number == pair.certificate.serial_number
+        assert ask(client).status == 200
+    # SIGHUP reads the same files, and keeps what runs as well; but for "expired", which is only warned of.
+    proxy.signal(signal.SIGHUP)
+    time.sleep(0.3)
+    if bad != "expired":
+        with Secure(proxy.secure, authority.client_context()) as client:
+            assert client.peer().serial_number == pair.certificate.serial_number
+
+
+def test_sighup_with_another_certificate(secure, authority, pairs):
+    proxy = secure(names=("main",))
+    with Secure(proxy.secure, authority.client_context()) as before:
+        proxy.file.write_text(proxy.file.read_text().replace(pairs["main"].toml(), pairs["rsa"].toml()))
+        proxy.signal(signal.SIGHUP)
+        assert wait_certificate(proxy, authority, pairs["rsa"].certificate.serial_number)
+        assert ask(before).status == 200
+
+
+# OCSP and HSTS
+
+def staple(authority, pair, days):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        cert=pair.certificate, issuer=authority.certificate, algorithm=hashes.SHA1(),
+        cert_status=ocsp.OCSPCertStatus.GOOD, this_update=now - datetime.timedelta(days=3),
+        next_update=now + datetime.timedelta(days=days), revocation_time=None, revocation_reason=None,
+    ).responder_id(ocsp.OCSPResponderEncoding.HASH, authority.certificate)
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def test_an_ocsp_response_is_stapled(secure, authority, pairs, tmp_path):
+    file = tmp_path / "main.ocsp"
+    file.write_bytes(staple(authority, pairs["main"], 3))
+    proxy = secure(tls=f'tls.ocsp = "{file}"')
+    run = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.secure}", "-status", "-CAfile", str(authority.file),
+         "-servername", "usher.test"], input=b"", capture_output=True, timeout=20)
+    assert b"OCSP Response Status: successful" in run.stdout and b"Cert Status: good" in run.stdout, run.stdout[-600:]
+
+
+@pytest.mark.parametrize("value, expected", [
+    ('"365d"', "max-age=31536000"),
+    ('{ max_age = "2d", include_subdomains = true, preload = true }', "max-age=172800; includeSubDomains; preload"),
+])
+def test_hsts_over_tls_alone(secure, authority, own_backend, value, expected):
+    proxy = secure(tls=f"tls.hsts = {value}")
+    with Secure(proxy.secure, authority.client_context()) as client:
+        for target, status in (("/public/x", 200), ("/api/x", 401), ("/nothing", 404)):
+            answer = ask(client, target)
+            assert answer.status == status
+            assert answer.headers.all("strict-transport-security") == [expected]
+        # What the backend says itself counts, once.
+        own_backend.script = lambda e: e.reply(200, b"", [("Strict-Transport-Security", "max-age=5")])
+        assert ask(client).headers.all("strict-transport-security") == ["max-age=5"]
+    own_backend.clear()
+    for target in ("/public/x", "/api/x"):
+        assert not proxy.get(target).headers.all("strict-transport-security")
+
+
+# From plain to secure
+
+REDIRECT = configuration.SMALL + """
+[[route]]
+path = "/moved/**"
+auth = "none"
+redirect = "https:{to}"
+"""
+
+
+@pytest.mark.parametrize("target, host, location", [
+    ("/moved/a?b=c&d=%20", "usher.test", "https://usher.test:9443/moved/a?b=c&d=%20"),
+    ("/moved/", "usher.test:8080", "https://usher.test:9443/moved/"),
+    ("/moved/x", "[::1]:80", "https://[::1]:9443/moved/x"),
+    ("http://other.test/moved/y", "other.test", "https://other.test:9443/moved/y"),
+])
+def test_a_route_that_redirects(secure, own_backend, target, host, location):
+    proxy = secure(text=REDIRECT, to=9443)
+    with proxy.client() as client:
+        for method in ("GET", "HEAD", "POST"):
+            answer = client.request(method, target, {}, b"x" if method == "POST" else None, host)
+            assert answer.status == 308 and answer.headers.all("location") == [location]
+            assert answer.body == b""
+    assert not own_backend.requests
+
+
+def test_over_tls_a_redirect_would_be_for_ever(secure, authority, own_backend):
+    proxy = secure(text=REDIRECT, to=9443)
+    with Secure(proxy.secure, authority.client_context()) as client:
+        assert ask(client, "/moved/x").status == 404
+    assert not own_backend.requests
+
+
+def test_a_redirect_behind_a_proxy_that_speaks_tls(start, own_backend):
+    proxy = start(own_backend, REDIRECT, to=443, listen='trusted_proxies = ["127.0.0.1/32"]')
+    assert proxy.get("/moved/x", {"X-Forwarded-Proto": "https"}).status == 404
+    assert proxy.get("/moved/x", {"X-Forwarded-Proto": "http"}).headers.get("location") == "https://usher.test/moved/x"
+
+
+def test_a_strangers_word_about_the_scheme_is_not_believed(start, own_backend):
+    proxy = start(own_backend, REDIRECT, to=443)
+    assert proxy.get("/moved/x", {"X-Forwarded-Proto": "https"}).status == 308
+
+
+def test_a_listener_that_redirects_everything(start, own_backend, authority):
+    proxy = start(own_backend, listen='mode = "redirect"')
+    for target, headers in (("/api/x", bearer(token())), ("/public/x", {}), ("/nothing", {})):
+        answer = proxy.get(target, headers)
+        assert answer.status == 308 and answer.headers.get("location") == f"https://usher.test{target}"
+    assert proxy.get("/a/../b").status == 400
+    assert proxy.get("//evil.test/x").status in (400, 308)
+    assert not own_backend.requests
+
+
+@pytest.mark.parametrize("host", ["evil.test/x", "a@b", "a b", "a\\b"])
+def test_a_redirect_goes_to_no_other_host(start, own_backend, host):
+    proxy = start(own_backend, listen='mode = "redirect"')
+    assert proxy.get("/x", host=host).status == 400

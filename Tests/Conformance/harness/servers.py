@@ -18,6 +18,7 @@ name, address, state = sys.argv[1:]
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536
     def do_GET(self):
         try:
             wanted = dict(line.split() for line in open(state))

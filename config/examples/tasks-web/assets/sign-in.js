@@ -3,11 +3,14 @@
 const form = document.querySelector("#sign-in");
 const problem = document.querySelector("#problem");
 
-/// Where `return_to` leads: a path of this origin and nothing else, because anybody can write a link to this page.
+/// Where `return_to` leads: a page of this origin and nothing else, because anybody can write a link to this page. What was
+/// checked is what is used, the whole URL: "/..//elsewhere" has a path that would be another host by itself.
 function wayBack() {
+  const home = new URL("/", location.origin);
   const path = new URLSearchParams(location.search).get("return_to") ?? "/";
-  const url = new URL(path, location.origin);
-  return /^\/(?![/\\])/.test(path) && url.origin === location.origin ? url.pathname + url.search : "/";
+  if (!path.startsWith("/") || !URL.canParse(path, home)) return home;
+  const url = new URL(path, home);
+  return url.origin === home.origin ? url : home;
 }
 
 form.addEventListener("submit", async (event) => {
