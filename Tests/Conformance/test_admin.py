@@ -123,6 +123,12 @@ def test_no_page_shows_a_secret(start, own_backend, monkeypatch):
 [upstream.mint]
 servers = ["127.0.0.1:1"]
 authorization = {{ mint = {{ algorithm = "HS256", secret = {{ env = "USHER_TEST_SECRET" }}, lifetime = "60s" }} }}
+
+[session.browser]
+provider = "better-auth"
+secret = {{ env = "USHER_TEST_SECRET" }}
+url = "http://127.0.0.1:1/api/auth"
+trusted_origins = ["https://app.example.com"]
 """
     proxy = start(own_backend, text, env=marks)
     bad = token(secret_or_key=b"w" * 40)
