@@ -26,6 +26,9 @@ struct AdminAccess {
     func refusal(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> String? {
         if let reason = Self.fetchRefusal(head, bytes) { return reason }
         guard isReachedByBrowsers, !head.host.isEmpty else { return nil }
+        // Probes ask by whatever name they were given, and learn a word.
+        let path = Self.text(bytes, head.path)
+        if path == "/livez" || path == "/readyz" { return nil }
         let host = Self.hostName(Self.text(bytes, head.host))
         // A page of a name that is not ours, but that leads here all the same (DNS rebinding), would be of the same
         // origin as these pages. Browsers tell nothing else about such a request.

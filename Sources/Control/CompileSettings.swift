@@ -149,4 +149,14 @@ extension SocketAddress {
             ? .ipv6(number(host.bytes[..<8]), number(host.bytes[8...]), port: port)
             : .ipv4(UInt32(number(host.bytes[...])), port: port)
     }
+
+    /// All addresses of a server, at least one. Where a name has both kinds, the IPv4 ones: "localhost" mostly has
+    /// both, and what listens there mostly listens on one.
+    static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
+        guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
+        let found = resolve(name, port: port)
+        guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
+        let four = found.filter { if case .ipv4 = $0 { true } else { false } }
+        return four.isEmpty ? found : four
+    }
 }

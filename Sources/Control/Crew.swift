@@ -124,6 +124,17 @@ struct Crew {
         for inbox in inboxes { inbox.send(.beat(heartbeat)) }
     }
 
+    /// Waits until every worker has done what it was told so far, at most that long: then listeners that it was to close
+    /// are closed.
+    func settle(milliseconds: Int32) {
+        guard var pause = try? Poller() else { return }
+        let heartbeat = Heartbeat()
+        send(heartbeat)
+        for _ in 0..<milliseconds where heartbeat.count < runningCount {
+            _ = pause.wait(timeoutMilliseconds: 1)
+        }
+    }
+
     /// Tells every worker that another process accepts from now on.
     func retire() {
         for inbox in inboxes { inbox.send(.retire) }

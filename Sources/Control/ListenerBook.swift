@@ -41,6 +41,11 @@ struct ListenerBook {
         let reason: Errno
     }
 
+    /// True where one of these is not open yet.
+    func opensAny(of listeners: [ListenerSettings]) -> Bool {
+        listeners.contains { open[$0.address] == nil }
+    }
+
     /// Opens what is new, once for each worker; throws, with nothing left open, where one cannot be.
     mutating func prepare(
         _ listeners: [ListenerSettings], workers count: Int

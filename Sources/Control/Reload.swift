@@ -66,8 +66,13 @@ extension Supervisor {
         }
     }
 
+    /// A worker's turn takes far less; one that is stuck must not hold the control thread for long.
+    private static let settleMilliseconds: Int32 = 1000
+
     private func swap(to new: Configuration) throws(StartFailure) {
         var compiled = try Supervisor.compile(new, backends)
+        // An address that the reload before gave up may be wanted again before every worker has closed it.
+        if book.opensAny(of: compiled.listeners) { crew.settle(milliseconds: Self.settleMilliseconds) }
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
             prepared = try book.prepare(compiled.listeners, workers: crew.count)

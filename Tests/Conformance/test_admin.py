@@ -61,13 +61,17 @@ def test_F9_changes(start, own_backend, path):
 
 
 def test_names(start, own_backend):
-    text = configuration.SMALL + '\n[admin.x]\n'
-    proxy = start(own_backend, configuration.SMALL, wait=True)
-    assert admin(proxy, "GET", "/livez", host="usher.internal").status == 403
+    proxy = start(own_backend)
+    assert admin(proxy, "GET", "/version", host="usher.internal").status == 403
     proxy.file.write_text(proxy.file.read_text().replace(f'address = "127.0.0.1:{proxy.admin}"', f'address = "127.0.0.1:{proxy.admin}"\nnames = ["Usher.internal"]'))
     assert admin(proxy, "POST", "/reload", body=b"").status == 200
-    assert admin(proxy, "GET", "/livez", host="usher.internal:80").status == 200
-    assert admin(proxy, "GET", "/livez", host="other.internal").status == 403
+    assert admin(proxy, "GET", "/version", host="usher.internal:80").status == 200
+    assert admin(proxy, "GET", "/version", host="other.internal").status == 403
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_probes_ask_by_any_name(proxy, path):
+    assert admin(proxy, "GET", path, host="usher.default.svc.cluster.local:9901").status == 200
 
 
 def open_to_all(proxy_text):

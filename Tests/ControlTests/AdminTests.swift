@@ -48,9 +48,9 @@ struct AdminTests {
         ])
     func rebinding(host: String, status: UInt16) {
         let access = AdminAccess(names: ["ours.internal"])
-        #expect(answer("GET /livez HTTP/1.1\nHost: \(host)\n\n", access: access).status == status)
+        #expect(answer("GET /metrics HTTP/1.1\nHost: \(host)\n\n", access: access).status == status)
         let local = AdminAccess(isReachedByBrowsers: false)
-        #expect(answer("GET /livez HTTP/1.1\nHost: \(host)\n\n", access: local).status == 200)
+        #expect(answer("GET /metrics HTTP/1.1\nHost: \(host)\n\n", access: local).status == 200)
     }
 
     @Test("changes need POST, and the token where others can reach the listener")
