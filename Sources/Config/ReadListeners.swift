@@ -50,12 +50,17 @@ extension ConfigurationReader {
     /// Where a listener with `mode = "redirect"` sends everybody: `redirect = "https"`, which is the default.
     private func redirectPort(_ section: Section) -> UInt16? {
         let isMode: Bool
-        if case .string("redirect")? = section.table["mode"]?.node.value { isMode = true } else { isMode = false }
+        if case .string("redirect")? = section.table["mode"]?.node.value {
+            isMode = true
+        } else {
+            isMode = false
+        }
         if !isMode, let entry = section.table["redirect"] {
             loader.error(entry.position, "\"redirect\" of a listener needs mode = \"redirect\"")
         }
         if isMode, let entry = section.table["tls"] {
-            loader.error(entry.position, "a listener with mode = \"redirect\" is the plain one, without \"tls\"")
+            loader.error(
+                entry.position, "a listener with mode = \"redirect\" is the plain one, without \"tls\"")
         }
         guard isMode else { return nil }
         return section.table["redirect"] == nil ? 443 : section.securePort("redirect")
@@ -88,7 +93,8 @@ extension ConfigurationReader {
         default:
             loader.error(
                 mode.position, "unknown mode \"\(mode.value)\"",
-                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth", "redirect"]) ?? "proxy")
+                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth", "redirect"])
+                    ?? "proxy")
             return false
         }
     }

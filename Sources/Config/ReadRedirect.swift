@@ -25,7 +25,8 @@ extension Section {
             return port
         }
         loader.error(
-            text.position, "\"\(key)\" must be \"https\", or \"https:8443\" with another port than 443, not \"\(text.value)\"",
+            text.position,
+            "\"\(key)\" must be \"https\", or \"https:8443\" with another port than 443, not \"\(text.value)\"",
             didYouMean: text.value.lowercased().hasPrefix("http") ? "https" : nil)
         return nil
     }

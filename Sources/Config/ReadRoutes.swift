@@ -80,7 +80,8 @@ struct RouteReader {
         guard let path, let authentication else { return nil }
         return RouteConfiguration(
             hosts: hosts, methods: methods, path: path, authentication: authentication, require: require,
-            scopes: scopes, denied: denied, upstream: upstream, redirectPort: redirectPort, timeout: timeout.value(default: .seconds(60)),
+            scopes: scopes, denied: denied, upstream: upstream, redirectPort: redirectPort,
+            timeout: timeout.value(default: .seconds(60)),
             maxBodyBytes: maxBody.value(default: 10 << 20), stripPrefix: prefix, streamLifetime: lifetime,
             rateLimit: rateLimit, crossOrigin: crossOrigin, signIn: signIn, position: section.position)
     }

@@ -207,6 +207,11 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .listen, "tls.minimum_version = \"1.1\"", "4:1: needs \"certificates\"",
             "4:23: \"minimum_version\" must be one of \"1.2\", \"1.3\""),
+        .add(.listen, "redirect = \"https\"", "4:1: \"redirect\" of a listener needs mode = \"redirect\""),
+        .add(
+            .listen, "mode = \"redirect\"\nredirect = \"http\"",
+            "5:12: \"redirect\" must be \"https\", or \"https:8443\" with another port than 443, not \"http\""
+        ),
         .add(.listen, "tls.hsts = \"1 year\"", "4:1: needs \"certificates\"", "4:12: \"hsts\""),
         .add(.listen, "trusted_proxies = \"10.0.0.0/8\"", "4:19: must be a list of strings, not a string"),
         .add(.listen, "trusted_proxies = [1]", "4:20: must hold strings, not a number"),
