@@ -49,20 +49,6 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         if severity == "error" { #expect(loaded.configuration == nil && loaded.hasErrors) }
     }
 
-    @Test func keysOfALaterReleaseInOneLineAreOneDiagnostic() {
-        var sample = Sample()
-        sample.upstream += "tls = { ca = 'c', server_name = 's', crtificate = '/' }\n"
-        sample.route =
-            "[session.browser]\n[[route]]\npath = '/'\nauth = ['main', 'browser']\nupstream = 'tasks'\n"
-        #expect(
-            headlines(load(sample.text)) == [
-                "6:1: error: \"tls\" in [upstream.tasks] is not supported yet",
-                "6:38: error: unknown key \"tls.crtificate\" in [upstream.tasks]; did you mean \"certificate\"?",
-                "11:10: error: \"session.browser\" in the file is not supported yet",
-                "14:17: error: the session \"browser\" as \"auth\" is not supported yet",
-            ])
-    }
-
     static let topLevel: [Mistake] = [
         .add(.first, "worker = 2", "1:1: unknown key \"worker\" in the file; did you mean \"workers\"?"),
         .add(.first, "workers = 0", "1:11: between 1 and 1024, not 0"),
@@ -87,7 +73,6 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             "16:10: holds host names", "17:1: did you mean \"token\"?"),
         .add(.first, "shared.redis = \"r\"", "1:8: \"shared.redis\" in the file is not supported yet"),
         .add(.first, "tracing = {}", "1:1: not supported yet"),
-        .add(.route, "[session.browser]", "14:10: \"session.browser\" in the file is not supported yet"),
         .add(.route, "[cors.app]", "14:1: [cors.app] needs \"origins\""),
         .add(.route, "[cors.app]\norigins = []", "15:11: \"origins\" is empty"),
         .add(.route, "[cors.app]\norigin = []", "15:1: did you mean \"origins\"?"),
@@ -119,6 +104,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             .route,
             "[cors.app]\norigins = [\"http://a\"]\nexpose_headers = [\"\(String(repeating: "a", count: 1024))\"]",
             "14:7: [cors.app] is too long"),
+        .add(
+            .route, "[session.browser]", "14:1: [session.browser] needs \"provider\"",
+            "14:1: [session.browser] needs \"secret\""),
         .add(
             .route, "[rate_limit.per-user]", "14:1: [rate_limit.per-user] needs \"key\"",
             "14:1: [rate_limit.per-user] needs \"requests\"",
