@@ -25,7 +25,8 @@ extension Gate {
         let decision = snapshot.decide(
             head: head, bytes: bytes.span, peer: peer, now: now, answersPreflights: answersPreflights)
         switch decision {
-        case .awaitKeys, .awaitVerdict: return nil
+        case .awaitKeys: return nil
+        case .awaitVerdict: return nil
         case .permit(let permit):
             return Said(
                 status: 0, code: .ok, lines: lines(permit.crossOrigin),
