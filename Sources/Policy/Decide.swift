@@ -54,8 +54,11 @@ extension PolicySnapshot {
         guard place >= 0 else { return .reject(Rejection(.noRoute)) }
         let route = routes.route(place)
         var carried = CarriedToken()
+        // A decision is many words: on most routes it is made where the caller wants it, and never moved.
+        guard route.concernsBrowsers else {
+            return decide(head, target, bytes, origin, now, route, captures, &carried)
+        }
         let decision = decide(head, target, bytes, origin, now, route, captures, &carried)
-        guard route.concernsBrowsers else { return decision }
         return addressed(decision, head, target, bytes, route, cut: carried.cut)
     }
 
