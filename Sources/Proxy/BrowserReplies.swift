@@ -15,7 +15,8 @@ extension Worker {
         }
         return appendBrowserFields(exchange, client, rejection)
             && exchanges[exchange].appendOwnFields(
-                date: dateField, clients[client].strictTransportSecurity, to: &clients[client].transport.output)
+                date: dateField, clients[client].strictTransportSecurity,
+                to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
     }
 
