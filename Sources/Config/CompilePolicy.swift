@@ -9,7 +9,8 @@ extension Configuration {
         PolicySpec(
             issuers: issuers.map {
                 IssuerEntry(
-                    name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins)
+                    name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins,
+                    dpop: $0.dpop)
             },
             routes: routes.map { RouteSpec($0, self) }, identity: IdentitySpec(identity),
             upstreams: upstreams.map { UpstreamPolicySpec($0) },

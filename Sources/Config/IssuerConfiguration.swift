@@ -30,6 +30,8 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var tokenFrom: [TokenPlace] = [.header]
     /// Origins whose pages may use a token in a cookie for more than reading, besides the request's own.
     public var trustedOrigins: [String] = []
+    /// What is demanded of DPoP proofs (RFC 9449); nil = its tokens never come with one.
+    public var dpop: DPoPSpec?
     /// Where the file begins the table.
     public var position: SourcePosition
 }

@@ -3,8 +3,8 @@ extension ConfigurationReader {
         known: [
             "issuer", "audience", "secret", "public_key", "jwks", "algorithms", "subject", "types",
             "required_type", "leeway", "maximum_lifetime", "refuse_claims", "token_from", "trusted_origins",
-            "provider", "url",
-        ], later: ["introspection", "dpop"],
+            "provider", "url", "dpop", "dpop_lifetime", "dpop_nonce",
+        ], later: ["introspection"],
         laterNested: ["introspection": ["url", "client_id", "client_secret", "cache_for"]])
 
     /// What a route's set of issuers has room for.
@@ -45,14 +45,16 @@ extension ConfigurationReader {
             ?? ["JWT", "at+jwt"]
         let refused = section.strings("refuse_claims")
         let requiredType = section.boolean("required_type", default: false)
+        let dpop = dpop(section, tokenFrom)
         refuseEmpty(refused ?? [], "a claim's name in \"refuse_claims\"")
         guard let keys else { return nil }
-        let configuration = IssuerConfiguration(
+        var configuration = IssuerConfiguration(
             name: named.name.value, issuer: issuer, audience: audience, keySource: keys.value,
             keyPosition: keys.position, algorithms: algorithms, subject: subject, types: types,
             requiredType: requiredType, leeway: leeway, maximumLifetime: lifetime.value(default: nil),
             refuseClaims: refused?.map(\.value) ?? preset?.refuseClaims ?? [], tokenFrom: tokenFrom,
             trustedOrigins: trustedOrigins, position: named.position)
+        configuration.dpop = dpop
         checkKeys(configuration)
         return configuration
     }

@@ -22,6 +22,8 @@ struct Crew {
     let keyRequests: Inbox<KeyRequest>
     /// The buckets of rate limits, which outlive every configuration.
     private let buckets: RateBuckets
+    /// The DPoP proofs that were used, which outlive every configuration too.
+    private let proofMemory: ProofMemory
     private let ledger = ConnectionLedger()
     private var inboxes: [Inbox<WorkerMessage>] = []
     /// What each worker counts.
@@ -32,8 +34,9 @@ struct Crew {
     /// A crew without workers; throws where the process has no descriptor left, or the system no
     /// randomness.
     init() throws(Errno) {
-        guard let buckets = RateBuckets() else { throw Errno(EIO) }
+        guard let buckets = RateBuckets(), let proofMemory = ProofMemory() else { throw Errno(EIO) }
         self.buckets = buckets
+        self.proofMemory = proofMemory
         reports = try Inbox()
         keyRequests = try Inbox()
     }
@@ -52,7 +55,7 @@ struct Crew {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
                 logWriter: logWriter, keyRequests: keyRequests, buckets: buckets,
-                ledger: ledger)
+                ledger: ledger, proofMemory: proofMemory)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
             let reports = reports

@@ -79,7 +79,7 @@ final class Issuer {
     func check(
         _ claims: RegisteredClaims, _ payload: borrowing JSONDocument, now: Int64
     ) throws(TokenRefusal) -> AcceptedClaims {
-        guard claims.confirmation < 0 else { throw .boundToKey }
+        let binding = try TokenBinding(claims.confirmation, payload)
         guard claims.expires >= 0 else { throw .missingClaim }
         let expires = try seconds(claims.expires, payload)
         let notBefore = claims.notBefore < 0 ? nil : try seconds(claims.notBefore, payload)
@@ -92,7 +92,8 @@ final class Issuer {
         if let notBefore, notBefore > latest { throw .notYetValid }
         if let issuedAt, issuedAt > latest { throw .issuedInTheFuture }
         guard expires + leewaySeconds > now else { throw .expired }
-        return AcceptedClaims(expires: expires, notBefore: notBefore, issuedAt: issuedAt, subject: subject)
+        return AcceptedClaims(
+            expires: expires, notBefore: notBefore, issuedAt: issuedAt, subject: subject, binding: binding)
     }
 
     private func seconds(_ node: Int, _ payload: borrowing JSONDocument) throws(TokenRefusal) -> Int64 {

@@ -5,6 +5,9 @@ internal import Crypto
 public enum Verdict: ~Copyable {
     /// Signature and claims hold.
     case verified(VerifiedToken)
+    /// They hold, but the token proves nothing before the request has proven possession of what `binding` names
+    /// (rule J20).
+    case bound(VerifiedToken)
     /// Something does not hold.
     case refused(TokenRefusal)
     /// The issuer's keys were never loaded: not the client's fault.
@@ -62,10 +65,10 @@ public struct TokenVerifier: ~Copyable {
         var payload = takeDocument()
         do throws(Failure) {
             let proof = try check(token, accepted, now, &payload)
-            return .verified(
-                VerifiedToken(
-                    issuer: proof.issuer, key: proof.key, claims: proof.claims,
-                    leewaySeconds: issuers[proof.issuer].leewaySeconds, document: payload))
+            let token = VerifiedToken(
+                issuer: proof.issuer, key: proof.key, claims: proof.claims,
+                leewaySeconds: issuers[proof.issuer].leewaySeconds, document: payload)
+            return proof.claims.binding.isNone ? .verified(token) : .bound(token)
         } catch {
             spare = consume payload
             switch error {

@@ -12,6 +12,8 @@ public struct VerifiedToken: ~Copyable {
     public let notBefore: Int64?
     /// `iat` in Unix seconds, rounded up.
     public let issuedAt: Int64?
+    /// What the sender must prove to have, besides the token.
+    public let binding: TokenBinding
     private let subjectNode: Int32
     private var document: JSONDocument
 
@@ -26,6 +28,7 @@ public struct VerifiedToken: ~Copyable {
         acceptedUntil = claims.expires + leewaySeconds
         notBefore = claims.notBefore
         issuedAt = claims.issuedAt
+        binding = claims.binding
         subjectNode = claims.subject
         self.document = document
     }

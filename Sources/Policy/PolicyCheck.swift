@@ -11,6 +11,11 @@ extension PolicySpec {
                 (1...1_000_000).contains(rate.burst)
             else { throw .badLimit }
         }
+        guard
+            issuers.compactMap(\.dpop).allSatisfy({
+                (1...SeenProofs.longestLifetimeSeconds).contains($0.lifetimeSeconds)
+            })
+        else { throw .badLimit }
         for index in routes.indices { try check(routes[index], index) }
         if let conflict = RouteOrder.conflicts(routes).first {
             throw .equallySpecific(first: conflict.first, second: conflict.second)

@@ -53,11 +53,15 @@ public struct IssuerEntry: Sendable {
     public var tokenFrom: [TokenPlace]
     /// Origins besides the request's own whose pages may use a token in a cookie for more than reading.
     public var trustedOrigins: [String]
+    /// What is demanded of DPoP proofs; nil: its tokens never come with one.
+    public var dpop: DPoPSpec?
 
     /// The issuer of that name.
     public init(
-        name: String, spec: IssuerSpec, tokenFrom: [TokenPlace] = [.header], trustedOrigins: [String] = []
+        name: String, spec: IssuerSpec, tokenFrom: [TokenPlace] = [.header], trustedOrigins: [String] = [],
+        dpop: DPoPSpec? = nil
     ) {
+        self.dpop = dpop
         self.name = name
         self.spec = spec
         self.tokenFrom = tokenFrom

@@ -16,6 +16,8 @@ struct VerifiedTokenEntry: ~Copyable {
     private(set) var key: KeyIdentity?
     /// The issuer that the key belongs to.
     private(set) var issuer = -1
+    /// What whoever sends the token must prove to have.
+    private(set) var binding = TokenBinding()
     /// `exp`, in seconds since 1970.
     private(set) var expires: Int64 = 0
     private var verifiedAt: Int64 = 0
@@ -82,6 +84,7 @@ struct VerifiedTokenEntry: ~Copyable {
     ) -> TokenRefusal? {
         key = token.key
         issuer = token.issuer
+        binding = token.binding
         expires = token.expires
         verifiedAt = now
         acceptedUntil = token.acceptedUntil
@@ -115,6 +118,7 @@ struct VerifiedTokenEntry: ~Copyable {
         var copy = VerifiedTokenEntry()
         copy.key = key
         copy.issuer = issuer
+        copy.binding = binding
         copy.expires = expires
         copy.verifiedAt = verifiedAt
         copy.acceptedUntil = acceptedUntil

@@ -55,7 +55,9 @@ extension Worker {
     /// connections go on with the new ones.
     mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets) else { return }
+        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets, proofMemory) else {
+            return
+        }
         policy = compiled
         policyNumber &+= 1
         limits = settings.limits

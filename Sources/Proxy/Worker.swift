@@ -55,12 +55,16 @@ public struct WorkerParts: Sendable {
     public var buckets: RateBuckets
     /// The connections of each client address, the same for all workers.
     public var ledger: ConnectionLedger
+    /// The DPoP proofs that were used, the same for all workers.
+    public var proofMemory: ProofMemory
 
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger
+        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger,
+        proofMemory: ProofMemory
     ) {
+        self.proofMemory = proofMemory
         self.keyRequests = keyRequests
         self.index = index
         self.count = count
@@ -94,6 +98,7 @@ public struct Worker: ~Copyable {
     let keyRequests: Inbox<KeyRequest>
     let buckets: RateBuckets
     let ledger: ConnectionLedger
+    let proofMemory: ProofMemory
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -164,7 +169,7 @@ public struct Worker: ~Copyable {
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy, parts.buckets)
+        let policy = try Self.compile(settings.policy, parts.buckets, parts.proofMemory)
         self.init(parts, settings, poller, policy)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
@@ -182,6 +187,7 @@ public struct Worker: ~Copyable {
         keyRequests = parts.keyRequests
         buckets = parts.buckets
         ledger = parts.ledger
+        proofMemory = parts.proofMemory
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
         self.policy = policy
@@ -307,9 +313,9 @@ public struct Worker: ~Copyable {
     }
 
     private static func compile(
-        _ spec: PolicySpec, _ buckets: RateBuckets
+        _ spec: PolicySpec, _ buckets: RateBuckets, _ memory: ProofMemory
     ) throws(WorkerError) -> PolicySnapshot {
-        do { return try PolicySnapshot(spec, sharing: buckets) } catch { throw .policy(error) }
+        do { return try PolicySnapshot(spec, sharing: buckets, memory) } catch { throw .policy(error) }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.
