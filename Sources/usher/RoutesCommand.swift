@@ -33,7 +33,7 @@ struct RoutesCommand: ParsableCommand {
         return table.render()
     }
 
-    private static func text(_ authentication: RouteAuthentication) -> String {
+    static func text(_ authentication: RouteAuthentication) -> String {
         switch authentication {
         case .open: "none"
         case .required(let issuers): issuers.joined(separator: ",")
@@ -41,7 +41,7 @@ struct RoutesCommand: ParsableCommand {
         }
     }
 
-    private static func text(_ requirement: ClaimRequirement) -> String {
+    static func text(_ requirement: ClaimRequirement) -> String {
         requirement.entries.map { entry in
             "\(entry.claim)=" + entry.anyOf.map(\.text).joined(separator: "|")
         }.joined(separator: " and ")
