@@ -17,7 +17,7 @@ extension PolicySnapshot {
     /// What becomes of a request with a good token.
     mutating func admit(
         _ identity: Handle, _ scheme: TokenScheme, _ token: Span<UInt8>, _ head: borrowing RequestHead,
-        _ bytes: Span<UInt8>, _ origin: RequestOrigin, now: Int64
+        _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {
         let binding = cache[identity].binding
         let rule = proofs.rule(cache[identity].issuer)
