@@ -88,14 +88,11 @@ extension Worker {
         for slot in 0..<clients.slots where clients.isLive(slot) {
             let listener = clients[slot].listener
             if listeners.contains(listener) {
-                clients[slot].peer = PeerFacts(
-                    address: clients[slot].peer.address, listener: listeners[listener.index].index,
-                    isSecure: clients[slot].peer.isSecure)
+                clients[slot].peer = clients[slot].peer.numbered(listener: listeners[listener.index].index)
                 continue
             }
             clients[slot].isLast = true
-            clients[slot].peer = PeerFacts(
-                address: clients[slot].peer.address, listener: 0, isSecure: clients[slot].peer.isSecure)
+            clients[slot].peer = clients[slot].peer.numbered(listener: 0)
             closeIfIdle(slot)
         }
     }
