@@ -20,6 +20,8 @@ struct Crew {
     let reports: Inbox<WorkerReport>
     /// Where workers ask for keys that they do not know.
     let keyRequests: Inbox<KeyRequest>
+    /// Where workers ask about credentials.
+    let questions: Inbox<RemoteQuestion>
     /// The buckets of rate limits, which outlive every configuration.
     private let buckets: RateBuckets
     /// The DPoP proofs that were used, which outlive every configuration too.
@@ -39,6 +41,7 @@ struct Crew {
         self.proofMemory = proofMemory
         reports = try Inbox()
         keyRequests = try Inbox()
+        questions = try Inbox()
     }
 
     var count: Int { inboxes.count }
@@ -54,7 +57,7 @@ struct Crew {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
-                logWriter: logWriter, keyRequests: keyRequests, buckets: buckets,
+                logWriter: logWriter, keyRequests: keyRequests, questions: questions, buckets: buckets,
                 ledger: ledger, proofMemory: proofMemory)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
@@ -91,6 +94,11 @@ struct Crew {
     /// Tells every worker what became of an issuer's keys.
     func send(_ notice: KeyNotice) {
         for inbox in inboxes { inbox.send(.keys(notice)) }
+    }
+
+    /// Tells every worker what a server said of a credential.
+    func send(_ answer: RemoteAnswer) {
+        for inbox in inboxes { inbox.send(.verdict(answer)) }
     }
 
     /// Tells every worker which tokens are revoked.

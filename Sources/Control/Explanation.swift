@@ -97,6 +97,8 @@ public struct Explanation: Sendable {
     public private(set) var body = ""
     /// The keys that had to be fetched for it.
     public private(set) var keys: [KeyNote] = []
+    /// The server that alone could judge the credential, and was not asked; nil where none was needed.
+    public private(set) var asked: String?
     /// The peer's forwarding headers are believed.
     public private(set) var peerIsTrusted = false
 
@@ -138,6 +140,10 @@ public struct Explanation: Sendable {
             switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now, round: round) {
             case .awaitKeys(let wait):
                 note(wait.issuer, fetch(wait.issuer), &snapshot)
+                round = .last
+            case .awaitVerdict:
+                let question = snapshot.takeQuestion()
+                asked = question?.key.source
                 round = .last
             case .permit(let permit):
                 note(permit, head, bytes, peer, server, snapshot)

@@ -53,8 +53,10 @@ extension Supervisor {
         if new.limits.connections != configuration.limits.connections {
             log.warning("a change of limits.connections takes effect at the next start")
         }
-        keys.configure(new.issuers, now: Instant.now())
+        keys.configure(new.keyIssuers, now: Instant.now())
         keys.fill(&compiled.policy)
+        verdicts.configure(new.remoteSources)
+        verdicts.fill(&compiled.policy)
         revocations.configure(new.revocation, now: Instant.now())
         compiled.policy.revocations = revocations.list
         crew.reconfigure(compiled, listeners: prepared.workers)
@@ -62,6 +64,7 @@ extension Supervisor {
         book.commit(prepared)
         log.logLevel = Logger.Level(new.log.level)
         keys.log = log
+        verdicts.log = log
         let admin = configuration.admin
         configuration = new
         configuration.admin = admin

@@ -44,6 +44,8 @@ public final class Supervisor {
     var phase = Phase.starting
     /// The keys that are fetched while the proxy runs.
     let keys: KeyKeeper
+    /// The servers that are asked about credentials.
+    let verdicts: VerdictKeeper
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
     /// The tokens that are revoked.
@@ -70,7 +72,12 @@ public final class Supervisor {
         keys = try Self.system { () throws(Errno) in
             try KeyKeeper(environment: source.environment, log: logger)
         }
-        keys.configure(configuration.issuers, now: Instant.now())
+        verdicts = try Self.system { () throws(Errno) in
+            try VerdictKeeper(environment: source.environment, log: logger)
+        }
+        keys.configure(configuration.keyIssuers, now: Instant.now())
+        verdicts.configure(configuration.remoteSources)
+        verdicts.fill(&settings.policy)
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
         self.source = source
@@ -91,6 +98,7 @@ public final class Supervisor {
             let count = poller.wait(timeoutMilliseconds: waitMilliseconds())
             for index in 0..<count { dispatch(poller.token(index)) }
             runKeys()
+            runVerdicts()
             runRevocations()
             endPhase(at: Instant.now())
         }
@@ -126,6 +134,8 @@ public final class Supervisor {
             try poller.add(crew.reports.descriptor, token: Token.inbox, for: .readable)
             try poller.add(crew.keyRequests.descriptor, token: Token.keyRequests, for: .readable)
             try poller.add(keys.lookups.descriptor, token: Token.lookups, for: .readable)
+            try poller.add(crew.questions.descriptor, token: Token.questions, for: .readable)
+            try poller.add(verdicts.lookups.descriptor, token: Token.verdictLookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -157,6 +167,9 @@ public final class Supervisor {
         case Token.keyRequests: noteKeyRequests()
         case Token.lookups: keys.noteLookups(poller, now: Instant.now())
         case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
+        case Token.questions: noteQuestions()
+        case Token.verdictLookups: verdicts.noteLookups(poller, now: Instant.now())
+        case _ where Token.isVerdict(token): verdicts.advance(token, poller, now: Instant.now())
         default:
             let state = adminState
             admin?.advance(Token.handle(token), state: state)
@@ -169,6 +182,7 @@ public final class Supervisor {
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
         next = min(next, keys.deadline, revocations.deadline)
+        next = min(next, verdicts.deadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }

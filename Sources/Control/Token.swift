@@ -7,11 +7,18 @@ enum Token {
     static let admin: UInt64 = 3
     static let keyRequests: UInt64 = 4
     static let lookups: UInt64 = 5
-    /// Fetches have the numbers from here to below 2^32.
+    static let questions: UInt64 = 20
+    static let verdictLookups: UInt64 = 21
+    /// Fetches of keys have 2^28 numbers from here.
     static let firstFetch: UInt64 = 1 << 31
+    /// Connections to servers that judge credentials have 2^28 numbers from here.
+    static let firstVerdict: UInt64 = 1 << 31 + 1 << 28
 
     /// True for a fetch of keys.
-    static func isFetch(_ token: UInt64) -> Bool { token >= firstFetch && token < 1 << 32 }
+    static func isFetch(_ token: UInt64) -> Bool { token >= firstFetch && token < firstVerdict }
+
+    /// True for a connection to a server that judges credentials.
+    static func isVerdict(_ token: UInt64) -> Bool { token >= firstVerdict && token < 1 << 32 }
 
     /// A connection of the admin listener: generations start at 1, so it is above the fixed ones.
     static func connection(_ handle: Handle) -> UInt64 {

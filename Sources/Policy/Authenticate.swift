@@ -14,6 +14,8 @@ enum Authenticated {
     case severalTokens
     /// It would be refused, but the issuer at this place may have the key by now.
     case awaitKeys(Int)
+    /// A server has to be asked about it: the question is among the `RemoteVerdicts`.
+    case awaitVerdict
 }
 
 /// What of a request's token is not for the backend, besides the header.

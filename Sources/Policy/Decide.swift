@@ -59,6 +59,8 @@ extension PolicySnapshot {
                 Rejection(.badRequest, route: place, fault: .severalValues, closesConnection: true))
         case .awaitKeys(let issuer):
             return .awaitKeys(KeyWait(issuer: issuer))
+        case .awaitVerdict:
+            return .awaitVerdict
         case .refused(let code, let refusal):
             let wait = countFailure(code, refusal, head, bytes, origin)
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))

@@ -10,6 +10,9 @@ public enum Decision: ~Copyable {
     case reject(Rejection)
     /// Its token's key is not known, but may be fetched: keep the head, and decide again when keys have come.
     case awaitKeys(KeyWait)
+    /// A server must be asked about its credential: put the question that `PolicySnapshot.takeQuestion` gives, keep the
+    /// head, and decide again when the answer is there.
+    case awaitVerdict
 }
 
 /// A request whose token's key is not known yet. It is decided on again, in the round `last` where it waits no longer.

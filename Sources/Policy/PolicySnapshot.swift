@@ -24,6 +24,8 @@ public struct PolicySnapshot: ~Copyable {
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
     var tally = CacheTally()
+    /// What servers said of credentials that were not accepted.
+    var remotes: RemoteVerdicts
     private let inPlace = InPlace()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` and `memory` are those that all workers
@@ -49,6 +51,7 @@ public struct PolicySnapshot: ~Copyable {
         rates = RateLimits(spec, buckets, seed: (second, first))
         tokenBytes = spec.tokenBytes
         tokenPlaces = TokenPlaces(spec.issuers)
+        remotes = RemoteVerdicts(spec.remoteSources)
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
     }

@@ -13,6 +13,8 @@ public struct PolicySpec: Sendable {
     public var upstreams: [UpstreamPolicySpec]
     /// What each listener believes of its peers; `PeerFacts.listener` is a place in this list.
     public var listeners: [ListenerPolicySpec]
+    /// The servers that are asked about credentials.
+    public var remoteSources: [RemoteSourceSpec] = []
     /// The tokens that are refused though everything about them holds.
     public var revocations = RevocationList()
     /// The rate limits; routes name them by their place here.

@@ -14,6 +14,8 @@ struct Downstream: ~Copyable {
         case reading
         /// The head of a request is read, and its token's key is not known yet. What arrives stays where it is.
         case awaitingKeys
+        /// The head of a request is read, and a server is asked about its credential. What arrives stays where it is.
+        case awaitingVerdict
         /// A request is under way; what arrives is its body, or the next request, which waits.
         case exchanging
         /// All is written and our direction is shut; what still arrives is thrown away until the client closes, so

@@ -71,6 +71,7 @@ extension Worker {
         takeListeners(bound, settings.listeners)
         renumberClients()
         restartWaits(settings.policy.issuers.map(\.name))
+        restartVerdictWaits()
     }
 
     private mutating func dropListeners(except bound: [WorkerListener]) {

@@ -61,6 +61,8 @@ struct Exchange: ~Copyable {
     var isServerReusable = false
     /// The client offered its token as the subprotocol `bearer`: where the backend chooses none, that one is chosen.
     var offersBearerSubprotocol = false
+    /// The worker has fields that the answer gets besides its own.
+    var hasAddedFields = false
     /// The client's connection may carry another request.
     var keepsClient: Bool
     /// Of a tunnel: the end of the client's bytes was passed on, and that of the server's.

@@ -52,6 +52,7 @@ extension Worker {
     private mutating func closeExchange(_ exchange: UInt32) {
         record(exchange)
         let handle = exchanges.handle(at: exchange)
+        if exchanges[exchange].hasAddedFields { fieldsOfExchange[exchange] = nil }
         var ended = exchanges.remove(handle)
         ended.request.detach(to: &pool)
         ended.notes.memory.detach(to: &pool)

@@ -48,6 +48,7 @@ extension Worker {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait, isQuestion: true)
+        case .awaitVerdict: awaitVerdict(client, isQuestion: true)
         }
     }
 
@@ -60,10 +61,13 @@ extension Worker {
         exchanges[exchange].phase = .replying
         exchanges[exchange].status = 200
         let fits =
-            makeRoom(Self.ownAnswerBytes + policy.identityLines(of: permit).count, client)
+            makeRoom(
+                Self.ownAnswerBytes + policy.identityLines(of: permit).count + addedFields(exchange).count,
+                client)
             && clients[client].transport.output.appendStatusLine(200)
             && clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")
             && policy.appendConfirmation(of: permit, to: &clients[client].transport.output)
+            && appendAddedFields(exchange, client)
             && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
         guard fits else { return abandon(exchange, .internalError) }

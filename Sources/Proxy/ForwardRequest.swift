@@ -61,6 +61,7 @@ extension Worker {
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
         exchanges[handle.index].headBytes = head.byteCount
         if let wireMethod { exchanges[handle.index].omitsBody = wireMethod == .head }
+        if !verdictWaits.fields.isEmpty { addFields(to: handle.index) }
         clients[client].exchange = handle
         clients[client].phase = .exchanging
         clients[client].headStarted = .never

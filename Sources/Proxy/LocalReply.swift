@@ -93,7 +93,9 @@ extension Worker {
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
             exchanges[exchange].keepsClient = false
         }
-        guard makeRoom(Self.ownAnswerBytes, client), appendReply(exchange, client, code, rejection) else {
+        guard makeRoom(Self.ownAnswerBytes + addedFields(exchange).count, client),
+            appendReply(exchange, client, code, rejection)
+        else {
             return abandon(exchange, code)
         }
         advanceReply(exchange)
@@ -125,6 +127,7 @@ extension Worker {
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
             && appendRetryAfter(client, code, rejection)
+            && appendAddedFields(exchange, client)
             && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
             && (!hasBody || Problem.append(code, to: &clients[client].transport.output))

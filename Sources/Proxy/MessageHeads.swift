@@ -106,13 +106,15 @@ extension Exchange {
 
     /// Writes the head of a 101 for the client; false where it does not fit.
     mutating func appendSwitchingHead(
-        _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer
+        _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer,
+        adding fields: [UInt8]
     ) -> Bool {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
             && ResponseFields.append(
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
             && appendSubprotocol(head, to: &output)
+            && output.append(fields.span)
             && output.append("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
     }
 
@@ -130,7 +132,8 @@ extension Exchange {
 
     /// Writes the answer's head for the client; false where it does not fit.
     mutating func appendResponseHead(
-        _ head: inout ResponseHead, in input: inout Buffer, date: inout DateField, to output: inout Buffer
+        _ head: inout ResponseHead, in input: inout Buffer, date: inout DateField, to output: inout Buffer,
+        adding fields: [UInt8]
     ) -> Bool {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
@@ -138,6 +141,7 @@ extension Exchange {
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
             && appendResponseFraming(head, to: &output)
             && (Self.hasDate(head) || date.append(to: &output))
+            && (fields.isEmpty || output.append(fields.span))
             && appendConnection(to: &output)
             && output.append("\r\n")
     }

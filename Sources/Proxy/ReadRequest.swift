@@ -17,6 +17,7 @@ extension Worker {
         case .greeting: readProxyHeader(client)
         case .reading: readRequests(client)
         case .awaitingKeys: advanceWait(client)
+        case .awaitingVerdict: advanceVerdictWait(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
         }
@@ -104,6 +105,7 @@ extension Worker {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait)
+        case .awaitVerdict: awaitVerdict(client)
         }
     }
 

@@ -93,7 +93,7 @@ extension Worker {
         if exchanges[exchange].sentAt != .never { exchanges[exchange].request.detach(to: &pool) }
         serverDeadlines.set(server, .never)
         chooseResponseCoding(exchange)
-        guard makeRoomForResponseHead(client) else {
+        guard makeRoomForResponseHead(exchange, client) else {
             badResponse(exchange)
             return false
         }
@@ -165,8 +165,9 @@ extension Worker {
     }
 
     /// Gives the client's output room for the head; false where no block is large enough.
-    mutating func makeRoomForResponseHead(_ client: UInt32) -> Bool {
-        makeRoom(responseHead.byteCount + addedHeadBytes, client)
+    mutating func makeRoomForResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
+        let added = exchanges[exchange].hasAddedFields ? addedFields(exchange).count : 0
+        return makeRoom(responseHead.byteCount + addedHeadBytes + added, client)
     }
 
     /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, which
@@ -175,9 +176,10 @@ extension Worker {
 
     private mutating func appendResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
+        let added = addedFields(exchange)
         return exchanges[exchange].appendResponseHead(
             &responseHead, in: &servers[server].transport.input, date: &dateField,
-            to: &clients[client].transport.output)
+            to: &clients[client].transport.output, adding: added)
     }
 
     /// Relays what there is of the answer's body.

@@ -14,6 +14,8 @@ public enum WorkerMessage: Sendable {
     case keys(KeyNotice)
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
+    /// What a server said of a credential.
+    case verdict(RemoteAnswer)
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// End at once.
@@ -51,6 +53,8 @@ public struct WorkerParts: Sendable {
     public var logWriter: LogWriter
     /// Where it asks for keys that it does not know.
     public var keyRequests: Inbox<KeyRequest>
+    /// Where it asks about credentials that only a server can judge.
+    public var questions: Inbox<RemoteQuestion>
     /// The buckets of rate limits, the same for all workers.
     public var buckets: RateBuckets
     /// The connections of each client address, the same for all workers.
@@ -61,11 +65,12 @@ public struct WorkerParts: Sendable {
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger,
-        proofMemory: ProofMemory
+        keyRequests: Inbox<KeyRequest>, questions: Inbox<RemoteQuestion>, buckets: RateBuckets,
+        ledger: ConnectionLedger, proofMemory: ProofMemory
     ) {
         self.proofMemory = proofMemory
         self.keyRequests = keyRequests
+        self.questions = questions
         self.index = index
         self.count = count
         self.inbox = inbox
@@ -96,6 +101,7 @@ public struct Worker: ~Copyable {
     let counters: WorkerCounters
     let accessLog: AccessLog
     let keyRequests: Inbox<KeyRequest>
+    let questions: Inbox<RemoteQuestion>
     let buckets: RateBuckets
     let ledger: ConnectionLedger
     let proofMemory: ProofMemory
@@ -132,6 +138,10 @@ public struct Worker: ~Copyable {
 
     /// Requests that wait for keys.
     var keyWaits = KeyWaits()
+    /// Requests that wait for a verdict.
+    var verdictWaits = VerdictWaits()
+    /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
+    var fieldsOfExchange: [UInt32: [UInt8]] = [:]
     /// Whether the request that is being decided on has waited.
     var decisionRound = DecisionRound.first
 
@@ -185,6 +195,7 @@ public struct Worker: ~Copyable {
         inbox = parts.inbox
         counters = parts.counters
         keyRequests = parts.keyRequests
+        questions = parts.questions
         buckets = parts.buckets
         ledger = parts.ledger
         proofMemory = parts.proofMemory
@@ -307,6 +318,7 @@ public struct Worker: ~Copyable {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
         case .keys(let notice): note(notice)
         case .revocations(let list): revoke(list)
+        case .verdict(let answer): note(answer)
         case .drain: drain()
         case .stop: isStopped = true
         }

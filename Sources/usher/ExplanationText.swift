@@ -57,6 +57,7 @@ struct ExplanationText {
         add(.route, "route", routeText)
         if let limit = route?.rateLimit { note("limit", "\(limit): nothing is counted here") }
         for key in explanation.keys { note("keys", text(key)) }
+        if let asked = explanation.asked { note("keys", "\(asked) decides about it, and is not asked here") }
         if route != nil { add(.authentication, "token", tokenText) }
         if let route, !route.require.isEmpty {
             add(.requirements, "require", route.require.map(RoutesCommand.text).joined(separator: " or "))
