@@ -11,6 +11,8 @@ public struct Configuration: Sendable, Equatable {
     public var upstreams: [UpstreamConfiguration]
     /// Issuers in the order of the file.
     public var issuers: [IssuerConfiguration]
+    /// Sessions in the order of the file.
+    public var sessions: [SessionConfiguration] = []
     /// Which headers carry the identity, and which are taken away from clients.
     public var identity: IdentityConfiguration
     /// Routes, the most specific first (see ``RouteSpecificity``).

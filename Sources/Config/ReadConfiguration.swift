@@ -5,9 +5,9 @@ struct ConfigurationReader {
     static let keys = Section.Keys(
         known: [
             "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin", "revocation",
+            "admin", "revocation", "session",
         ],
-        later: ["session", "cors", "watch", "shared", "tracing"],
+        later: ["cors", "watch", "shared", "tracing"],
         harmless: ["watch": .boolean(false)])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
@@ -17,10 +17,11 @@ struct ConfigurationReader {
         let names = KnownNames(section)
         var configuration = Configuration(
             workers: workers(section), listeners: listeners(section), upstreams: upstreams(section),
-            issuers: issuers(section), identity: identity(section), routes: [],
+            issuers: issuers(section), sessions: sessions(section), identity: identity(section), routes: [],
             rateLimits: rateLimits(section), limits: limits(section),
             log: log(section), admin: admin(section), revocation: revocation(section))
         configuration.routes = routes(section, names, configuration.issuers)
+        refuseSharedNames(configuration)
         refuseSharedAddresses(configuration)
         applyEnvironment(to: &configuration)
         return configuration
@@ -31,7 +32,7 @@ struct ConfigurationReader {
 struct KnownNames {
     var upstreams: [String]
     var issuers: [String]
-    /// Sessions authenticate like issuers, in a later release.
+    /// Sessions authenticate like issuers.
     var sessions: [String]
     var rateLimits: [String]
 

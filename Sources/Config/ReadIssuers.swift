@@ -55,6 +55,8 @@ extension ConfigurationReader {
             refuseClaims: refused?.map(\.value) ?? preset?.refuseClaims ?? [], tokenFrom: tokenFrom,
             trustedOrigins: trustedOrigins, position: named.position)
         configuration.dpop = dpop
+        // Better Auth names the key in every token, and takes none without.
+        configuration.requiresKeyID = preset != nil && !keys.value.isNameless
         checkKeys(configuration)
         return configuration
     }

@@ -23,11 +23,3 @@ public struct RemoteSource: Sendable, Equatable {
         self.authorities = authorities
     }
 }
-
-extension Configuration {
-    /// The issuers whose keys are needed.
-    public var keyIssuers: [IssuerConfiguration] { issuers }
-
-    /// The servers that are asked about credentials.
-    public var remoteSources: [RemoteSource] { [] }
-}

@@ -67,7 +67,7 @@ public struct Explanation: Sendable {
 
     /// Why keys could or could not be used.
     public struct KeyNote: Sendable {
-        /// The issuer, a place in `Configuration.issuers`.
+        /// The issuer, a place in `Configuration.keyIssuers`.
         public var issuer: Int
         /// Why its keys could not be fetched; nil where they were.
         public var failure: String?
@@ -83,7 +83,7 @@ public struct Explanation: Sendable {
     public private(set) var route: Int?
     /// Who it is; nil for nobody.
     public private(set) var user: String?
-    /// Who says so, a place in `Configuration.issuers`.
+    /// Who says so, a place in `Configuration.keyIssuers`, and behind those in `sessions`.
     public private(set) var issuer: Int?
     /// When the token expires, in seconds since 1970.
     public private(set) var expires: Int64?
@@ -231,7 +231,9 @@ public struct Explanation: Sendable {
         switch rejection.code {
         case .noRoute: .route
         case .rateLimited: .rateLimit
-        case .tokenMissing, .tokenInvalid, .tokenExpired, .keysUnavailable, .originRefused: .authentication
+        case .tokenMissing, .tokenInvalid, .tokenExpired, .keysUnavailable, .originRefused,
+            .authenticationUnavailable:
+            .authentication
         case .notYours, .notFound, .forbidden: .requirements
         case .insufficientScope: .scopes
         case .internalError: .forward

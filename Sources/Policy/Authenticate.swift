@@ -36,6 +36,9 @@ extension PolicySnapshot {
     ) -> Authenticated {
         guard !route.issuers.isEmpty else { return .anonymous }
         guard route.issuers.isSubset(of: tokenPlaces.plainIssuers) else {
+            if !route.issuers.isDisjoint(with: sessionPlaces.all) {
+                return authenticateSession(head, bytes, route, origin, now: now, &carried)
+            }
             return authenticateAnywhere(head, bytes, route, origin, now: now, &carried)
         }
         guard head.authorizationCount > 0 else {
@@ -81,7 +84,7 @@ extension PolicySnapshot {
     }
 
     /// What becomes of a token that was found in the request.
-    private mutating func authenticate(
+    mutating func authenticate(
         _ token: Span<UInt8>, _ scheme: TokenScheme, of issuers: IssuerSet, _ head: borrowing RequestHead,
         _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {

@@ -121,7 +121,7 @@ extension PolicySnapshot {
             maxBodyBytes: route.maxBodyBytes, target: rest,
             targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
             expires: identity.isNone ? nil : cache.expires(identity),
-            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
+            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.permitsUntil(identity),
             peerIsTrusted: trust.trusts(peer),
             preservesHost: authorizations.preservesHost(Int(route.upstream)),
             identity: identity, carried: carried)

@@ -11,7 +11,9 @@ extension PolicySpec {
                 (1...1_000_000).contains(rate.burst)
             else { throw .badLimit }
         }
-        guard
+        guard issuers.count + sessions.count <= TokenVerifier.largestIssuerCount,
+            sessions.allSatisfy({ $0.remote.map { remoteSources.indices.contains($0) } ?? true }),
+            remoteSources.allSatisfy({ $0.cacheForSeconds >= 1 }),
             issuers.compactMap(\.dpop).allSatisfy({
                 (1...SeenProofs.longestLifetimeSeconds).contains($0.lifetimeSeconds)
             })
@@ -47,9 +49,11 @@ extension PolicySpec {
     }
 
     private func check(_ accepted: [Int], of route: Int) throws(PolicyError) {
-        guard !accepted.isEmpty, accepted.allSatisfy({ issuers.indices.contains($0) && $0 < 64 }) else {
+        let placeCount = issuers.count + sessions.count
+        guard !accepted.isEmpty, accepted.allSatisfy({ $0 >= 0 && $0 < placeCount && $0 < 64 }) else {
             throw .danglingReference(route: route)
         }
+        let accepted = accepted.filter { issuers.indices.contains($0) }
         for (place, first) in accepted.enumerated() {
             for second in accepted[(place + 1)...]
             where first != second && !issuers[first].spec.isDistinct(from: issuers[second].spec) {

@@ -13,6 +13,9 @@ public struct PolicySpec: Sendable {
     public var upstreams: [UpstreamPolicySpec]
     /// What each listener believes of its peers; `PeerFacts.listener` is a place in this list.
     public var listeners: [ListenerPolicySpec]
+    /// Sessions; routes name them by their place here, counted on from the last issuer's. Together with the issuers at
+    /// most 64.
+    public var sessions: [SessionEntry] = []
     /// The servers that are asked about credentials.
     public var remoteSources: [RemoteSourceSpec] = []
     /// The tokens that are refused though everything about them holds.

@@ -59,8 +59,8 @@ struct ProofRules: ~Copyable {
         nonces = consume made
     }
 
-    /// The rule of an issuer.
-    func rule(_ issuer: Int) -> Rule? { rules[issuer] }
+    /// The rule of an issuer; sessions, which come behind the issuers, have none.
+    func rule(_ issuer: Int) -> Rule? { issuer < rules.count ? rules[issuer] : nil }
 
     /// What the challenge of a route names; Bearer where there is no route.
     func schemes(route: Int?) -> Schemes { route.map { schemes[$0] } ?? Schemes() }
@@ -71,7 +71,8 @@ struct ProofRules: ~Copyable {
             case .none: []
             case .required(let issuers), .optional(let issuers): issuers
             }
-        let rules = accepted.map { spec.issuers[$0].dpop }
+        // Sessions come behind the issuers, and without proofs.
+        let rules = accepted.map { $0 < spec.issuers.count ? spec.issuers[$0].dpop : nil }
         return Schemes(
             bearer: accepted.isEmpty || rules.contains { $0?.isRequired != true },
             proof: rules.contains { $0 != nil })

@@ -67,7 +67,7 @@ struct ExplainCommand: ParsableCommand {
                 guard !offline else { return .failure(StartFailure("--offline")) }
                 do throws(StartFailure) {
                     return .success(
-                        try KeysAtOnce.fetch(configuration.issuers[issuer], environment: environment))
+                        try KeysAtOnce.fetch(configuration.keyIssuers[issuer], environment: environment))
                 } catch {
                     return .failure(error)
                 }

@@ -98,13 +98,18 @@ struct ExplanationText {
     private var tokenText: String {
         if let route, route.authentication == .open { return "none is looked at" }
         guard let user = explanation.user else { return "nobody: there is none, and none is needed" }
-        let issuer = explanation.issuer.map { configuration.issuers[$0].name } ?? ""
+        let issuer = explanation.issuer.map(name) ?? ""
         guard let expires = explanation.expires else { return "\(user), by \(issuer)" }
         return "\(user), by \(issuer), for another \(Self.duration(expires - Self.now))"
     }
 
+    private func name(_ place: Int) -> String {
+        let issuers = configuration.keyIssuers
+        return place < issuers.count ? issuers[place].name : configuration.sessions[place - issuers.count].name
+    }
+
     private func text(_ key: Explanation.KeyNote) -> String {
-        let issuer = configuration.issuers[key.issuer].name
+        let issuer = name(key.issuer)
         guard let failure = key.failure else { return "those of \(issuer) were fetched" }
         return "those of \(issuer) were not fetched: \(failure)"
     }

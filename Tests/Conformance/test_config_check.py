@@ -205,7 +205,6 @@ LATER = {
                      "tls"),
     "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
     "upstream tls": (change("servers =", "tls = true\nservers ="), "tls"),
-    "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
     "cors": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com"]\n', "cors"),
 }
 

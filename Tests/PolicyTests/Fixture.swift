@@ -232,7 +232,8 @@ final class Gate {
         let peer = PeerFacts(address: IPAddress(v4: 1), listener: 0, isSecure: false)
         switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
         case .permit: return nil
-        case .awaitKeys, .awaitVerdict: return nil
+        case .awaitKeys: return nil
+        case .awaitVerdict: return nil
         case .reject(let rejection):
             guard rejection.challenges else { return (rejection, "") }
             var pool = BlockPool(keptBytes: 0)
