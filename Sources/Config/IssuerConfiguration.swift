@@ -48,12 +48,14 @@ public enum KeySource: Sendable, Equatable {
     case keySet(json: [UInt8], origin: String)
     /// A JWK set that is fetched while the proxy runs.
     case remote(RemoteKeys)
+    /// No keys: the issuer is asked about each token (RFC 7662).
+    case introspection(Introspection)
 
     /// Whether it is a secret, or one key without a name: no token can name it.
     var isNameless: Bool {
         switch self {
         case .secret, .publicKey: true
-        case .keySet, .remote: false
+        case .keySet, .remote, .introspection: false
         }
     }
 }

@@ -4,8 +4,8 @@ extension ConfigurationReader {
             "issuer", "audience", "secret", "public_key", "jwks", "algorithms", "subject", "types",
             "required_type", "leeway", "maximum_lifetime", "refuse_claims", "token_from", "trusted_origins",
             "provider", "url", "dpop", "dpop_lifetime", "dpop_nonce",
-        ], later: ["introspection"],
-        laterNested: ["introspection": ["url", "client_id", "client_secret", "cache_for"]])
+            "introspection",
+        ])
 
     /// What a route's set of issuers has room for.
     static let maximumIssuers = 64

@@ -33,7 +33,8 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .internalError: 500
         case .notImplemented: 501
         case .upstreamInvalidResponse: 502
-        case .upstreamUnavailable, .keysUnavailable, .authenticationUnavailable, .overloaded, .shuttingDown: 503
+        case .upstreamUnavailable, .keysUnavailable, .authenticationUnavailable, .overloaded, .shuttingDown:
+            503
         case .upstreamTimeout: 504
         case .versionNotSupported: 505
         }

@@ -74,14 +74,17 @@ final class Issuer {
         return false
     }
 
-    /// Checks all claims of a payload whose signature holds. `expired` comes last: it alone is told to the client,
-    /// and so only where nothing else is wrong.
+    /// Checks all claims of a payload whose signature holds, or that the issuer itself answered with. `expired` comes
+    /// last: it alone is told to the client, and so only where nothing else is wrong. `end` stands for an `exp` that
+    /// need not be there.
     func check(
-        _ claims: RegisteredClaims, _ payload: borrowing JSONDocument, now: Int64
+        _ claims: RegisteredClaims, _ payload: borrowing JSONDocument, now: Int64, orUntil end: Int64? = nil
     ) throws(TokenRefusal) -> AcceptedClaims {
         let binding = try TokenBinding(claims.confirmation, payload)
-        guard claims.expires >= 0 else { throw .missingClaim }
-        let expires = try seconds(claims.expires, payload)
+        guard claims.expires >= 0 || (end != nil && maximumLifetimeSeconds == nil) else {
+            throw .missingClaim
+        }
+        let expires = claims.expires < 0 ? end ?? now : try seconds(claims.expires, payload)
         let notBefore = claims.notBefore < 0 ? nil : try seconds(claims.notBefore, payload)
         let issuedAt = claims.issuedAt < 0 ? nil : try seconds(claims.issuedAt, payload)
         try checkLifetime(expires, issuedAt)

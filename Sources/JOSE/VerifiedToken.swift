@@ -28,17 +28,17 @@ public struct VerifiedToken: ~Copyable {
     private let outerClaims: Int
     private var document: JSONDocument
 
-    /// Made by the verifier alone, of claims that it checked in that payload.
+    /// Made by the verifier alone, of claims that it checked in that payload; `end` is when the verdict is too old.
     init(
-        issuer: Int, key: KeyIdentity, claims: AcceptedClaims, leewaySeconds: Int64,
+        issuer: Int, key: KeyIdentity, claims: AcceptedClaims, leewaySeconds: Int64, until end: Int64 = .max,
         document: consuming JSONDocument
     ) {
         self.issuer = issuer
         keyIssuer = issuer
         self.key = key
         expires = claims.expires
-        acceptedUntil = claims.expires + leewaySeconds
-        permitsUntil = acceptedUntil
+        acceptedUntil = min(claims.expires + leewaySeconds, end)
+        permitsUntil = claims.expires + leewaySeconds
         tokenIDNode = -1
         self.claims = 0
         outerClaims = 0

@@ -89,8 +89,11 @@ extension PolicySnapshot {
         _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {
         guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
-        var known = cache.find(token, issuers, now: now)
-        if known.isNone { known = cache.find(token, issuers, isBound: true, now: now) }
+        let asked = introspectingIssuer(for: token, of: issuers)
+        // What an issuer answers is remembered under this issuer alone.
+        let holders = asked.map { IssuerSet(index: $0) } ?? issuers
+        var known = cache.find(token, holders, now: now)
+        if known.isNone { known = cache.find(token, holders, isBound: true, now: now) }
         guard known.isNone else {
             tally.hits &+= 1
             return admit(known, scheme, token, head, bytes, origin, now: now)
@@ -98,19 +101,23 @@ extension PolicySnapshot {
         tally.misses &+= 1
         // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
         guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
-        let verdict = verify(token, issuers, mayWait: origin.round != .last, now: now)
+        if let asked { return introspect(token, at: asked, origin, now: now) }
+        let verdict = verify(
+            token, issuers.subtracting(introspecting), mayWait: origin.round != .last, now: now, for: issuers)
         guard case .token(let identity) = verdict else { return verdict }
         return admit(identity, scheme, token, head, bytes, origin, now: now)
     }
 
     /// What a token is worth by itself; what it demands of the request, `admit` asks.
     private mutating func verify(
-        _ token: Span<UInt8>, _ issuers: IssuerSet, mayWait: Bool, now: Int64
+        _ token: Span<UInt8>, _ issuers: IssuerSet, mayWait: Bool, now: Int64, for holders: IssuerSet
     ) -> Authenticated {
         switch verifier.verify(token, acceptedBy: issuers, now: now) {
-        case .verified(let verified): return take(verified, token, issuers, now: now)
-        case .bound(let verified): return take(verified, token, issuers, now: now)
+        case .verified(let verified): return take(verified, token, holders, now: now)
+        case .bound(let verified): return take(verified, token, holders, now: now)
         case .refused(.unknownKey): return missingKey(.tokenInvalid, .unknownKey, mayWait)
+        case .refused(let refusal) where verifier.missesNamelessKey:
+            return missingKey(.tokenInvalid, refusal, mayWait)
         case .refused(let refusal):
             return .refused(refusal.isExpiredWithValidSignature ? .tokenExpired : .tokenInvalid, refusal)
         case .keysUnavailable: return missingKey(.keysUnavailable, nil, mayWait)
@@ -118,7 +125,7 @@ extension PolicySnapshot {
     }
 
     /// Remembers a token that holds, unless it is revoked or its claims cannot stand in a header.
-    private mutating func take(
+    mutating func take(
         _ verified: consuming VerifiedToken, _ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64
     ) -> Authenticated {
         let refusal = scratch.fill(

@@ -34,6 +34,8 @@ public struct PolicySnapshot: ~Copyable {
     var credential = ByteArray()
     /// Whom a second credential of the same request names.
     var otherSubject = ByteArray()
+    /// The issuers that are asked about their tokens.
+    let introspecting: IssuerSet
     private let inPlace = InPlace()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` and `memory` are those that all workers
@@ -57,6 +59,7 @@ public struct PolicySnapshot: ~Copyable {
         self.sessionVerifiers = sessionVerifiers
         sessionSources = spec.sessions.map(\.remote)
         revocations = spec.revocations
+        introspecting = spec.introspectingIssuers
         self.routes = routes
         self.identity = identity
         self.authorizations = authorizations

@@ -29,6 +29,13 @@ public struct PolicySpec: Sendable {
     /// The longest token that is looked at, in bytes; a longer one is refused unread.
     public var tokenBytes: Int
 
+    /// The issuers that are asked about their tokens.
+    var introspectingIssuers: IssuerSet {
+        remoteSources.reduce(into: []) { set, source in
+            if case .issuer(let issuer) = source.owner { set.insert(IssuerSet(index: issuer)) }
+        }
+    }
+
     /// A policy; the defaults are those of the configuration file.
     public init(
         issuers: [IssuerEntry] = [], routes: [RouteSpec] = [], identity: IdentitySpec = IdentitySpec(),

@@ -105,7 +105,8 @@ struct ExplanationText {
 
     private func name(_ place: Int) -> String {
         let issuers = configuration.keyIssuers
-        return place < issuers.count ? issuers[place].name : configuration.sessions[place - issuers.count].name
+        guard place >= issuers.count else { return issuers[place].name }
+        return configuration.sessions[place - issuers.count].name
     }
 
     private func text(_ key: Explanation.KeyNote) -> String {
