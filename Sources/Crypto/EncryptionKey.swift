@@ -78,6 +78,7 @@ internal import COpenSSL
     ) -> Int? {
         ERR_clear_error()
         defer { ERR_clear_error() }
+        // SAFETY: the four memories are borrowed for the call.
         return unsafe output.withUnsafeMutableBytes { room in
             unsafe key.withUnsafeBytes { key in
                 unsafe vector.withUnsafeBytes { vector in

@@ -40,6 +40,13 @@ public struct RemoteKey: Sendable, Hashable {
     public let stamp: UInt64
     /// What the verdict is remembered under.
     public let credential: [UInt8]
+
+    /// The key of that credential.
+    public init(source: String, stamp: UInt64, credential: [UInt8]) {
+        self.source = source
+        self.stamp = stamp
+        self.credential = credential
+    }
 }
 
 /// What a server is asked about one credential.
@@ -62,6 +69,14 @@ public struct RemoteQuestion: Sendable {
     public let text: [UInt8]
     /// The address of whoever sent the credential; empty where nobody knows.
     public let clientAddress: String
+
+    /// A question about `key`.
+    public init(key: RemoteKey, form: Form, text: [UInt8], clientAddress: String) {
+        self.key = key
+        self.form = form
+        self.text = text
+        self.clientAddress = clientAddress
+    }
 }
 
 /// What came back.

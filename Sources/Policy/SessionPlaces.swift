@@ -211,17 +211,16 @@ struct SessionPlaces: ~Copyable {
     }
 
     private static func isOwn(_ rest: Span<UInt8>) -> Bool {
-        for name in ["session_token", "session_data", "account_data", "dont_remember"] as [StaticString] {
-            let count = name.utf8CodeUnitCount
-            guard rest.count > count, ASCII.equals(rest.extracting(0..<count), name) else { continue }
-            // The name itself, a chunk, or that of another session of the same browser.
-            if rest[count] == UInt8(ascii: "=") || rest[count] == UInt8(ascii: ".")
-                || rest[count] == UInt8(ascii: "_")
-            {
-                return true
-            }
-        }
-        return false
+        isOwn(rest, "session_token") || isOwn(rest, "session_data") || isOwn(rest, "account_data")
+            || isOwn(rest, "dont_remember")
+    }
+
+    /// The name itself, a chunk, or that of another session of the same browser.
+    private static func isOwn(_ rest: Span<UInt8>, _ name: StaticString) -> Bool {
+        let count = name.utf8CodeUnitCount
+        guard rest.count > count, ASCII.equals(rest.extracting(0..<count), name) else { return false }
+        return rest[count] == UInt8(ascii: "=") || rest[count] == UInt8(ascii: ".")
+            || rest[count] == UInt8(ascii: "_")
     }
 
     // MARK: Whose page it is

@@ -52,14 +52,10 @@ struct Mistake: Sendable, CustomTestStringConvertible {
     @Test func keysOfALaterReleaseInOneLineAreOneDiagnostic() {
         var sample = Sample()
         sample.upstream += "health = { path = '/h', interval = '5s', paht = '/' }\n"
-        sample.route =
-            "[session.browser]\n[[route]]\npath = '/'\nauth = ['main', 'browser']\nupstream = 'tasks'\n"
         #expect(
             headlines(load(sample.text)) == [
                 "6:1: error: \"health\" in [upstream.tasks] is not supported yet",
                 "6:42: error: unknown key \"health.paht\" in [upstream.tasks]; did you mean \"path\"?",
-                "11:10: error: \"session.browser\" in the file is not supported yet",
-                "14:17: error: the session \"browser\" as \"auth\" is not supported yet",
             ])
     }
 
@@ -73,7 +69,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.first, "watch = true", "1:1: \"watch\" in the file is not supported yet"),
         .add(.first, "shared.redis = \"r\"", "1:8: \"shared.redis\" in the file is not supported yet"),
         .add(.first, "tracing = {}", "1:1: not supported yet"),
-        .add(.route, "[session.browser]", "14:10: \"session.browser\" in the file is not supported yet"),
+        .add(
+            .route, "[session.browser]", "14:1: [session.browser] needs \"provider\"",
+            "14:1: [session.browser] needs \"secret\""),
         .add(.route, "[cors.app]\norigins = []", "14:7: not supported yet"),
         .add(
             .route, "[rate_limit.per-user]", "14:1: [rate_limit.per-user] needs \"key\"",

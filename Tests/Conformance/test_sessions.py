@@ -16,6 +16,7 @@ from websockets.sync.server import serve
 from harness import betterauth, tokens
 from harness.betterauth import AuthServer, compact, cookies, jwt, payload, published, sealed, signed
 from harness.ports import free_port
+from harness.wire import Client
 
 ORIGIN = "https://app.test"
 CONFIGURATION = """
@@ -197,7 +198,7 @@ def test_a_cache_with_a_published_key(run, server, algorithm):
         assert server.asked == before, "it is genuine: nobody has to be asked"
 
 
-def test_cookies_that_contradict_are_refused(run, server):
+def test_H7_cookies_that_contradict_are_refused(run, server):
     server.sessions["T"] = payload("T")
     proxy = run(server=server)
     one = cookies("T", compact(payload("T")))
@@ -233,7 +234,7 @@ def test_the_server_is_asked_once_and_believed_for_a_while(run, server):
     assert get(proxy, cookies("T")).status == 401 and server.asked == 2, "a no is remembered too"
 
 
-def test_many_requests_of_one_session_are_one_question(run, server):
+def test_J9_many_requests_of_one_session_are_one_question(run, server):
     gate = threading.Event()
     server.sessions["T"] = payload("T")
     server.before = lambda *_: gate.wait(5) and False
@@ -455,7 +456,7 @@ def test_jwts_and_session_tokens_are_told_apart(run, server):
     assert server.asked == 1
 
 
-def test_cookies_and_a_bearer_of_two_users_are_400(run, server):
+def test_H7_cookies_and_a_bearer_of_two_users_are_400(run, server):
     server.sessions |= {"T": payload("T"), "B": payload("B", "bob")}
     proxy = run(server=server)
     alice, bob = tokens.bearer(tokens.token()), tokens.bearer(tokens.token(subject="bob"))
@@ -489,7 +490,7 @@ def test_cookies_write_only_for_trusted_pages(run, headers, passes):
     assert proxy.request("POST", "/api/x", headers | tokens.bearer(tokens.token())).status == 200
 
 
-def test_an_optional_route(run):
+def test_J15_an_optional_route_refuses_a_bad_session(run):
     proxy = run()
     proxy.assert_arrived(get(proxy, "a=1", "/optional/x"), None)
     proxy.backend.clear()
@@ -542,3 +543,43 @@ def test_revocation_reaches_sessions(run, tmp_path):
         assert time.monotonic() < end
         time.sleep(0.05)
     assert get(proxy, cookies("T", compact(payload("T", session={"createdAt": betterauth.iso(time.time() + 5)})))).status == 200
+
+
+def test_requests_behind_one_that_waits_come_after_it(run, server):
+    gate = threading.Event()
+    server.sessions |= {"T": payload("T"), "U": payload("U", "bob")}
+    server.before = lambda *_: gate.wait(5) and False
+    proxy = run(server=server)
+    with proxy.client() as client:
+        client.send(b"".join(
+            f"{method} /api/{token} HTTP/1.1\r\nHost: usher.test\r\nOrigin: {ORIGIN}\r\nCookie: {cookies(token)}\r\n{body}".encode()
+            for method, token, body in [("POST", "T", "Content-Length: 5\r\n\r\nhello"), ("GET", "U", "\r\n"), ("GET", "T", "\r\n")]))
+        assert client.quiet(0.3) and not proxy.backend.requests
+        gate.set()
+        assert [client.response().status for _ in range(3)] == [200] * 3
+    assert [(request.target, request.user) for request in proxy.backend.requests] == [
+        ("/api/T", ["alice"]), ("/api/U", ["bob"]), ("/api/T", ["alice"])]
+
+
+def test_many_large_cookies_of_the_server_reach_the_client(run, server):
+    server.sessions["T"] = payload("T")
+    server.cookies = [f"better-auth.session_data.{number}={'x' * 3900}; Path=/" for number in range(7)]
+    proxy = run(server=server)
+    answer = get(proxy, cookies("T"))
+    assert answer.status == 200 and answer.headers.all("set-cookie") == server.cookies
+
+
+def test_another_proxy_asks_about_a_session(start, own_backend, server):
+    server.sessions["T"] = payload("T")
+    server.cookies = ["better-auth.session_data=fresh"]
+    text = CONFIGURATION + '\n[listen.ask]\naddress = "127.0.0.1:{ask}"\nmode = "forward-auth"\ntrusted_proxies = ["127.0.0.0/8"]\n'
+    ask = free_port()
+    proxy = start(own_backend, text, session=f'url = "{server.url}"', env=ENVIRONMENT, ask=ask)
+    about = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/api/x", "X-Forwarded-Host": "usher.test", "X-Forwarded-For": "203.0.113.7"}
+    with Client(ask) as client:
+        answer = client.request("GET", "/", about | {"Cookie": cookies("T")})
+        assert answer.status == 200 and answer.headers.get("x-user-id") == "alice"
+        assert answer.headers.all("set-cookie") == server.cookies
+        assert server.field(server.heads[-1], "x-forwarded-for") == ["203.0.113.7"], "one value, the client's"
+        assert client.request("GET", "/", about | {"Cookie": cookies("U")}).status == 401
+    assert not proxy.backend.requests
