@@ -278,6 +278,7 @@ public struct Worker: ~Copyable {
     private mutating func resumeLeftovers() {
         // Handshakes that were left over are not pushed back by those that begin now.
         handshakeSteps = 0
+        guard !resuming.isEmpty else { return }
         var place = 0
         while place < resuming.count {
             let handle = resuming[place]
