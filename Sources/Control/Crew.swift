@@ -109,6 +109,11 @@ struct Crew {
         for inbox in inboxes { inbox.send(.servers(upstream.name, upstream.servers)) }
     }
 
+    /// Gives every worker the upstreams anew, the same ones in the same order.
+    func send(_ upstreams: [UpstreamSettings]) {
+        for inbox in inboxes { inbox.send(.upstreams(upstreams)) }
+    }
+
     /// Tells every worker what a server said of a credential.
     func send(_ answer: RemoteAnswer) {
         for inbox in inboxes { inbox.send(.verdict(answer)) }

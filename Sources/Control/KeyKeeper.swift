@@ -172,6 +172,7 @@ final class KeyKeeper {
         case nil: break
         case .failed(let reason): fail(issuer, reason, poller, now)
         case .document(let body, let maximumAge):
+            issuer.secondsAhead = issuer.fetch?.secondsAhead
             do throws(FetchFailure) {
                 guard try issuer.take(body) else { return next(issuer, poller, now) }
                 finish(issuer, maximumAge, now)

@@ -17,6 +17,8 @@ public enum WorkerMessage: Sendable {
     case secure([ListenerSettings])
     /// The servers of the upstream of that name are these from now on.
     case servers(String, [ServerSettings])
+    /// The upstreams, the same ones in the same order, whose settings have changed.
+    case upstreams([UpstreamSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
     /// Accept nothing more, and end each connection with its next answer: another process listens now.
@@ -311,6 +313,7 @@ public struct Worker: ~Copyable {
         case .keys(let notice): note(notice)
         case .secure(let listeners): renewCertificates(listeners)
         case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
+        case .upstreams(let upstreams): openPools(upstreams)
         case .revocations(let list): revoke(list)
         case .retire: retire()
         case .verdict(let answer): note(answer)
@@ -346,13 +349,4 @@ public struct Worker: ~Copyable {
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.
     private static func responseFieldCount(_ limits: LimitSettings) -> Int { max(limits.fieldCount, 256) }
-
-    /// Slots that a table of connections may have. Memory is taken as they are used; the system's limits come first.
-    private static var connectionCapacity: Int { 1 << 20 }
-
-    /// Client connections that one worker may have.
-    static func connectionLimit(_ limits: LimitSettings, workers: Int) -> Int {
-        let all = limits.connections ?? descriptorLimit() / 2
-        return min(max(1, (all + workers - 1) / workers), connectionCapacity)
-    }
 }
