@@ -141,10 +141,11 @@ extension PolicySnapshot {
     ) -> ReasonCode? {
         let index = Int(route.specIndex)
         guard routes.requirements.asks(index) else { return nil }
-        guard routes.requirements.holds(index, for: cache[identity], captures, bytes) else {
-            return route.deniesWithNotFound ? .notFound : .notYours
+        return switch routes.requirements.lack(cache[identity], index, captures, bytes) {
+        case .none: nil
+        case .claim: route.deniesWithNotFound ? .notFound : .notYours
+        case .scope: .insufficientScope
         }
-        return routes.requirements.hasScopes(index, cache[identity]) ? nil : .insufficientScope
     }
 
     /// Sees to it that the entry has fresh credentials, where the upstream wants minted ones; false where the system

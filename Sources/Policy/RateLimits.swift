@@ -4,6 +4,7 @@ internal import JOSE
 
 /// The rate limits of one snapshot, and the buckets that all snapshots share.
 struct RateLimits: ~Copyable {
+    private let inPlace = InPlace()
     private var limits: FixedArray<CompiledLimit>
     private var names = ByteArray()
     private let failures: CompiledLimit?
