@@ -167,6 +167,7 @@ final class Gate {
 
     init(_ spec: PolicySpec) throws(PolicyError) { snapshot = try PolicySnapshot(spec) }
 
+    func takeCacheTally() -> CacheTally { snapshot.takeCacheTally() }
     var cachedTokenCount: Int { snapshot.cachedTokenCount }
 
     /// Decides on a request written as text, and writes what would go upstream.
