@@ -111,7 +111,7 @@ public final class Supervisor {
         verdicts.fill(&settings.policy)
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
-        certificates.configure(configuration.listeners, now: Instant.now())
+        certificates.configure(configuration, now: Instant.now())
         settings.rows = labels.rows(of: settings.policy)
         self.source = source
         self.configuration = configuration

@@ -59,6 +59,7 @@ extension Worker {
         if let limit = rejection.exceededLimit {
             counters.countExceeded(rateLimit: rows.row(ofRateLimit: limit))
         }
+        if let refusal = rejection.refusal { counters.countRefusal(refusal) }
         refuse(client, Refusal(rejection))
     }
 
@@ -155,6 +156,7 @@ extension Worker {
         return clients[client].transport.output.append("WWW-Authenticate: ")
             && policy.appendChallenge(rejection, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
+            && policy.appendNonceField(rejection, now: wallClock, to: &clients[client].transport.output)
     }
 
     /// What passes by itself may be tried again (RFC 9110 §10.2.3); 503 says when.

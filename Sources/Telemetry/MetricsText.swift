@@ -1,4 +1,5 @@
 import HTTP
+import JOSE
 
 /// The Prometheus text format (version 0.0.4) of what the workers count. Not hot: made when somebody asks.
 public enum MetricsText {
@@ -98,9 +99,17 @@ public enum MetricsText {
                 workers.sum { $0.responses(statusClass: digit) })
         }
         text.family("usher_request_ends_total", "Requests, by why they ended as they did.", "counter")
+        // All of them, at zero too: the first of a kind would be no increase of a series that began with it.
         for reason in ReasonCode.allCases {
-            let count = workers.sum { $0.ends(reason: reason) }
-            if count > 0 { text.sample("usher_request_ends_total", ["reason": "\(reason.text)"], count) }
+            text.sample(
+                "usher_request_ends_total", ["reason": "\(reason.text)"],
+                workers.sum { $0.ends(reason: reason) })
+        }
+        text.family("usher_token_refusals_total", "Tokens refused, by what is wrong with them.", "counter")
+        for refusal in TokenRefusal.allCases {
+            text.sample(
+                "usher_token_refusals_total", ["reason": "\(refusal.code)"],
+                workers.sum { $0.refusals(refusal) })
         }
     }
 

@@ -194,6 +194,8 @@ def test_traffic_of_every_kind(everything):
     assert gained("usher_tokens_verified_total") >= 3
     assert now["usher_token_cache_entries"] == gained("usher_tokens_verified_total")
     assert now["usher_token_cache_bytes"] > 100 and now["usher_token_cache_evictions_total"] == 0
+    assert gained("usher_token_refusals_total", {"reason": "token_bad_signature"}) == 1
+    assert gained("usher_token_refusals_total", {"reason": "token_malformed"}) == 1
     assert now["usher_keys", {"issuer": "keys"}] == 1
     assert now["usher_credential_questions_total", {"source": "session.browser", "result": "accepted"}] == 1
     assert now["usher_credential_questions_total", {"source": "session.browser", "result": "refused"}] == 1
