@@ -53,7 +53,7 @@ let package = Package(
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         layer("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
-        layer("Upstream", ["Bytes", "Reactor", "HTTP", "TLS"]),
+        layer("Upstream", ["Bytes", "Reactor", "HTTP", "TLS", "Telemetry"]),
         layer(
             "Proxy",
             ["Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream"]),
@@ -86,7 +86,7 @@ let package = Package(
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         tests("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
-        tests("Upstream", ["Bytes", "Reactor", "HTTP"]),
+        tests("Upstream", ["Bytes", "Reactor", "HTTP", "Telemetry"]),
         tests("Config", ["Policy", "Proxy"]),
         tests(
             "Control",

@@ -57,6 +57,8 @@ public final class Supervisor {
     var listening: [(name: String, address: SocketAddress)] = []
     /// What went through in the last minutes.
     var history = TrafficHistory()
+    /// Where requests of which route are counted.
+    var labels = CountLabels()
     /// How the configuration has changed since the start.
     var reloads = ReloadTally()
     let startedMilliseconds = wallClockMicroseconds() / 1000
@@ -110,6 +112,7 @@ public final class Supervisor {
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
         certificates.configure(configuration, now: Instant.now())
+        settings.rows = labels.rows(of: settings.policy)
         self.source = source
         self.configuration = configuration
         watcher.watch(files, isOn: configuration.watch, now: Instant.now())

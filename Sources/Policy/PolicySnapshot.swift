@@ -136,8 +136,10 @@ public struct PolicySnapshot: ~Copyable {
 
     /// What the cache did since this was asked last.
     public mutating func takeCacheTally() -> CacheTally {
-        let taken = tally
+        var taken = tally
         tally = CacheTally()
+        (taken.verified, taken.evicted) = (cache.inserted, cache.evicted)
+        (cache.inserted, cache.evicted) = (0, 0)
         return taken
     }
 
@@ -182,4 +184,8 @@ public struct CacheTally: Sendable, BitwiseCopyable, Equatable {
     public internal(set) var hits = 0
     /// Tokens that were verified anew.
     public internal(set) var misses = 0
+    /// Tokens that were found good, and are remembered from now on.
+    public internal(set) var verified = 0
+    /// Tokens that made way for others.
+    public internal(set) var evicted = 0
 }

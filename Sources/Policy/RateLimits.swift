@@ -30,7 +30,7 @@ struct RateLimits: ~Copyable {
             _ = limits.append(
                 CompiledLimit(
                     limit.rate, isOfUser: limit.key == .user, identifier: buckets.identifier(of: limit.name),
-                    name: names.range(since: start)))
+                    name: names.range(since: start), place: limits.count))
         }
     }
 
@@ -52,10 +52,13 @@ struct CompiledLimit: BitwiseCopyable {
     let identifier: UInt64
     /// Empty for that on failed authentications.
     let name: ByteRange
+    /// Where it stands in `PolicySpec.rateLimits`; -1 for that on failed authentications.
+    let place: Int
     let requests: Int
     let perSeconds: Int64
 
-    init(_ spec: RateSpec, isOfUser: Bool, identifier: UInt64, name: ByteRange) {
+    init(_ spec: RateSpec, isOfUser: Bool, identifier: UInt64, name: ByteRange, place: Int = -1) {
+        self.place = place
         rate = CompiledRate(spec)
         self.isOfUser = isOfUser
         self.identifier = identifier
@@ -76,6 +79,12 @@ struct RateWait: Sendable {
         self.limit = limit
         seconds = max((microseconds + 999_999) / 1_000_000, 1)
     }
+}
+
+extension Rejection {
+    /// The limit that was exceeded, a place in `PolicySpec.rateLimits`, or -1 for that on failed authentications; nil
+    /// where none was.
+    public var exceededLimit: Int? { wait?.limit.place }
 }
 
 /// Where and when a request came from.

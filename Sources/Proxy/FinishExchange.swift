@@ -64,7 +64,11 @@ extension Worker {
         counters.countEnd(reason: exchanges[exchange].code)
         counters.add(exchanges[exchange].responseBytes, to: .bytesSent)
         counters.add(exchanges[exchange].requestBytes, to: .bytesReceived)
-        counters.countDuration(microseconds: now.microseconds(since: exchanges[exchange].started))
+        let duration = now.microseconds(since: exchanges[exchange].started)
+        counters.countDuration(microseconds: duration)
+        counters.count(
+            route: exchanges[exchange].routeRow, status: Int(exchanges[exchange].status),
+            microseconds: duration)
         // A status of the code is one that the proxy has given itself.
         let isRefused = exchanges[exchange].code.status != 0
         guard accessLog.isOn || isRefused else { return }

@@ -84,6 +84,8 @@ public struct Worker: ~Copyable {
     /// Counts the policies, so that a verdict of an earlier one is not taken for one of this.
     var policyNumber: UInt32 = 0
     var routeNames: [[UInt8]]
+    /// Where requests are counted.
+    var rows: CountRows
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
     /// TLS of each listener; nil where connections are plain.
@@ -194,6 +196,7 @@ public struct Worker: ~Copyable {
         headLimits = settings.limits.head
         pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
+        rows = settings.rows
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
@@ -231,6 +234,7 @@ public struct Worker: ~Copyable {
         expireDeadlines()
         serveWaiting()
         countTokens()
+        tellGauges()
         accessLog.endTurn()
     }
 
@@ -238,6 +242,16 @@ public struct Worker: ~Copyable {
         let tally = policy.takeCacheTally()
         if tally.hits > 0 { counters.add(tally.hits, to: .tokenCacheHits) }
         if tally.misses > 0 { counters.add(tally.misses, to: .tokenCacheMisses) }
+        if tally.verified > 0 { counters.add(tally.verified, to: .tokensVerified) }
+        if tally.evicted > 0 { counters.add(tally.evicted, to: .tokensEvicted) }
+    }
+
+    /// What there is right now, for whoever asks before the next turn.
+    private func tellGauges() {
+        counters.set(.requestsInFlight, to: exchanges.count)
+        counters.set(.bufferBytes, to: pool.bytesInUse)
+        counters.set(.cachedTokens, to: policy.cachedTokenCount)
+        counters.set(.cachedTokenBytes, to: policy.cachedTokenBytes)
     }
 
     @inline(__always)
@@ -318,7 +332,10 @@ public struct Worker: ~Copyable {
         case .retire: retire()
         case .verdict(let answer): note(answer)
         case .drain: drain()
-        case .beat(let heartbeat): heartbeat.beat()
+        case .beat(let heartbeat):
+            heartbeat.beat()
+            counters.countAnswer(
+                afterMicroseconds: now.microseconds(since: heartbeat.sentAt), at: now.microseconds)
         case .stop: isStopped = true
         }
     }

@@ -169,6 +169,7 @@ final class Gate {
         snapshot = try PolicySnapshot(spec, sharing: nil, memory)
     }
 
+    func takeCacheTally() -> CacheTally { snapshot.takeCacheTally() }
     var cachedTokenCount: Int { snapshot.cachedTokenCount }
 
     /// Decides on a request written as text, and writes what would go upstream.
