@@ -41,6 +41,7 @@ extension Supervisor {
         let (counters, lost, reason) = (crew.counters, accessWriter.linesLost, notReadyReason)
         let keyStatus = keys.status(now: Instant.now())
         let backendText = backends.metrics(now: Instant.now())
+        let sharedText = shared.metrics(now: Instant.now())
         let revokedCount = revocations.isEnabled ? revocations.list.count : nil
         let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
         return AdminState(
@@ -50,6 +51,7 @@ extension Supervisor {
         ) {
             MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
                 + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount) + backendText
+                + sharedText
         }
     }
 
