@@ -128,6 +128,7 @@ extension Supervisor {
             openSuccessors()
         }
         settings = compiled
+        configureShared()
     }
 
     private func redirectAccessLog(to destination: LogDestination) throws(StartFailure) {
