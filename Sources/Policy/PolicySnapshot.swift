@@ -34,6 +34,8 @@ public struct PolicySnapshot: ~Copyable {
     var credential = ByteArray()
     /// Whom a second credential of the same request names.
     var otherSubject = ByteArray()
+    /// The issuer of the key that the last session's cache had and nobody knows.
+    var wantedKeyIssuer: Int?
     private let inPlace = InPlace()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without

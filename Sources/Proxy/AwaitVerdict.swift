@@ -79,6 +79,7 @@ extension Worker {
     /// Lets the client whose head was just read wait for the answer to the policy's question, or answers it.
     mutating func awaitVerdict(_ client: UInt32, isQuestion: Bool = false) {
         guard let question = policy.takeQuestion() else { return refuse(client, Refusal(.internalError)) }
+        if let issuer = policy.takeWantedKeyIssuer() { wantKeys(ofIssuer: issuer) }
         let entry = VerdictWaits.Waiting(
             client: clients.handle(at: client), key: question.key, isQuestion: isQuestion,
             rounds: verdictWaits.rounds + 1, fields: verdictWaits.fields)
