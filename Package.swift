@@ -52,7 +52,7 @@ let package = Package(
         layer("HTTP1", ["Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
-        layer("Telemetry", ["Bytes", "Reactor", "HTTP"]),
+        layer("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
         layer("Upstream", ["Bytes", "Reactor", "HTTP", "TLS"]),
         layer(
             "Proxy",
@@ -85,7 +85,7 @@ let package = Package(
         tests("HTTP1", ["Bytes", "HTTP"]),
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
-        tests("Telemetry", ["Bytes", "Reactor", "HTTP"]),
+        tests("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
         tests("Upstream", ["Bytes", "Reactor", "HTTP"]),
         tests("Config", ["Policy", "Proxy"]),
         tests(

@@ -237,6 +237,9 @@ final class KeyKeeper {
 
     // MARK: What there is to see
 
+    /// What there is of an issuer.
+    func fetched(_ name: String) -> FetchedKeys? { issuers.first { $0.name == name } }
+
     /// The names of the issuers that have no keys.
     var issuersWithoutKeys: [String] { issuers.filter { $0.keys == nil }.map(\.name) }
 
