@@ -39,6 +39,7 @@ let package = Package(
     targets: [
         // Layer 0: C at an address.
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .target(name: "CLinux"),
         .target(name: "CTOML", cxxSettings: [.unsafeFlags(["-std=c++17"])]),
         // Layers 1 to 9.
@@ -48,13 +49,17 @@ let package = Package(
         layer("HTTP", ["Bytes"]),
         layer("TLS", ["COpenSSL", "Bytes"]),
         layer("HTTP1", ["Bytes", "HTTP"]),
+        layer("HTTP2", ["CNghttp2", "Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         layer("Telemetry", ["Bytes", "Reactor", "HTTP"]),
         layer("Upstream", ["Bytes", "Reactor", "HTTP"]),
         layer(
             "Proxy",
-            ["Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream"]),
+            [
+                "Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "HTTP2", "JOSE", "Policy", "Telemetry",
+                "Upstream",
+            ]),
         layer(
             "Config", ["CTOML", "Bytes", "HTTP", "JOSE", "Policy", "Upstream", "Proxy", "Crypto", "Reactor"]),
         layer(
@@ -80,6 +85,7 @@ let package = Package(
         tests("HTTP", ["Bytes"]),
         tests("TLS", ["Bytes"]),
         tests("HTTP1", ["Bytes", "HTTP"]),
+        tests("HTTP2", ["Bytes", "HTTP", "CNghttp2"]),
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         tests("Telemetry", ["Bytes", "Reactor", "HTTP"]),

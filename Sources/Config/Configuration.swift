@@ -1,4 +1,5 @@
 public import JOSE
+public import Proxy
 
 /// Everything that `usher.toml` says, complete and valid: defaults filled in, secrets and key files read,
 /// names checked. A value of this type is only worth running when the load reported no error.
@@ -62,6 +63,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var proxyProtocol: Bool
     /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
     public var answersForwardAuth = false
+    /// The versions of HTTP that it speaks (`protocols`).
+    public var protocols = ProtocolSet.http1
     /// Where the file says `address`.
     public var position: SourcePosition
 }

@@ -10,13 +10,19 @@ extension ProxySettings {
         var upstreams: [UpstreamSettings] = []
         for upstream in configuration.upstreams { upstreams.append(try UpstreamSettings(upstream)) }
         self.init(
-            listeners: configuration.listeners.map {
-                ListenerSettings(
-                    name: $0.name, address: SocketAddress($0.address),
-                    mode: $0.answersForwardAuth ? .forwardAuth : .proxy, expectsProxyHeader: $0.proxyProtocol)
-            },
+            listeners: configuration.listeners.map(ListenerSettings.init),
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
+    }
+}
+
+extension ListenerSettings {
+    fileprivate init(_ listener: ListenerConfiguration) {
+        self.init(
+            name: listener.name, address: SocketAddress(listener.address),
+            mode: listener.answersForwardAuth ? .forwardAuth : .proxy,
+            expectsProxyHeader: listener.proxyProtocol)
+        protocols = listener.protocols
     }
 }
 

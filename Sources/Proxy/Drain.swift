@@ -15,7 +15,8 @@ extension Worker {
             if let descriptor = listener.descriptor {
                 let kept = BoundListener(
                     Listener(owning: descriptor, at: listener.address), name: listener.name, index: index,
-                    expectsProxyHeader: settings[index].expectsProxyHeader)
+                    expectsProxyHeader: settings[index].expectsProxyHeader,
+                    protocols: settings[index].protocols)
                 _ = listeners.insert(kept)
             } else {
                 for slot in 0..<listeners.slots
@@ -23,6 +24,7 @@ extension Worker {
                     listeners[slot].name = listener.name
                     listeners[slot].index = index
                     listeners[slot].expectsProxyHeader = settings[index].expectsProxyHeader
+                    listeners[slot].protocols = settings[index].protocols
                 }
             }
         }
@@ -108,6 +110,7 @@ extension Worker {
             clients[slot].transport.isReadable = true
             readRequests(slot)
         }
+        drainMultiplexers()
         for upstream in poolOfUpstream {
             for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
         }
@@ -116,6 +119,8 @@ extension Worker {
     private mutating func closeIfIdle(_ client: UInt32) {
         switch clients[client].phase {
         case .greeting: break
+        case .multiplexing: return announceEnd(client)
+        case .choosing where clients[client].transport.input.isEmpty: break
         case .reading where clients[client].transport.input.isEmpty: break
         default: return
         }
@@ -132,13 +137,11 @@ extension Worker {
     /// Ends all connections, finished or not.
     mutating func closeEverything() {
         closeTunnels()
-        for slot in 0..<clients.slots where clients.isLive(slot) {
-            if clients[slot].exchange.isNone {
-                closeClient(slot)
-            } else {
-                abandon(clients[slot].exchange.index, .shutDown)
-            }
+        for slot in 0..<clients.slots where clients.isLive(slot) && !clients[slot].exchange.isNone {
+            abandon(clients[slot].exchange.index, .shutDown)
         }
+        endMultiplexers()
+        for slot in 0..<clients.slots where clients.isLive(slot) { closeClient(slot) }
         for slot in 0..<servers.slots where servers.isLive(slot) { closeTakenServer(slot) }
         accessLog.endTurn()
     }

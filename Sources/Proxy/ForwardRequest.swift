@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Policy
 internal import Reactor
 internal import Telemetry
@@ -16,7 +17,8 @@ extension Worker {
             return refuse(client, Refusal(.tooLarge, route: permit.route))
         }
         let upstream = poolOfUpstream[permit.upstream]
-        let coding = head.framing == .chunked ? BodyCoding.chunked : .identity
+        let hasUnknownLength = head.framing == .chunked || head.framing == .untilClose
+        let coding = hasUnknownLength ? BodyCoding.chunked : .identity
         let exchange = openExchange(
             client, requestBody: BodyRelay(head.framing, as: coding, limitBytes: maxBodyBytes))
         exchanges[exchange].pool = upstream
@@ -107,6 +109,7 @@ extension Worker {
     private mutating func sendContinue(_ client: UInt32) {
         clients[client].transport.output.attach(from: &pool)
         _ = clients[client].transport.output.append("HTTP/1.1 100 Continue\r\n\r\n")
+        if clients[client].transport.isStream { return submitHead(client, .interim) }
         _ = clients[client].transport.flush(to: &pool)
     }
 
@@ -115,6 +118,7 @@ extension Worker {
     private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) -> ReasonCode? {
         let refusal = exchanges[exchange].takeBody(from: &clients[client].transport.input)
         clients[client].transport.input.detachIfEmpty(to: &pool)
+        if clients[client].transport.isStream { openWindow(client) }
         exchanges[exchange].isReplayable = exchanges[exchange].requestBody.isComplete
         return refusal
     }

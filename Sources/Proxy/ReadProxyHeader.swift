@@ -46,8 +46,9 @@ extension Worker {
                 address: source, listener: clients[client].peer.listener,
                 isSecure: clients[client].peer.isSecure)
         }
-        clients[client].phase = .reading
+        let listener = clients[client].listener
+        clients[client].phase = listeners.contains(listener) ? firstPhase(at: listener) : .reading
         clients[client].transport.input.detachIfEmpty(to: &pool)
-        readRequests(client)
+        advanceClient(client)
     }
 }

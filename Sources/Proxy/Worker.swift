@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+internal import HTTP2
 public import JOSE
 public import Policy
 public import Reactor
@@ -112,6 +113,11 @@ public struct Worker: ~Copyable {
     var exchanges: Slab<Exchange>
     var servers: Slab<UpstreamConnection>
     var pools = Slab<UpstreamPool>(capacity: Worker.poolCapacity)
+    /// Connections that speak HTTP/2.
+    var multiplexers: Slab<Multiplexer>
+    /// How many of `clients` are streams; the others are connections, of which there may be `connectionCapacity`.
+    var streamCount = 0
+    let connectionCapacity: Int
     var clientDeadlines = Deadlines()
     var serverDeadlines = Deadlines()
 
@@ -122,6 +128,7 @@ public struct Worker: ~Copyable {
     var wireMethod: Method?
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
+    var multiplexScratch = HTTP2Scratch()
     var requestIDs = RequestIDs()
     var dateField = DateField()
 
@@ -133,6 +140,10 @@ public struct Worker: ~Copyable {
     /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
     private var resuming: [Handle] = []
+    /// HTTP/2 connections with something to be sent at the end of the turn.
+    var unsent: [Handle] = []
+    /// Streams that something has happened to.
+    var touched: [Handle] = []
     /// How many turns there were: events of one turn happened before everything that is done in it.
     var turns: UInt64 = 0
     var now = Instant.now()
@@ -192,8 +203,11 @@ public struct Worker: ~Copyable {
         listenerModes = settings.listeners.map(\.mode)
         poolOfUpstream = []
         let connections = Self.connectionCapacity(settings.limits, workers: parts.count)
-        clients = Slab(capacity: connections)
-        exchanges = Slab(capacity: connections)
+        connectionCapacity = connections
+        let requests = connections + Self.streamCapacity(connections)
+        clients = Slab(capacity: requests)
+        exchanges = Slab(capacity: requests)
+        multiplexers = Slab(capacity: connections)
         servers = Slab(capacity: Self.serverCapacity(settings))
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         responseHead = ResponseHead(fieldCapacity: Self.responseFieldCount(settings.limits))
@@ -220,6 +234,7 @@ public struct Worker: ~Copyable {
         }
         expireDeadlines()
         serveWaiting()
+        sendStreams()
         countTokens()
         accessLog.endTurn()
     }
@@ -320,6 +335,10 @@ public struct Worker: ~Copyable {
         // Room for those of the settings before, while their requests finish.
         return min(max(wanted * 2, 1024), 1 << 20)
     }
+
+    /// Streams that one worker may have open, on all connections together. A table of slots costs memory only where it
+    /// is used.
+    private static func streamCapacity(_ connections: Int) -> Int { max(connections, 4096) }
 
     /// Client connections that one worker may have.
     private static func connectionCapacity(_ limits: LimitSettings, workers: Int) -> Int {
