@@ -57,7 +57,8 @@ extension Worker {
     mutating func openExchange(_ client: UInt32, requestBody: BodyRelay) -> UInt32 {
         let handle = exchanges.insert(
             Exchange(
-                client: clients.handle(at: client), method: head.method, version: head.version,
+                client: clients.handle(at: client), method: head.method,
+                version: clients[client].transport.isStream ? .http2 : head.version,
                 keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
                 requestBody: requestBody, started: now))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
