@@ -40,10 +40,11 @@ let package = Package(
         // Layer 0: C at an address.
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .target(name: "CBytes"),
         .target(name: "CLinux"),
         .target(name: "CTOML", cxxSettings: [.unsafeFlags(["-std=c++17"])]),
         // Layers 1 to 9.
-        layer("Bytes"),
+        layer("Bytes", ["CBytes"]),
         layer("Reactor", ["CLinux", "Bytes"]),
         layer("Crypto", ["COpenSSL", "Bytes"]),
         layer("HTTP", ["Bytes"]),

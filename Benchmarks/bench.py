@@ -27,7 +27,7 @@ from rig.proxies import Stage
 
 HERE = Path(__file__).resolve().parent
 # In front of whatever must not take the processor from the light client itself: its delays are to be the proxy's.
-LAST = ("nice", "-n", "19")
+LAST = ("chrt", "--idle", "0")
 PARTS = ("get", "first", "post", "bulk", "idle", "fairness", "scaling")
 
 
@@ -47,13 +47,16 @@ class Bench:
         return load.run(proxy, self.tokens_of(algorithm), self.options.seconds, **more)
 
     def rounds(self, loads: dict[str, tuple[Process, str, dict]]) -> dict[str, load.Series]:
-        """Runs each load in each round, one after the other."""
+        """Runs each load in each round, one after the other, each round beginning with another: what the machine does
+        at the start of a round does not always meet the same."""
         series = {name: load.Series() for name in loads}
         for proxy, algorithm, more in loads.values():
             load.run(proxy, self.tokens_of(algorithm), 1, **more)
+        order = list(loads.items())
         for _ in range(self.options.rounds):
-            for name, (proxy, algorithm, more) in loads.items():
+            for name, (proxy, algorithm, more) in order:
                 series[name].add(self.load(proxy, algorithm, **more))
+            order = order[1:] + order[:1]
         return series
 
     # MARK: The parts

@@ -1,3 +1,5 @@
+internal import CBytes
+
 /// What a byte may stand for in HTTP, and the scans over bytes that parsers live on.
 ///
 /// Classes are bit sets in two words, so that a test is a shift and a mask without a table in memory; scans read
@@ -281,13 +283,15 @@ extension ASCII {
         var index = start
         while index < bytes.count {
             if index <= bytes.count &- 16 {
-                let low = outside(0x2020_2020_2020_2020, word(bytes, at: index)) & highBits
-                let high = outside(0x2020_2020_2020_2020, word(bytes, at: index &+ 8)) & highBits
-                if low | high == 0 {
+                // SAFETY: sixteen bytes are there.
+                let unusual = unsafe bytes.withUnsafeBufferPointer { bytes in
+                    unsafe bytes_unusual_in_field_value(bytes.baseAddress.unsafelyUnwrapped + index)
+                }
+                if unusual == 0 {
                     index &+= 16
                     continue
                 }
-                index &+= low != 0 ? low.trailingZeroBitCount &>> 3 : 8 &+ high.trailingZeroBitCount &>> 3
+                index &+= unusual.trailingZeroBitCount
             }
             // The end, a tab, or text beyond ASCII.
             guard isFieldValue(bytes[index]) else { return index }

@@ -74,6 +74,7 @@ public struct RequestHead: ~Copyable {
         fields = FieldTable(capacity: fieldCapacity)
     }
 
+    private let inPlace = InPlace()
     private var framingFields = FramingFields()
     private var connection = ConnectionOptions()
     private var hostLine: ByteRange = .empty

@@ -35,6 +35,7 @@ public struct ResponseHead: ~Copyable {
         fields = FieldTable(capacity: fieldCapacity)
     }
 
+    private let inPlace = InPlace()
     private var framingFields = FramingFields()
     private var connection = ConnectionOptions()
 

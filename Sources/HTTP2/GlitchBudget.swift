@@ -1,3 +1,5 @@
+import CNghttp2
+
 /// What a connection may waste (rules F6, F7): each frame that costs the proxy work and does nothing for a request has
 /// a price, and a connection that has spent its budget ends with ENHANCE_YOUR_CALM.
 ///
@@ -34,6 +36,33 @@ struct GlitchBudget {
     static let fieldBeyondLimit = 10
     /// What a DATA frame that the client has taken gives back: the updates of two windows.
     static let frameTaken = 4
+
+    /// What a frame costs that has just begun.
+    static func price(_ frame: FrameWalk.Header) -> Int {
+        switch UInt32(frame.type) {
+        case NGHTTP2_DATA.rawValue:
+            guard frame.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) == 0 else { return 0 }
+            return priceOfData(frame.length)
+        case NGHTTP2_SETTINGS.rawValue:
+            return frame.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 ? ping : settings
+        case NGHTTP2_PING.rawValue: return ping
+        case NGHTTP2_CONTINUATION.rawValue: return continuation
+        case NGHTTP2_RST_STREAM.rawValue: return reset
+        case NGHTTP2_HEADERS.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue, NGHTTP2_GOAWAY.rawValue: return 0
+        default: return ignored
+        }
+    }
+
+    /// What a DATA frame costs for its padding, which `price` did not know of.
+    static func price(ofPadded frame: nghttp2_frame_hd, _ padding: Int) -> Int {
+        guard frame.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) == 0 else { return 0 }
+        return priceOfData(frame.length - padding)
+    }
+
+    private static func priceOfData(_ count: Int) -> Int {
+        if count <= 0 { return emptyData }
+        return count <= tinyDataBytes ? tinyData : 0
+    }
 
     private var left = GlitchBudget.capacity
     private var refilledAt: Int64

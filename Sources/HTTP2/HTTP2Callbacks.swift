@@ -22,23 +22,6 @@ private func slot(_ session: OpaquePointer?, _ identifier: Int32) -> Int32? {
     return Int32(truncatingIfNeeded: Int(bitPattern: stored) - 1)
 }
 
-/// What a frame costs that has just begun.
-private func price(_ header: nghttp2_frame_hd) -> Int {
-    let isAcknowledged = header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0
-    switch UInt32(header.type) {
-    case NGHTTP2_DATA.rawValue:
-        guard header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) == 0 else { return 0 }
-        if header.length == 0 { return GlitchBudget.emptyData }
-        return header.length <= GlitchBudget.tinyDataBytes ? GlitchBudget.tinyData : 0
-    case NGHTTP2_SETTINGS.rawValue: return isAcknowledged ? GlitchBudget.ping : GlitchBudget.settings
-    case NGHTTP2_PING.rawValue: return GlitchBudget.ping
-    case NGHTTP2_CONTINUATION.rawValue: return GlitchBudget.continuation
-    case NGHTTP2_RST_STREAM.rawValue: return GlitchBudget.reset
-    case NGHTTP2_HEADERS.rawValue, NGHTTP2_WINDOW_UPDATE.rawValue, NGHTTP2_GOAWAY.rawValue: return 0
-    default: return GlitchBudget.ignored
-    }
-}
-
 /// The callbacks, for one session after another; nil where memory is short.
 func makeCallbacks() -> OpaquePointer? {
     var callbacks: OpaquePointer?
@@ -57,12 +40,16 @@ func makeCallbacks() -> OpaquePointer? {
 }
 
 private func onBeginFrame(
-    _: OpaquePointer?, _ header: UnsafePointer<nghttp2_frame_hd>?, _ data: UnsafeMutableRawPointer?
+    _ session: OpaquePointer?, _ header: UnsafePointer<nghttp2_frame_hd>?, _ data: UnsafeMutableRawPointer?
 ) -> Int32 {
     guard let state = unsafe state(data), let header = unsafe header else { return failure }
     // SAFETY: nghttp2 passes a header that is valid for the call; the state is this session's.
-    let cost = unsafe price(header.pointee)
-    return unsafe cost == 0 || state.pointee.pay(cost) ? 0 : failure
+    guard unsafe header.pointee.type == UInt8(NGHTTP2_HEADERS.rawValue) else { return 0 }
+    let identifier = unsafe header.pointee.stream_id
+    let isLate = unsafe identifier <= nghttp2_session_get_last_proc_stream_id(session)
+    // Of a stream that is over: the section is decompressed, and has no effect.
+    guard isLate, unsafe slot(session, identifier) == nil else { return 0 }
+    return unsafe state.pointee.pay(GlitchBudget.reset) ? 0 : failure
 }
 
 private func onBeginHeaders(
@@ -145,7 +132,11 @@ private func onFrame(
         if isSmall, !(unsafe state.pointee.pay(GlitchBudget.smallWindowUpdate)) { return failure }
         return 0
     case NGHTTP2_DATA.rawValue:
-        break
+        // Padding makes no frame worth more.
+        let padding = unsafe Int(frame.pointee.data.padlen)
+        if padding > 0, !(unsafe state.pointee.pay(GlitchBudget.price(ofPadded: header, padding))) {
+            return failure
+        }
     default:
         return 0
     }

@@ -91,12 +91,13 @@ internal import HTTP
         // SAFETY: both belong to this value; the scratch and the bytes are lent for the length of the call.
         guard unsafe !state.pointee.isOver else { return false }
         unsafe state.pointee.now = now
+        let paid = unsafe state.pointee.pay(for: bytes)
         let result = unsafe withUnsafeMutablePointer(to: &scratch) { scratch in
             unsafe bytes.withUnsafeBufferPointer { bytes in
                 unsafe state.pointee.attach(scratch)
                 defer { unsafe state.pointee.detach() }
                 unsafe state.pointee.input = bytes.baseAddress
-                return unsafe nghttp2_session_mem_recv(session, bytes.baseAddress, bytes.count)
+                return unsafe nghttp2_session_mem_recv(session, bytes.baseAddress, paid)
             }
         }
         unsafe state.pointee.input = nil

@@ -28,6 +28,7 @@ struct StreamRecord {
     var streams: [StreamRecord] = []
     private var freeSlots: [Int32] = []
     private var budget: GlitchBudget
+    private var walk = FrameWalk()
     /// The time of the call that is under way, in microseconds.
     var now: Int64
     /// The budget is spent.
@@ -96,6 +97,16 @@ struct StreamRecord {
     mutating func pay(_ cost: Int) -> Bool {
         if !budget.spend(cost, now: now) { isExhausted = true }
         return !isExhausted
+    }
+
+    /// Pays for the frames that begin in `bytes`; gives how many of the bytes come before the one that is too much.
+    mutating func pay(for bytes: Span<UInt8>) -> Int {
+        var offset = 0
+        while let frame = walk.next(bytes, &offset) {
+            let cost = GlitchBudget.price(frame)
+            if cost > 0, !pay(cost) { return max(0, offset - 9) }
+        }
+        return bytes.count
     }
 
     /// The client has taken a DATA frame.

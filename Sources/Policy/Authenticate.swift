@@ -30,7 +30,7 @@ extension PolicySnapshot {
     /// Finds out who sends the request, for a route that accepts tokens of `route.issuers`.
     mutating func authenticate(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
-        _ origin: RequestOrigin, now: Int64, _ carried: inout CarriedToken
+        _ origin: borrowing RequestOrigin, now: Int64, _ carried: inout CarriedToken
     ) -> Authenticated {
         guard !route.issuers.isEmpty else { return .anonymous }
         guard route.issuers.isSubset(of: tokenPlaces.plainIssuers) else {
@@ -60,7 +60,7 @@ extension PolicySnapshot {
     /// The same where tokens come in other places than the header too.
     private mutating func authenticateAnywhere(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
-        _ origin: RequestOrigin, now: Int64, _ carried: inout CarriedToken
+        _ origin: borrowing RequestOrigin, now: Int64, _ carried: inout CarriedToken
     ) -> Authenticated {
         let found = tokenPlaces.find(head, bytes, for: route.issuers)
         carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
@@ -81,7 +81,7 @@ extension PolicySnapshot {
     /// What becomes of a token that was found in the request.
     private mutating func authenticate(
         _ token: Span<UInt8>, of issuers: IssuerSet, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        _ origin: RequestOrigin, now: Int64
+        _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {
         guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
         let known = cache.find(token, issuers, now: now)

@@ -32,8 +32,8 @@ extension PolicySnapshot {
     }
 
     private mutating func decide(
-        _ head: borrowing RequestHead, _ target: CanonicalTarget, _ bytes: Span<UInt8>,
-        _ origin: RequestOrigin,
+        _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin,
         _ now: Int64
     ) -> Decision {
         let peer = origin.peer
@@ -106,7 +106,8 @@ extension PolicySnapshot {
     }
 
     private func permit(
-        _ route: CompiledRoute, _ target: CanonicalTarget, _ bytes: Span<UInt8>, _ peer: PeerFacts,
+        _ route: CompiledRoute, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
+        _ peer: borrowing PeerFacts,
         _ identity: Handle, _ carried: CarriedToken
     ) -> Permit {
         let whole = target.pathAndQuery
@@ -120,6 +121,7 @@ extension PolicySnapshot {
             expires: identity.isNone ? nil : cache.expires(identity),
             streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
             peerIsTrusted: trust.trusts(peer),
+            preservesHost: authorizations.preservesHost(Int(route.upstream)),
             identity: identity, carried: carried)
     }
 }

@@ -57,6 +57,8 @@ public struct Permit: ~Copyable {
     public let streamEnd: Int64?
     /// True where the peer is a trusted proxy, whose forwarding headers are believed.
     public let peerIsTrusted: Bool
+    /// True where the upstream gets the client's Host, false where it gets its server's own.
+    public let preservesHost: Bool
     /// The entry of the cache; none for nobody.
     let identity: Handle
     /// What of the token is not for the backend.
@@ -64,8 +66,8 @@ public struct Permit: ~Copyable {
 
     init(
         route: Int, upstream: Int, timeoutMilliseconds: Int64?, maxBodyBytes: Int64, target: ByteRange,
-        targetNeedsSlash: Bool, expires: Int64?, streamEnd: Int64?, peerIsTrusted: Bool, identity: Handle,
-        carried: CarriedToken
+        targetNeedsSlash: Bool, expires: Int64?, streamEnd: Int64?, peerIsTrusted: Bool,
+        preservesHost: Bool, identity: Handle, carried: CarriedToken
     ) {
         self.route = route
         self.upstream = upstream
@@ -76,6 +78,7 @@ public struct Permit: ~Copyable {
         self.expires = expires
         self.streamEnd = streamEnd
         self.peerIsTrusted = peerIsTrusted
+        self.preservesHost = preservesHost
         self.identity = identity
         self.carried = carried
     }

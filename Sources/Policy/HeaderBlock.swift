@@ -18,7 +18,8 @@ extension PolicySnapshot {
     ///   - serverAuthority: the value of `Host` where the client's is not preserved, or there is none.
     /// - Returns: false, and nothing is written, where the lines might not fit into the buffer's room.
     public func appendUpstreamFields(
-        of head: borrowing RequestHead, bytes: Span<UInt8>, permit: borrowing Permit, peer: PeerFacts,
+        of head: borrowing RequestHead, bytes: Span<UInt8>, permit: borrowing Permit,
+        peer: borrowing PeerFacts,
         requestID: Span<UInt8>, serverAuthority: Span<UInt8>, to buffer: inout Buffer
     ) -> Bool {
         let mode = authorizations.mode(permit.upstream)
@@ -129,7 +130,8 @@ extension PolicySnapshot {
     /// Says for whom the request is forwarded (RFC 7239, and its older `X-` fields). What an untrusted peer said was
     /// dropped (H8); to what a trusted one said, this hop is added.
     private func appendForwarding(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ permit: borrowing Permit, _ peer: PeerFacts,
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ permit: borrowing Permit,
+        _ peer: borrowing PeerFacts,
         _ said: PeerForwarding, _ buffer: inout Buffer
     ) {
         let host = bytes.slice(head.host)

@@ -22,6 +22,7 @@ public struct PolicySnapshot: ~Copyable {
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
     var tally = CacheTally()
+    private let inPlace = InPlace()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
     /// them the snapshot counts for itself.

@@ -87,7 +87,8 @@ struct RequestOrigin: BitwiseCopyable {
 extension PolicySnapshot {
     /// The wait where the route counts addresses and the client's has had enough: before anything costs more.
     func exceedsAddressLimit(
-        _ route: CompiledRoute, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+        _ route: CompiledRoute, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin
     ) -> RateWait? {
         guard route.rateLimit >= 0, !rates[route.rateLimit].isOfUser else { return nil }
         return take(rates[route.rateLimit], head, bytes, origin)
@@ -96,7 +97,7 @@ extension PolicySnapshot {
     /// The wait where the route counts users and this one has had enough; nobody is counted by address.
     func exceedsUserLimit(
         _ route: CompiledRoute, _ identity: Handle, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        _ origin: RequestOrigin
+        _ origin: borrowing RequestOrigin
     ) -> RateWait? {
         guard route.rateLimit >= 0, rates[route.rateLimit].isOfUser, let buckets = rates.buckets else {
             return nil
@@ -110,14 +111,15 @@ extension PolicySnapshot {
 
     /// True where so many tokens of the client's address have failed that no further one is looked at.
     func hasFailedTooOften(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin
     ) -> Bool {
         failureWait(head, bytes, origin) != nil
     }
 
     /// Counts a token that is not valid. The wait where that is why the request was refused.
     func countFailure(
-        _ code: ReasonCode, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+        _ code: ReasonCode, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin
     ) -> RateWait? {
         guard let limit = rates.failed else { return nil }
         if code == .tokenInvalid { _ = take(limit, head, bytes, origin) }
@@ -125,7 +127,7 @@ extension PolicySnapshot {
     }
 
     private func failureWait(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin
     ) -> RateWait? {
         guard let limit = rates.failed, let buckets = rates.buckets else { return nil }
         let address = clientAddress(head, bytes, origin.peer)
@@ -136,7 +138,8 @@ extension PolicySnapshot {
 
     /// A peer without an address, on a Unix socket, is not counted: it may be a proxy with many clients.
     private func take(
-        _ limit: CompiledLimit, _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: RequestOrigin
+        _ limit: CompiledLimit, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin
     ) -> RateWait? {
         guard let buckets = rates.buckets else { return nil }
         let address = clientAddress(head, bytes, origin.peer)

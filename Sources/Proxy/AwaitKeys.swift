@@ -190,6 +190,6 @@ extension Worker {
         if entry.isQuestion { readQuestion(client) } else { _ = readRequest(client) }
         decisionRound = .first
         // More requests may be here already.
-        if clients.contains(handle), clients[client].phase == .reading { ready.append(handle) }
+        if clients.contains(handle), clients[client].phase == .reading { resumeNextTurn(handle) }
     }
 }

@@ -41,6 +41,8 @@ struct Downstream: ~Copyable {
     var isLast = false
     /// The client's end of stream showed while its request was under way: it may have gone, or only half-closed.
     var halfClosedAt = Instant.never
+    /// It goes on in the next turn: it has work left over from this one.
+    var isLeftOver = false
     /// Bytes thrown away while lingering.
     var discarded = 0
     /// Of a connection that speaks HTTP/2, and of its streams: the session.

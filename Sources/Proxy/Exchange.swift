@@ -83,6 +83,7 @@ struct Exchange: ~Copyable {
     /// The end of the pause that one side makes right now.
     var stallDeadline = Instant.never
     var code = ReasonCode.ok
+    private let inPlace = InPlace()
 
     init(
         client: Handle, method: Method, version: HTTPVersion, keepsClient: Bool, requestBody: BodyRelay,

@@ -21,7 +21,7 @@ extension Worker {
         clients[client].transport.input.detachIfEmpty(to: &pool)
         // The next request may be here already.
         if !clients[client].transport.input.isEmpty || clients[client].transport.isReadable {
-            return ready.append(clients.handle(at: client))
+            return resumeNextTurn(clients.handle(at: client))
         }
         guard !isDraining, !clients[client].isLast else { return closeClient(client) }
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))

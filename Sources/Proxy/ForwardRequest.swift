@@ -35,7 +35,7 @@ extension Worker {
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
         noteRequest(exchange, client, route: permit.route)
         if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
-        if !policy.preservesHost(permit) || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
+        if !permit.preservesHost || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else {
             // The head is still in the input: nothing behind it may be read.
             exchanges[exchange].keepsClient = false
@@ -102,7 +102,7 @@ extension Worker {
     ) -> Bool {
         let upstream = exchanges[exchange].pool.index
         return exchanges[exchange].appendRequestHead(
-            head, of: &clients[client], permit, policy, &pools[upstream])
+            &head, of: &clients[client], permit, &policy, &pools[upstream])
     }
 
     /// Tells a client that waits for it to send its body. The request is permitted, and nothing before that point

@@ -121,7 +121,7 @@ extension Worker {
                 guard takeFrames(client, multiplexer.index) else { return }
             }
             guard clients[client].transport.isReadable else { return }
-            guard reads > 0 else { return ready.append(clients.handle(at: client)) }
+            guard reads > 0 else { return resumeNextTurn(clients.handle(at: client)) }
             reads -= 1
             switch clients[client].transport.fill(from: &pool) {
             case .bytes: continue
@@ -208,7 +208,7 @@ extension Worker {
             guard makeFrames(client, multiplexer) else { return settle(client, multiplexer) }
         }
         // More waits: others have their turn first.
-        ready.append(clients.handle(at: client))
+        resumeNextTurn(clients.handle(at: client))
     }
 
     /// Fills one block with frames; false where there are none.

@@ -31,7 +31,7 @@ extension Worker {
             guard readRequest(client) else { return }
             guard clients.contains(handle), clients[client].phase == .reading else { return }
         }
-        ready.append(handle)
+        resumeNextTurn(handle)
     }
 
     /// Reads one request; false where there is nothing more to do for now.

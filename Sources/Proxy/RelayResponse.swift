@@ -183,7 +183,7 @@ extension Worker {
     private mutating func appendResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
         return exchanges[exchange].appendResponseHead(
-            responseHead, in: &servers[server].transport.input, date: dateField,
+            &responseHead, in: &servers[server].transport.input, date: &dateField,
             to: &clients[client].transport.output)
     }
 
@@ -205,7 +205,7 @@ extension Worker {
             case .turnSpent:
                 // Bytes flow: a pause begins anew with each turn.
                 stall(exchange)
-                ready.append(exchanges[exchange].client)
+                resumeNextTurn(exchanges[exchange].client)
             case .sourceDrained:
                 let hasMoved = exchanges[exchange].responseBody.decoder.received > before
                 if hasMoved, clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }

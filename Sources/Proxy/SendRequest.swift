@@ -85,7 +85,7 @@ extension Worker {
                 }
                 continue
             case .turnSpent:
-                ready.append(exchanges[exchange].client)
+                resumeNextTurn(exchanges[exchange].client)
                 stall(exchange)
             case .sourceDrained, .sinkBlocked:
                 stall(exchange)

@@ -52,7 +52,7 @@ extension Worker {
         case .request(let slot, let text, let isWebSocket):
             guard let stream = openStream(slot, multiplexer, textBytes: Int(text.count)) else { return }
             clients[stream.index].stream.isWebSocket = isWebSocket
-            let fits = Self.append(text, of: multiplexScratch, to: &clients[stream.index].transport.input)
+            let fits = Self.append(text, of: &multiplexScratch, to: &clients[stream.index].transport.input)
             precondition(fits, "the block was chosen for it")
             touch(stream)
         case .refused(let slot, let fault):
@@ -128,7 +128,7 @@ extension Worker {
     }
 
     private static func append(
-        _ text: ByteRange, of scratch: borrowing HTTP2Scratch, to buffer: inout Buffer
+        _ text: ByteRange, of scratch: inout HTTP2Scratch, to buffer: inout Buffer
     ) -> Bool {
         buffer.append(scratch.text.span(text))
     }
@@ -151,7 +151,7 @@ extension Worker {
         else { return }
         clients[stream.index].transport.trailing.attach(from: &pool, size)
         let fits =
-            Self.append(text, of: multiplexScratch, to: &clients[stream.index].transport.trailing)
+            Self.append(text, of: &multiplexScratch, to: &clients[stream.index].transport.trailing)
             && clients[stream.index].transport.trailing.append("\r\n")
         precondition(fits, "the block was chosen for it")
     }

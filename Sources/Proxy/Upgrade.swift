@@ -64,7 +64,7 @@ extension Worker {
         case .sourceDrained, .sinkBlocked:
             break
         case .turnSpent:
-            ready.append(exchanges[exchange].client)
+            resumeNextTurn(exchanges[exchange].client)
         case .complete:
             exchanges[exchange].isRequestShut = true
             servers[server].transport.socket.shutDownWriting()
@@ -91,7 +91,7 @@ extension Worker {
         case .sourceDrained, .sinkBlocked:
             return true
         case .turnSpent:
-            ready.append(exchanges[exchange].client)
+            resumeNextTurn(exchanges[exchange].client)
             return true
         case .complete where exchanges[exchange].responseBody.isStopped:
             sayGoodbye(exchange)

@@ -223,15 +223,17 @@ public struct Worker: ~Copyable {
 
     private var isFinished: Bool { isStopped || (isDraining && clients.count == 0) }
 
-    /// One turn: all events of one wait, then deadlines, then what was left over.
+    /// One turn: all events of one wait, then what was left over of the turn before, then deadlines. Whoever asks
+    /// little does not wait for the large bodies of others, and these have their turn each time.
     private mutating func turn(_ events: Int) {
         turns &+= 1
         readClocks()
-        resumeLeftovers()
+        if !ready.isEmpty { swap(&ready, &resuming) }
         for index in 0..<events {
             guard let token = EventToken(rawValue: poller.token(index)) else { continue }
             dispatch(token, poller.readiness(index))
         }
+        resumeLeftovers()
         expireDeadlines()
         serveWaiting()
         sendStreams()
@@ -274,14 +276,22 @@ public struct Worker: ~Copyable {
         return Int32(clamping: max(0, (microseconds + 999) / 1000))
     }
 
+    /// Lets a client go on in the next turn, once: whoever stood in the list twice would have two goes a turn, and
+    /// with each of them a further one.
+    mutating func resumeNextTurn(_ client: Handle) {
+        guard !clients[client.index].isLeftOver else { return }
+        clients[client.index].isLeftOver = true
+        ready.append(client)
+    }
+
     private mutating func resumeLeftovers() {
-        guard !ready.isEmpty else { return }
-        swap(&ready, &resuming)
         var place = 0
         while place < resuming.count {
             let handle = resuming[place]
-            if clients.contains(handle) { advanceClient(handle.index) }
             place += 1
+            guard clients.contains(handle) else { continue }
+            clients[handle.index].isLeftOver = false
+            advanceClient(handle.index)
         }
         resuming.removeAll(keepingCapacity: true)
     }

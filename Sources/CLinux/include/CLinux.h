@@ -12,9 +12,39 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+// The calls that every request makes enter the kernel without the C library in between: there each would be a
+// cancellation point, two locked instructions and a branch a call, for threads that nobody ever cancels. Elsewhere than
+// on the two architectures the library's way is as right, and slower.
+#if defined(__x86_64__)
+#define USHER_KERNEL(number, a, b, c, d, e, f) ({                                                              \
+    long result_ = SYS_##number;                                                                               \
+    register long d_ __asm__("r10") = (long)(d);                                                               \
+    register long e_ __asm__("r8") = (long)(e);                                                                \
+    register long f_ __asm__("r9") = (long)(f);                                                                \
+    __asm__ volatile("syscall" : "+a"(result_)                                                                 \
+                     : "D"((long)(a)), "S"((long)(b)), "d"((long)(c)), "r"(d_), "r"(e_), "r"(f_)               \
+                     : "rcx", "r11", "memory");                                                                \
+    result_; })
+#elif defined(__aarch64__)
+#define USHER_KERNEL(number, a, b, c, d, e, f) ({                                                              \
+    register long number_ __asm__("x8") = SYS_##number;                                                        \
+    register long a_ __asm__("x0") = (long)(a);                                                                \
+    register long b_ __asm__("x1") = (long)(b);                                                                \
+    register long c_ __asm__("x2") = (long)(c);                                                                \
+    register long d_ __asm__("x3") = (long)(d);                                                                \
+    register long e_ __asm__("x4") = (long)(e);                                                                \
+    register long f_ __asm__("x5") = (long)(f);                                                                \
+    __asm__ volatile("svc 0" : "+r"(a_)                                                                        \
+                     : "r"(number_), "r"(b_), "r"(c_), "r"(d_), "r"(e_), "r"(f_) : "memory");                  \
+    a_; })
+#else
+#define USHER_KERNEL(number, a, b, c, d, e, f) USHER_RESULT(syscall(SYS_##number, a, b, c, d, e, f))
+#endif
 
 #define USHER_RESULT(call) ({ __typeof__(call) r_ = (call); r_ < 0 ? -(__typeof__(r_))errno : r_; })
 
@@ -26,7 +56,8 @@ static inline int linux_epoll_control(int epoll, int operation, int descriptor, 
 }
 
 static inline int linux_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms) {
-    return USHER_RESULT(epoll_wait(epoll, events, capacity, timeout_ms));
+    // epoll_pwait without a mask: aarch64 has no other.
+    return (int)USHER_KERNEL(epoll_pwait, epoll, events, capacity, timeout_ms, 0, 8);
 }
 
 static inline uint64_t linux_epoll_token(const struct epoll_event *event) { return event->data.u64; }
@@ -75,7 +106,7 @@ static inline int linux_pending_error(int fd) {
 static inline int linux_shutdown_write(int fd) { return USHER_RESULT(shutdown(fd, SHUT_WR)); }
 
 static inline ssize_t linux_receive(int fd, void *bytes, size_t count) {
-    return USHER_RESULT(recv(fd, bytes, count, 0));
+    return USHER_KERNEL(recvfrom, fd, bytes, count, 0, 0, 0);
 }
 
 static inline ssize_t linux_peek(int fd) {
@@ -84,7 +115,7 @@ static inline ssize_t linux_peek(int fd) {
 }
 
 static inline ssize_t linux_send(int fd, const void *bytes, size_t count) {
-    return USHER_RESULT(send(fd, bytes, count, MSG_NOSIGNAL));
+    return USHER_KERNEL(sendto, fd, bytes, count, MSG_NOSIGNAL, 0, 0);
 }
 
 static inline ssize_t linux_read(int fd, void *bytes, size_t count) { return USHER_RESULT(read(fd, bytes, count)); }
