@@ -117,12 +117,21 @@ struct Peer: ~Copyable {
             }
             scratch.clearDataFrames()
             session.takeFrame(into: &output)
-            let made = output.bytes
-            bytes += made.indices.map { made[$0] }
-            output.consume(output.count)
+            bytes += Self.take(&output)
         }
         _ = events(of: [])
         return Self.frames(bytes)
+    }
+
+    private static func take(_ output: inout Buffer) -> [UInt8] {
+        let bytes = copy(output)
+        output.consume(bytes.count)
+        return bytes
+    }
+
+    private static func copy(_ output: borrowing Buffer) -> [UInt8] {
+        let made = output.bytes
+        return made.indices.map { made[$0] }
     }
 
     static func frames(_ bytes: [UInt8]) -> [(type: UInt8, flags: UInt8, stream: UInt32, payload: [UInt8])] {
