@@ -23,8 +23,9 @@ public struct HTTP2DataFrame: BitwiseCopyable {
     public let slot: Int32
     /// The bytes of content.
     public let count: Int32
-    /// The first eight bytes of the frame's header, the lowest first, and the ninth.
+    /// The first eight bytes of the frame's header, the lowest first.
     public let header: UInt64
+    /// The ninth.
     public let lastHeaderByte: UInt8
 }
 

@@ -49,6 +49,7 @@ struct StreamRecord {
     /// Trailers of answers, until they are sent.
     var trailers: [Int32: [UInt8]] = [:]
     /// A frame of nghttp2's that is to be copied before the next call.
+    // SAFETY: no bytes at first, and those that nghttp2 gave from then on.
     var frame = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
 
     init(limits: HTTP2Limits, now: Int64) {

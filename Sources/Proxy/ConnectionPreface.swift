@@ -9,14 +9,13 @@ enum ConnectionPreface {
         case different
     }
 
-    private static let text: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
     /// Compares what has arrived with it.
     static func compare(_ bytes: Span<UInt8>) -> Comparison {
-        var preface = InlineArray<24, UInt8>(repeating: 0)
-        text.withUTF8Buffer { text in
-            for index in 0..<24 { unsafe preface[index] = text[index] }
-        }
+        // "PRI * HTTP/2.0", two line ends, "SM", two line ends.
+        let preface: InlineArray<24, UInt8> = [
+            0x50, 0x52, 0x49, 0x20, 0x2A, 0x20, 0x48, 0x54, 0x54, 0x50, 0x2F, 0x32,
+            0x2E, 0x30, 0x0D, 0x0A, 0x0D, 0x0A, 0x53, 0x4D, 0x0D, 0x0A, 0x0D, 0x0A,
+        ]
         for index in 0..<min(24, bytes.count) where bytes[index] != preface[index] { return .different }
         return bytes.count < 24 ? .tooShort : .equal
     }

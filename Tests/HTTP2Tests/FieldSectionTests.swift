@@ -53,8 +53,10 @@ import Testing
     func malformed() {
         let fields = [
             ("x\r", "1"), ("x y", "1"), ("", "1"), ("x:", "1"), ("x", "a\rb"), ("x", "a\nb"), ("x", "a\0"),
-            ("x", " a"), ("x", "a\t"), ("host", "b.test"), (":status", "200"), (":path", "http://b.test/"),
-            (":path", ""), (":path", "/a b"), (":scheme", "ftp"), (":method", "G T"), (":authority", "a\r\nb"),
+            ("x", " a"), ("x", "a\t"), ("host", "b.test"), (":status", "200"),
+            (":path", "http://b.test/"),
+            (":path", ""), (":path", "/a b"), (":scheme", "ftp"), (":method", "G T"),
+            (":authority", "a\r\nb"),
             (":test", "1"),
         ]
         for field in fields {

@@ -15,7 +15,8 @@ import Testing
         #expect(budget.spend(50, now: 1_000_000) == true)
         budget.earn(.max / 2)
         #expect(
-            budget.spend(GlitchBudget.capacity + 1, now: 1_000_000) == false, "it holds no more than it began with")
+            budget.spend(GlitchBudget.capacity + 1, now: 1_000_000) == false,
+            "it holds no more than it began with")
     }
 
     @Test("F7: frames that do nothing have a price")
