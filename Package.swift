@@ -42,27 +42,29 @@ let package = Package(
         .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .target(name: "CBytes"),
         .target(name: "CLinux"),
+        .target(name: "CTLS", dependencies: ["COpenSSL", "CLinux"]),
         .target(name: "CTOML", cxxSettings: [.unsafeFlags(["-std=c++17"])]),
         // Layers 1 to 9.
         layer("Bytes", ["CBytes"]),
         layer("Reactor", ["CLinux", "Bytes"]),
         layer("Crypto", ["COpenSSL", "Bytes"]),
         layer("HTTP", ["Bytes"]),
-        layer("TLS", ["COpenSSL", "Bytes"]),
+        layer("TLS", ["COpenSSL", "CTLS", "Bytes"]),
         layer("HTTP1", ["Bytes", "HTTP"]),
         layer("HTTP2", ["CNghttp2", "Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         layer("Telemetry", ["Bytes", "Reactor", "HTTP"]),
-        layer("Upstream", ["Bytes", "Reactor", "HTTP"]),
+        layer("Upstream", ["Bytes", "Reactor", "HTTP", "TLS"]),
         layer(
             "Proxy",
             [
-                "Bytes", "Reactor", "Crypto", "HTTP", "HTTP1", "HTTP2", "JOSE", "Policy", "Telemetry",
+                "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "HTTP2", "JOSE", "Policy", "Telemetry",
                 "Upstream",
             ]),
         layer(
-            "Config", ["CTOML", "Bytes", "HTTP", "JOSE", "Policy", "Upstream", "Proxy", "Crypto", "Reactor"]),
+            "Config",
+            ["CTOML", "Bytes", "HTTP", "TLS", "JOSE", "Policy", "Upstream", "Proxy", "Crypto", "Reactor"]),
         layer(
             "Control",
             [

@@ -60,11 +60,13 @@ extension RouteSpec {
             authentication: Authentication(route.authentication, configuration),
             require: route.require.map { $0.entries.map { Requirement($0) } }, scopes: route.scopes,
             denied: route.denied == 404 ? .notFound : .forbidden,
-            upstream: checked(configuration.upstreamIndex(named: route.upstream), route.upstream),
+            upstream: route.redirectPort != nil
+                ? -1 : checked(configuration.upstreamIndex(named: route.upstream), route.upstream),
             timeoutMilliseconds: route.timeout?.wholeMilliseconds,
             maxBodyBytes: route.maxBodyBytes.map { Int64($0) } ?? .max, stripPrefix: route.stripPrefix,
             endsWithToken: route.streamLifetime == .token,
             rateLimit: route.rateLimit.map { checked(configuration.rateLimitIndex(named: $0), $0) })
+        redirectPort = route.redirectPort
     }
 }
 

@@ -65,6 +65,10 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var answersForwardAuth = false
     /// The versions of HTTP that it speaks (`protocols`).
     public var protocols = ProtocolSet.http1
+    /// Not nil for `mode = "redirect"`: requests are sent to the same place over TLS, at this port.
+    public var redirectPort: UInt16? = nil
+    /// TLS; nil where connections are plain.
+    public var tls: ListenerTLSConfiguration? = nil
     /// Where the file says `address`.
     public var position: SourcePosition
 }
@@ -125,6 +129,8 @@ public struct LimitsConfiguration: Sendable, Equatable {
     public var connections: Int? = nil
     /// Open client connections of one address; nil = no bound.
     public var connectionsPerAddress: Int? = nil
+    /// From the connection to the end of the TLS handshake.
+    public var handshakeTimeout: Duration = .seconds(10)
     /// From the first byte of a head to its end.
     public var headerTimeout: Duration = .seconds(10)
     /// Of a kept-alive client connection between two requests.

@@ -4,7 +4,9 @@
 extension ConfigurationReader {
     /// Warns where another spelling or another method of a protected route's requests would go to an open route.
     func warnOfOpenNeighbours(_ routes: [RouteConfiguration]) {
-        let open = routes.filter { $0.authentication == .open && $0.path.segments.last == .rest }
+        let open = routes.filter {
+            $0.redirectPort == nil && $0.authentication == .open && $0.path.segments.last == .rest
+        }
         guard !open.isEmpty else { return }
         for route in routes where route.authentication != .open {
             guard let wider = open.first(where: { $0.isWider(than: route) }) else { continue }

@@ -67,10 +67,6 @@ extension ConfigurationReader {
         guard let claim = loader.expand(text, at: entry.node.start),
             loader.isClaimPath(Located(value: claim, position: entry.node.start))
         else { return nil }
-        guard !["tls.subject", "tls.san", "tls.fingerprint"].contains(claim) else {
-            loader.error(entry.node.start, "\"\(claim)\" is not supported yet")
-            return nil
-        }
         return IdentityHeader(name: entry.key, claim: claim, position: entry.position)
     }
 

@@ -1,7 +1,7 @@
 extension ConfigurationReader {
     static let limitKeys = Section.Keys(known: [
         "header_bytes", "header_count", "target_bytes", "token_bytes", "connections",
-        "connections_per_address", "header_timeout",
+        "connections_per_address", "handshake_timeout", "header_timeout",
         "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
     ])
 
@@ -20,6 +20,8 @@ extension ConfigurationReader {
         limits.connections = number("connections", orWord: "auto", section)
         limits.connectionsPerAddress = number("connections_per_address", orWord: "off", section)
         let times = Duration.milliseconds(1)...Duration.seconds(3600)
+        limits.handshakeTimeout = section.duration(
+            "handshake_timeout", default: limits.handshakeTimeout, in: times)
         limits.headerTimeout = section.duration("header_timeout", default: limits.headerTimeout, in: times)
         limits.idleTimeout = section.duration("idle_timeout", default: limits.idleTimeout, in: times)
         limits.bodyTimeout = section.duration("body_timeout", default: limits.bodyTimeout, in: times)

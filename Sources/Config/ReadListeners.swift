@@ -1,11 +1,9 @@
 internal import Proxy
+internal import TLS
 
 extension ConfigurationReader {
     static let listenerKeys = Section.Keys(
-        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol"], later: ["tls"],
-        laterNested: [
-            "tls": ["certificates", "minimum_version", "client_ca", "client_auth", "ocsp", "hsts", "tickets"]
-        ])
+        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol", "tls", "redirect"])
 
     /// All `[listen.NAME]`; at least one.
     func listeners(_ section: Section) -> [ListenerConfiguration] {
@@ -33,6 +31,7 @@ extension ConfigurationReader {
         let section = Section(
             "[listen.\(named.name.value)]", named.table, at: named.position, keys: Self.listenerKeys,
             loader: loader)
+        let tls = listenerTLS(section, name: named.name.value)
         let ranges = (section.strings("trusted_proxies") ?? []).compactMap(loader.addressRange)
         if section.table["address"] == nil {
             section.missing("address", "host:port, [v6]:port or unix:/path")
@@ -44,9 +43,31 @@ extension ConfigurationReader {
             name: named.name.value, address: address, trustedProxies: ranges,
             proxyProtocol: proxyProtocol(section, isGuarded: !ranges.isEmpty || address.isUnix),
             position: text.position)
+        listener.tls = tls
         listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
         listener.protocols = protocols(section, answersForwardAuth: listener.answersForwardAuth)
+        listener.tls?.settings.protocols = offeredProtocols(section, listener.protocols)
+        listener.redirectPort = redirectPort(section)
         return listener
+    }
+
+    /// Where a listener with `mode = "redirect"` sends everybody: `redirect = "https"`, which is the default.
+    private func redirectPort(_ section: Section) -> UInt16? {
+        let isMode: Bool
+        if case .string("redirect")? = section.table["mode"]?.node.value {
+            isMode = true
+        } else {
+            isMode = false
+        }
+        if !isMode, let entry = section.table["redirect"] {
+            loader.error(entry.position, "\"redirect\" of a listener needs mode = \"redirect\"")
+        }
+        if isMode, let entry = section.table["tls"] {
+            loader.error(
+                entry.position, "a listener with mode = \"redirect\" is the plain one, without \"tls\"")
+        }
+        guard isMode else { return nil }
+        return section.table["redirect"] == nil ? 443 : section.securePort("redirect")
     }
 
     /// Whether a PROXY header is due, which needs somebody who may send one.
@@ -64,7 +85,7 @@ extension ConfigurationReader {
     private func answersForwardAuth(_ section: Section, believesSomebody: Bool) -> Bool {
         guard let mode = section.string("mode") else { return false }
         switch mode.value {
-        case "proxy":
+        case "proxy", "redirect":
             return false
         case "forward-auth":
             if !believesSomebody {
@@ -76,9 +97,18 @@ extension ConfigurationReader {
         default:
             loader.error(
                 mode.position, "unknown mode \"\(mode.value)\"",
-                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth"]) ?? "proxy")
+                didYouMean: Suggestion.nearest(to: mode.value, among: ["proxy", "forward-auth", "redirect"])
+                    ?? "proxy")
             return false
         }
+    }
+
+    /// What ALPN offers: what the listener speaks, the preferred one first.
+    private func offeredProtocols(_ section: Section, _ spoken: ProtocolSet) -> [ApplicationProtocol] {
+        let named = (section.strings("protocols") ?? []).compactMap {
+            ApplicationProtocol(rawValue: $0.value)
+        }
+        return named.isEmpty ? [.http11] : named
     }
 
     /// The versions of HTTP that a listener speaks; HTTP/1.1 where it does not say.

@@ -2,7 +2,7 @@ extension ConfigurationReader {
     static let routeKeys = Section.Keys(
         known: [
             "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
-            "max_body", "rewrite", "stream_lifetime", "rate_limit",
+            "max_body", "rewrite", "stream_lifetime", "rate_limit", "redirect",
         ], later: ["cors", "sign_in"])
 
     /// All `[[route]]`, the most specific first.
@@ -65,7 +65,8 @@ struct RouteReader {
         let require = requirements(captures: captures)
         let scopes = scopes()
         checkTokenNeeded(authentication, require)
-        let upstream = upstream()
+        let redirectPort = redirectPort(authentication)
+        let upstream = section.table["redirect"] == nil ? upstream() : ""
         let maxBody = section.setting("max_body", .size, in: 0...(1 << 50), orOff: true)
         let timeout = section.setting("timeout", .duration, in: .milliseconds(1) ... .days(7), orOff: true)
         let hosts = hosts()
@@ -77,7 +78,8 @@ struct RouteReader {
         guard let path, let authentication else { return nil }
         return RouteConfiguration(
             hosts: hosts, methods: methods, path: path, authentication: authentication, require: require,
-            scopes: scopes, denied: denied, upstream: upstream, timeout: timeout.value(default: .seconds(60)),
+            scopes: scopes, denied: denied, upstream: upstream, redirectPort: redirectPort,
+            timeout: timeout.value(default: .seconds(60)),
             maxBodyBytes: maxBody.value(default: 10 << 20), stripPrefix: prefix, streamLifetime: lifetime,
             rateLimit: rateLimit, position: section.position)
     }

@@ -2,10 +2,9 @@ extension ConfigurationReader {
     static let upstreamKeys = Section.Keys(
         known: [
             "servers", "protocol", "balance", "authorization", "preserve_host", "connect_timeout",
-            "response_timeout", "idle_timeout", "max_connections", "max_pending", "retries",
-        ], later: ["tls", "health", "eject"], harmless: ["tls": .boolean(false)],
+            "response_timeout", "idle_timeout", "max_connections", "max_pending", "retries", "tls",
+        ], later: ["health", "eject"],
         laterNested: [
-            "tls": ["ca", "server_name", "certificate", "key"],
             "health": ["path", "interval", "timeout", "healthy_after", "unhealthy_after"],
             "eject": ["consecutive_failures", "for"],
         ])
@@ -33,8 +32,9 @@ extension ConfigurationReader {
             "[upstream.\(named.name.value)]", named.table, at: named.position, keys: Self.upstreamKeys,
             loader: loader)
         _ = section.choice("protocol", default: BackendProtocol.http11, later: ["h2"])
+        let servers = servers(section)
         return UpstreamConfiguration(
-            name: named.name.value, servers: servers(section),
+            name: named.name.value, servers: servers,
             balance: section.choice("balance", default: .leastRequests, later: ["random-two", "hash-user"]),
             authorization: authorization(section),
             preserveHost: section.boolean("preserve_host", default: true),
@@ -46,7 +46,8 @@ extension ConfigurationReader {
                 "idle_timeout", default: .seconds(60), in: .milliseconds(1) ... .days(1)),
             maxConnections: section.integer("max_connections", default: 1024, in: 1...65_535),
             maxPending: section.integer("max_pending", default: 1024, in: 0...1_000_000),
-            retries: section.integer("retries", default: 1, in: 0...10), position: named.position)
+            retries: section.integer("retries", default: 1, in: 0...10),
+            tls: upstreamTLS(section, servers), position: named.position)
     }
 }
 

@@ -14,8 +14,10 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var scopes: [String]
     /// The status for a caller who fails `require`: 403 or 404.
     public var denied: Int
-    /// The upstream's name; it exists.
+    /// The upstream's name; it exists, unless requests are redirected: then it is empty.
     public var upstream: String
+    /// Not nil: requests are sent to the same place over TLS, at this port.
+    public var redirectPort: UInt16? = nil
     /// For the whole exchange; nil = no bound (`"off"`).
     public var timeout: Duration?
     /// Bytes of request body; nil = no bound (`"off"`).

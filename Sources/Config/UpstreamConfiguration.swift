@@ -22,6 +22,8 @@ public struct UpstreamConfiguration: Sendable, Equatable {
     public var maxPending: Int
     /// Further attempts, only where nothing of the request was processed or it can be repeated safely.
     public var retries: Int
+    /// TLS to the servers; nil where connections are plain.
+    public var tls: UpstreamTLSConfiguration? = nil
     /// Where the file begins the table.
     public var position: SourcePosition
 }

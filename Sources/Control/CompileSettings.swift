@@ -1,6 +1,7 @@
 public import Config
 public import Proxy
 import Reactor
+import TLS
 import Upstream
 
 extension ProxySettings {
@@ -17,12 +18,19 @@ extension ProxySettings {
 }
 
 extension ListenerSettings {
-    fileprivate init(_ listener: ListenerConfiguration) {
+    init(_ listener: ListenerConfiguration) {
         self.init(
             name: listener.name, address: SocketAddress(listener.address),
             mode: listener.answersForwardAuth ? .forwardAuth : .proxy,
             expectsProxyHeader: listener.proxyProtocol)
         protocols = listener.protocols
+        if let port = listener.redirectPort { mode = .redirect(port: port) }
+        security = listener.tls?.settings
+        if let strict = listener.tls?.strictTransport {
+            strictTransportSecurity = StrictTransportSecurity(
+                maximumAgeSeconds: strict.maximumAge.components.seconds,
+                includesSubdomains: strict.includesSubdomains, preloads: strict.preloads)
+        }
     }
 }
 
@@ -44,6 +52,26 @@ extension UpstreamSettings {
         maximumConnections = upstream.maxConnections
         maximumPending = upstream.maxPending
         retries = upstream.retries
+        security = try upstream.tls.map { (tls) throws(StartFailure) in
+            try TLSClientSettings(tls, upstream: upstream.name)
+        }
+    }
+}
+
+extension TLSClientSettings {
+    fileprivate init(_ tls: UpstreamTLSConfiguration, upstream: String) throws(StartFailure) {
+        let authorities = tls.authorities ?? SystemAuthorities(environment: SystemFiles.environment()).load()
+        guard !authorities.isEmpty else {
+            throw StartFailure(
+                "[upstream.\(upstream)]: the system has no file of trusted certificates; name one with \"tls.ca\""
+            )
+        }
+        self.init(trusting: authorities)
+        serverName = tls.serverName
+        certificate = tls.certificate
+        do throws(CertificateFault) { try check() } catch {
+            throw StartFailure("[upstream.\(upstream)]: TLS cannot be set up: \(error)")
+        }
     }
 }
 
@@ -64,6 +92,7 @@ extension LimitSettings {
         targetBytes = limits.targetBytes
         connections = limits.connections
         connectionsPerAddress = limits.connectionsPerAddress
+        handshakeTimeoutMilliseconds = limits.handshakeTimeout.wholeMilliseconds
         headerTimeoutMilliseconds = limits.headerTimeout.wholeMilliseconds
         idleTimeoutMilliseconds = limits.idleTimeout.wholeMilliseconds
         bodyTimeoutMilliseconds = limits.bodyTimeout.wholeMilliseconds

@@ -3,6 +3,7 @@ import JOSE
 import Policy
 import Proxy
 import Reactor
+import TLS
 import Telemetry
 
 /// What the workers' threads tell the control thread.
@@ -23,6 +24,7 @@ struct Crew {
     /// The buckets of rate limits, which outlive every configuration.
     private let buckets: RateBuckets
     private let ledger = ConnectionLedger()
+    private let ticketKeys = TicketKeys()
     private var inboxes: [Inbox<WorkerMessage>] = []
     /// What each worker counts.
     private(set) var counters: [WorkerCounters] = []
@@ -52,7 +54,7 @@ struct Crew {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
                 logWriter: logWriter, keyRequests: keyRequests, buckets: buckets,
-                ledger: ledger)
+                ledger: ledger, ticketKeys: ticketKeys)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
             let reports = reports
@@ -90,6 +92,11 @@ struct Crew {
         for inbox in inboxes { inbox.send(.keys(notice)) }
     }
 
+    /// Gives every worker the new certificates of its listeners.
+    func secure(_ listeners: [ListenerSettings]) {
+        for inbox in inboxes { inbox.send(.secure(listeners)) }
+    }
+
     /// Tells every worker which tokens are revoked.
     func send(_ revocations: RevocationList) {
         for inbox in inboxes { inbox.send(.revocations(revocations)) }
@@ -116,6 +123,7 @@ struct Crew {
     private static func describe(_ error: WorkerError) -> String {
         switch error {
         case .system(let code): "\(code)"
+        case .certificate(let fault): "a certificate cannot be used: \(fault)"
         case .policy(let error): "the policy does not compile: \(error)"
         }
     }

@@ -246,7 +246,7 @@ final class KeyKeeper {
 }
 
 /// The certificates that the system trusts.
-private struct SystemAuthorities {
+struct SystemAuthorities {
     /// Where distributions keep them as one file.
     private static let usualPaths = [
         "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",

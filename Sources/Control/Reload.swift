@@ -57,6 +57,7 @@ extension Supervisor {
         keys.fill(&compiled.policy)
         revocations.configure(new.revocation, now: Instant.now())
         compiled.policy.revocations = revocations.list
+        certificates.configure(new.listeners, now: Instant.now())
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)

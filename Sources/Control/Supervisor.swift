@@ -48,6 +48,8 @@ public final class Supervisor {
     var hadAllKeys = false
     /// The tokens that are revoked.
     var revocations = RevocationKeeper()
+    /// The files of certificates, which may change while the proxy runs.
+    var certificates = CertificateKeeper()
     var listening: [(name: String, address: SocketAddress)] = []
 
     /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again, `warnings`
@@ -73,6 +75,7 @@ public final class Supervisor {
         keys.configure(configuration.issuers, now: Instant.now())
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
+        certificates.configure(configuration.listeners, now: Instant.now())
         self.source = source
         self.configuration = configuration
     }
@@ -92,6 +95,7 @@ public final class Supervisor {
             for index in 0..<count { dispatch(poller.token(index)) }
             runKeys()
             runRevocations()
+            runCertificates()
             endPhase(at: Instant.now())
         }
     }
@@ -168,7 +172,7 @@ public final class Supervisor {
         let now = Instant.now()
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
-        next = min(next, keys.deadline, revocations.deadline)
+        next = min(next, keys.deadline, revocations.deadline, certificates.deadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }

@@ -17,6 +17,8 @@ public enum MessageFault: UInt8, Error, Sendable, BitwiseCopyable, CaseIterable 
     case badTransferEncoding, unknownTransferCoding, bodyNotAllowed
     // Other fields that decide something (RFC 9110 §7.6.1, §10.1.1, rule H7).
     case badConnection, expectationFailed, severalValues
+    // HTTP without TLS, where TLS is due.
+    case plainHTTPOverTLS
     // Limits.
     case headTooLarge, tooManyFields, targetTooLong
     // The body (RFC 9112 §7, §8).

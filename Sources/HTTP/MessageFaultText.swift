@@ -39,6 +39,7 @@ extension MessageFault {
         case .badConnection: "bad_connection"
         case .expectationFailed: "expectation_failed"
         case .severalValues: "several_values"
+        case .plainHTTPOverTLS: "plain_http"
         case .headTooLarge: "head_too_large"
         case .tooManyFields: "too_many_fields"
         case .targetTooLong: "target_too_long"

@@ -247,6 +247,9 @@ private func onSendData(
         return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue)
     }
     let slot = unsafe source.pointee.fd
+    // The stream was ended since `readAnswer` promised that much: its output is gone.
+    let record = unsafe state.pointee.streams[Int(slot)]
+    guard !record.isResetOnPurpose, record.waitingBytes >= count else { return streamFailure }
     unsafe state.pointee.room -= count + 9
     unsafe state.pointee.streams[Int(slot)].waitingBytes -= count
     let bytes = unsafe UnsafeRawPointer(header)

@@ -51,6 +51,7 @@ extension PolicySnapshot {
         if origin.round == .first, let wait = exceedsAddressLimit(route, head, bytes, origin) {
             return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
         }
+        if route.redirectPort > 0 { return .reject(redirection(route, target, head, bytes, origin.peer)) }
         var carried = CarriedToken()
         switch authenticate(head, bytes, route, origin, now: now, &carried) {
         case .severalTokens:

@@ -123,6 +123,8 @@ public struct Rejection: Sendable {
     public let fault: MessageFault?
     /// True where the connection must end after the answer (P8).
     public let closesConnection: Bool
+    /// Where the client is sent instead of being refused; whoever does not know of it answers with `code`.
+    public internal(set) var redirection: Redirection?
     /// Which limit was exceeded and for how long, where one was.
     let wait: RateWait?
     /// The entry of the cache where the token was good, but not for this; else none.

@@ -14,13 +14,14 @@ extension PolicySnapshot {
     /// - Parameters:
     ///   - head: the client's head, and `bytes`, which it was parsed out of.
     ///   - permit: what `decide` gave for it, in the same turn.
+    ///   - certificate: what the client has proven by its certificate.
     ///   - requestID: the value of `X-Request-Id`.
     ///   - serverAuthority: the value of `Host` where the client's is not preserved, or there is none.
     /// - Returns: false, and nothing is written, where the lines might not fit into the buffer's room.
     public func appendUpstreamFields(
         of head: borrowing RequestHead, bytes: Span<UInt8>, permit: borrowing Permit,
-        peer: borrowing PeerFacts,
-        requestID: Span<UInt8>, serverAuthority: Span<UInt8>, to buffer: inout Buffer
+        peer: borrowing PeerFacts, certificate: borrowing ClientCertificate, requestID: Span<UInt8>,
+        serverAuthority: Span<UInt8>, to buffer: inout Buffer
     ) -> Bool {
         let mode = authorizations.mode(permit.upstream)
         let credentials = credentials(mode, permit)
@@ -32,12 +33,14 @@ extension PolicySnapshot {
         let bound =
             head.byteCount + head.fields.count + credentials.count + identityLines.count + host.count
             + 2 * Int(head.host.count) + requestID.count + HeaderWriter.addedByteCount
+            + identity.byteBound(certificate)
         guard buffer.room >= bound else { return false }
 
         HeaderWriter.put("Host: ", host, &buffer)
         let kept = appendKept(head, bytes, permit, forwardsAuthorization: mode.isForward, &buffer)
         HeaderWriter.put(credentials, &buffer)
         HeaderWriter.put(identityLines, &buffer)
+        identity.append(certificate, to: &buffer)
         appendForwarding(head, bytes, permit, peer, kept, &buffer)
         HeaderWriter.put(HeaderWriter.via(head.version), &buffer)
         HeaderWriter.put("X-Request-Id: ", requestID, &buffer)

@@ -10,7 +10,15 @@ struct IdentityRules: ~Copyable {
     /// The largest value of an array, joined, in bytes: hundreds of roles, and still a modest header.
     static var maximumValueByteCount: Int { 4096 }
 
-    private var claims: [ClaimPath] = []
+    /// What each header carries: a claim, or a part of the client's certificate.
+    private enum Source {
+        case claim(ClaimPath)
+        case certificate(ClientCertificate.Part)
+    }
+
+    private var sources: [Source] = []
+    /// True where some header carries a part of the client's certificate.
+    private(set) var namesCertificates = false
     private var names: FixedArray<ByteRange>
     private var patterns: FixedArray<StripPattern>
     private var text = ByteArray()
@@ -23,8 +31,13 @@ struct IdentityRules: ~Copyable {
         names = FixedArray(capacity: max(spec.headers.count, 1))
         patterns = FixedArray(capacity: spec.headers.count + spec.strip.count + 1)
         for header in spec.headers {
+            if let part = ClientCertificate.Part(source: header.claim) {
+                sources.append(.certificate(part))
+                namesCertificates = true
+                continue
+            }
             guard let claim = ClaimPath(header.claim) else { throw .badClaim(header.claim) }
-            claims.append(claim)
+            sources.append(.claim(claim))
         }
         for header in spec.headers {
             let bytes = Array(header.name.utf8)
@@ -75,11 +88,12 @@ struct IdentityRules: ~Copyable {
     /// header. A claim that is absent, null or empty has no line, and the client's own is stripped all the same (H3).
     func appendLines(_ token: borrowing VerifiedToken, to output: inout ByteArray) -> Bool {
         for index in 0..<names.count {
+            guard case .claim(let claim) = sources[index] else { continue }
             let start = output.count
             output.append(text.span(names[index]))
             output.append(": ")
             let valueStart = output.count
-            guard appendValue(claims[index], of: token, to: &output) else { return false }
+            guard appendValue(claim, of: token, to: &output) else { return false }
             if output.count == valueStart {
                 output.truncate(to: start)
             } else {
@@ -87,6 +101,27 @@ struct IdentityRules: ~Copyable {
             }
         }
         return true
+    }
+
+    // MARK: Certificates
+
+    /// What `append(_:to:)` writes at most, in bytes.
+    func byteBound(_ certificate: borrowing ClientCertificate) -> Int {
+        guard namesCertificates, !certificate.isNone else { return 0 }
+        return text.count + 4 * names.count + names.count * certificate.byteCount
+    }
+
+    /// Adds the header lines that carry parts of the client's certificate; the room was checked. A part that is not
+    /// there has no line, and the client's own is stripped all the same.
+    func append(_ certificate: borrowing ClientCertificate, to buffer: inout Buffer) {
+        guard namesCertificates, !certificate.isNone else { return }
+        for index in 0..<names.count {
+            guard case .certificate(let part) = sources[index], certificate.value(part).count > 0 else {
+                continue
+            }
+            HeaderWriter.put(text.span(names[index]), &buffer)
+            HeaderWriter.put(": ", certificate.value(part), &buffer)
+        }
     }
 
     // MARK: Values

@@ -6,18 +6,31 @@ public struct PeerFacts: Sendable, BitwiseCopyable {
     public let listener: Int
     /// True where the connection to us is TLS.
     public let isSecure: Bool
+    /// The SHA-256 of the client's certificate in DER (`x5t#S256`, RFC 8705 §3.1); nil without one that was verified.
+    public let clientCertificateSHA256: InlineArray<32, UInt8>?
     private var characters: InlineArray<45, UInt8>
     private var characterCount: UInt8
 
     /// The facts of one connection.
-    public init(address: IPAddress, listener: Int, isSecure: Bool) {
+    public init(
+        address: IPAddress, listener: Int, isSecure: Bool,
+        clientCertificateSHA256: InlineArray<32, UInt8>? = nil
+    ) {
         self.address = address
         self.listener = listener
         self.isSecure = isSecure
+        self.clientCertificateSHA256 = clientCertificateSHA256
         characters = InlineArray(repeating: 0)
         characterCount = 0
         guard !address.isNone else { return }
         if address.isV4 { writeDotted() } else { writeGroups() }
+    }
+
+    /// The same connection, as it is numbered by other settings.
+    public func numbered(listener: Int) -> PeerFacts {
+        PeerFacts(
+            address: address, listener: listener, isSecure: isSecure,
+            clientCertificateSHA256: clientCertificateSHA256)
     }
 
     /// The address as text, e.g. `192.0.2.1` or `2001:db8::1` (RFC 5952), without brackets; empty for a Unix socket.

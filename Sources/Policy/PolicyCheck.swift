@@ -21,7 +21,7 @@ extension PolicySpec {
     private static var largestCacheCount: Int { 1 << 22 }
 
     private func check(_ route: RouteSpec, _ index: Int) throws(PolicyError) {
-        guard upstreams.indices.contains(route.upstream),
+        guard route.redirectPort != nil || upstreams.indices.contains(route.upstream),
             route.rateLimit.map({ rateLimits.indices.contains($0) }) ?? true
         else { throw .danglingReference(route: index) }
         switch route.authentication {

@@ -83,8 +83,10 @@ public struct RouteSpec: Sendable {
     public var scopes: [String]
     /// How a requirement that does not hold is answered.
     public var denied: Denied
-    /// The upstream, a place in `PolicySpec.upstreams`.
+    /// The upstream, a place in `PolicySpec.upstreams`; any number where requests are redirected.
     public var upstream: Int
+    /// Not nil: requests are sent to the same place over TLS, at this port. Nothing goes upstream.
+    public var redirectPort: UInt16?
     /// The longest the whole exchange may take, in milliseconds; nil is without end.
     public var timeoutMilliseconds: Int64?
     /// The largest request body, in bytes.

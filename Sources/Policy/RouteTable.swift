@@ -234,6 +234,8 @@ struct CompiledRoute: BitwiseCopyable {
     let endsWithToken: Bool
     /// -1 is none.
     let rateLimit: Int32
+    /// The port of the secure listener that requests are sent to; 0 where they are not.
+    let redirectPort: Int32
 
     init(_ spec: RouteSpec, _ index: Int) {
         specIndex = Int32(index)
@@ -254,5 +256,6 @@ struct CompiledRoute: BitwiseCopyable {
         maxBodyBytes = spec.maxBodyBytes
         endsWithToken = spec.endsWithToken
         rateLimit = Int32(spec.rateLimit ?? -1)
+        redirectPort = Int32(spec.redirectPort ?? 0)
     }
 }

@@ -68,6 +68,9 @@ extension Worker {
         } catch {
             return closeClient(handle.index)
         }
+        if !isGreeted, let security = securities[peer.listener] {
+            return beginHandshake(handle.index, security)
+        }
         let timeout = isGreeted ? limits.headerTimeoutMilliseconds : limits.idleTimeoutMilliseconds
         clientDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))
     }

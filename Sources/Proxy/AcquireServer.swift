@@ -34,7 +34,7 @@ extension Worker {
     private func isFit(_ connection: Handle, _ exchange: UInt32) -> Bool {
         guard !servers[connection.index].transport.isReadable else { return false }
         if mayBeSentTwice(exchange) { return true }
-        return servers[connection.index].transport.socket.isQuiet()
+        return servers[connection.index].transport.isQuiet()
     }
 
     private func mayBeSentTwice(_ exchange: UInt32) -> Bool {
@@ -47,8 +47,9 @@ extension Worker {
     /// left, or went on talking behind its last answer. That is no answer to this request, which tries elsewhere.
     mutating func spokeUnasked(_ server: UInt32) -> Bool {
         guard servers[server].phase == .busy, servers[server].transport.isReadable,
-            servers[server].transport.input.isEmpty, !servers[server].transport.socket.isQuiet()
+            servers[server].transport.input.isEmpty, speaksUnasked(server)
         else { return false }
+        servers[server].transport.input.detach(to: &pool)
         serverLeft(servers[server].exchange.index)
         return true
     }
@@ -174,8 +175,13 @@ extension Worker {
     mutating func advanceServer(_ server: UInt32) {
         switch servers[server].phase {
         case .connecting: finishConnecting(server)
+        case .handshaking: shakeHands(withServer: server)
         // A server that speaks unasked, or leaves: no further request goes there.
-        case .idle: if servers[server].transport.isReadable { closeServer(server, wasBusy: false) }
+        case .idle:
+            guard servers[server].transport.isReadable else { return }
+            if !servers[server].transport.isSecure || speaksUnasked(server) {
+                closeServer(server, wasBusy: false)
+            }
         case .busy: advanceExchange(servers[server].exchange.index)
         }
     }
@@ -189,16 +195,33 @@ extension Worker {
             closeServer(server, wasBusy: true)
             return connectFailed(exchange, server: number)
         }
+        guard pools[servers[server].pool.index].settings.security == nil else {
+            return beginHandshake(withServer: server)
+        }
+        startExchange(server)
+    }
+
+    /// The connection is there: the request goes onto it.
+    mutating func startExchange(_ server: UInt32) {
+        let exchange = servers[server].exchange.index
         servers[server].phase = .busy
         exchanges[exchange].phase = .relaying
         serverDeadlines.set(server, .never)
         advanceExchange(exchange)
     }
 
+    /// True where there is more on a connection without a request than TLS's own messages, such as tickets, which may
+    /// come at any time.
+    private mutating func speaksUnasked(_ server: UInt32) -> Bool {
+        guard servers[server].transport.isSecure else { return !servers[server].transport.isQuiet() }
+        return servers[server].transport.fill(from: &pool) != .wouldBlock
+    }
+
     /// Ends a connection to a server and takes it off the books.
     mutating func closeServer(_ server: UInt32, wasBusy: Bool) {
         let handle = servers.handle(at: server)
         var connection = servers.remove(handle)
+        if !wasBusy { connection.transport.sayGoodbye() }
         connection.transport.releaseBuffers(to: &pool)
         serverDeadlines.set(server, .never)
         guard pools.contains(connection.pool) else { return }

@@ -219,7 +219,7 @@ struct BodyRelay {
         from source: inout Transport, to sink: inout Transport
     ) -> Outcome? {
         let wanted = pending
-        switch sink.socket.send(source.input.bytes.extracting(first: wanted)) {
+        switch sink.send(source.input.bytes.extracting(first: wanted)) {
         case .bytes(let count):
             if followsFrames { _ = frames.advance(over: source.input.bytes.extracting(first: count)) }
             source.input.consume(count)

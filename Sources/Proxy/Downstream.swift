@@ -14,6 +14,8 @@ struct Downstream: ~Copyable {
         case multiplexing
         /// Waiting for the PROXY header, which says whose connection it is.
         case greeting
+        /// TLS is being agreed on.
+        case handshaking
         /// Waiting for a request, or reading its head.
         case reading
         /// The head of a request is read, and its token's key is not known yet. What arrives stays where it is.
@@ -27,6 +29,10 @@ struct Downstream: ~Copyable {
 
     var transport: Transport
     var peer: PeerFacts
+    /// What the client has proven by its certificate.
+    var certificate = ClientCertificate()
+    /// What answers say of the use of TLS in the future (HSTS).
+    var strictTransportSecurity = StrictTransportSecurity.none
     var phase = Phase.reading
     var parser = RequestHeadParser()
     /// The request under way, or none.

@@ -35,8 +35,7 @@ extension Worker {
     mutating func openPools(_ upstreams: [UpstreamSettings]) {
         let before = poolOfUpstream
         poolOfUpstream = upstreams.map { settings in
-            before.first { pools.contains($0) && pools[$0.index].settings == settings }
-                ?? pools.insert(UpstreamPool(settings, workers: count))
+            before.first { pools.contains($0) && pools[$0.index].settings == settings } ?? openPool(settings)
         }
         for handle in before where !poolOfUpstream.contains(handle) {
             for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
@@ -51,13 +50,25 @@ extension Worker {
             pools[handle.index].waitingCount == 0
         else { return }
         _ = pools.remove(handle)
+        poolSecurity[handle.index] = nil
+    }
+
+    private mutating func openPool(_ settings: UpstreamSettings) -> Handle {
+        let handle = pools.insert(UpstreamPool(settings, workers: count))
+        poolSecurity[handle.index] = serverSecurity(settings)
+        return handle
     }
 
     /// Swaps everything that the settings decide. Requests under way were decided by the old ones and stay so; their
     /// connections go on with the new ones.
     mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets) else { return }
+        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets),
+            let secured = try? Self.securityContexts(
+                settings.listeners, keeping: securities, ticketKeys)
+        else { return }
+        securities = secured
+        securitySettings = settings.listeners.map(\.strictTransportSecurity)
         policy = compiled
         policyNumber &+= 1
         limits = settings.limits
@@ -88,14 +99,11 @@ extension Worker {
         for slot in 0..<clients.slots where clients.isLive(slot) {
             let listener = clients[slot].listener
             if listeners.contains(listener) {
-                clients[slot].peer = PeerFacts(
-                    address: clients[slot].peer.address, listener: listeners[listener.index].index,
-                    isSecure: clients[slot].peer.isSecure)
+                clients[slot].peer = clients[slot].peer.numbered(listener: listeners[listener.index].index)
                 continue
             }
             clients[slot].isLast = true
-            clients[slot].peer = PeerFacts(
-                address: clients[slot].peer.address, listener: 0, isSecure: clients[slot].peer.isSecure)
+            clients[slot].peer = clients[slot].peer.numbered(listener: 0)
             closeIfIdle(slot)
         }
     }
@@ -118,7 +126,7 @@ extension Worker {
 
     private mutating func closeIfIdle(_ client: UInt32) {
         switch clients[client].phase {
-        case .greeting: break
+        case .greeting, .handshaking: break
         case .multiplexing: return announceEnd(client)
         case .choosing where clients[client].transport.input.isEmpty: break
         case .reading where clients[client].transport.input.isEmpty: break

@@ -102,7 +102,7 @@ extension Worker {
     /// The last answer is written: the connection ends in a way that lets the client read it.
     mutating func endAfterAnswer(_ client: UInt32) {
         clients[client].phase = .lingering
-        clients[client].transport.socket.shutDownWriting()
+        clients[client].transport.shutDownWriting()
         clients[client].transport.input.detach(to: &pool)
         clientDeadlines.set(client, now.advanced(byMilliseconds: Self.lingerMilliseconds))
         discardInput(client)
@@ -137,6 +137,8 @@ extension Worker {
         if clients[client].transport.isStream { return closeStream(client, .cancel) }
         if clients[client].phase == .multiplexing { closeMultiplexer(client) }
         var connection = clients.remove(clients.handle(at: client))
+        // Between two requests nothing is owed; in the middle of an answer, silence tells the client that it was cut.
+        if connection.phase == .reading { connection.transport.sayGoodbye() }
         connection.transport.releaseBuffers(to: &pool)
         if !connection.countedAddress.isNone { ledger.release(connection.countedAddress) }
         clientDeadlines.set(client, .never)

@@ -52,6 +52,7 @@ extension Worker {
 
     /// Answers a request that the policy rejects.
     mutating func refuse(_ client: UInt32, _ rejection: Rejection) {
+        if let redirection = rejection.redirection { return send(client, to: redirection, rejection.route) }
         refuse(client, Refusal(rejection))
     }
 
@@ -69,7 +70,7 @@ extension Worker {
 
     /// Skips the body of a refused request where all of it is here already; else the connection must end, because
     /// reading on would let anybody keep it busy with bytes that nobody wants.
-    private mutating func dropBody(_ exchange: UInt32, _ client: UInt32) {
+    mutating func dropBody(_ exchange: UInt32, _ client: UInt32) {
         guard case .length(let length) = head.framing,
             length <= UInt64(clients[client].transport.input.count), !head.expectsContinue
         else {
@@ -128,7 +129,9 @@ extension Worker {
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
             && appendRetryAfter(client, code, rejection)
-            && exchanges[exchange].appendOwnFields(date: dateField, to: &clients[client].transport.output)
+            && exchanges[exchange].appendOwnFields(
+                date: dateField, clients[client].strictTransportSecurity,
+                to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
             && (!hasBody || Problem.append(code, to: &clients[client].transport.output))
     }

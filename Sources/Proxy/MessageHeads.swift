@@ -34,6 +34,7 @@ extension Exchange {
     ) -> Bool {
         policy.appendUpstreamFields(
             of: head, bytes: client.transport.input.bytes, permit: permit, peer: client.peer,
+            certificate: client.certificate,
             requestID: notes.text(notes.requestID), serverAuthority: upstream.authority(ofServer: 0),
             to: &request)
     }
@@ -83,15 +84,15 @@ extension Exchange {
 
     /// Sends what is left of the head, and of the body that lies behind it.
     mutating func sendRequest(on transport: inout Transport) -> IOResult {
-        let result = Self.send(request, from: sentBytes, on: transport)
+        let result = Self.send(request, from: sentBytes, on: &transport)
         if case .bytes(let count) = result { sentBytes += count }
         return result
     }
 
     private static func send(
-        _ request: borrowing Buffer, from offset: Int, on transport: borrowing Transport
+        _ request: borrowing Buffer, from offset: Int, on transport: inout Transport
     ) -> IOResult {
-        transport.socket.send(request.bytes.extracting(droppingFirst: offset))
+        transport.send(request.bytes.extracting(droppingFirst: offset))
     }
 
     /// Writes a 1xx head for the client; false where it does not fit.
@@ -132,7 +133,8 @@ extension Exchange {
 
     /// Writes the answer's head for the client; false where it does not fit.
     mutating func appendResponseHead(
-        _ head: inout ResponseHead, in input: inout Buffer, date: inout DateField, to output: inout Buffer
+        _ head: inout ResponseHead, in input: inout Buffer, date: inout DateField,
+        _ security: StrictTransportSecurity, to output: inout Buffer
     ) -> Bool {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
@@ -140,6 +142,7 @@ extension Exchange {
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
             && appendResponseFraming(head, to: &output)
             && (Self.hasDate(head) || date.append(to: &output))
+            && (security == .none || head.hasTransportSecurity(bytes) || security.append(to: &output))
             && appendConnection(to: &output)
             && output.append("\r\n")
     }
@@ -157,8 +160,11 @@ extension Exchange {
     }
 
     /// The fields that every answer of the proxy's own ends with.
-    mutating func appendOwnFields(date: DateField, to output: inout Buffer) -> Bool {
+    mutating func appendOwnFields(
+        date: DateField, _ security: StrictTransportSecurity, to output: inout Buffer
+    ) -> Bool {
         date.append(to: &output)
+            && (security == .none || security.append(to: &output))
             && output.append("X-Request-Id: ") && output.append(notes.text(notes.requestID))
             && output.append("\r\n")
             && appendConnection(to: &output)

@@ -67,7 +67,7 @@ extension Worker {
         }
     }
 
-    private func speaksHTTP1(_ client: UInt32) -> Bool {
+    func speaksHTTP1(_ client: UInt32) -> Bool {
         let listener = clients[client].listener
         return !listeners.contains(listener) || listeners[listener.index].protocols.contains(.http1)
     }
@@ -184,16 +184,19 @@ extension Worker {
 
     /// Writes for all connections that have something to say.
     mutating func sendStreams() {
+        guard !unsent.isEmpty else { return }
+        // What comes up meanwhile waits for the next turn: a fast stream must not keep everybody else waiting.
+        swap(&unsent, &sending)
         var place = 0
-        while place < unsent.count {
-            let handle = unsent[place]
+        while place < sending.count {
+            let handle = sending[place]
             if multiplexers.contains(handle) {
                 multiplexers[handle.index].isUnsent = false
                 send(handle.index)
             }
             place += 1
         }
-        unsent.removeAll(keepingCapacity: true)
+        sending.removeAll(keepingCapacity: true)
     }
 
     private mutating func send(_ multiplexer: UInt32) {
@@ -246,6 +249,7 @@ extension Worker {
             let frame = multiplexScratch.dataFrames[place]
             let stream = multiplexers[multiplexer].session.owner(frame.slot)
             place += 1
+            precondition(clients.contains(stream), "a session frames nothing of a stream that was ended")
             Self.copy(
                 frame, from: &clients[stream.index].transport.output, to: &multiplexers[multiplexer].output)
             clients[stream.index].transport.isWritable = true

@@ -1,6 +1,7 @@
 public import HTTP
 public import Policy
 public import Reactor
+public import TLS
 public import Upstream
 
 /// Everything that a worker needs to know, as plain values: what the configuration compiles to, and what crosses from
@@ -33,6 +34,28 @@ public enum ListenerMode: Sendable, Equatable {
     case proxy
     /// The request was a question about another one, and is answered with 200 and the identity headers.
     case forwardAuth
+    /// Nothing: the client is sent to the same place over TLS, at that port.
+    case redirect(port: UInt16)
+}
+
+/// What answers over TLS say of its use in the future: `Strict-Transport-Security` (RFC 6797 §6.1).
+public struct StrictTransportSecurity: Sendable, Equatable, BitwiseCopyable {
+    /// For how long browsers are to use nothing but TLS, in seconds; negative: nothing is said.
+    public var maximumAgeSeconds: Int64
+    /// For the hosts below this one too.
+    public var includesSubdomains: Bool
+    /// The site may be put into the lists that browsers come with.
+    public var preloads: Bool
+
+    /// That much is said.
+    public init(maximumAgeSeconds: Int64, includesSubdomains: Bool = false, preloads: Bool = false) {
+        self.maximumAgeSeconds = maximumAgeSeconds
+        self.includesSubdomains = includesSubdomains
+        self.preloads = preloads
+    }
+
+    /// Nothing is said.
+    public static let none = StrictTransportSecurity(maximumAgeSeconds: -1)
 }
 
 /// The versions of HTTP that a listener speaks.
@@ -61,6 +84,10 @@ public struct ListenerSettings: Sendable, Equatable {
     public var expectsProxyHeader: Bool
     /// The versions of HTTP that it speaks.
     public var protocols = ProtocolSet.http1
+    /// TLS; nil where connections are plain.
+    public var security: TLSServerSettings?
+    /// What answers over TLS say of its use in the future.
+    public var strictTransportSecurity = StrictTransportSecurity.none
 
     /// The listener of that name and address.
     public init(
@@ -86,6 +113,8 @@ public struct LimitSettings: Sendable, Equatable {
     /// Client connections of one address (of IPv6 one /64) in all workers together; nil: no bound. Trusted proxies and
     /// Unix sockets are not counted.
     public var connectionsPerAddress: Int?
+    /// From the connection to the end of the TLS handshake.
+    public var handshakeTimeoutMilliseconds: Int64 = 10_000
     /// From the first byte of a request to the end of its head.
     public var headerTimeoutMilliseconds: Int64 = 10_000
     /// Between two requests.

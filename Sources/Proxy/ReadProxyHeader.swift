@@ -46,6 +46,9 @@ extension Worker {
                 address: source, listener: clients[client].peer.listener,
                 isSecure: clients[client].peer.isSecure)
         }
+        if let security = securities[clients[client].peer.listener] {
+            return beginHandshake(client, security)
+        }
         let listener = clients[client].listener
         clients[client].phase = listeners.contains(listener) ? firstPhase(at: listener) : .reading
         clients[client].transport.input.detachIfEmpty(to: &pool)

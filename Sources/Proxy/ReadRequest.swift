@@ -17,6 +17,7 @@ extension Worker {
         case .choosing: chooseVersion(client)
         case .multiplexing: advanceMultiplexer(client)
         case .greeting: readProxyHeader(client)
+        case .handshaking: shakeHands(client)
         case .reading: readRequests(client)
         case .awaitingKeys: advanceWait(client)
         case .exchanging: advanceExchange(ofClient: client)
@@ -98,6 +99,7 @@ extension Worker {
         switch listenerModes[clients[client].peer.listener] {
         case .proxy: decide(client)
         case .forwardAuth: answerQuestion(client)
+        case .redirect(let port): redirect(client, toPort: port)
         }
     }
 

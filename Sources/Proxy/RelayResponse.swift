@@ -184,7 +184,7 @@ extension Worker {
         let server = exchanges[exchange].server.index
         return exchanges[exchange].appendResponseHead(
             &responseHead, in: &servers[server].transport.input, date: &dateField,
-            to: &clients[client].transport.output)
+            clients[client].strictTransportSecurity, to: &clients[client].transport.output)
     }
 
     /// Relays what there is of the answer's body.

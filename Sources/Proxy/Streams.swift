@@ -94,7 +94,8 @@ extension Worker {
                 stream: facts, of: clients[connection].multiplexer, peer: clients[connection].peer,
                 listener: clients[connection].listener))
         streamCount += 1
-        clients[stream.index].isLast = false
+        clients[stream.index].certificate = clients[connection].certificate.copy()
+        clients[stream.index].strictTransportSecurity = clients[connection].strictTransportSecurity
         multiplexers[multiplexer].session.setOwner(slot, stream)
         // Most requests have no body: the block grows with what comes, to that size at most.
         clients[stream.index].transport.input.attach(

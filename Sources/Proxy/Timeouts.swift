@@ -43,7 +43,7 @@ extension Worker {
 
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
-        case .lingering, .greeting, .choosing:
+        case .lingering, .greeting, .choosing, .handshaking:
             closeClient(client)
         case .multiplexing:
             multiplexerTooSlow(client)
@@ -101,7 +101,7 @@ extension Worker {
         switch servers[server].phase {
         case .idle:
             closeServer(server, wasBusy: false)
-        case .connecting:
+        case .connecting, .handshaking:
             counters.add(1, to: .upstreamConnectFailures)
             closeServer(server, wasBusy: true)
             connectFailed(exchange, server: number)

@@ -67,7 +67,7 @@ extension Worker {
             resumeNextTurn(exchanges[exchange].client)
         case .complete:
             exchanges[exchange].isRequestShut = true
-            servers[server].transport.socket.shutDownWriting()
+            servers[server].transport.shutDownWriting()
         case .sinkFailed:
             // Its last words may still be on the way.
             exchanges[exchange].isRequestAbandoned = true
@@ -100,7 +100,7 @@ extension Worker {
             if clients[client].transport.isStream {
                 offerOutput(client, isComplete: true)
             } else {
-                clients[client].transport.socket.shutDownWriting()
+                clients[client].transport.shutDownWriting()
             }
             return true
         case .truncated, .malformed, .tooLarge, .atTrailers:

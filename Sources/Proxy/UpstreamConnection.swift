@@ -8,6 +8,8 @@ struct UpstreamConnection: ~Copyable {
     enum Phase {
         /// The connect is not decided yet.
         case connecting
+        /// TLS is being agreed on.
+        case handshaking
         /// In the pool. Anything that arrives is unasked for, and ends it.
         case idle
         /// A request is on it.

@@ -4,6 +4,7 @@ internal import HTTP2
 public import JOSE
 public import Policy
 public import Reactor
+public import TLS
 public import Telemetry
 internal import Upstream
 
@@ -13,6 +14,8 @@ public enum WorkerMessage: Sendable {
     case reconfigure(ProxySettings, [WorkerListener])
     /// What became of the keys of an issuer that fetches them.
     case keys(KeyNotice)
+    /// Certificates have changed: these are the listeners, in the same order as before.
+    case secure([ListenerSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
     /// Accept nothing more, let requests finish, then end.
@@ -56,12 +59,16 @@ public struct WorkerParts: Sendable {
     public var buckets: RateBuckets
     /// The connections of each client address, the same for all workers.
     public var ledger: ConnectionLedger
+    /// The keys of TLS session tickets, the same for all workers.
+    public var ticketKeys: TicketKeys
 
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger
+        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger,
+        ticketKeys: TicketKeys = TicketKeys()
     ) {
+        self.ticketKeys = ticketKeys
         self.keyRequests = keyRequests
         self.index = index
         self.count = count
@@ -79,6 +86,8 @@ public enum WorkerError: Error {
     case system(Errno)
     /// The policy does not compile.
     case policy(PolicyError)
+    /// The certificates of a listener cannot be used.
+    case certificate(CertificateFault)
 }
 
 /// One event loop with everything it owns: listeners, connections, requests, pools, the policy and its token cache.
@@ -95,6 +104,7 @@ public struct Worker: ~Copyable {
     let keyRequests: Inbox<KeyRequest>
     let buckets: RateBuckets
     let ledger: ConnectionLedger
+    let ticketKeys: TicketKeys
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -104,6 +114,14 @@ public struct Worker: ~Copyable {
     var routeNames: [[UInt8]]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
+    /// TLS of each listener; nil where connections are plain.
+    var securities: [TLSServerContext?]
+    /// What answers over TLS say of its use in the future, for each listener.
+    var securitySettings: [StrictTransportSecurity]
+    /// TLS to the servers of a pool, by the pool's slot.
+    var poolSecurity: [UInt32: TLSClientContext] = [:]
+    /// Steps of handshakes since the turn, or its work on what was left over, began: they are the dearest thing that a stranger can ask for.
+    var handshakeSteps = 0
     /// The pool of each upstream of the current settings.
     var poolOfUpstream: [Handle]
 
@@ -142,6 +160,7 @@ public struct Worker: ~Copyable {
     private var resuming: [Handle] = []
     /// HTTP/2 connections with something to be sent at the end of the turn.
     var unsent: [Handle] = []
+    var sending: [Handle] = []
     /// Streams that something has happened to.
     var touched: [Handle] = []
     /// How many turns there were: events of one turn happened before everything that is done in it.
@@ -176,7 +195,8 @@ public struct Worker: ~Copyable {
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
         let policy = try Self.compile(settings.policy, parts.buckets)
-        self.init(parts, settings, poller, policy)
+        let securities = try Self.makeSecurities(settings.listeners, parts.ticketKeys)
+        self.init(parts, settings, poller, policy, securities)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
         _ = keyWaits.reset(issuers: settings.policy.issuers.map(\.name))
@@ -184,8 +204,9 @@ public struct Worker: ~Copyable {
 
     private init(
         _ parts: WorkerParts, _ settings: ProxySettings, _ poller: consuming Poller,
-        _ policy: consuming PolicySnapshot
+        _ policy: consuming PolicySnapshot, _ securities: [TLSServerContext?]
     ) {
+        self.securities = securities
         index = parts.index
         count = parts.count
         inbox = parts.inbox
@@ -193,6 +214,7 @@ public struct Worker: ~Copyable {
         keyRequests = parts.keyRequests
         buckets = parts.buckets
         ledger = parts.ledger
+        ticketKeys = parts.ticketKeys
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         self.poller = poller
         self.policy = policy
@@ -201,6 +223,7 @@ public struct Worker: ~Copyable {
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
+        securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
         let connections = Self.connectionCapacity(settings.limits, workers: parts.count)
         connectionCapacity = connections
@@ -227,6 +250,7 @@ public struct Worker: ~Copyable {
     /// little does not wait for the large bodies of others, and these have their turn each time.
     private mutating func turn(_ events: Int) {
         turns &+= 1
+        handshakeSteps = 0
         readClocks()
         if !ready.isEmpty { swap(&ready, &resuming) }
         for index in 0..<events {
@@ -269,7 +293,7 @@ public struct Worker: ~Copyable {
 
     /// How long the poller may wait: not at all with leftovers, else to the next deadline.
     private var waitMilliseconds: Int32 {
-        if !ready.isEmpty || !freed.isEmpty { return 0 }
+        if !ready.isEmpty || !freed.isEmpty || !unsent.isEmpty { return 0 }
         let next = min(clientDeadlines.next, serverDeadlines.next, acceptAgain)
         guard next < .never else { return -1 }
         let microseconds = next.microseconds(since: now)
@@ -285,6 +309,8 @@ public struct Worker: ~Copyable {
     }
 
     private mutating func resumeLeftovers() {
+        // Handshakes that were left over are not pushed back by those that begin now.
+        handshakeSteps = 0
         var place = 0
         while place < resuming.count {
             let handle = resuming[place]
@@ -315,6 +341,7 @@ public struct Worker: ~Copyable {
         switch message {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
         case .keys(let notice): note(notice)
+        case .secure(let listeners): renewCertificates(listeners)
         case .revocations(let list): revoke(list)
         case .drain: drain()
         case .stop: isStopped = true
@@ -328,6 +355,14 @@ public struct Worker: ~Copyable {
             return poller
         } catch {
             throw .system(error)
+        }
+    }
+
+    private static func makeSecurities(
+        _ listeners: [ListenerSettings], _ tickets: TicketKeys
+    ) throws(WorkerError) -> [TLSServerContext?] {
+        do { return try securityContexts(listeners, keeping: [], tickets) } catch {
+            throw .certificate(error)
         }
     }
 

@@ -30,6 +30,9 @@ public struct Errno: Error, Equatable, Sendable, BitwiseCopyable, CustomStringCo
         return unsafe String(cString: text)
     }
 
+    /// The peer is gone.
+    public static var connectionReset: Errno { Errno(ECONNRESET) }
+
     /// True where there is no such file.
     public var isMissingFile: Bool { code == ENOENT }
 

@@ -41,6 +41,8 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
     case certificate(String)
     /// The peer breaks the protocol, or nothing is common to both; OpenSSL's words.
     case protocolViolation(String)
+    /// The peer speaks HTTP without TLS.
+    case plainHTTP
 
     /// One line for a log.
     public var description: String {
@@ -50,6 +52,14 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
         case .outOfMemory: "out of memory"
         case .certificate(let reason): "the server's certificate is refused: \(reason)"
         case .protocolViolation(let reason): "TLS failed: \(reason)"
+        case .plainHTTP: "TLS failed: plain HTTP came"
         }
+    }
+
+    /// OpenSSL's words for the first error in its queue.
+    static func firstReason() -> String {
+        // SAFETY: the text is a constant of the library, copied at once.
+        guard let text = unsafe ERR_reason_error_string(ERR_peek_error()) else { return "no reason given" }
+        return unsafe String(cString: text)
     }
 }

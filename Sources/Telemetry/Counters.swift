@@ -23,6 +23,12 @@ public enum Counter: UInt8, CaseIterable, Sendable {
     case tokenCacheHits
     /// Tokens that had to be verified.
     case tokenCacheMisses
+    /// TLS handshakes with clients that succeeded.
+    case tlsHandshakes
+    /// Those of them that took up an earlier session.
+    case tlsResumptions
+    /// TLS handshakes with clients that failed, or were too slow.
+    case tlsHandshakeFailures
     /// Access log lines lost because the writer could not keep up.
     case accessLinesLost
 }

@@ -55,6 +55,15 @@ public enum MetricsText {
             .upstreamConnectFailures, "usher_upstream_connect_failures_total",
             "Attempts to open one that failed."
         ),
+        (.tlsHandshakes, "usher_tls_handshakes_total", "TLS handshakes with clients that succeeded."),
+        (
+            .tlsResumptions, "usher_tls_resumptions_total",
+            "TLS handshakes with clients that took up an earlier session."
+        ),
+        (
+            .tlsHandshakeFailures, "usher_tls_handshake_failures_total",
+            "TLS handshakes with clients that failed."
+        ),
         (
             .upstreamRetries, "usher_upstream_retries_total",
             "Requests sent a second time on a fresh connection."

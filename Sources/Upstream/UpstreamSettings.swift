@@ -1,3 +1,5 @@
+public import TLS
+
 /// How requests are spread over the servers of an upstream.
 public enum Balance: Sendable, Equatable {
     /// In turn, as often as their weights say.
@@ -24,6 +26,8 @@ public struct UpstreamSettings: Sendable, Equatable {
     public var maximumConnections = 1024
     /// Requests that may wait for a connection, over all workers; one more is refused with 503.
     public var maximumPending = 1024
+    /// TLS to the servers; nil where connections are plain.
+    public var security: TLSClientSettings?
     /// How often a request may be sent again where that is safe.
     public var retries = 1
 

@@ -27,7 +27,7 @@ struct RoutesCommand: ParsableCommand {
                 text(route.authentication),
                 route.require.isEmpty ? "-" : route.require.map(text).joined(separator: " or "),
                 route.scopes.isEmpty ? "-" : route.scopes.joined(separator: ","),
-                route.upstream,
+                route.redirectPort.map { $0 == 443 ? "(https)" : "(https:\($0))" } ?? route.upstream,
             ])
         }
         return table.render()

@@ -201,10 +201,7 @@ upstream = "tasks"
 
 # Keys of later versions are refused, never ignored.
 LATER = {
-    "tls listener": (change('address = "127.0.0.1:8080"', 'address = "127.0.0.1:8080"\ntls.certificates = [{ certificate = "c", key = "k" }]'),
-                     "tls"),
     "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
-    "upstream tls": (change("servers =", "tls = true\nservers ="), "tls"),
     "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
     "cors": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com"]\n', "cors"),
 }

@@ -64,6 +64,26 @@ import Testing
         peer.close()
     }
 
+    @Test("a stream that ends between two blocks of output is not framed any more")
+    func resetWhileFraming() throws {
+        var peer = try Peer()
+        _ = peer.receive(request(1))
+        _ = peer.sent()
+        let body = String(repeating: "x", count: 10_000)
+        #expect(peer.answer(0, body) == true)
+        // The head fits, the content does not.
+        while peer.session.makeFrames(&peer.scratch, room: HTTP2ServerSession.frameBytes + 100) {
+            peer.session.takeFrame(into: &peer.output)
+        }
+        #expect(peer.session.isRoomShort == true && peer.scratch.dataFrames.isEmpty)
+        peer.output.consume(peer.output.count)
+        peer.session.reset(0, .cancel)
+        let sent = peer.sent()
+        #expect(sent.contains { $0.type == data } == false)
+        #expect(sent.contains { $0.type == reset } == true)
+        peer.close()
+    }
+
     @Test("a reset tells who owned the stream, and its slot is used again")
     func resets() throws {
         var peer = try Peer()

@@ -194,7 +194,8 @@ final class Gate {
             let id = Array("id-1".utf8)
             let server = Array("backend:80".utf8)
             let isWritten = snapshot.appendUpstreamFields(
-                of: head, bytes: bytes.span, permit: permit, peer: peer, requestID: id.span,
+                of: head, bytes: bytes.span, permit: permit, peer: peer, certificate: ClientCertificate(),
+                requestID: id.span,
                 serverAuthority: server.span, to: &buffer)
             guard isWritten else { return .reject(.internalError, route: nil) }
             let lines = text(buffer.bytes).split(separator: "\r\n").map(String.init)

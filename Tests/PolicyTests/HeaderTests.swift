@@ -329,7 +329,8 @@ struct HeaderTests {
                 head: head, bytes: bytes.span, peer: peer, now: now)
         else { return #expect(Bool(false)) }
         let isWritten = gate.snapshot.appendUpstreamFields(
-            of: head, bytes: bytes.span, permit: permit, peer: peer, requestID: Span(),
+            of: head, bytes: bytes.span, permit: permit, peer: peer, certificate: ClientCertificate(),
+            requestID: Span(),
             serverAuthority: Span(), to: &buffer)
         #expect(!isWritten)
         let isEmpty = buffer.isEmpty

@@ -123,6 +123,16 @@ struct AddressTests {
 
     private func textOf(_ facts: PeerFacts) -> String { text(facts.addressText) }
 
+    @Test("a connection keeps its certificate when listeners are numbered anew, and has none by itself")
+    func certificates() {
+        let plain = PeerFacts(address: .none, listener: 0, isSecure: true)
+        #expect(plain.clientCertificateSHA256 == nil)
+        let proven = PeerFacts(
+            address: .none, listener: 0, isSecure: true, clientCertificateSHA256: InlineArray(repeating: 7))
+        let moved = proven.numbered(listener: 3)
+        #expect(moved.listener == 3 && moved.isSecure && moved.clientCertificateSHA256?[31] == 7)
+    }
+
     @Test(
         "are read, and written as RFC 5952 says",
         arguments: [

@@ -1,0 +1,113 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+internal import TLS
+internal import Telemetry
+
+// Step 1c: where the listener has certificates, a connection begins with a TLS handshake. What it settles, who the
+// client is and which protocol is spoken, holds for every request on the connection.
+
+extension Worker {
+    /// Steps of handshakes in one turn, before others have their turn: a signature takes up to a millisecond (RSA),
+    /// and whoever has a connection already must not wait for all who want one.
+    private static var handshakeStepsPerTurn: Int { 8 }
+
+    /// Makes TLS of each listener; one whose settings stay the same is kept.
+    static func securityContexts(
+        _ listeners: [ListenerSettings], keeping before: [TLSServerContext?], _ tickets: TicketKeys
+    ) throws(CertificateFault) -> [TLSServerContext?] {
+        var contexts: [TLSServerContext?] = []
+        for listener in listeners {
+            guard let settings = listener.security else {
+                contexts.append(nil)
+                continue
+            }
+            let known = before.first { $0?.settings == settings } ?? nil
+            if let known {
+                contexts.append(known)
+            } else {
+                contexts.append(try TLSServerContext(settings, tickets: tickets))
+            }
+        }
+        return contexts
+    }
+
+    /// Certificates have changed: handshakes that begin from now on use the new ones.
+    mutating func renewCertificates(_ listeners: [ListenerSettings]) {
+        // The control thread has made the same before it sent it: a failure here is a lack of memory.
+        guard listeners.count == securities.count,
+            let secured = try? Self.securityContexts(listeners, keeping: securities, ticketKeys)
+        else {
+            return
+        }
+        securities = secured
+    }
+
+    /// Begins the handshake of a connection.
+    mutating func beginHandshake(_ client: UInt32, _ context: TLSServerContext) {
+        clients[client].phase = .handshaking
+        let hadInput = !clients[client].transport.input.isEmpty
+        guard clients[client].transport.secure(by: context, &pool) else { return closeClient(client) }
+        clientDeadlines.set(client, now.advanced(byMilliseconds: limits.handshakeTimeoutMilliseconds))
+        guard hadInput else { return }
+        clients[client].transport.isReadable = true
+        shakeHands(client)
+    }
+
+    /// Goes on with the handshake of a connection.
+    mutating func shakeHands(_ client: UInt32) {
+        guard clients[client].transport.isReadable || clients[client].transport.isBroken else { return }
+        guard mayStepHandshake() else { return resumeNextTurn(clients.handle(at: client)) }
+        switch clients[client].transport.shakeHands() {
+        case .needsInput, .needsRoom: break
+        case .done: welcomeSecurely(client)
+        case .failed(let error): handshakeFailed(client, error)
+        }
+    }
+
+    private mutating func mayStepHandshake() -> Bool {
+        handshakeSteps += 1
+        return handshakeSteps <= Self.handshakeStepsPerTurn
+    }
+
+    /// Both sides have agreed; the first request may be here already.
+    private mutating func welcomeSecurely(_ client: UInt32) {
+        counters.add(1, to: .tlsHandshakes)
+        if clients[client].transport.isResumed { counters.add(1, to: .tlsResumptions) }
+        let peer = clients[client].peer
+        var fingerprint: InlineArray<32, UInt8>?
+        switch clients[client].transport.peerCertificate() {
+        case .none: break
+        case .unfit: return closeClient(client)
+        // At a forward-auth listener the certificate is that of the proxy in front, not of whom it asks about.
+        case .proven where listenerModes[peer.listener] == .forwardAuth: break
+        case .proven(let identity):
+            fingerprint = identity.sha256
+            clients[client].certificate = ClientCertificate(
+                subject: identity.subject, alternativeNames: identity.alternativeNames,
+                sha256: identity.sha256)
+        }
+        clients[client].peer = PeerFacts(
+            address: peer.address, listener: peer.listener, isSecure: true,
+            clientCertificateSHA256: fingerprint)
+        clients[client].strictTransportSecurity = securitySettings[peer.listener]
+        clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
+        // What ALPN has settled; a client that asks for nothing gets HTTP/1.1, where the listener speaks it.
+        if clients[client].transport.isHTTP2 || !speaksHTTP1(client) { return startMultiplexing(client) }
+        clients[client].phase = .reading
+        readRequests(client)
+    }
+
+    /// There will be no session. OpenSSL has sent an alert that says why, which the client must get to read.
+    private mutating func handshakeFailed(_ client: UInt32, _ error: TLSError) {
+        counters.add(1, to: .tlsHandshakeFailures)
+        clients[client].transport.dropTLS()
+        guard !clients[client].transport.isBroken else { return closeClient(client) }
+        guard error == .plainHTTP else { return endAfterAnswer(client) }
+        // Its request was read by OpenSSL, and nobody else sees it: it is answered, and never decided on.
+        clients[client].phase = .reading
+        refuse(client, fault: .plainHTTPOverTLS)
+    }
+}
