@@ -13,8 +13,8 @@ public enum HTTP2Event: BitwiseCopyable {
     case trailers(slot: Int32, text: ByteRange)
     /// The client sends nothing more on the stream.
     case end(slot: Int32)
-    /// The stream is over; its slot is given to another one. `owner` is what `setOwner` was told.
-    case closed(slot: Int32, owner: Handle)
+    /// The stream is over; its slot goes to another one when `free` is called.
+    case closed(slot: Int32)
 }
 
 /// A DATA frame that is to be written: its nine bytes of header, then so many bytes of the stream's output.

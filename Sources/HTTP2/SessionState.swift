@@ -129,10 +129,9 @@ struct StreamRecord {
 
     /// The stream is over: its slot is free when the event was taken in.
     mutating func close(_ slot: Int32) {
-        let owner = streams[Int(slot)].owner
         streams[Int(slot)].isClosed = true
         trailers[slot] = nil
-        note(.closed(slot: slot, owner: owner))
+        note(.closed(slot: slot))
     }
 
     /// Gives a closed stream's slot back.

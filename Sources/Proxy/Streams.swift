@@ -67,7 +67,9 @@ extension Worker {
             guard clients.contains(stream) else { return }
             clients[stream.index].transport.hasEnded = true
             touch(stream)
-        case .closed(let slot, let stream):
+        case .closed(let slot):
+            // It may have been opened by an event just before this one.
+            let stream = multiplexers[multiplexer].session.owner(slot)
             if clients.contains(stream) { loseStream(stream.index) }
             multiplexers[multiplexer].session.free(slot)
         }

@@ -20,7 +20,7 @@ from websockets.sync.server import serve
 
 from harness import configuration
 from harness.http2 import (
-    CANCEL, GOAWAY, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, SETTINGS, Connection, Raw, frame, get)
+    CANCEL, GOAWAY, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, Connection, Raw, frame, get)
 from harness.tokens import bearer, token
 from harness.wire import chunk
 
@@ -568,6 +568,33 @@ def test_reload_keeps_connections(proxy, connection):
         assert time.monotonic() < end
         time.sleep(0.05)
     assert connection.get("/public/x").status == 404
+
+
+ENDS = {
+    "reset at once": lambda raw: raw.send(raw.headers(1, flags=4) + frame(RST_STREAM, 0, 1, bytes(4))),
+    "reset a little later": lambda raw: (
+        raw.send(raw.headers(1, flags=4)), time.sleep(0.05), raw.send(frame(RST_STREAM, 0, 1, bytes(4)))),
+    "gone with a request": lambda raw: raw.send(raw.headers(1)),
+    "gone with a body": lambda raw: raw.send(raw.headers(1, get("/public/x", "POST"), 4)),
+    "gone after an answer": lambda raw: (raw.send(raw.headers(1)), raw.status(1)),
+    "malformed": lambda raw: raw.send(raw.headers(1, [*get(), ("Upper", "1")])),
+    "goaway": lambda raw: raw.send(frame(GOAWAY, 0, 0, bytes(8))),
+    "broken frame": lambda raw: raw.send(frame(0, 0, 0, b"x")),
+    "refused": lambda raw: (raw.send(raw.headers(1, get("/api/x", "POST"), 4)), raw.status(1)),
+}
+
+
+def test_nothing_is_left_of_streams_and_connections(short):
+    """However they end: a drain has nobody to wait for."""
+    for end in ENDS.values():
+        for _ in range(3):
+            with Raw(short.port) as raw:
+                end(raw)
+    time.sleep(0.2)
+    begun = time.monotonic()
+    short.signal(signal.SIGTERM)
+    assert short.wait(10) == 0 and time.monotonic() - begun < 4
+    assert b"cutting off" not in bytes(short.errors)
 
 
 # Which version.

@@ -90,7 +90,7 @@ struct Peer: ~Copyable {
                 seen.append(.data(slot, String(decoding: bytes[range.bounds], as: UTF8.self)))
             case .trailers(let slot, let range): seen.append(.trailers(slot, text(range)))
             case .end(let slot): seen.append(.end(slot))
-            case .closed(let slot, _):
+            case .closed(let slot):
                 seen.append(.closed(slot))
                 session.free(slot)
             }
