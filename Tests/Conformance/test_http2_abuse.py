@@ -318,6 +318,6 @@ def test_idle_connections_cost_little(start, own_backend):
         assert raw.status(1) == 401
     time.sleep(0.1)
     each = (memory(proxy) - before) / 300
-    assert each < 64 << 10, each
+    assert each < 32 << 10, each
     for raw in idle + warm:
         raw.sock.close()

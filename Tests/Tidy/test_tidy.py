@@ -32,7 +32,8 @@ C_MODULES = {
     "COpenSSL": {"Crypto", "TLS"},
     "CNghttp2": {"HTTP2"},
     "CLinux": {"Reactor"},
-    "COpenSSL": 0, "CNghttp2": 0, "CLinux": 0, "CTLS": 0, "CBytes": 0, "CTOML": 0,
+    "CTLS": {"TLS"},
+    "CBytes": {"Bytes"},
     "CTOML": {"Config"},
 }
 
