@@ -4,11 +4,13 @@ bounded, while another client is served."""
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import h2.exceptions
 import pytest
 
 from harness import configuration
@@ -321,3 +323,49 @@ def test_idle_connections_cost_little(start, own_backend):
     assert each < 32 << 10, each
     for raw in idle + warm:
         raw.sock.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_clients_at_random(proxy, seed):
+    """Requests, bodies, windows, resets and departures in any order: usher answers the next request."""
+    dice = random.Random(seed)
+
+    def script(exchange):
+        size = int(exchange.request.target.rsplit("/", 1)[1])
+        if size % 3 == 0:
+            exchange.read_body()
+        exchange.reply(200, b"x" * size)
+        if size % 7 == 0:
+            exchange.close()
+
+    proxy.backend.recording = False
+    proxy.backend.script = script
+    for _ in range(12):
+        with Connection(proxy.port, settings={4: dice.choice([0, 1000, 65_535, 1 << 20])}, update_windows=dice.random() < 0.7) as connection:
+            live = []
+            for _ in range(60):
+                step = dice.random()
+                try:
+                    if step < 0.4 and len(live) < 100:
+                        method = dice.choice(["GET", "POST"])
+                        path = f"/{dice.choice(['public', 'api'])}/{dice.choice([0, 10, 5000, 70_000, 400_001])}"
+                        live.append(connection.start(get(path, method), end=method == "GET"))
+                    elif step < 0.6 and live:
+                        stream = dice.choice(live)
+                        count = min(connection.h2.local_flow_control_window(stream), dice.choice([1, 100, 16_000]))
+                        connection.h2.send_data(stream, b"y" * max(count, 0), end_stream=dice.random() < 0.5)
+                    elif step < 0.7 and live:
+                        connection.h2.reset_stream(live.pop(dice.randrange(len(live))), CANCEL)
+                    elif step < 0.8 and live:
+                        connection.h2.increment_flow_control_window(dice.choice([1, 3000, 100_000]), dice.choice(live))
+                    elif step < 0.85:
+                        connection.h2.increment_flow_control_window(100_000)
+                    else:
+                        connection.read(0.01)
+                    connection.flush()
+                except (TimeoutError, KeyError, h2.exceptions.ProtocolError):
+                    # hyper-h2 has forgotten the stream, or will not break the protocol.
+                    pass
+    proxy.backend.script = lambda e: e.echo()
+    with Connection(proxy.port) as connection:
+        assert connection.get("/public/1").status == 200
