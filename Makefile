@@ -12,7 +12,8 @@ PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 DEPLOY_ARGS ?=
-REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt
+REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt \
+	config/examples/auth-stand-in/requirements.txt
 
 .PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
 

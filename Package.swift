@@ -97,7 +97,7 @@ let package = Package(
         tests(
             "Control",
             [
-                "Bytes", "HTTP", "HTTP1", "JOSE", "Config", "Proxy", "Reactor",
+                "Bytes", "HTTP", "HTTP1", "JOSE", "Config", "Policy", "Proxy", "Reactor",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("usher", ["Config", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BINARY = Path(os.environ.get("USHER_BINARY", ROOT / ".build" / "release" / "usher")).resolve()
 SAMPLE = ROOT / "config" / "examples" / "tasks-api"
+WEB = ROOT / "config" / "examples" / "tasks-web.toml"
+AUTH = ROOT / "config" / "examples" / "auth-stand-in"
 CONFIGURATION = ROOT / "config" / "examples" / "tasks-api.toml"
 ORIGIN = "https://app.example.com"
 
@@ -151,7 +153,8 @@ def curls(base: str, admin: str, alice: str, bob: str) -> None:
 def main() -> None:
     if not BINARY.exists():
         raise SystemExit(f"no binary at {BINARY}: run `make build`")
-    public, backend, admin = port(8080), port(8000), port(9901)
+    public, backend, admin, auth = port(8080), port(8000), port(9901), port(3000)
+    web, api, web_admin = port(8081), port(8082), port(9902)
     running: list[subprocess.Popen] = []
     with tempfile.TemporaryDirectory(prefix="usher-demo-") as name:
         folder = Path(name)
@@ -162,12 +165,17 @@ def main() -> None:
             "TASKS_DATABASE": str(folder / "tasks.db"), "BETTER_AUTH_SECRET": secret,
             "USHER_ADDRESS": f"127.0.0.1:{public}", "TASKS_ADDRESS": f"127.0.0.1:{backend}",
             "USHER_ADMIN_ADDRESS": f"127.0.0.1:{admin}"}
+        # The page and the API on two origins, and usher in front of both.
+        site = environment | {
+            "USHER_WEB_ADDRESS": f"127.0.0.1:{web}", "USHER_API_ADDRESS": f"127.0.0.1:{api}", "WEB_ORIGIN": f"http://localhost:{web}",
+            "AUTH_ORIGIN": f"http://localhost:{web}", "AUTH_ADDRESS": f"127.0.0.1:{auth}", "USHER_ADMIN_ADDRESS": f"127.0.0.1:{web_admin}"}
+        environment["TASKS_PUBLIC_API"] = f"http://localhost:{api}"
 
-        def spawn(log: str, *command) -> tuple[subprocess.Popen, Path]:
+        def spawn(log: str, *command, env=environment, cwd=SAMPLE) -> tuple[subprocess.Popen, Path]:
             path = folder / log
             # a session of its own: Ctrl-C reaches this script, and this script ends them in order
             process = subprocess.Popen(
-                list(map(str, command)), env=environment, cwd=SAMPLE, stdin=subprocess.DEVNULL,
+                list(map(str, command)), env=env, cwd=cwd, stdin=subprocess.DEVNULL,
                 stdout=path.open("wb"), stderr=subprocess.STDOUT, start_new_session=True)
             running.append(process)
             return process, path
@@ -178,7 +186,12 @@ def main() -> None:
             wait_for(f"http://127.0.0.1:{backend}/health", process, log)
             process, log = spawn("usher.log", BINARY, "run", "--config", CONFIGURATION)
             base, ready = f"http://127.0.0.1:{public}", f"http://127.0.0.1:{admin}"
+            other, auth_log = spawn(
+                "auth.log", sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", auth, env=site, cwd=AUTH)
+            wait_for(f"http://127.0.0.1:{auth}/api/auth/jwks", other, auth_log)
+            other, web_log = spawn("web.log", BINARY, "run", "--config", WEB, env=site)
             wait_for(f"{ready}/readyz", process, log)
+            wait_for(f"http://127.0.0.1:{web_admin}/readyz", other, web_log)
 
             say()
             say(f"{bold('usher')}    {base}   {dim('verifies tokens, strips forged identity')}")
@@ -187,6 +200,10 @@ def main() -> None:
             alice, bob = sign(folder, "alice"), sign(folder, "bob")
             tour(base, alice, bob)
             curls(base, ready, alice, bob)
+            say(bold("In a browser"))
+            say(f"  {paint('36', f'http://localhost:{web}/')}   {dim('ada@example.com, password “correct horse”')}")
+            say(f"  {dim('Sessions by cookie, bearer tokens and CORS: config/examples/tasks-web.toml')}")
+            say()
             if os.environ.get("DEMO_ONCE") != "1":
                 say(dim(f"Access log: {log}. Ctrl-C ends it."))
                 while process.poll() is None:

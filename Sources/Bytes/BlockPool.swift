@@ -46,6 +46,13 @@
     private let keptBytes: Int
     /// How many bytes of blocks buffers hold right now.
     public private(set) var bytesInUse = 0
+    /// From how many bytes on the owner takes on nothing new. The pool itself refuses nobody: what was begun is
+    /// finished.
+    public var limitBytes = Int.max
+
+    /// More is in use than should be.
+    @inlinable @inline(__always)
+    public var isSpent: Bool { bytesInUse > limitBytes }
 
     /// A pool that keeps at most `keptBytes` of free blocks for reuse.
     public init(keptBytes: Int) {

@@ -6,8 +6,8 @@ extension Configuration {
     /// The policy that this configuration describes, routes, issuers, upstreams and listeners in the same order.
     /// Loading found every name, path and claim to be valid, so that nothing can fail here.
     public var policy: PolicySpec {
-        PolicySpec(
-            issuers: issuers.map {
+        var spec = PolicySpec(
+            issuers: keyIssuers.map {
                 IssuerEntry(
                     name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins)
             },
@@ -19,6 +19,39 @@ extension Configuration {
             rateLimits: rateLimits.map { RateLimitSpec($0) },
             failedAuthentications: limits.failedAuthentications.map { RateSpec($0) },
             tokensCached: limits.tokensCached, tokenBytes: limits.tokenBytes)
+        spec.crossOrigins = crossOrigins.map { CrossOriginSpec($0) }
+        let places = sessions.enumerated().filter { $0.element.url != nil }
+        spec.remoteSources = places.map { index, session in
+            RemoteSourceSpec(
+                name: session.remoteName, owner: .session(index),
+                cacheForSeconds: session.cacheFor.components.seconds)
+        }
+        spec.sessions = sessions.enumerated().map { index, session in
+            SessionEntry(session, remote: places.firstIndex { $0.offset == index }, self)
+        }
+        return spec
+    }
+}
+
+extension SessionEntry {
+    fileprivate init(_ session: SessionConfiguration, remote: Int?, _ configuration: Configuration) {
+        var spec = SessionSpec(secrets: session.secrets.map(\.bytes))
+        spec.version = session.cacheVersion
+        spec.cache =
+            switch session.cache {
+            case .any: .any
+            case .compact: .compact
+            case .jwt: .jwt
+            case .jwe: .jwe
+            case .off: .off
+            case .jwks:
+                .jwks(
+                    issuer: checked(
+                        configuration.keyIssuers.firstIndex { $0.name == session.remoteName }, session.name))
+            }
+        self.init(
+            name: session.name, spec: spec, cookiePrefix: session.cookiePrefix,
+            hasSecureCookies: session.secureCookies, trustedOrigins: session.trustedOrigins, remote: remote)
     }
 }
 
@@ -39,6 +72,7 @@ extension IssuerConfiguration {
         spec.subject = subject.map { checked(ClaimPath($0), $0) }
         spec.types = types
         spec.requiresType = requiredType
+        spec.requiresKeyID = requiresKeyID
         spec.leewaySeconds = leeway.components.seconds
         spec.maximumLifetimeSeconds = maximumLifetime?.components.seconds
         spec.refusedClaims = refuseClaims
@@ -66,6 +100,8 @@ extension RouteSpec {
             maxBodyBytes: route.maxBodyBytes.map { Int64($0) } ?? .max, stripPrefix: route.stripPrefix,
             endsWithToken: route.streamLifetime == .token,
             rateLimit: route.rateLimit.map { checked(configuration.rateLimitIndex(named: $0), $0) })
+        crossOrigin = route.crossOrigin.map { checked(configuration.crossOriginIndex(named: $0), $0) }
+        signIn = route.signIn
         redirectPort = route.redirectPort
     }
 }
@@ -73,7 +109,7 @@ extension RouteSpec {
 extension RouteSpec.Authentication {
     fileprivate init(_ authentication: RouteAuthentication, _ configuration: Configuration) {
         func places(_ names: [String]) -> [Int] {
-            names.map { checked(configuration.issuerIndex(named: $0), $0) }
+            names.map { checked(configuration.authenticatorIndex(named: $0), $0) }
         }
         switch authentication {
         case .open: self = .none

@@ -12,12 +12,16 @@ public struct Configuration: Sendable, Equatable {
     public var upstreams: [UpstreamConfiguration]
     /// Issuers in the order of the file.
     public var issuers: [IssuerConfiguration]
+    /// Sessions in the order of the file.
+    public var sessions: [SessionConfiguration] = []
     /// Which headers carry the identity, and which are taken away from clients.
     public var identity: IdentityConfiguration
     /// Routes, the most specific first (see ``RouteSpecificity``).
     public var routes: [RouteConfiguration]
     /// Rate limits in the order of the file.
     public var rateLimits: [RateLimitConfiguration]
+    /// Rules for pages of other origins, in the order of the file.
+    public var crossOrigins: [CrossOriginConfiguration] = []
     /// Bounds on what one client can cost.
     public var limits: LimitsConfiguration
     /// Application log and access log.
@@ -26,6 +30,10 @@ public struct Configuration: Sendable, Equatable {
     public var admin: AdminConfiguration?
     /// Revoked tokens; nil where nothing can be revoked.
     public var revocation: RevocationConfiguration?
+    /// Where the next process asks for the listening sockets of this one; nil = nowhere.
+    public var takeover: TakeoverConfiguration? = nil
+    /// Reload whenever the file, or one that it names, changes.
+    public var watch = false
 
     /// The place of an upstream in `upstreams`, or nil when there is none of that name.
     public func upstreamIndex(named name: String) -> Int? {
@@ -35,6 +43,11 @@ public struct Configuration: Sendable, Equatable {
     /// The place of an issuer in `issuers`, or nil when there is none of that name.
     public func issuerIndex(named name: String) -> Int? {
         issuers.firstIndex { $0.name == name }
+    }
+
+    /// The place of a rule in `crossOrigins`, or nil when there is none of that name.
+    public func crossOriginIndex(named name: String) -> Int? {
+        crossOrigins.firstIndex { $0.name == name }
     }
 
     /// The place of a rate limit in `rateLimits`, or nil when there is none of that name.
@@ -77,7 +90,19 @@ public struct ListenerConfiguration: Sendable, Equatable {
 public struct AdminConfiguration: Sendable, Equatable {
     /// Where to listen.
     public var address: EndpointAddress
+    /// What a call that changes something must bear; nil = such calls only on loopback and Unix sockets.
+    public var token: Secret? = nil
+    /// Host names under which the pages may be asked for, besides addresses and names without a dot; in lower case.
+    public var names: [String] = []
     /// Where the file says `address`.
+    public var position: SourcePosition
+}
+
+/// The key `takeover`.
+public struct TakeoverConfiguration: Sendable, Equatable {
+    /// The path of a Unix socket.
+    public var path: String
+    /// Where the file says it.
     public var position: SourcePosition
 }
 
@@ -127,6 +152,8 @@ public struct LimitsConfiguration: Sendable, Equatable {
     public var tokenBytes: Int = 8 * 1024
     /// Open client connections; nil = derived from the file-descriptor limit.
     public var connections: Int? = nil
+    /// Memory of buffers from which on nothing new is taken on; nil = half of what the control group allows.
+    public var bufferBytes: Int? = nil
     /// Open client connections of one address; nil = no bound.
     public var connectionsPerAddress: Int? = nil
     /// From the connection to the end of the TLS handshake.
@@ -153,6 +180,18 @@ public struct LogConfiguration: Sendable, Equatable {
     public var format: LogFormat? = nil
     /// Where access lines go.
     public var access: AccessLogDestination = .standardOutput
+    /// The form of access lines.
+    public var accessForm: AccessLogForm = .json
+    /// Which share of the requests gets a line, 0 to 1, by the class of the status: five shares, that of 1xx first.
+    public var sample: [Double] = [1, 1, 1, 1, 1]
+}
+
+/// The form of access lines.
+public enum AccessLogForm: String, Sendable, Equatable, CaseIterable {
+    /// One JSON object a line.
+    case json
+    /// The "combined" form of web servers.
+    case combined
 }
 
 /// Levels of the application log, by swift-log's names.

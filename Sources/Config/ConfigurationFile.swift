@@ -8,6 +8,8 @@ public struct LoadedConfiguration: Sendable {
     public var configuration: Configuration?
     /// All mistakes and warnings, in the order of the file.
     public var diagnostics: [Diagnostic]
+    /// The files that were read, this one included: where one changes, the configuration may be another.
+    public var files: [String] = []
 
     /// Whether the configuration cannot be used.
     public var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
@@ -48,7 +50,8 @@ extension Configuration {
 
     private static func unreadable(_ path: String, _ message: String) -> LoadedConfiguration {
         let diagnostic = Diagnostic(severity: .error, position: .none, message: message, suggestion: nil)
-        return LoadedConfiguration(path: path, source: "", configuration: nil, diagnostics: [diagnostic])
+        return LoadedConfiguration(
+            path: path, source: "", configuration: nil, diagnostics: [diagnostic], files: [path])
     }
 
     /// Checks the text of a configuration; `path` is its place, for diagnostics and for relative paths.
@@ -66,12 +69,13 @@ extension Configuration {
             let isUsable = !diagnostics.contains { $0.severity == .error }
             return LoadedConfiguration(
                 path: path, source: SourceMask.mask(source, loader.inlineSecrets),
-                configuration: isUsable ? configuration : nil, diagnostics: diagnostics)
+                configuration: isUsable ? configuration : nil, diagnostics: diagnostics,
+                files: [path] + loader.filesRead)
         } catch {
             loader.error(error.position, "this is not TOML: \(error.message)")
             return LoadedConfiguration(
                 path: path, source: SourceMask.maskSuspiciousLines(source), configuration: nil,
-                diagnostics: loader.diagnostics)
+                diagnostics: loader.diagnostics, files: [path])
         }
     }
 }

@@ -20,6 +20,8 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var types: [String]
     /// Whether a token without `typ` is refused.
     public var requiredType: Bool
+    /// Whether a token without `kid` is refused.
+    public var requiresKeyID = false
     /// Tolerance for `exp`, `nbf` and `iat`.
     public var leeway: Duration
     /// The greatest `exp - iat`; nil = no bound.
@@ -44,6 +46,14 @@ public enum KeySource: Sendable, Equatable {
     case keySet(json: [UInt8], origin: String)
     /// A JWK set that is fetched while the proxy runs.
     case remote(RemoteKeys)
+
+    /// Whether it is a secret, or one key without a name: no token can name it.
+    var isNameless: Bool {
+        switch self {
+        case .secret, .publicKey: true
+        case .keySet, .remote: false
+        }
+    }
 }
 
 /// A JWK set that is fetched, and how often.

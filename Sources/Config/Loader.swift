@@ -5,6 +5,8 @@ final class Loader {
     /// The folder of the configuration file, with a slash at its end unless empty.
     let directory: String
     private(set) var diagnostics: [Diagnostic] = []
+    /// What was read, or could not be, besides the configuration itself.
+    private(set) var filesRead: [String] = []
     /// Where secrets stand in the text, from the first character to the place after the last.
     private(set) var inlineSecrets: [(start: SourcePosition, end: SourcePosition)] = []
 
@@ -53,6 +55,7 @@ final class Loader {
     /// The file's bytes, or an error at `position`.
     func read(path: String, at position: SourcePosition) -> [UInt8]? {
         let resolved = resolve(path: path)
+        filesRead.append(resolved)
         switch files.read(path: resolved) {
         case .contents(let bytes): return bytes
         case let failure:

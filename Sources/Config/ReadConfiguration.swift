@@ -5,10 +5,9 @@ struct ConfigurationReader {
     static let keys = Section.Keys(
         known: [
             "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin", "revocation",
+            "admin", "revocation", "cors", "takeover", "watch", "session",
         ],
-        later: ["session", "cors", "watch", "shared", "tracing"],
-        harmless: ["watch": .boolean(false)])
+        later: ["shared", "tracing"])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
         guard case .table(let table) = root.value else { return nil }
@@ -17,10 +16,14 @@ struct ConfigurationReader {
         let names = KnownNames(section)
         var configuration = Configuration(
             workers: workers(section), listeners: listeners(section), upstreams: upstreams(section),
-            issuers: issuers(section), identity: identity(section), routes: [],
+            issuers: issuers(section), sessions: sessions(section), identity: identity(section), routes: [],
             rateLimits: rateLimits(section), limits: limits(section),
             log: log(section), admin: admin(section), revocation: revocation(section))
+        configuration.crossOrigins = crossOrigins(section)
         configuration.routes = routes(section, names, configuration.issuers)
+        configuration.takeover = takeover(section)
+        configuration.watch = section.boolean("watch", default: false)
+        refuseSharedNames(configuration)
         refuseSharedAddresses(configuration)
         applyEnvironment(to: &configuration)
         return configuration
@@ -31,9 +34,10 @@ struct ConfigurationReader {
 struct KnownNames {
     var upstreams: [String]
     var issuers: [String]
-    /// Sessions authenticate like issuers, in a later release.
+    /// Sessions authenticate like issuers.
     var sessions: [String]
     var rateLimits: [String]
+    var crossOrigins: [String]
 
     init(_ section: Section) {
         func names(_ key: String) -> [String] {
@@ -44,6 +48,7 @@ struct KnownNames {
         issuers = names("issuer")
         sessions = names("session")
         rateLimits = names("rate_limit")
+        crossOrigins = names("cors")
     }
 }
 

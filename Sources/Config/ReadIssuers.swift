@@ -47,12 +47,14 @@ extension ConfigurationReader {
         let requiredType = section.boolean("required_type", default: false)
         refuseEmpty(refused ?? [], "a claim's name in \"refuse_claims\"")
         guard let keys else { return nil }
-        let configuration = IssuerConfiguration(
+        var configuration = IssuerConfiguration(
             name: named.name.value, issuer: issuer, audience: audience, keySource: keys.value,
             keyPosition: keys.position, algorithms: algorithms, subject: subject, types: types,
             requiredType: requiredType, leeway: leeway, maximumLifetime: lifetime.value(default: nil),
             refuseClaims: refused?.map(\.value) ?? preset?.refuseClaims ?? [], tokenFrom: tokenFrom,
             trustedOrigins: trustedOrigins, position: named.position)
+        // Better Auth names the key in every token, and takes none without.
+        configuration.requiresKeyID = preset != nil && !keys.value.isNameless
         checkKeys(configuration)
         return configuration
     }

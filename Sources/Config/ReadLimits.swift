@@ -1,7 +1,7 @@
 extension ConfigurationReader {
     static let limitKeys = Section.Keys(known: [
         "header_bytes", "header_count", "target_bytes", "token_bytes", "connections",
-        "connections_per_address", "handshake_timeout", "header_timeout",
+        "connections_per_address", "buffer_bytes", "handshake_timeout", "header_timeout",
         "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
     ])
 
@@ -18,6 +18,7 @@ extension ConfigurationReader {
         limits.tokenBytes = part(
             "token_bytes", section, limits.tokenBytes, least: 256, of: min(limits.headerBytes, 16 * 1024))
         limits.connections = number("connections", orWord: "auto", section)
+        limits.bufferBytes = bufferBytes(section)
         limits.connectionsPerAddress = number("connections_per_address", orWord: "off", section)
         let times = Duration.milliseconds(1)...Duration.seconds(3600)
         limits.handshakeTimeout = section.duration(
@@ -38,6 +39,12 @@ extension ConfigurationReader {
         section.size(key, default: min(fallback, most), in: least...most)
     }
 
+    /// A size, or nil for "auto".
+    private func bufferBytes(_ section: Section) -> Int? {
+        if let entry = section.table["buffer_bytes"], case .string("auto") = entry.node.value { return nil }
+        return section.setting("buffer_bytes", .size, in: (1 << 20)...(1 << 40)).value(default: nil)
+    }
+
     /// A whole number, or nil for the one word that may stand in its place, and where nothing is written.
     private func number(_ key: String, orWord word: String, _ section: Section) -> Int? {
         guard let entry = section.table[key] else { return nil }
@@ -56,14 +63,41 @@ extension ConfigurationReader {
     /// The `[log]` table, or its defaults.
     func log(_ section: Section) -> LogConfiguration {
         var log = LogConfiguration()
-        guard let section = section.subsection("log", keys: .init(known: ["level", "format", "access"]))
+        guard let section = section.subsection("log", keys: Self.logKeys)
         else {
             return log
         }
         log.level = section.choice("level", default: log.level)
         if section.table["format"] != nil { log.format = section.choice("format", default: LogFormat.json) }
         if let access = section.string("access") { log.access = accessLog(access) }
+        log.accessForm = section.choice("access_format", default: log.accessForm)
+        if let sample = section.subsection("sample", keys: .init(known: Self.statusClasses)) {
+            for (index, name) in Self.statusClasses.enumerated() {
+                log.sample[index] = share(name, sample)
+            }
+        }
         return log
+    }
+
+    private static let logKeys = Section.Keys(known: ["level", "format", "access", "access_format", "sample"])
+    private static let statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"]
+
+    /// A number from 0 to 1; 1 where nothing is written.
+    private func share(_ key: String, _ section: Section) -> Double {
+        guard let entry = section.table[key] else { return 1 }
+        let number: Double
+        switch entry.node.value {
+        case .integer(let value): number = Double(value)
+        case .float(let value): number = value
+        default:
+            section.mismatch(entry, expected: "a number from 0 to 1")
+            return 1
+        }
+        guard number >= 0, number <= 1 else {
+            loader.error(entry.node.start, "\"\(key)\" must be between 0 and 1: the share that is written")
+            return 1
+        }
+        return number
     }
 
     private func accessLog(_ text: Located<String>) -> AccessLogDestination {

@@ -110,7 +110,7 @@ extension ConfigurationReader {
         return .remote(RemoteKeys(.discovery(issuer: url, name: issuer.value)))
     }
 
-    private func remoteURL(_ text: Located<String>) -> RemoteURL? {
+    func remoteURL(_ text: Located<String>) -> RemoteURL? {
         guard let url = RemoteURL(text.value) else {
             loader.error(
                 text.position,
@@ -127,7 +127,7 @@ extension ConfigurationReader {
         return url
     }
 
-    private func authorities(_ section: Section) -> [UInt8]? {
+    func authorities(_ section: Section) -> [UInt8]? {
         guard let path = section.string("ca"), let bytes = loader.read(path: path.value, at: path.position)
         else { return nil }
         guard String(decoding: bytes, as: UTF8.self).contains("-----BEGIN CERTIFICATE-----") else {

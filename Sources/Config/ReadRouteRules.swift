@@ -55,14 +55,11 @@ extension RouteReader {
                 position, alone ? "\"optional:none\" means nothing; write \"none\"" : "\"none\" stands alone")
             return false
         }
-        if names.issuers.contains(name) { return true }
-        if names.sessions.contains(name) {
-            loader.error(position, "the session \"\(name)\" as \"auth\" is not supported yet")
-            return false
-        }
+        if names.issuers.contains(name) || names.sessions.contains(name) { return true }
         loader.error(
             position, name.isEmpty ? "\"auth\" lacks the name of an issuer" : "there is no [issuer.\(name)]",
-            didYouMean: Suggestion.nearest(to: name, among: names.issuers + (alone ? ["none"] : [])))
+            didYouMean: Suggestion.nearest(
+                to: name, among: names.issuers + names.sessions + (alone ? ["none"] : [])))
         return false
     }
 

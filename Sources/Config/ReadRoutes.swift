@@ -2,8 +2,8 @@ extension ConfigurationReader {
     static let routeKeys = Section.Keys(
         known: [
             "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
-            "max_body", "rewrite", "stream_lifetime", "rate_limit", "redirect",
-        ], later: ["cors", "sign_in"])
+            "max_body", "rewrite", "stream_lifetime", "rate_limit", "cors", "sign_in", "redirect",
+        ])
 
     /// All `[[route]]`, the most specific first.
     func routes(_ section: Section, _ names: KnownNames, _ issuers: [IssuerConfiguration])
@@ -75,13 +75,15 @@ struct RouteReader {
         let prefix = stripPrefix(path)
         let lifetime = section.choice("stream_lifetime", default: StreamLifetime.token)
         let rateLimit = rateLimit()
+        let crossOrigin = crossOrigin()
+        let signIn = signIn(authentication)
         guard let path, let authentication else { return nil }
         return RouteConfiguration(
             hosts: hosts, methods: methods, path: path, authentication: authentication, require: require,
             scopes: scopes, denied: denied, upstream: upstream, redirectPort: redirectPort,
             timeout: timeout.value(default: .seconds(60)),
             maxBodyBytes: maxBody.value(default: 10 << 20), stripPrefix: prefix, streamLifetime: lifetime,
-            rateLimit: rateLimit, position: section.position)
+            rateLimit: rateLimit, crossOrigin: crossOrigin, signIn: signIn, position: section.position)
     }
 
     private func path() -> PathPattern? {

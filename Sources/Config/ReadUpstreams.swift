@@ -3,10 +3,7 @@ extension ConfigurationReader {
         known: [
             "servers", "protocol", "balance", "authorization", "preserve_host", "connect_timeout",
             "response_timeout", "idle_timeout", "max_connections", "max_pending", "retries", "tls",
-        ], later: ["health", "eject"],
-        laterNested: [
-            "health": ["path", "interval", "timeout", "healthy_after", "unhealthy_after"],
-            "eject": ["consecutive_failures", "for"],
+            "health", "eject", "slow_start", "resolve_interval",
         ])
 
     /// HTTP versions towards a backend.
@@ -35,7 +32,7 @@ extension ConfigurationReader {
         let servers = servers(section)
         return UpstreamConfiguration(
             name: named.name.value, servers: servers,
-            balance: section.choice("balance", default: .leastRequests, later: ["random-two", "hash-user"]),
+            balance: section.choice("balance", default: .leastRequests),
             authorization: authorization(section),
             preserveHost: section.boolean("preserve_host", default: true),
             connectTimeout: section.duration(
@@ -46,7 +43,12 @@ extension ConfigurationReader {
                 "idle_timeout", default: .seconds(60), in: .milliseconds(1) ... .days(1)),
             maxConnections: section.integer("max_connections", default: 1024, in: 1...65_535),
             maxPending: section.integer("max_pending", default: 1024, in: 0...1_000_000),
-            retries: section.integer("retries", default: 1, in: 0...10),
+            retries: section.integer("retries", default: 1, in: 0...10), health: health(section),
+            eject: ejection(section),
+            slowStart: section.duration(
+                "slow_start", default: .seconds(10), in: .zero ... .seconds(3600)),
+            resolveInterval: section.duration(
+                "resolve_interval", default: .seconds(10), in: .seconds(1) ... .days(1)),
             tls: upstreamTLS(section, servers), position: named.position)
     }
 }

@@ -28,6 +28,10 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var streamLifetime: StreamLifetime
     /// The name of a rate limit, which exists; nil = none.
     public var rateLimit: String?
+    /// The name of a rule for other origins, which exists; nil leaves them to the backend.
+    public var crossOrigin: String?
+    /// Where browsers go that ask for a page without valid credentials: an absolute URL or a path.
+    public var signIn: String?
     /// Where the file begins the route.
     public var position: SourcePosition
 }

@@ -83,7 +83,7 @@ extension Loader {
         return Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
     }
 
-    private func complaint(about bytes: [UInt8], _ use: SecretUse) -> String? {
+    func complaint(about bytes: [UInt8], _ use: SecretUse) -> String? {
         if bytes.isEmpty { return "is empty" }
         if bytes == Array(Self.publicDefaultSecret.utf8) {
             return

@@ -22,8 +22,16 @@ public struct UpstreamConfiguration: Sendable, Equatable {
     public var maxPending: Int
     /// Further attempts, only where nothing of the request was processed or it can be repeated safely.
     public var retries: Int
+    /// How its servers are checked; nil: they are not.
+    public var health: HealthConfiguration?
+    /// When a server that fails is taken out; nil: never.
+    public var eject: EjectionConfiguration?
+    /// How long a server that returns gets less than its share.
+    public var slowStart: Duration
+    /// Between two look-ups of the servers' names.
+    public var resolveInterval: Duration
     /// TLS to the servers; nil where connections are plain.
-    public var tls: UpstreamTLSConfiguration? = nil
+    public var tls: UpstreamTLSConfiguration?
     /// Where the file begins the table.
     public var position: SourcePosition
 }
@@ -38,12 +46,38 @@ public struct ServerConfiguration: Sendable, Equatable {
     public var position: SourcePosition
 }
 
+/// `health = { … }`: every server is asked for a page again and again.
+public struct HealthConfiguration: Sendable, Equatable {
+    /// Begins with a slash: visible ASCII, at most 1 KiB.
+    public var path: String
+    /// From one check to the next.
+    public var interval: Duration
+    /// From the connect to the head of the answer.
+    public var timeout: Duration
+    /// Good checks in a row that bring a server back.
+    public var healthyAfter: Int
+    /// Failed checks in a row that take a server out.
+    public var unhealthyAfter: Int
+}
+
+/// `eject = { … }`: a server is taken out after failures in a row.
+public struct EjectionConfiguration: Sendable, Equatable {
+    /// How many.
+    public var consecutiveFailures: Int
+    /// How long it stays out.
+    public var duration: Duration
+}
+
 /// How an upstream's server is chosen for a request.
 public enum Balance: String, Sendable, Equatable, CaseIterable {
     /// One after the other.
     case roundRobin = "round-robin"
     /// The one with the fewest requests in flight.
     case leastRequests = "least-requests"
+    /// The less busy one of two that are drawn.
+    case randomTwo = "random-two"
+    /// The same user to the same server.
+    case hashUser = "hash-user"
 }
 
 /// What the backend gets as `Authorization`.

@@ -1,12 +1,20 @@
 import Bytes
 import HTTP
 
-/// What the admin listener's pages show.
+/// What the admin listener's pages show, and do.
 struct AdminState {
     /// Why new requests are not welcome now; nil while they are.
     var notReadyReason: String?
+    /// Who may ask for what.
+    var access = AdminAccess()
     /// Revokes what a text names: nil where nothing can be revoked, false where the text is not understood.
     var revoke: ([UInt8]) -> Bool? = { _ in nil }
+    /// Reads the configuration again; what is wrong with it, or nil.
+    var reload: () -> String? = { "not running" }
+    /// The text of /config and of /routes, and the object of /status.json, made when they are asked for.
+    var configuration: () -> String = { "{}\n" }
+    var routes: () -> String = { "" }
+    var status: () -> String = { "{}\n" }
     /// The text of /metrics, made when it is asked for.
     var metrics: () -> String
 }
@@ -18,23 +26,32 @@ struct AdminAnswer: Equatable {
     var body: String
     /// False for HEAD: the length is told, the body not sent.
     var sendsBody = true
+    /// The methods, where the request's was none of them.
+    var allow: String?
+    /// A token is needed.
+    var challenge = false
+    /// Further field lines.
+    var fields = ""
 
     /// The answer to a request; `bytes` are those of its head, and of its body behind it.
     ///
-    /// Rule F9: a browser must not be led to this port by somebody's page. Browsers send Origin with what a page
-    /// posts or fetches across origins, and Sec-Fetch-* with everything; no scraper and no probe sends either.
+    /// Rule F9: a browser must not be led to this port by somebody's page; see `AdminAccess`.
     static func make(_ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ state: AdminState) -> AdminAnswer
     {
-        if isFromBrowser(head, bytes) {
-            return AdminAnswer(status: 403, body: "not for browsers\n")
+        if let reason = state.access.refusal(head, bytes) {
+            return AdminAnswer(status: 403, body: reason + "\n")
         }
-        let path = text(bytes, head.path)
-        if path == "/revocations", head.method == .post {
-            return revocation(
-                ByteRange(from: head.byteCount, to: bytes.count).bounds.map { bytes[$0] }, state)
+        let path = AdminAccess.text(bytes, head.path)
+        if path == "/revocations" || path == "/reload" {
+            guard head.method == .post else {
+                return AdminAnswer(status: 405, body: "only POST\n", allow: "POST")
+            }
+            if let refusal = state.access.changeRefusal(head, bytes) { return refusal }
+            let body = ByteRange(from: head.byteCount, to: bytes.count).bounds.map { bytes[$0] }
+            return path == "/reload" ? reloading(state) : revocation(body, state)
         }
         guard head.method == .get || head.method == .head else {
-            return AdminAnswer(status: 405, body: "only GET and HEAD\n")
+            return AdminAnswer(status: 405, body: "only GET and HEAD\n", allow: "GET, HEAD")
         }
         var answer = page(path, state)
         answer.sendsBody = head.method == .get
@@ -51,7 +68,9 @@ struct AdminAnswer: Equatable {
         var head = "HTTP/1.1 \(status) \(ReasonCode.phrase(for: status))\r\n"
         head += "Content-Type: \(contentType)\r\nContent-Length: \(body.utf8.count)\r\n"
         head += "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n"
-        if status == 405 { head += "Allow: GET, HEAD\r\n" }
+        head += "Cross-Origin-Resource-Policy: same-origin\r\n" + fields
+        if let allow { head += "Allow: \(allow)\r\n" }
+        if challenge { head += "WWW-Authenticate: Bearer\r\n" }
         return Array((head + "\r\n" + (sendsBody ? body : "")).utf8)
     }
 
@@ -65,41 +84,38 @@ struct AdminAnswer: Equatable {
         }
     }
 
+    /// 409: the request is well-formed, and the file is not.
+    private static func reloading(_ state: AdminState) -> AdminAnswer {
+        if let failure = state.reload() {
+            return AdminAnswer(status: 409, body: "configuration not changed\n\(failure)\n")
+        }
+        return AdminAnswer(status: 200, body: "reloaded\n")
+    }
+
     private static func page(_ path: String, _ state: AdminState) -> AdminAnswer {
         switch path {
-        case "/livez": AdminAnswer(status: 200, body: "ok\n")
+        case "/":
+            return AdminAnswer(
+                status: 200, contentType: "text/html; charset=utf-8", body: StatusPage.document,
+                fields: StatusPage.fields)
+        case "/livez": return AdminAnswer(status: 200, body: "ok\n")
         case "/readyz":
-            if let reason = state.notReadyReason {
-                AdminAnswer(status: 503, body: reason + "\n")
-            } else {
-                AdminAnswer(status: 200, body: "ready\n")
-            }
+            return AdminAnswer(
+                status: state.notReadyReason == nil ? 200 : 503,
+                body: (state.notReadyReason ?? "ready") + "\n")
         case "/metrics":
-            AdminAnswer(
+            return AdminAnswer(
                 status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: state.metrics())
         case "/version":
-            AdminAnswer(
-                status: 200, contentType: "application/json",
-                body: "{\"version\":\"\(Version.usher)\",\"swift\":\"\(Version.swift)\"}\n")
-        default: AdminAnswer(status: 404, body: "no such page\n")
+            return json("{\"version\":\"\(Version.usher)\",\"swift\":\"\(Version.swift)\"}\n")
+        case "/config": return json(state.configuration())
+        case "/status.json": return json(state.status())
+        case "/routes": return AdminAnswer(status: 200, body: state.routes())
+        default: return AdminAnswer(status: 404, body: "no such page\n")
         }
     }
 
-    private static func isFromBrowser(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
-        for index in 0..<head.fields.count {
-            let line = head.fields[index]
-            switch text(bytes, line.nameRange).lowercased() {
-            case "origin", "sec-fetch-mode": return true
-            case "sec-fetch-site":
-                let site = text(bytes, line.valueRange)
-                if site != "none" && site != "same-origin" { return true }
-            default: break
-            }
-        }
-        return false
-    }
-
-    private static func text(_ bytes: Span<UInt8>, _ range: ByteRange) -> String {
-        String(decoding: range.bounds.map { bytes[$0] }, as: UTF8.self)
+    private static func json(_ text: String) -> AdminAnswer {
+        AdminAnswer(status: 200, contentType: "application/json", body: text)
     }
 }

@@ -27,6 +27,13 @@ struct AdminServer: ~Copyable {
         listener = try Listener(at: address)
     }
 
+    /// Takes over a socket that listens already; throws the kernel's reason.
+    init(inherited socket: InheritedSocket) throws(Errno) {
+        guard let first = socket.descriptors.first else { throw Errno.protocolError }
+        listener = Listener(owning: first, at: socket.real)
+        for descriptor in socket.descriptors.dropFirst() { _ = FileDescriptor(owning: descriptor) }
+    }
+
     deinit {
         // The process is about to end, or the connections are empty: `close` gives the blocks back.
         precondition(connections.count == 0, "closeAll comes first")

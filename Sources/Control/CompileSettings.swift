@@ -1,19 +1,26 @@
-public import Config
-public import Proxy
+import Config
+import Proxy
 import Reactor
 import TLS
+import Telemetry
 import Upstream
 
 extension ProxySettings {
-    /// What the workers need of a configuration. Looks up the names of servers, so it may take a while; throws where
-    /// one has no address.
-    public init(_ configuration: Configuration) throws(StartFailure) {
-        var upstreams: [UpstreamSettings] = []
-        for upstream in configuration.upstreams { upstreams.append(try UpstreamSettings(upstream)) }
+    /// What the workers need of a configuration, with its upstreams as they are known now.
+    init(_ configuration: Configuration, upstreams: [UpstreamSettings]) {
         self.init(
             listeners: configuration.listeners.map(ListenerSettings.init),
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
+        accessLog = AccessLogSettings(configuration.log)
+    }
+}
+
+extension AccessLogSettings {
+    fileprivate init(_ log: LogConfiguration) {
+        self.init()
+        form = log.accessForm == .combined ? .combined : .json
+        shares = log.sample
     }
 }
 
@@ -35,16 +42,10 @@ extension ListenerSettings {
 }
 
 extension UpstreamSettings {
-    fileprivate init(_ upstream: UpstreamConfiguration) throws(StartFailure) {
-        var servers: [ServerSettings] = []
-        for server in upstream.servers {
-            for address in try SocketAddress.all(of: server.address) {
-                servers.append(
-                    ServerSettings(
-                        address: address, authority: server.address.authority, weight: server.weight))
-            }
-        }
-        self.init(name: upstream.name, servers: servers)
+    init(_ upstream: UpstreamConfiguration, servers: [ServerSettings], state: UpstreamState)
+        throws(StartFailure)
+    {
+        self.init(name: upstream.name, servers: servers, state: state)
         balance = Balance(upstream.balance)
         connectTimeoutMilliseconds = upstream.connectTimeout.wholeMilliseconds
         responseTimeoutMilliseconds = upstream.responseTimeout.wholeMilliseconds
@@ -52,6 +53,9 @@ extension UpstreamSettings {
         maximumConnections = upstream.maxConnections
         maximumPending = upstream.maxPending
         retries = upstream.retries
+        health = upstream.health.map(HealthSettings.init)
+        ejection = upstream.eject.map(EjectionSettings.init)
+        slowStartMilliseconds = upstream.slowStart.wholeMilliseconds
         security = try upstream.tls.map { (tls) throws(StartFailure) in
             try TLSClientSettings(tls, upstream: upstream.name)
         }
@@ -80,7 +84,27 @@ extension Upstream.Balance {
         switch balance {
         case .roundRobin: self = .roundRobin
         case .leastRequests: self = .leastRequests
+        case .randomTwo: self = .randomTwo
+        case .hashUser: self = .hashUser
         }
+    }
+}
+
+extension HealthSettings {
+    fileprivate init(_ health: HealthConfiguration) {
+        self.init(path: health.path)
+        intervalMilliseconds = health.interval.wholeMilliseconds
+        timeoutMilliseconds = health.timeout.wholeMilliseconds
+        healthyAfter = health.healthyAfter
+        unhealthyAfter = health.unhealthyAfter
+    }
+}
+
+extension EjectionSettings {
+    fileprivate init(_ eject: EjectionConfiguration) {
+        self.init()
+        consecutiveFailures = eject.consecutiveFailures
+        milliseconds = eject.duration.wholeMilliseconds
     }
 }
 
@@ -93,6 +117,8 @@ extension LimitSettings {
         connections = limits.connections
         connectionsPerAddress = limits.connectionsPerAddress
         handshakeTimeoutMilliseconds = limits.handshakeTimeout.wholeMilliseconds
+        // The other half is for what is not in buffers: tokens, tables, code, and requests that grow.
+        bufferBytes = limits.bufferBytes ?? MemoryAllowance.current().map { $0 / 2 }
         headerTimeoutMilliseconds = limits.headerTimeout.wholeMilliseconds
         idleTimeoutMilliseconds = limits.idleTimeout.wholeMilliseconds
         bodyTimeoutMilliseconds = limits.bodyTimeout.wholeMilliseconds
@@ -102,7 +128,7 @@ extension LimitSettings {
 
 extension EndpointAddress {
     /// What stands in Host for this server: as the file has it; nil for a Unix socket, which has no name.
-    fileprivate var authority: String? {
+    var authority: String? {
         if case .unix = self { nil } else { description }
     }
 }
@@ -123,15 +149,5 @@ extension SocketAddress {
             host.isIPv6
             ? .ipv6(number(host.bytes[..<8]), number(host.bytes[8...]), port: port)
             : .ipv4(UInt32(number(host.bytes[...])), port: port)
-    }
-
-    /// All addresses of a server, at least one. Where a name has both kinds, the IPv4 ones: "localhost" mostly has
-    /// both, and what listens there mostly listens on one.
-    fileprivate static func all(of endpoint: EndpointAddress) throws(StartFailure) -> [SocketAddress] {
-        guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
-        let found = resolve(name, port: port)
-        guard !found.isEmpty else { throw StartFailure("the server name \"\(name)\" has no address") }
-        let four = found.filter { if case .ipv4 = $0 { true } else { false } }
-        return four.isEmpty ? found : four
     }
 }

@@ -5,6 +5,7 @@ import Proxy
 import Reactor
 import TLS
 import Telemetry
+import Upstream
 
 /// What the workers' threads tell the control thread.
 enum WorkerReport: Sendable {
@@ -21,6 +22,8 @@ struct Crew {
     let reports: Inbox<WorkerReport>
     /// Where workers ask for keys that they do not know.
     let keyRequests: Inbox<KeyRequest>
+    /// Where workers ask about credentials.
+    let questions: Inbox<RemoteQuestion>
     /// The buckets of rate limits, which outlive every configuration.
     private let buckets: RateBuckets
     private let ledger = ConnectionLedger()
@@ -38,6 +41,7 @@ struct Crew {
         self.buckets = buckets
         reports = try Inbox()
         keyRequests = try Inbox()
+        questions = try Inbox()
     }
 
     var count: Int { inboxes.count }
@@ -53,7 +57,7 @@ struct Crew {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
-                logWriter: logWriter, keyRequests: keyRequests, buckets: buckets,
+                logWriter: logWriter, keyRequests: keyRequests, questions: questions, buckets: buckets,
                 ledger: ledger, ticketKeys: ticketKeys)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
@@ -97,9 +101,43 @@ struct Crew {
         for inbox in inboxes { inbox.send(.secure(listeners)) }
     }
 
+    /// Tells every worker which servers an upstream has.
+    func sendServers(of upstream: UpstreamSettings) {
+        for inbox in inboxes { inbox.send(.servers(upstream.name, upstream.servers)) }
+    }
+
+    /// Tells every worker what a server said of a credential.
+    func send(_ answer: RemoteAnswer) {
+        for inbox in inboxes { inbox.send(.verdict(answer)) }
+    }
+
     /// Tells every worker which tokens are revoked.
     func send(_ revocations: RevocationList) {
         for inbox in inboxes { inbox.send(.revocations(revocations)) }
+    }
+
+    /// Workers whose threads have not ended.
+    var runningCount: Int { count - endedCount }
+
+    /// Asks every worker for a sign of life.
+    func send(_ heartbeat: Heartbeat) {
+        for inbox in inboxes { inbox.send(.beat(heartbeat)) }
+    }
+
+    /// Waits until every worker has done what it was told so far, at most that long: then listeners that it was to close
+    /// are closed.
+    func settle(milliseconds: Int32) {
+        guard var pause = try? Poller() else { return }
+        let heartbeat = Heartbeat()
+        send(heartbeat)
+        for _ in 0..<milliseconds where heartbeat.count < runningCount {
+            _ = pause.wait(timeoutMilliseconds: 1)
+        }
+    }
+
+    /// Tells every worker that another process accepts from now on.
+    func retire() {
+        for inbox in inboxes { inbox.send(.retire) }
     }
 
     /// Tells every worker to accept nothing more and to end when its requests have.

@@ -78,7 +78,9 @@ final class DocumentFetch {
                 connectDeadline =
                     addresses.isEmpty
                     ? .never : Instant.now().advanced(byMilliseconds: Self.connectMilliseconds)
-                connection = try FetchConnection(to: address, url, trusting: authorities, poller, token)
+                connection = try FetchConnection(
+                    to: address, url, trusting: authorities, sending: FetchConnection.request(url), poller,
+                    token)
                 return nil
             } catch {
                 lastFailure = error.reason
@@ -129,12 +131,18 @@ final class DocumentFetch {
 
 /// Numbers for poller events that are never given twice in a while.
 struct TokenSource {
+    private let first: UInt64
     private var last: UInt32 = 0
+
+    /// Numbers above `first`, of which 2^28 must be free.
+    init(above first: UInt64 = Token.firstFetch) {
+        self.first = first
+    }
 
     /// The next one; above the fixed tokens and below those of the admin listener.
     mutating func next() -> UInt64 {
         last = last &+ 1 & 0x0fff_ffff
-        return Token.firstFetch + UInt64(last)
+        return first + UInt64(last)
     }
 }
 
@@ -156,4 +164,8 @@ struct FetchAnswer {
     var body: [UInt8]
     var location: String?
     var maximumAge: Int64?
+    /// The values of `Set-Cookie`.
+    var setCookies: [[UInt8]] = []
+    /// The connection may carry another request.
+    var isPersistent = false
 }

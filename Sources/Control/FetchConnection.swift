@@ -5,7 +5,8 @@ import HTTP1
 import Reactor
 import TLS
 
-/// One connection for one GET: bytes of the socket become a response, through TLS where the URL says so.
+/// One connection for one request after another: bytes of the socket become a response, through TLS where the URL says
+/// so.
 final class FetchConnection {
     private enum Phase { case connecting, handshaking, exchanging }
 
@@ -25,14 +26,15 @@ final class FetchConnection {
     private var response = ResponseReader()
     private let request: [UInt8]
 
-    /// Starts to connect.
+    /// Starts to connect, to send `request` then.
     init(
         to address: SocketAddress, _ url: RemoteURL, trusting authorities: [UInt8],
+        sending request: [UInt8],
         _ poller: borrowing Poller,
         _ token: UInt64
     ) throws(FetchFailure) {
         self.address = address
-        request = Self.request(url)
+        self.request = request
         if url.isSecure {
             do throws(TLSError) {
                 let context = try TLSContext(clientTrusting: authorities.span)
@@ -56,7 +58,14 @@ final class FetchConnection {
         plaintext.detach(to: &pool)
     }
 
-    private static func request(_ url: RemoteURL) -> [UInt8] {
+    /// Sends a further request after a whole response, where that allows it; the answer comes by `advance`.
+    func send(next request: [UInt8]) throws(FetchFailure) {
+        response = ResponseReader()
+        try send(request)
+    }
+
+    /// The request for a document, after which the connection ends.
+    static func request(_ url: RemoteURL) -> [UInt8] {
         Array(
             ("GET \(url.target) HTTP/1.1\r\nHost: \(url.authority)\r\nUser-Agent: usher/\(Version.usher)\r\n"
                 + "Accept: application/jwk-set+json, application/json\r\nAccept-Encoding: identity\r\n"
@@ -222,10 +231,12 @@ struct ResponseReader: ~Copyable {
 
     private mutating func note() {
         answer.status = head.status
+        answer.isPersistent = head.isPersistent
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             switch text(line.nameRange).lowercased() {
             case "location": answer.location = text(line.valueRange)
+            case "set-cookie": answer.setCookies.append(Array(received[line.valueRange.bounds]))
             case "cache-control":
                 answer.maximumAge = CacheControl.maximumAge(text(line.valueRange)) ?? answer.maximumAge
             default: break
@@ -256,7 +267,10 @@ struct ResponseReader: ~Copyable {
                 received.removeFirst(offset)
                 guard received.count <= Self.limits.headBytes else { throw FetchFailure("endless trailers") }
                 return nil
-            case .end: return answer
+            case .end:
+                // What nobody asked for belongs to no request.
+                if offset < bytes.count { answer.isPersistent = false }
+                return answer
             case .malformed(let fault): throw FetchFailure("the answer is not HTTP: \(fault)")
             }
         }

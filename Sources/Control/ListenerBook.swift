@@ -5,13 +5,23 @@ import Reactor
 ///
 /// Sockets are opened here and not by the workers, so that an address that is taken shows before anything changes.
 struct ListenerBook {
-    /// The address that the configuration names, and the one it became: the port is another where it was 0.
-    private(set) var open: [SocketAddress: SocketAddress] = [:]
+    /// A place where a listener's connections come in.
+    struct Open: Equatable {
+        /// Where it really is: the port is another where the configuration says 0.
+        var real: SocketAddress
+        /// The workers' descriptors: theirs to close, when they are told to; here to be lent to the next process.
+        var descriptors: [Int32]
+    }
+
+    /// What is open, by the address that the configuration names.
+    private(set) var open: [SocketAddress: [Open]] = [:]
+    /// Sockets from before this process that no listener has claimed yet.
+    var inherited: [InheritedSocket] = []
 
     /// The listeners of a new configuration, opened where they are new, for each worker.
     struct Prepared {
         fileprivate(set) var workers: [[WorkerListener]]
-        fileprivate(set) var open: [SocketAddress: SocketAddress]
+        fileprivate(set) var open: [SocketAddress: [Open]]
 
         /// The real addresses, in the order of the configuration.
         fileprivate(set) var addresses: [(name: String, address: SocketAddress)]
@@ -31,8 +41,15 @@ struct ListenerBook {
         let reason: Errno
     }
 
+    /// True where one of these is not open yet.
+    func opensAny(of listeners: [ListenerSettings]) -> Bool {
+        listeners.contains { open[$0.address] == nil }
+    }
+
     /// Opens what is new, once for each worker; throws, with nothing left open, where one cannot be.
-    func prepare(_ listeners: [ListenerSettings], workers count: Int) throws(Failure) -> Prepared {
+    mutating func prepare(
+        _ listeners: [ListenerSettings], workers count: Int
+    ) throws(Failure) -> Prepared {
         var prepared = Prepared(workers: Array(repeating: [], count: count), open: [:], addresses: [])
         for listener in listeners {
             do {
@@ -50,13 +67,11 @@ struct ListenerBook {
         open = prepared.open
     }
 
-    private func add(_ listener: ListenerSettings, to prepared: inout Prepared) throws(Errno) {
-        if let real = open[listener.address] {
-            prepared.note(listener, real)
-            for worker in prepared.workers.indices {
-                prepared.workers[worker].append(
-                    WorkerListener(name: listener.name, address: real, descriptor: nil))
-            }
+    private mutating func add(_ listener: ListenerSettings, to prepared: inout Prepared) throws(Errno) {
+        if let places = open[listener.address] { return prepared.keep(places, for: listener) }
+        let taken = inherited.take(name: listener.name, address: listener.address)
+        guard taken.isEmpty else {
+            for socket in taken { try prepared.share(socket, among: listener) }
             return
         }
         try Listener.expectFree(listener.address)
@@ -80,15 +95,48 @@ struct ListenerBook {
 
 extension ListenerBook.Prepared {
     fileprivate mutating func note(_ listener: ListenerSettings, _ real: SocketAddress) {
-        open[listener.address] = real
+        open[listener.address, default: []].append(ListenerBook.Open(real: real, descriptors: []))
         addresses.append((listener.name, real))
+    }
+
+    /// The workers have what this listener needs already.
+    fileprivate mutating func keep(_ places: [ListenerBook.Open], for listener: ListenerSettings) {
+        open[listener.address] = places
+        for place in places {
+            addresses.append((listener.name, place.real))
+            for worker in workers.indices {
+                workers[worker].append(
+                    WorkerListener(name: listener.name, address: place.real, descriptor: nil))
+            }
+        }
     }
 
     fileprivate mutating func give(
         _ socket: consuming Listener, of listener: ListenerSettings, to worker: Int
     ) {
         let address = socket.address
+        let descriptor = socket.release()
+        if let last = open[listener.address]?.indices.last {
+            open[listener.address]?[last].descriptors.append(descriptor)
+        }
         workers[worker].append(
-            WorkerListener(name: listener.name, address: address, descriptor: socket.release()))
+            WorkerListener(name: listener.name, address: address, descriptor: descriptor))
+    }
+
+    /// Spreads sockets that others have opened over the workers, whatever the number of either: none may be closed,
+    /// because clients may wait in its queue; where there are fewer than workers, some share one.
+    fileprivate mutating func share(
+        _ socket: InheritedSocket, among listener: ListenerSettings
+    ) throws(Errno) {
+        note(listener, socket.real)
+        for (place, descriptor) in socket.descriptors.enumerated() {
+            give(
+                Listener(owning: descriptor, at: socket.real), of: listener, to: place % workers.count)
+        }
+        let given = socket.descriptors.count
+        for worker in workers.indices.dropFirst(given) {
+            let shared = socket.descriptors[worker % given]
+            give(try Listener.duplicate(of: shared, at: socket.real), of: listener, to: worker)
+        }
     }
 }

@@ -5,13 +5,11 @@ import Telemetry
 
 /// The application log of a running proxy: a logger, and the thread behind it that may wait for the terminal or pipe.
 struct LogSetup {
-    /// What to log with. Its level may be changed at any time.
-    let logger: Logger
     private let writer: LogWriter
 
     /// A log on the standard error. The thread is started at once, so the signal mask must be set already; throws
     /// where the system has no descriptor or thread left.
-    init(_ configuration: LogConfiguration) throws(StartFailure) {
+    init() throws(StartFailure) {
         let writer: LogWriter
         do throws(Errno) {
             writer = try LogWriter(destination: .standardError)
@@ -20,9 +18,13 @@ struct LogSetup {
             throw StartFailure("\(error)")
         }
         self.writer = writer
+    }
+
+    /// What to log with, as the configuration wants it.
+    func logger(for configuration: LogConfiguration) -> Logger {
         let format = ApplicationLog.Format(configuration.format)
         let level = Logger.Level(configuration.level)
-        logger = Logger(label: "usher") { _ in
+        return Logger(label: "usher") { [writer] _ in
             ApplicationLog(format: format, level: level) { line in _ = writer.submit(line.span) }
         }
     }

@@ -14,10 +14,14 @@ final class NameLookup {
     private var thread: Thread?
 
     /// Starts to look up; the answer comes into `inbox`. Throws where the system has no thread left.
-    init(_ host: String, port: UInt16, identifier: UInt32, answerTo inbox: Inbox<LookupAnswer>) throws(Errno)
-    {
+    /// `oneFamily`: where the name has IPv4 and IPv6 addresses, only those of the family that takes connections.
+    init(
+        _ host: String, port: UInt16, identifier: UInt32, oneFamily: Bool = false,
+        answerTo inbox: Inbox<LookupAnswer>
+    ) throws(Errno) {
         thread = try Thread(name: "usher-lookup") {
-            let addresses = SocketAddress.resolve(host, port: port)
+            let found = SocketAddress.resolve(host, port: port)
+            let addresses = oneFamily ? AddressFamilies.reachable(among: found) : found
             inbox.send(LookupAnswer(identifier: identifier, addresses: addresses))
         }
     }

@@ -5,17 +5,52 @@ import Proxy
 import Reactor
 import Telemetry
 
+/// What has become of reloads since the start.
+struct ReloadTally {
+    /// Those that took effect.
+    private(set) var count = 0
+    /// When the last was tried, in milliseconds since 1970; 0 without one.
+    private(set) var lastMilliseconds: Int64 = 0
+    /// What was wrong with the last.
+    private(set) var failure: String?
+
+    mutating func note(_ failure: String?) {
+        self.failure = failure
+        lastMilliseconds = wallClockMicroseconds() / 1000
+        if failure == nil { count += 1 }
+    }
+}
+
 extension Supervisor {
     /// Reads the configuration again and swaps it whole; whatever is wrong with it, the old one stays.
-    func reload() {
-        guard phase == .running else { return log.notice("reload ignored: not running") }
+    ///
+    /// Gives nil where the new one is in force, else what is wrong.
+    @discardableResult
+    func reload() -> String? {
+        guard phase == .running else {
+            log.notice("reload ignored: not running")
+            return "not running"
+        }
+        service.reloading(at: Instant.now())
+        let failure = loadAnew()
+        reloads.note(failure)
+        service.ready(
+            failure == nil ? serviceStatus : "configuration not changed; \(serviceStatus)", at: Instant.now())
+        return failure
+    }
+
+    private func loadAnew() -> String? {
+        watcher.beginReading()
         let loaded = source.load()
-        for diagnostic in loaded.diagnostics {
-            let level: Logger.Level = diagnostic.severity == .error ? .error : .warning
-            log.log(level: level, "\(diagnostic.headline(file: loaded.path))")
+        watcher.watch(
+            loaded.files, isOn: loaded.configuration?.watch ?? configuration.watch, now: Instant.now())
+        let headlines = loaded.diagnostics.map { $0.headline(file: loaded.path) }
+        for (diagnostic, headline) in zip(loaded.diagnostics, headlines) {
+            log.log(level: diagnostic.severity == .error ? .error : .warning, "\(headline)")
         }
         guard let new = loaded.configuration else {
-            return log.error("configuration not changed", metadata: ["file": "\(loaded.path)"])
+            log.error("configuration not changed", metadata: ["file": "\(loaded.path)"])
+            return headlines.joined(separator: "\n")
         }
         do {
             try swap(to: new)
@@ -24,13 +59,20 @@ extension Supervisor {
                 metadata: [
                     "file": "\(loaded.path)", "routes": .stringConvertible(settings.policy.routes.count),
                 ])
+            return nil
         } catch {
             log.error("configuration not changed", metadata: ["reason": "\(error.reason)"])
+            return error.reason
         }
     }
 
+    /// A worker's turn takes far less; one that is stuck must not hold the control thread for long.
+    private static let settleMilliseconds: Int32 = 1000
+
     private func swap(to new: Configuration) throws(StartFailure) {
-        var compiled = try Supervisor.compile(new)
+        var compiled = try Supervisor.compile(new, backends)
+        // An address that the reload before gave up may be wanted again before every worker has closed it.
+        if book.opensAny(of: compiled.listeners) { crew.settle(milliseconds: Self.settleMilliseconds) }
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
             prepared = try book.prepare(compiled.listeners, workers: crew.count)
@@ -45,27 +87,39 @@ extension Supervisor {
             throw error
         }
         if Supervisor.workerCount(new) != crew.count {
-            log.warning("a change of workers takes effect at the next start")
+            log.warning("a change of workers takes effect at the next start, or with run --takeover")
         }
-        if new.admin != configuration.admin {
+        if new.admin?.address != configuration.admin?.address {
             log.warning("a change of the admin address takes effect at the next start")
         }
-        if new.limits.connections != configuration.limits.connections {
-            log.warning("a change of limits.connections takes effect at the next start")
-        }
-        keys.configure(new.issuers, now: Instant.now())
+        backends.commit(new, compiled.upstreams, now: Instant.now())
+        keys.configure(new.keyIssuers, now: Instant.now())
         keys.fill(&compiled.policy)
+        verdicts.configure(new.remoteSources)
+        verdicts.fill(&compiled.policy)
         revocations.configure(new.revocation, now: Instant.now())
         compiled.policy.revocations = revocations.list
         certificates.configure(new.listeners, now: Instant.now())
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)
-        log.logLevel = Logger.Level(new.log.level)
+        log = messages.logger(for: new.log)
         keys.log = log
+        verdicts.log = log
+        backends.log = log
         let admin = configuration.admin
+        let isTakeoverMoved = new.takeover?.path != configuration.takeover?.path
         configuration = new
+        // The pages stay where they are; who may ask for what changes.
         configuration.admin = admin
+        if let new = new.admin, admin != nil {
+            configuration.admin?.token = new.token
+            configuration.admin?.names = new.names
+        }
+        if isTakeoverMoved {
+            closeSuccessors()
+            openSuccessors()
+        }
         settings = compiled
     }
 
@@ -93,10 +147,11 @@ extension Supervisor {
     }
 
     /// The settings that the workers get, after one compilation to see that they do compile.
-    static func compile(_ configuration: Configuration) throws(StartFailure) -> ProxySettings {
-        let settings = try ProxySettings(configuration)
-        try check(settings.policy)
-        return settings
+    static func compile(
+        _ configuration: Configuration, _ backends: BackendKeeper
+    ) throws(StartFailure) -> ProxySettings {
+        try check(configuration.policy)
+        return ProxySettings(configuration, upstreams: try backends.prepare(configuration))
     }
 
     static func workerCount(_ configuration: Configuration) -> Int {

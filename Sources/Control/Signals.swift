@@ -23,6 +23,12 @@ extension Supervisor {
     }
 
     private func drain() {
+        guard crew.count > 0 else {
+            phase = .over(exitStatus: 0)
+            return
+        }
+        service.stopping("draining")
+        closeSuccessors()
         let milliseconds = settings.limits.drainTimeoutMilliseconds
         phase = .draining(until: Instant.now().advanced(byMilliseconds: milliseconds))
         log.info(
@@ -31,6 +37,10 @@ extension Supervisor {
     }
 
     func endPhase(at now: Instant) {
+        if closesIdleAt <= now {
+            closesIdleAt = .never
+            crew.drain()
+        }
         guard let deadline = phase.deadline, deadline <= now else { return }
         if case .cuttingOff = phase {
             phase = .over(exitStatus: 0)
@@ -54,6 +64,9 @@ extension Supervisor {
             guard phase == .starting, crew.isStarted else { return }
             phase = .running
             logListening()
+            relievePredecessor()
+            openSuccessors()
+            service.ready(serviceStatus, at: Instant.now())
         case .ended(let index):
             noteEnd(of: index)
         }

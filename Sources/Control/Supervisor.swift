@@ -44,40 +44,76 @@ public final class Supervisor {
     var phase = Phase.starting
     /// The keys that are fetched while the proxy runs.
     let keys: KeyKeeper
+    /// The servers that are asked about credentials.
+    let verdicts: VerdictKeeper
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
+    /// The addresses and the health of the servers behind the proxy.
+    let backends: BackendKeeper
     /// The tokens that are revoked.
     var revocations = RevocationKeeper()
     /// The files of certificates, which may change while the proxy runs.
     var certificates = CertificateKeeper()
     var listening: [(name: String, address: SocketAddress)] = []
+    /// What went through in the last minutes.
+    var history = TrafficHistory()
+    /// How the configuration has changed since the start.
+    var reloads = ReloadTally()
+    let startedMilliseconds = wallClockMicroseconds() / 1000
+    /// Looks whether the files of the configuration change.
+    var watcher = FileWatcher()
+    /// What the service manager is told.
+    var service: ServiceManager
+    /// The process whose listeners this one takes over, until it drains.
+    var predecessor: Predecessor?
+    /// Where a process that is to come after this one asks for the listeners.
+    var successors: Successors?
+    /// While draining for a successor: when connections that wait for a last request are closed.
+    var closesIdleAt = Instant.never
+    /// The listeners that the workers are to get, while their start waits for keys.
+    var prepared: ListenerBook.Prepared?
+    /// When waiting for keys is given up.
+    var startDeadline = Instant.never
 
     /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again, `warnings`
-    /// are what loading had to say, for the log.
+    /// are what loading had to say, for the log, `files` what was read. `takesOver`: the listeners are those of the process that runs already.
     ///
     /// Call it before any thread is started. Throws a text for the user.
     public init(
-        _ configuration: Configuration, from source: ConfigurationSource, warnings: [String] = []
+        _ configuration: Configuration, from source: ConfigurationSource, warnings: [String] = [],
+        files: [String] = [], takesOver: Bool = false
     ) throws(StartFailure) {
+        service = ServiceManager(source.environment)
         // First of all: threads inherit the signal mask.
         signals = try Self.system(SignalSource.init)
         poller = try Self.system(Poller.init)
         crew = try Self.system(Crew.init)
-        messages = try LogSetup(configuration.log)
-        log = messages.logger
-        for warning in warnings { messages.logger.warning("\(warning)") }
+        messages = try LogSetup()
+        log = messages.logger(for: configuration.log)
+        for warning in warnings { log.warning("\(warning)") }
         accessWriter = try Self.openAccessLog(configuration)
-        settings = try Self.compile(configuration)
         let logger = log
+        backends = try Self.system { () throws(Errno) in
+            try BackendKeeper(workers: Self.workerCount(configuration), log: logger)
+        }
+        settings = try Self.compile(configuration, backends)
+        backends.commit(configuration, settings.upstreams, now: Instant.now())
         keys = try Self.system { () throws(Errno) in
             try KeyKeeper(environment: source.environment, log: logger)
         }
-        keys.configure(configuration.issuers, now: Instant.now())
+        verdicts = try Self.system { () throws(Errno) in
+            try VerdictKeeper(environment: source.environment, log: logger)
+        }
+        keys.configure(configuration.keyIssuers, now: Instant.now())
+        verdicts.configure(configuration.remoteSources)
+        verdicts.fill(&settings.policy)
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
         certificates.configure(configuration.listeners, now: Instant.now())
         self.source = source
         self.configuration = configuration
+        watcher.watch(files, isOn: configuration.watch, now: Instant.now())
+        if takesOver { predecessor = try Self.findPredecessor(configuration, log) }
     }
 
     /// Runs until the process is to end; its exit status: 0 where it was told to end and did so within the drain timeout,
@@ -94,8 +130,14 @@ public final class Supervisor {
             let count = poller.wait(timeoutMilliseconds: waitMilliseconds())
             for index in 0..<count { dispatch(poller.token(index)) }
             runKeys()
+            runVerdicts()
             runRevocations()
             runCertificates()
+            backends.run(poller, now: Instant.now())
+            runWatcher(at: Instant.now())
+            runHistory(at: Instant.now())
+            startWorkersIfReady(at: Instant.now())
+            service.beat(of: crew, at: Instant.now())
             endPhase(at: Instant.now())
         }
     }
@@ -108,6 +150,7 @@ public final class Supervisor {
             throw StartFailure("cannot start a thread: \(error)")
         }
         try watch()
+        inheritSockets()
         try openAdmin(configuration.admin)
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
@@ -115,9 +158,21 @@ public final class Supervisor {
         } catch {
             throw StartFailure(listener: error)
         }
+        dropUnclaimedSockets()
+        self.prepared = prepared
+        if predecessor == nil { return try startWorkers() }
+        startDeadline = Instant.now().advanced(byMilliseconds: Self.takeoverPatienceMilliseconds)
+        startWorkersIfReady(at: Instant.now())
+    }
+
+    /// Starts the workers on what is prepared for them.
+    func startWorkers() throws(StartFailure) {
+        guard let prepared else { return }
+        self.prepared = nil
+        keys.fill(&settings.policy)
         listening = prepared.addresses
         do throws(Errno) {
-            try crew.start(settings, listeners: prepared.workers, logWriter: writer)
+            try crew.start(settings, listeners: prepared.workers, logWriter: accessWriter)
         } catch {
             throw StartFailure("cannot start a thread: \(error)")
         }
@@ -130,6 +185,9 @@ public final class Supervisor {
             try poller.add(crew.reports.descriptor, token: Token.inbox, for: .readable)
             try poller.add(crew.keyRequests.descriptor, token: Token.keyRequests, for: .readable)
             try poller.add(keys.lookups.descriptor, token: Token.lookups, for: .readable)
+            try poller.add(backends.names.answers.descriptor, token: Token.serverLookups, for: .readable)
+            try poller.add(crew.questions.descriptor, token: Token.questions, for: .readable)
+            try poller.add(verdicts.lookups.descriptor, token: Token.verdictLookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -159,8 +217,15 @@ public final class Supervisor {
         case Token.inbox: for report in crew.reports.receive() { note(report) }
         case Token.admin: admin?.accept(poller, now: Instant.now())
         case Token.keyRequests: noteKeyRequests()
+        case Token.successors: noteSuccessor()
+        case Token.successor: hearSuccessor()
         case Token.lookups: keys.noteLookups(poller, now: Instant.now())
+        case Token.serverLookups: noteServerAddresses()
+        case _ where Token.isProbe(token): backends.advance(token, now: Instant.now())
         case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
+        case Token.questions: noteQuestions()
+        case Token.verdictLookups: verdicts.noteLookups(poller, now: Instant.now())
+        case _ where Token.isVerdict(token): verdicts.advance(token, poller, now: Instant.now())
         default:
             let state = adminState
             admin?.advance(Token.handle(token), state: state)
@@ -172,7 +237,10 @@ public final class Supervisor {
         let now = Instant.now()
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
-        next = min(next, keys.deadline, revocations.deadline, certificates.deadline)
+        next = min(next, keys.deadline, revocations.deadline, certificates.deadline, backends.deadline)
+        next = min(next, watcher.deadline, verdicts.deadline)
+        next = min(next, history.deadline)
+        next = min(next, min(service.deadline, startDeadline), closesIdleAt)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }

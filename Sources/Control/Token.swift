@@ -7,11 +7,27 @@ enum Token {
     static let admin: UInt64 = 3
     static let keyRequests: UInt64 = 4
     static let lookups: UInt64 = 5
-    /// Fetches have the numbers from here to below 2^32.
+    static let serverLookups: UInt64 = 6
+    /// Health checks have the numbers from here to below `firstFetch`.
+    static let firstProbe: UInt64 = 1 << 30
+    /// A process that is to come after this one connects, and one says something.
+    static let successors: UInt64 = 7
+    static let successor: UInt64 = 8
+    static let questions: UInt64 = 20
+    static let verdictLookups: UInt64 = 21
+    /// Fetches of keys have 2^28 numbers from here.
     static let firstFetch: UInt64 = 1 << 31
+    /// Connections to servers that judge credentials have 2^28 numbers from here.
+    static let firstVerdict: UInt64 = 1 << 31 + 1 << 28
+
+    /// True for a health check.
+    static func isProbe(_ token: UInt64) -> Bool { token >= firstProbe && token < firstFetch }
 
     /// True for a fetch of keys.
-    static func isFetch(_ token: UInt64) -> Bool { token >= firstFetch && token < 1 << 32 }
+    static func isFetch(_ token: UInt64) -> Bool { token >= firstFetch && token < firstVerdict }
+
+    /// True for a connection to a server that judges credentials.
+    static func isVerdict(_ token: UInt64) -> Bool { token >= firstVerdict && token < 1 << 32 }
 
     /// A connection of the admin listener: generations start at 1, so it is above the fixed ones.
     static func connection(_ handle: Handle) -> UInt64 {

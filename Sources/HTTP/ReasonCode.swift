@@ -10,7 +10,8 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case noRoute, notFound, rateLimited
     // 5xx: this side is.
     case notImplemented, versionNotSupported
-    case upstreamUnavailable, upstreamTimeout, upstreamInvalidResponse, keysUnavailable, overloaded,
+    case upstreamUnavailable, upstreamTimeout, upstreamInvalidResponse, keysUnavailable,
+        authenticationUnavailable, overloaded,
         shuttingDown
     case internalError
 
@@ -32,7 +33,8 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .internalError: 500
         case .notImplemented: 501
         case .upstreamInvalidResponse: 502
-        case .upstreamUnavailable, .keysUnavailable, .overloaded, .shuttingDown: 503
+        case .upstreamUnavailable, .keysUnavailable, .authenticationUnavailable, .overloaded, .shuttingDown:
+            503
         case .upstreamTimeout: 504
         case .versionNotSupported: 505
         }
@@ -70,6 +72,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .upstreamTimeout: "upstream_timeout"
         case .upstreamInvalidResponse: "upstream_invalid_response"
         case .keysUnavailable: "keys_unavailable"
+        case .authenticationUnavailable: "authentication_unavailable"
         case .overloaded: "overloaded"
         case .shuttingDown: "shutting_down"
         case .internalError: "internal_error"
@@ -102,6 +105,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .upstreamTimeout: "The backend took too long."
         case .upstreamInvalidResponse: "The backend gave an invalid answer."
         case .keysUnavailable: "The keys to verify tokens are not available."
+        case .authenticationUnavailable: "The server that knows the session is not available."
         case .overloaded: "The proxy is overloaded."
         case .shuttingDown: "The proxy is shutting down."
         case .internalError: "The proxy failed."
@@ -115,6 +119,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case 101: "Switching Protocols"
         case 200: "OK"
         case 204: "No Content"
+        case 302: "Found"
         case 308: "Permanent Redirect"
         case 400: "Bad Request"
         case 401: "Unauthorized"
@@ -122,6 +127,8 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case 404: "Not Found"
         case 405: "Method Not Allowed"
         case 408: "Request Timeout"
+        case 409: "Conflict"
+        case 411: "Length Required"
         case 413: "Content Too Large"
         case 414: "URI Too Long"
         case 417: "Expectation Failed"

@@ -25,6 +25,34 @@ struct JSONDocument: ~Copyable {
         return read(bytes.count)
     }
 
+    /// What was decoded or copied last, as long as it was not read; escapes in strings are decoded in place then.
+    var bytes: Span<UInt8> {
+        @_lifetime(borrow self)
+        get { text.span.extracting(0..<byteCount) }
+    }
+
+    /// Decodes a part of a token without reading it; false where it is not strict base64url.
+    mutating func decode(base64URL part: Span<UInt8>) -> Bool {
+        guard let count = Self.decode(part, into: &text) else { return false }
+        byteCount = count
+        return true
+    }
+
+    /// Reads what was decoded; false where it is not a strict JSON object.
+    mutating func readDecoded() -> Bool { read(byteCount) }
+
+    /// Lets `fill` write a text into the memory and reads it; false where it gives none, or it is not a strict JSON
+    /// object.
+    mutating func load(filledBy fill: (inout MutableSpan<UInt8>) -> Int?) -> Bool {
+        guard let count = Self.fill(&text, fill) else { return false }
+        return read(count)
+    }
+
+    private static func fill(_ text: inout [UInt8], _ fill: (inout MutableSpan<UInt8>) -> Int?) -> Int? {
+        var span = text.mutableSpan
+        return fill(&span)
+    }
+
     private mutating func read(_ count: Int) -> Bool {
         byteCount = count
         guard Self.parse(&text, count, &tape) else { return false }
@@ -93,10 +121,10 @@ struct JSONDocument: ~Copyable {
         return true
     }
 
-    func value(at path: borrowing ClaimPath) -> ClaimValue? {
-        if let literal = member(path.name.span, of: 0) { return claim(literal) }
+    func value(at path: borrowing ClaimPath, in root: Int = 0) -> ClaimValue? {
+        if let literal = member(path.name.span, of: root) { return claim(literal) }
         guard path.steps.count > 1 else { return nil }
-        var current = 0
+        var current = root
         for step in path.steps {
             guard let next = member(step.span, of: current) else { return nil }
             current = next

@@ -170,7 +170,7 @@ struct KeySet {
     }
 
     /// Secrets that are none: a PEM text, and the default that Better Auth publishes.
-    private static func isPublic(_ secret: [UInt8]) -> Bool {
+    static func isPublic(_ secret: [UInt8]) -> Bool {
         secret.starts(with: Array("-----BEGIN ".utf8))
             || secret == Array("better-auth-secret-12345678901234567890".utf8)
     }

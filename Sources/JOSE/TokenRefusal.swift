@@ -41,6 +41,12 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
     case missingSubject
     /// The subject is not a string of 1 to 256 visible characters that can stand in a header (rules J16, H11).
     case malformedSubject
+    /// The session's cookies are genuine, and do not belong together.
+    case contradictory
+    /// The session's cache has another version than the one that counts.
+    case otherVersion
+    /// The server that was asked says that it is not, or no longer, good; or there is no server to ask.
+    case inactive
     /// The token, or all of its subject's up to some moment, are revoked.
     case revoked
     /// Everything holds, the signature too, but `exp` is over.
@@ -69,6 +75,9 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
         case .refusedClaim: "token_refused_claim"
         case .missingSubject: "token_missing_subject"
         case .malformedSubject: "token_malformed_subject"
+        case .contradictory: "session_contradictory"
+        case .otherVersion: "session_other_version"
+        case .inactive: "token_inactive"
         case .revoked: "token_revoked"
         case .expired: "token_expired"
         }

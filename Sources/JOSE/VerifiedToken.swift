@@ -1,18 +1,29 @@
-/// A token whose signature and claims hold. Only the verifier makes one.
+/// A token or a session of which everything holds. Only the verifiers make one.
 public struct VerifiedToken: ~Copyable {
-    /// The index of the issuer.
+    /// The index of the issuer; of a session, the place that its verifier was given.
     public let issuer: Int
+    /// The index of the issuer that `key` belongs to, which may be another than the session's; -1 for a session's own
+    /// secret.
+    public let keyIssuer: Int
     /// The key that made the signature: a cached verdict dies when `TokenVerifier.contains` says no.
     public let key: KeyIdentity
     /// `exp` in Unix seconds, rounded up.
     public let expires: Int64
-    /// `exp` and the issuer's leeway: from this second on the token is refused.
+    /// `exp` and the issuer's leeway: from this second on the token is refused. Of a session: from then on it has to be
+    /// asked about again.
     public let acceptedUntil: Int64
+    /// When what the token has permitted must end: `acceptedUntil`, or the end of the session itself.
+    public let permitsUntil: Int64
     /// `nbf` in Unix seconds, rounded up.
     public let notBefore: Int64?
     /// `iat` in Unix seconds, rounded up.
     public let issuedAt: Int64?
     private let subjectNode: Int32
+    /// The node of the claim that identifies the token, where it is no claim `jti`; else -1.
+    private let tokenIDNode: Int32
+    /// The nodes whose members are the claims: the payload, or of a session the user and what is around them.
+    private let claims: Int
+    private let outerClaims: Int
     private var document: JSONDocument
 
     /// Made by the verifier alone, of claims that it checked in that payload.
@@ -21,12 +32,34 @@ public struct VerifiedToken: ~Copyable {
         document: consuming JSONDocument
     ) {
         self.issuer = issuer
+        keyIssuer = issuer
         self.key = key
         expires = claims.expires
         acceptedUntil = claims.expires + leewaySeconds
+        permitsUntil = acceptedUntil
+        tokenIDNode = -1
+        self.claims = 0
+        outerClaims = 0
         notBefore = claims.notBefore
         issuedAt = claims.issuedAt
         subjectNode = claims.subject
+        self.document = document
+    }
+
+    /// Made by the session verifier alone, of a session that it checked in that document.
+    init(_ session: SessionFacts, document: consuming JSONDocument) {
+        issuer = session.place
+        keyIssuer = session.keyIssuer
+        key = session.key
+        expires = session.expires
+        acceptedUntil = session.acceptedUntil
+        permitsUntil = session.expires
+        notBefore = nil
+        issuedAt = session.createdAt
+        subjectNode = Int32(truncatingIfNeeded: session.subject)
+        tokenIDNode = Int32(truncatingIfNeeded: session.identifier)
+        claims = session.user
+        outerClaims = session.root
         self.document = document
     }
 
@@ -40,7 +73,15 @@ public struct VerifiedToken: ~Copyable {
     }
 
     /// The value at that path, or nil where there is none.
-    public func claim(at path: borrowing ClaimPath) -> ClaimValue? { document.value(at: path) }
+    public func claim(at path: borrowing ClaimPath) -> ClaimValue? {
+        if let own = document.value(at: path, in: claims) { return own }
+        return claims == outerClaims ? nil : document.value(at: path, in: outerClaims)
+    }
+
+    /// What identifies this one token: `jti`, or the identifier of the session.
+    public var tokenID: ClaimValue? {
+        tokenIDNode < 0 ? claim(at: .tokenID) : document.claim(Int(tokenIDNode))
+    }
 
     /// The text of a string with its escapes decoded (UTF-8), of a number as it is written, `true`, `false` or
     /// `null`; empty for an array or an object.

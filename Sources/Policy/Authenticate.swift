@@ -14,6 +14,8 @@ enum Authenticated {
     case severalTokens
     /// It would be refused, but the issuer at this place may have the key by now.
     case awaitKeys(Int)
+    /// A server has to be asked about it: the question is among the `RemoteVerdicts`.
+    case awaitVerdict
 }
 
 /// What of a request's token is not for the backend, besides the header.
@@ -34,6 +36,9 @@ extension PolicySnapshot {
     ) -> Authenticated {
         guard !route.issuers.isEmpty else { return .anonymous }
         guard route.issuers.isSubset(of: tokenPlaces.plainIssuers) else {
+            if !route.issuers.isDisjoint(with: sessionPlaces.all) {
+                return authenticateSession(head, bytes, route, origin, now: now, &carried)
+            }
             return authenticateAnywhere(head, bytes, route, origin, now: now, &carried)
         }
         guard head.authorizationCount > 0 else {
@@ -79,7 +84,7 @@ extension PolicySnapshot {
     }
 
     /// What becomes of a token that was found in the request.
-    private mutating func authenticate(
+    mutating func authenticate(
         _ token: Span<UInt8>, of issuers: IssuerSet, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
         _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {

@@ -13,9 +13,10 @@ extension PolicySnapshot {
     ///   - now: seconds since 1970.
     ///   - microseconds: a clock that never steps, for rate limits.
     ///   - round: whether the same request was decided on before.
+    ///   - answersPreflights: false where the answer is for another proxy, to which 2xx means "let it pass".
     public mutating func decide(
         head: borrowing RequestHead, bytes: Span<UInt8>, peer: PeerFacts, now: Int64,
-        microseconds: Int64? = nil, round: DecisionRound = .first
+        microseconds: Int64? = nil, round: DecisionRound = .first, answersPreflights: Bool = true
     ) -> Decision {
         // A tunnel or an echo of the request's own head is nothing for a backend's authorization (P8).
         if head.method == .connect || head.method == .trace {
@@ -27,6 +28,11 @@ extension PolicySnapshot {
         case .canonical(let target):
             let clock = microseconds ?? now * 1_000_000
             let origin = RequestOrigin(peer: peer, microseconds: clock, round: round)
+            if head.method == .options, answersPreflights, head.authorizationCount == 0,
+                let answer = preflight(head, target, bytes)
+            {
+                return .reject(answer)
+            }
             return decide(head, target, bytes, origin, now)
         }
     }
@@ -36,23 +42,63 @@ extension PolicySnapshot {
         _ origin: borrowing RequestOrigin,
         _ now: Int64
     ) -> Decision {
-        let peer = origin.peer
         // Which of two credentials counts is nothing to guess, on a public route neither (H7).
         guard head.authorizationCount <= 1 else {
             return .reject(Rejection(.badRequest, fault: .severalValues, closesConnection: true))
         }
         var captures = Captures(repeating: .empty)
-        let place = routes.match(target, head, bytes, &captures)
+        let place = routes.match(target, SoughtMethod(of: head), head, bytes, &captures)
         guard place != RouteTable.ambiguous else {
             return .reject(Rejection(.badRequest, fault: .ambiguousParameters, closesConnection: true))
         }
         guard place >= 0 else { return .reject(Rejection(.noRoute)) }
         let route = routes.route(place)
+        var carried = CarriedToken()
+        // A decision is many words: on most routes it is made where the caller wants it, and never moved.
+        guard route.concernsBrowsers else {
+            return decide(head, target, bytes, origin, now, route, captures, &carried)
+        }
+        let decision = decide(head, target, bytes, origin, now, route, captures, &carried)
+        return addressed(decision, head, target, bytes, route, cut: carried.cut)
+    }
+
+    /// The decision with what it says to browsers.
+    private func addressed(
+        _ decision: consuming Decision, _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget,
+        _ bytes: Span<UInt8>, _ route: borrowing CompiledRoute, cut: ByteRange
+    ) -> Decision {
+        let crossOrigin =
+            route.crossOrigin < 0 ? .none : crossOrigins.answer(Int(route.crossOrigin), head, bytes)
+        switch consume decision {
+        case .permit(var permit):
+            permit.crossOrigin = crossOrigin
+            return .permit(permit)
+        case .reject(var rejection):
+            rejection.crossOrigin = crossOrigin
+            if route.hasSignIn, rejection.code.status == 401,
+                let path = returnPath(head, target, bytes, cut: cut)
+            {
+                rejection.form = .signIn(path)
+            }
+            return .reject(rejection)
+        case .awaitKeys(let wait):
+            return .awaitKeys(wait)
+        case .awaitVerdict:
+            return .awaitVerdict
+        }
+    }
+
+    /// Decides on a request whose route is known.
+    private mutating func decide(
+        _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin, _ now: Int64, _ route: CompiledRoute, _ captures: Captures,
+        _ carried: inout CarriedToken
+    ) -> Decision {
+        let peer = origin.peer
         if origin.round == .first, let wait = exceedsAddressLimit(route, head, bytes, origin) {
             return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
         }
         if route.redirectPort > 0 { return .reject(redirection(route, target, head, bytes, origin.peer)) }
-        var carried = CarriedToken()
         switch authenticate(head, bytes, route, origin, now: now, &carried) {
         case .severalTokens:
             let place = Int(route.specIndex)
@@ -60,6 +106,8 @@ extension PolicySnapshot {
                 Rejection(.badRequest, route: place, fault: .severalValues, closesConnection: true))
         case .awaitKeys(let issuer):
             return .awaitKeys(KeyWait(issuer: issuer))
+        case .awaitVerdict:
+            return .awaitVerdict
         case .refused(let code, let refusal):
             let wait = countFailure(code, head, bytes, origin)
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))
@@ -120,7 +168,7 @@ extension PolicySnapshot {
             maxBodyBytes: route.maxBodyBytes, target: rest,
             targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
             expires: identity.isNone ? nil : cache.expires(identity),
-            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.acceptedUntil(identity),
+            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.permitsUntil(identity),
             peerIsTrusted: trust.trusts(peer),
             preservesHost: authorizations.preservesHost(Int(route.upstream)),
             identity: identity, carried: carried)

@@ -10,6 +10,9 @@ public enum Decision: ~Copyable {
     case reject(Rejection)
     /// Its token's key is not known, but may be fetched: keep the head, and decide again when keys have come.
     case awaitKeys(KeyWait)
+    /// A server must be asked about its credential: put the question that `PolicySnapshot.takeQuestion` gives, keep the
+    /// head, and decide again when the answer is there.
+    case awaitVerdict
 }
 
 /// A request whose token's key is not known yet. It is decided on again, in the round `last` where it waits no longer.
@@ -57,6 +60,8 @@ public struct Permit: ~Copyable {
     public let streamEnd: Int64?
     /// True where the peer is a trusted proxy, whose forwarding headers are believed.
     public let peerIsTrusted: Bool
+    /// What the answer says to pages of other origins.
+    public internal(set) var crossOrigin = CrossOriginAnswer.none
     /// True where the upstream gets the client's Host, false where it gets its server's own.
     public let preservesHost: Bool
     /// The entry of the cache; none for nobody.
@@ -113,8 +118,6 @@ public struct Permit: ~Copyable {
 public struct Rejection: Sendable {
     /// The code of the answer, and of the log.
     public let code: ReasonCode
-    /// The status of the answer.
-    public let status: UInt16
     /// The route, a place in `PolicySpec.routes`; nil where none was found.
     public let route: Int?
     /// What exactly is wrong with the token: for the log, never for the client (J21).
@@ -123,6 +126,10 @@ public struct Rejection: Sendable {
     public let fault: MessageFault?
     /// True where the connection must end after the answer (P8).
     public let closesConnection: Bool
+    /// What the answer says to pages of other origins.
+    public internal(set) var crossOrigin = CrossOriginAnswer.none
+    /// What kind of answer it is.
+    public internal(set) var form = Form.problem
     /// Where the client is sent instead of being refused; whoever does not know of it answers with `code`.
     public internal(set) var redirection: Redirection?
     /// Which limit was exceeded and for how long, where one was.
@@ -135,7 +142,6 @@ public struct Rejection: Sendable {
         closesConnection: Bool = false, identity: Handle = .none, wait: RateWait? = nil
     ) {
         self.code = code
-        status = code.status
         self.route = route
         self.refusal = refusal
         self.fault = fault
@@ -144,9 +150,29 @@ public struct Rejection: Sendable {
         self.wait = wait
     }
 
+    /// The kinds of answers that are made here.
+    public enum Form: Sendable, BitwiseCopyable {
+        /// A problem document with the status of the code.
+        case problem
+        /// 204 to a preflight: nothing is wrong, and nothing goes upstream. The number is the rule's.
+        case preflight(rule: Int32)
+        /// 302 to the route's sign-in page, for a browser; the code says what was wrong with its credentials.
+        case signIn(ReturnPath)
+    }
+
+    /// The status of the answer.
+    public var status: UInt16 {
+        switch form {
+        case .problem: code.status
+        case .preflight: 204
+        case .signIn: 302
+        }
+    }
+
     /// True where the answer bears `WWW-Authenticate` (RFC 9110 §11.6.1, RFC 6750 §3).
     public var challenges: Bool {
-        switch code {
+        guard case .problem = form else { return false }
+        return switch code {
         case .tokenMissing, .tokenInvalid, .tokenExpired, .insufficientScope: true
         default: false
         }

@@ -93,7 +93,7 @@ extension PolicySnapshot {
             case .host, .xRequestID, .expect: continue
             case .authorization where !forwardsAuthorization: continue
             // A backend that gets the client's credentials gets them whichever way they came.
-            case .cookie where !forwardsAuthorization && tokenPlaces.readsCookies(permit.carried.issuers):
+            case .cookie where !forwardsAuthorization && readsCookies(permit.carried.issuers):
                 run.flush(bytes, &buffer)
                 appendCookies(line.valueRange, bytes, permit.carried.issuers, &buffer)
                 continue
@@ -109,6 +109,12 @@ extension PolicySnapshot {
         return said
     }
 
+    /// True where one of them looks into cookies.
+    private func readsCookies(_ issuers: IssuerSet) -> Bool {
+        !issuers.isEmpty
+            && (!sessionPlaces.all.isDisjoint(with: issuers) || tokenPlaces.readsCookies(issuers))
+    }
+
     /// Copies the cookies but for those that hold tokens, with what is between them: the line never gets longer than
     /// the client's, but for a space behind the colon. No line where nothing is left.
     private func appendCookies(
@@ -117,7 +123,9 @@ extension PolicySnapshot {
         var pairs = CookiePairs(value)
         var isFirst = true
         while let pair = pairs.next(bytes) {
-            guard !tokenPlaces.takes(cookie: bytes.slice(pair), from: issuers) else { continue }
+            guard !tokenPlaces.takes(cookie: bytes.slice(pair), from: issuers),
+                !sessionPlaces.takes(cookie: bytes.slice(pair), from: issuers)
+            else { continue }
             if isFirst {
                 HeaderWriter.put("Cookie: ", &buffer)
             } else {

@@ -11,6 +11,10 @@ extension PolicySpec {
                 (1...1_000_000).contains(rate.burst)
             else { throw .badLimit }
         }
+        guard issuers.count + sessions.count <= TokenVerifier.largestIssuerCount,
+            sessions.allSatisfy({ $0.remote.map { remoteSources.indices.contains($0) } ?? true }),
+            remoteSources.allSatisfy({ $0.cacheForSeconds >= 1 })
+        else { throw .badLimit }
         for index in routes.indices { try check(routes[index], index) }
         if let conflict = RouteOrder.conflicts(routes).first {
             throw .equallySpecific(first: conflict.first, second: conflict.second)
@@ -22,7 +26,8 @@ extension PolicySpec {
 
     private func check(_ route: RouteSpec, _ index: Int) throws(PolicyError) {
         guard route.redirectPort != nil || upstreams.indices.contains(route.upstream),
-            route.rateLimit.map({ rateLimits.indices.contains($0) }) ?? true
+            route.rateLimit.map({ rateLimits.indices.contains($0) }) ?? true,
+            route.crossOrigin.map({ crossOrigins.indices.contains($0) }) ?? true
         else { throw .danglingReference(route: index) }
         switch route.authentication {
         case .none:
@@ -42,9 +47,11 @@ extension PolicySpec {
     }
 
     private func check(_ accepted: [Int], of route: Int) throws(PolicyError) {
-        guard !accepted.isEmpty, accepted.allSatisfy({ issuers.indices.contains($0) && $0 < 64 }) else {
+        let placeCount = issuers.count + sessions.count
+        guard !accepted.isEmpty, accepted.allSatisfy({ $0 >= 0 && $0 < placeCount && $0 < 64 }) else {
             throw .danglingReference(route: route)
         }
+        let accepted = accepted.filter { issuers.indices.contains($0) }
         for (place, first) in accepted.enumerated() {
             for second in accepted[(place + 1)...]
             where first != second && !issuers[first].spec.isDistinct(from: issuers[second].spec) {

@@ -32,6 +32,10 @@ public enum PolicyError: Error, Equatable, Sendable {
     case mint(upstream: Int, SigningError)
     /// A trusted proxy block is everybody (H9).
     case trustsEverybody(listener: Int)
+    /// The rule for other origins is empty, allows credentials to everybody, or its lines are none, or too long.
+    case badCrossOrigin(String)
+    /// The address of a sign-in page is none, or nobody can sign in for the route.
+    case badSignIn(route: Int)
     /// `tokens_cached` or `token_bytes` is not positive, or too large.
     case badLimit
     /// The operating system gave no random bytes.
@@ -60,6 +64,8 @@ extension PolicyError: CustomStringConvertible {
         case .badBearer(let upstream): "the bearer of upstream \(upstream) cannot stand in a header"
         case .mint(let upstream, let error): "the mint of upstream \(upstream): \(error)"
         case .trustsEverybody(let listener): "listener \(listener) trusts everybody"
+        case .badCrossOrigin(let name): "cors.\(name) cannot be used"
+        case .badSignIn(let route): "the sign-in page of route \(route) cannot be used"
         case .badLimit: "a limit of the token cache is out of range"
         case .noRandomness: "no random bytes"
         }

@@ -12,6 +12,8 @@ public struct PolicySnapshot: ~Copyable {
     var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
     let rates: RateLimits
+    let crossOrigins: CrossOriginTable
+    let signInPages: SignInPages
     let tokenBytes: Int
     let tokenPlaces: TokenPlaces
     var verifier: TokenVerifier
@@ -22,6 +24,16 @@ public struct PolicySnapshot: ~Copyable {
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()
     var tally = CacheTally()
+    /// What servers said of credentials that were not accepted.
+    var remotes: RemoteVerdicts
+    var sessionPlaces: SessionPlaces
+    let sessionVerifiers: [SessionVerifier]
+    /// The server of each session, a place among those of `remotes`.
+    let sessionSources: [Int?]
+    /// The credential that is being looked at: all bytes that its verdict depends on.
+    var credential = ByteArray()
+    /// Whom a second credential of the same request names.
+    var otherSubject = ByteArray()
     private let inPlace = InPlace()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
@@ -30,20 +42,30 @@ public struct PolicySnapshot: ~Copyable {
         try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
         let verifier = try Self.verifier(spec)
+        let sessionVerifiers = try Self.sessionVerifiers(spec)
         let routes = try RouteTable(spec)
         let identity = try IdentityRules(spec.identity)
         let authorizations = try UpstreamAuthorizationTable(spec.upstreams)
         let trust = try TrustedProxyTable(spec.listeners)
+        let crossOrigins = try CrossOriginTable(spec.crossOrigins)
+        let signInPages = try SignInPages(spec.routes)
         self.verifier = verifier
-        issuerNames = spec.issuers.map { $0.spec.issuer.map { Array($0.utf8) } }
+        issuerNames =
+            spec.issuers.map { $0.spec.issuer.map { Array($0.utf8) } } + spec.sessions.map { _ in nil }
+        sessionPlaces = SessionPlaces(spec.sessions, behind: spec.issuers.count)
+        self.sessionVerifiers = sessionVerifiers
+        sessionSources = spec.sessions.map(\.remote)
         revocations = spec.revocations
         self.routes = routes
         self.identity = identity
         self.authorizations = authorizations
         self.trust = trust
+        self.crossOrigins = crossOrigins
+        self.signInPages = signInPages
         rates = RateLimits(spec, buckets, seed: (second, first))
         tokenBytes = spec.tokenBytes
         tokenPlaces = TokenPlaces(spec.issuers)
+        remotes = RemoteVerdicts(spec.remoteSources)
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))
     }
@@ -54,6 +76,19 @@ public struct PolicySnapshot: ~Copyable {
         } catch {
             throw .issuer(error)
         }
+    }
+
+    private static func sessionVerifiers(_ spec: PolicySpec) throws(PolicyError) -> [SessionVerifier] {
+        var verifiers: [SessionVerifier] = []
+        for (index, session) in spec.sessions.enumerated() {
+            let place = spec.issuers.count + index
+            do throws(IssuerError) {
+                verifiers.append(try SessionVerifier(session.spec, place: place))
+            } catch {
+                throw .issuer(IssuerFault(index: place, error: error))
+            }
+        }
+        return verifiers
     }
 
     // MARK: What is known of whoever has a permit

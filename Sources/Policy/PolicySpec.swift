@@ -13,10 +13,17 @@ public struct PolicySpec: Sendable {
     public var upstreams: [UpstreamPolicySpec]
     /// What each listener believes of its peers; `PeerFacts.listener` is a place in this list.
     public var listeners: [ListenerPolicySpec]
+    /// Sessions; routes name them by their place here, counted on from the last issuer's. Together with the issuers at
+    /// most 64.
+    public var sessions: [SessionEntry] = []
+    /// The servers that are asked about credentials.
+    public var remoteSources: [RemoteSourceSpec] = []
     /// The tokens that are refused though everything about them holds.
     public var revocations = RevocationList()
     /// The rate limits; routes name them by their place here.
     public var rateLimits: [RateLimitSpec]
+    /// What pages of other origins may do; routes name them by their place here.
+    public var crossOrigins: [CrossOriginSpec] = []
     /// How many tokens of one address may fail to verify; nil is without bound.
     public var failedAuthentications: RateSpec?
     /// How many verified tokens a worker remembers; at least 1.
@@ -97,6 +104,10 @@ public struct RouteSpec: Sendable {
     public var endsWithToken: Bool
     /// The rate limit, a place in `PolicySpec.rateLimits`; nil is none.
     public var rateLimit: Int?
+    /// What pages of other origins may do, a place in `PolicySpec.crossOrigins`; nil leaves it to the backend.
+    public var crossOrigin: Int?
+    /// Where browsers go that ask for a page without valid credentials: an absolute URL or a path, without fragment.
+    public var signIn: String?
 
     /// A route; what is left out is as if the file did not mention it.
     public init(

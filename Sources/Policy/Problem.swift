@@ -83,6 +83,7 @@ public enum Problem {
         case .upstreamTimeout: "The answer did not come in time."
         case .upstreamInvalidResponse: "The answer broke a rule of HTTP and was not passed on."
         case .keysUnavailable: "Try again later: the token could not be checked."
+        case .authenticationUnavailable: "Try again later: it could not be checked who sends this."
         case .overloaded: "Try again later."
         case .shuttingDown: "Try again: another instance may answer."
         case .internalError: "The failure was logged."

@@ -6,26 +6,46 @@ public enum ResponseFields {
     /// Adds the field lines for the client, each with CRLF, without the empty line behind them: all but those that
     /// are meant for this connection or frame the message, which the caller writes, and `Via` and `X-Request-Id`.
     ///
+    /// Where the route has a rule for other origins, `crossOriginLines` take the place of what the backend says about
+    /// them, and `Vary` names Origin.
+    ///
     /// False, and nothing is written, where they might not fit into the buffer's room.
     public static func append(
-        of head: borrowing ResponseHead, bytes: Span<UInt8>, requestID: Span<UInt8>, to buffer: inout Buffer
+        of head: borrowing ResponseHead, bytes: Span<UInt8>, requestID: Span<UInt8>,
+        crossOrigin: CrossOriginAnswer = .none, crossOriginLines: Span<UInt8> = Span(),
+        to buffer: inout Buffer
     ) -> Bool {
-        guard buffer.room >= HeaderWriter.bound(head.fields) + requestID.count + HeaderWriter.addedByteCount
-        else {
-            return false
+        let bound =
+            HeaderWriter.bound(head.fields) + requestID.count + crossOriginLines.count
+            + HeaderWriter.addedByteCount
+        guard buffer.room >= bound else { return false }
+        appendKept(head, bytes, crossOrigin, &buffer)
+        if crossOrigin.isRuled {
+            if crossOrigin.variesByOrigin { VaryField.append(of: head, bytes, &buffer) }
+            HeaderWriter.put(crossOriginLines, &buffer)
         }
+        HeaderWriter.put(HeaderWriter.via(head.version), &buffer)
+        HeaderWriter.put("X-Request-Id: ", requestID, &buffer)
+        return true
+    }
+
+    private static func appendKept(
+        _ head: borrowing ResponseHead, _ bytes: Span<UInt8>, _ crossOrigin: CrossOriginAnswer,
+        _ buffer: inout Buffer
+    ) {
         var run = KeptRun()
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             guard line.flags.isDisjoint(with: .removedFromResponse), line.name != .xRequestID else {
                 continue
             }
+            if crossOrigin.isRuled {
+                guard !line.isAboutOtherOrigins(bytes), line.name != .vary || !crossOrigin.variesByOrigin
+                else { continue }
+            }
             run.keep(line, bytes, &buffer)
         }
         run.flush(bytes, &buffer)
-        HeaderWriter.put(HeaderWriter.via(head.version), &buffer)
-        HeaderWriter.put("X-Request-Id: ", requestID, &buffer)
-        return true
     }
 
     /// Adds the trailer lines of an answer that may go to the client; false, and nothing is written, where they

@@ -35,16 +35,17 @@ struct RouteTable: ~Copyable {
     /// also cut parameters off (`/api;x=1` is `/api`), and others do not: a path whose route depends on that is
     /// ambiguous, and nobody can say which route's rules the backend would expect to have been kept.
     func match(
-        _ target: CanonicalTarget, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        _ captures: inout Captures
+        _ target: CanonicalTarget, _ method: SoughtMethod, _ head: borrowing RequestHead,
+        _ bytes: Span<UInt8>, _ captures: inout Captures
     ) -> Int {
         guard target.form != .asterisk else { return Self.none }
         let path = RoutedPath(target, bytes)
-        let place = place(of: path, target, head, bytes, &captures)
+        let place = place(of: path, target, method, head, bytes, &captures)
         guard path.hasParameters else { return place }
         guard let bare = path.withoutParameters(target, bytes) else { return Self.ambiguous }
         var others = captures
-        return self.place(of: bare, target, head, bytes, &others) == place ? place : Self.ambiguous
+        let other = self.place(of: bare, target, method, head, bytes, &others)
+        return other == place ? place : Self.ambiguous
     }
 
     /// No route serves the request.
@@ -53,15 +54,15 @@ struct RouteTable: ~Copyable {
     static var ambiguous: Int { -2 }
 
     private func place(
-        of path: RoutedPath, _ target: CanonicalTarget, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        _ captures: inout Captures
+        of path: RoutedPath, _ target: CanonicalTarget, _ method: SoughtMethod,
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ captures: inout Captures
     ) -> Int {
         let key = firstKey(path, target, bytes)
         var place = 0
         while place < routes.count {
             let route = routes[place]
-            if route.firstKey == 0 || key == 0 || route.firstKey == key, serves(route, head),
-                matchesPath(route, path, target, bytes, &captures), matchesMethodText(route, head, bytes),
+            if route.firstKey == 0 || key == 0 || route.firstKey == key, serves(route, method),
+                matchesPath(route, path, target, bytes, &captures), matchesMethodText(route, method, bytes),
                 matchesHost(route, head, bytes)
             {
                 return place
@@ -89,16 +90,16 @@ struct RouteTable: ~Copyable {
         return key
     }
 
-    private func serves(_ route: CompiledRoute, _ head: borrowing RequestHead) -> Bool {
-        route.methods & (1 << UInt64(head.method.rawValue)) != 0
+    private func serves(_ route: CompiledRoute, _ sought: SoughtMethod) -> Bool {
+        route.methods & (1 << UInt64(sought.method.rawValue)) != 0
     }
 
     private func matchesMethodText(
-        _ route: CompiledRoute, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+        _ route: CompiledRoute, _ sought: SoughtMethod, _ bytes: Span<UInt8>
     ) -> Bool {
-        guard head.method == .other, !route.extensionMethods.isEmpty else { return true }
+        guard sought.method == .other, !route.extensionMethods.isEmpty else { return true }
         for index in route.extensionMethods.bounds {
-            if ASCII.equals(bytes.slice(head.methodRange), literals.span(extensionMethods[index])) {
+            if ASCII.equals(bytes.slice(sought.text), literals.span(extensionMethods[index])) {
                 return true
             }
         }
@@ -234,6 +235,9 @@ struct CompiledRoute: BitwiseCopyable {
     let endsWithToken: Bool
     /// -1 is none.
     let rateLimit: Int32
+    /// A place in `PolicySpec.crossOrigins`; -1 is none.
+    let crossOrigin: Int32
+    let hasSignIn: Bool
     /// The port of the secure listener that requests are sent to; 0 where they are not.
     let redirectPort: Int32
 
@@ -256,6 +260,12 @@ struct CompiledRoute: BitwiseCopyable {
         maxBodyBytes = spec.maxBodyBytes
         endsWithToken = spec.endsWithToken
         rateLimit = Int32(spec.rateLimit ?? -1)
+        crossOrigin = Int32(spec.crossOrigin ?? -1)
+        hasSignIn = spec.signIn != nil
         redirectPort = Int32(spec.redirectPort ?? 0)
     }
+
+    /// True where answers say something to browsers: all other routes pass this one check.
+    @inline(__always)
+    var concernsBrowsers: Bool { crossOrigin >= 0 || hasSignIn }
 }

@@ -64,7 +64,7 @@ struct TokenPlaces: ~Copyable {
 
     /// The token of a request, wherever one of these issuers looks for it.
     func find(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, for issuers: IssuerSet
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, for issuers: IssuerSet, readsHeader: Bool = true
     ) -> FoundToken {
         var found = FoundToken()
         for index in 0..<entries.count {
@@ -72,7 +72,7 @@ struct TokenPlaces: ~Copyable {
             let accepting = entry.issuers.intersection(issuers)
             guard !accepting.isEmpty else { continue }
             switch entry.kind {
-            case .header: found.noteHeader(head, bytes, accepting)
+            case .header: if readsHeader { found.noteHeader(head, bytes, accepting) }
             case .cookie: found.noteCookies(head, bytes, names.span(entry.name), accepting)
             case .query: found.noteQuery(head, bytes, names.span(entry.name), accepting)
             case .webSocket: found.noteSubprotocol(head, bytes, accepting)

@@ -96,8 +96,8 @@ struct VerifiedTokenCache: ~Copyable {
     @_lifetime(borrow self)
     func minted(_ handle: Handle) -> Span<UInt8> { entries[handle.index].mintedLine }
 
-    /// When the token of a live entry is refused, in seconds since 1970.
-    func acceptedUntil(_ handle: Handle) -> Int64 { self[handle].acceptedUntil }
+    /// When what the token of a live entry permits must end, in seconds since 1970.
+    func permitsUntil(_ handle: Handle) -> Int64 { self[handle].permitsUntil }
 
     /// `exp` of a live entry.
     func expires(_ handle: Handle) -> Int64 { self[handle].expires }
@@ -114,7 +114,7 @@ struct VerifiedTokenCache: ~Copyable {
 
     /// Forgets the tokens of an issuer whose keys the verifier no longer has (J7, J22).
     mutating func removeAll(ofIssuer issuer: Int, notIn verifier: borrowing TokenVerifier) {
-        for index in 0..<entries.slots where entries.isLive(index) && entries[index].issuer == issuer {
+        for index in 0..<entries.slots where entries.isLive(index) && entries[index].keyIssuer == issuer {
             guard let key = entries[index].key, verifier.contains(key, ofIssuer: issuer) else {
                 remove(index)
                 continue

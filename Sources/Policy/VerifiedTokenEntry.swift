@@ -16,6 +16,10 @@ struct VerifiedTokenEntry: ~Copyable {
     private(set) var key: KeyIdentity?
     /// The issuer that the key belongs to.
     private(set) var issuer = -1
+    /// The issuer whose key was used, which may be another for a session; -1 for a session's own secret.
+    private(set) var keyIssuer = -1
+    /// When what the token permits must end, in seconds since 1970.
+    private(set) var permitsUntil: Int64 = 0
     /// `exp`, in seconds since 1970.
     private(set) var expires: Int64 = 0
     private var verifiedAt: Int64 = 0
@@ -82,6 +86,8 @@ struct VerifiedTokenEntry: ~Copyable {
     ) -> TokenRefusal? {
         key = token.key
         issuer = token.issuer
+        keyIssuer = token.keyIssuer
+        permitsUntil = token.permitsUntil
         expires = token.expires
         verifiedAt = now
         acceptedUntil = token.acceptedUntil
@@ -100,7 +106,7 @@ struct VerifiedTokenEntry: ~Copyable {
         if requirements.wantsScopes { Scopes.append(of: token, to: &memory) }
         scopesRange = memory.range(since: scopesStart)
         let tokenIDStart = memory.count
-        if let tokenID = token.claim(at: .tokenID), tokenID.kind == .string {
+        if let tokenID = token.tokenID, tokenID.kind == .string {
             memory.append(token.bytes(of: tokenID))
         }
         tokenIDRange = memory.range(since: tokenIDStart)
@@ -115,6 +121,8 @@ struct VerifiedTokenEntry: ~Copyable {
         var copy = VerifiedTokenEntry()
         copy.key = key
         copy.issuer = issuer
+        copy.keyIssuer = keyIssuer
+        copy.permitsUntil = permitsUntil
         copy.expires = expires
         copy.verifiedAt = verifiedAt
         copy.acceptedUntil = acceptedUntil

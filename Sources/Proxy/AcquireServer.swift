@@ -12,7 +12,9 @@ extension Worker {
     mutating func acquireServer(_ exchange: UInt32, avoiding failed: Int? = nil) {
         let upstream = exchanges[exchange].pool
         while true {
-            switch pools[upstream.index].choose(avoiding: failed) {
+            let choice = pools[upstream.index].choose(
+                at: now, user: exchanges[exchange].user, avoiding: failed)
+            switch choice {
             case .reuse(let connection, let server):
                 guard isFit(connection, exchange) else {
                     closeServer(connection.index, wasBusy: true)
@@ -25,6 +27,8 @@ extension Worker {
                 return awaitConnection(exchange, upstream)
             case .refuse:
                 return reply(exchange, .overloaded)
+            case .unavailable:
+                return reply(exchange, .upstreamUnavailable)
             }
         }
     }
@@ -33,7 +37,8 @@ extension Worker {
     /// alone, the kernel is asked.
     private func isFit(_ connection: Handle, _ exchange: UInt32) -> Bool {
         guard !servers[connection.index].transport.isReadable else { return false }
-        if mayBeSentTwice(exchange) { return true }
+        // Without a further try, a connection that turns out to be closed would be the answer.
+        if mayBeSentTwice(exchange), exchanges[exchange].retriesLeft > 0 { return true }
         return servers[connection.index].transport.isQuiet()
     }
 
@@ -79,10 +84,18 @@ extension Worker {
     mutating func connect(_ exchange: UInt32, server: Int) {
         let upstream = exchanges[exchange].pool
         exchanges[exchange].serverNumber = server
-        guard !servers.isFull, let handle = openConnection(upstream, server: server, for: exchange) else {
+        let handle: Handle
+        switch openConnection(upstream, server: server, for: exchange) {
+        case .opened(let opened): handle = opened
+        case .refused:
             counters.add(1, to: .upstreamConnectFailures)
             pools[upstream.index].closedInUse(server: server)
             return connectFailed(exchange, server: server)
+        case .exhausted:
+            // No server is at fault, and none would do better.
+            counters.add(1, to: .upstreamConnectFailures)
+            pools[upstream.index].closedInUse(server: server)
+            return reply(exchange, .upstreamUnavailable)
         }
         counters.add(1, to: .upstreamConnects)
         attach(handle, to: exchange, server: server)
@@ -92,7 +105,33 @@ extension Worker {
         setExchangeDeadline(exchange)
     }
 
-    private mutating func openConnection(_ upstream: Handle, server: Int, for exchange: UInt32) -> Handle? {
+    private enum Opening {
+        case opened(Handle)
+        /// The server, or the network, says no.
+        case refused
+        /// The process has no descriptor, memory or port for it.
+        case exhausted
+    }
+
+    /// Opens a connection. Where the descriptors are spent, an idle connection to any server makes room for it.
+    private mutating func openConnection(_ upstream: Handle, server: Int, for exchange: UInt32) -> Opening {
+        guard !servers.isFull || closeOneIdle() else { return .exhausted }
+        let opening = tryToOpen(upstream, server: server, for: exchange)
+        guard case .exhausted = opening, closeOneIdle() else { return opening }
+        return tryToOpen(upstream, server: server, for: exchange)
+    }
+
+    /// Closes one connection that no request needs right now; false where there is none.
+    private mutating func closeOneIdle() -> Bool {
+        for upstream in poolOfUpstream {
+            guard let connection = pools[upstream.index].takeOneIdle() else { continue }
+            closeTakenServer(connection.index)
+            return true
+        }
+        return false
+    }
+
+    private mutating func tryToOpen(_ upstream: Handle, server: Int, for exchange: UInt32) -> Opening {
         do {
             let socket = try Socket.connecting(to: pools[upstream.index].address(ofServer: server))
             let descriptor = socket.descriptor
@@ -103,27 +142,56 @@ extension Worker {
                 try poller.add(
                     descriptor, token: EventToken(.server, handle).rawValue,
                     for: [.readable, .writable, .peerClosed, .edgeTriggered])
-                return handle
+                return .opened(handle)
             } catch {
                 _ = servers.remove(handle)
-                return nil
+                return .exhausted
             }
         } catch {
-            return nil
+            return error.isExhaustion ? .exhausted : .refused
         }
     }
 
     /// A connect was refused or took too long: nothing was sent, so another server may be tried.
     mutating func connectFailed(_ exchange: UInt32, server: Int) {
         exchanges[exchange].server = .none
+        let upstream = exchanges[exchange].pool
+        noteFailure(at: upstream, server: server)
+        if tryNextAddress(exchange, after: server) { return }
         guard exchanges[exchange].retriesLeft > 0 else { return reply(exchange, .upstreamUnavailable) }
-        guard pools[exchanges[exchange].pool.index].serverCount > 1 else {
+        guard pools[upstream.index].serverCount > 1 else {
             return reply(exchange, .upstreamUnavailable)
         }
         exchanges[exchange].retriesLeft -= 1
         counters.add(1, to: .upstreamRetries)
+        // No server has seen anything of the request, so that this costs nothing of the retry budget.
+        pools[upstream.index].noteReconnect()
         acquireServer(exchange, avoiding: server)
     }
+
+    /// Tries the next address of the same name, which is no retry: to whoever wrote the name it is one server (RFC 8305
+    /// means the same). False where there is none that was not tried.
+    private mutating func tryNextAddress(_ exchange: UInt32, after server: Int) -> Bool {
+        let upstream = exchanges[exchange].pool.index
+        let most = min(pools[upstream].siblingCount(of: server), Self.furtherAddresses)
+        guard exchanges[exchange].addressesTried < most else { return false }
+        exchanges[exchange].addressesTried += 1
+        switch pools[upstream].chooseSibling(of: server, at: now) {
+        case .reuse(let connection, let server) where isFit(connection, exchange):
+            sendOn(connection, exchange, server: server)
+        case .reuse(let connection, _):
+            closeServer(connection.index, wasBusy: true)
+            return false
+        case .connect(let server):
+            connect(exchange, server: server)
+        default:
+            return false
+        }
+        return true
+    }
+
+    /// Addresses of one name that are tried for one request, besides the first: each may take `connect_timeout`.
+    private static var furtherAddresses: Int { 3 }
 
     private mutating func awaitConnection(_ exchange: UInt32, _ upstream: Handle) {
         pools[upstream.index].enqueue(exchanges.handle(at: exchange))
@@ -147,7 +215,7 @@ extension Worker {
     }
 
     private mutating func serveWaiting(at upstream: Handle) {
-        while let handle = pools[upstream.index].dequeue() {
+        while let handle = pools[upstream.index].dequeue(at: now) {
             guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
             exchanges[handle.index].stallDeadline = .never
             acquireServer(handle.index)
@@ -236,7 +304,9 @@ extension Worker {
     /// Gives a connection back to its pool after an exchange that left it clean.
     mutating func giveBackServer(_ server: UInt32) {
         let upstream = servers[server].pool
-        let isCurrent = pools.contains(upstream) && poolOfUpstream.contains(upstream)
+        let isCurrent =
+            pools.contains(upstream) && poolOfUpstream.contains(upstream)
+            && !pools[upstream.index].isRetired(servers[server].server)
         guard isCurrent, !isDraining, !servers[server].transport.isReadable else {
             return closeServer(server, wasBusy: true)
         }

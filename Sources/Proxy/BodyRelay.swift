@@ -254,7 +254,7 @@ struct BodyRelay {
             return .sourceDrained
         }
         guard bytesLeft > 0 else { return .turnSpent }
-        switch source.hasEnded ? .endOfStream : source.fill(from: &pool, blockSize) {
+        switch source.hasEnded ? .endOfStream : source.fill(from: &pool, pool.isSpent ? .small : blockSize) {
         case .bytes(let count):
             bytesLeft -= count
             return nil

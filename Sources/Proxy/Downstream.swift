@@ -20,6 +20,8 @@ struct Downstream: ~Copyable {
         case reading
         /// The head of a request is read, and its token's key is not known yet. What arrives stays where it is.
         case awaitingKeys
+        /// The head of a request is read, and a server is asked about its credential. What arrives stays where it is.
+        case awaitingVerdict
         /// A request is under way; what arrives is its body, or the next request, which waits.
         case exchanging
         /// All is written and our direction is shut; what still arrives is thrown away until the client closes, so
@@ -45,6 +47,8 @@ struct Downstream: ~Copyable {
     var headStarted = Instant.never
     /// No further request is read: the listener is gone, or the proxy drains.
     var isLast = false
+    /// It has not carried a request yet: its first may be on its way.
+    var isFresh = true
     /// The client's end of stream showed while its request was under way: it may have gone, or only half-closed.
     var halfClosedAt = Instant.never
     /// It goes on in the next turn: it has work left over from this one.

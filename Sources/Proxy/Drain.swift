@@ -35,12 +35,35 @@ extension Worker {
     mutating func openPools(_ upstreams: [UpstreamSettings]) {
         let before = poolOfUpstream
         poolOfUpstream = upstreams.map { settings in
-            before.first { pools.contains($0) && pools[$0.index].settings == settings } ?? openPool(settings)
+            let kept = before.first {
+                pools.contains($0) && pools[$0.index].settings.differsOnlyInServers(from: settings)
+            }
+            guard let kept else {
+                return openPool(settings)
+            }
+            replaceServers(of: kept, settings.servers)
+            return kept
         }
         for handle in before where !poolOfUpstream.contains(handle) {
             for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
             retirePoolIfUnused(handle)
         }
+    }
+
+    /// Goes on with these servers of an upstream, whose addresses have changed.
+    mutating func replaceServers(of upstream: String, _ servers: [ServerSettings]) {
+        for handle in poolOfUpstream where pools[handle.index].settings.name == upstream {
+            replaceServers(of: handle, servers)
+        }
+    }
+
+    private mutating func replaceServers(of upstream: Handle, _ servers: [ServerSettings]) {
+        guard pools[upstream.index].settings.servers != servers else { return }
+        for connection in pools[upstream.index].replaceServers(servers) {
+            closeTakenServer(connection.index)
+        }
+        // Who waits may have room now.
+        freed.append(upstream)
     }
 
     /// Forgets a pool of earlier settings when its last connection is gone and nobody waits for one.
@@ -54,7 +77,7 @@ extension Worker {
     }
 
     private mutating func openPool(_ settings: UpstreamSettings) -> Handle {
-        let handle = pools.insert(UpstreamPool(settings, workers: count))
+        let handle = pools.insert(UpstreamPool(settings, workers: count, worker: index))
         poolSecurity[handle.index] = serverSecurity(settings)
         return handle
     }
@@ -73,6 +96,9 @@ extension Worker {
         policyNumber &+= 1
         limits = settings.limits
         headLimits = settings.limits.head
+        pool.limitBytes = settings.limits.bufferBytes.map { $0 / count } ?? .max
+        accessLog.configure(settings.accessLog)
+        clientLimit = Self.connectionLimit(settings.limits, workers: count)
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
@@ -82,6 +108,7 @@ extension Worker {
         takeListeners(bound, settings.listeners)
         renumberClients()
         restartWaits(settings.policy.issuers.map(\.name))
+        restartVerdictWaits()
     }
 
     private mutating func dropListeners(except bound: [WorkerListener]) {
@@ -89,6 +116,8 @@ extension Worker {
             let address = listeners[slot].listener.address
             if bound.contains(where: { $0.descriptor == nil && $0.address == address }) { continue }
             acceptBacklog(listeners.handle(at: slot))
+            // Another process or worker may hold the same socket: then closing it here does not end the watch.
+            if listeners[slot].isAccepting { poller.remove(listeners[slot].listener.descriptor) }
             _ = listeners.remove(listeners.handle(at: slot))
         }
     }
@@ -108,9 +137,20 @@ extension Worker {
         }
     }
 
+    /// Accepts nothing more, because another process does. A connection lives until its next answer, which says that
+    /// it is the last: closed at once, it might cross a request on its way. HTTP/2 has GOAWAY for that.
+    mutating func retire() {
+        isDraining = true
+        awaitsLastRequests = true
+        drainTunnels()
+        dropListeners(except: [])
+        drainMultiplexers()
+    }
+
     /// Accepts nothing more; requests under way finish, and connections close behind them.
     mutating func drain() {
         isDraining = true
+        awaitsLastRequests = false
         drainTunnels()
         dropListeners(except: [])
         for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].phase == .reading {
@@ -136,7 +176,7 @@ extension Worker {
     }
 
     /// Ends an idle connection that the pool has forgotten already.
-    private mutating func closeTakenServer(_ server: UInt32) {
+    mutating func closeTakenServer(_ server: UInt32) {
         var connection = servers.remove(servers.handle(at: server))
         connection.transport.releaseBuffers(to: &pool)
         serverDeadlines.set(server, .never)

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import Policy
 internal import Reactor
 
 /// One request and its answer, from the end of the request's head to the last byte of the answer.
@@ -40,6 +41,10 @@ struct Exchange: ~Copyable {
     /// Every byte of the request is in `request`, so it can be sent again.
     var isReplayable = false
     var retriesLeft = 0
+    /// Further addresses of the same name that were tried, because no connection to the ones before came about.
+    var addressesTried = 0
+    /// Whose request it is, as a number, where that decides on the server.
+    var user: UInt64 = 0
     /// The server took no more of the request; its answer may still come.
     var isRequestAbandoned = false
     /// The client asks for WebSocket.
@@ -47,6 +52,8 @@ struct Exchange: ~Copyable {
 
     // The answer.
     var status: UInt16 = 0
+    /// What it says to pages of other origins; the lines are in `notes`.
+    var crossOrigin = CrossOriginAnswer.none
     /// The size of the request's head, in bytes.
     var headBytes = 0
     /// True where the answer ends with its head, though it may announce a body: HEAD (RFC 9110 §9.3.2).
@@ -61,6 +68,8 @@ struct Exchange: ~Copyable {
     var isServerReusable = false
     /// The client offered its token as the subprotocol `bearer`: where the backend chooses none, that one is chosen.
     var offersBearerSubprotocol = false
+    /// The worker has fields that the answer gets besides its own.
+    var hasAddedFields = false
     /// The client's connection may carry another request.
     var keepsClient: Bool
     /// Of a tunnel: the end of the client's bytes was passed on, and that of the server's.

@@ -14,7 +14,16 @@ struct ExchangeNotes: ~Copyable {
     private(set) var requestID = ByteRange.empty
     /// What exactly is wrong with the token, where that is why the request was refused.
     private(set) var refusal = ByteRange.empty
+    /// The lines for a page of another origin that may read the answer.
+    private(set) var crossOrigin = ByteRange.empty
+    /// The path that a browser comes back to after it has signed in.
+    private(set) var returnPath = ByteRange.empty
+    /// What the client says of itself, where the log wants it.
+    private(set) var referer = ByteRange.empty
+    private(set) var userAgent = ByteRange.empty
 
+    /// The most of what the client says of itself: last in the block, so that it crowds out nothing else.
+    private static let agentBytes = 256
     /// The most of one text that is kept: six of them and a path fit into the block of 4 KiB.
     private static let textBytes = 448
     /// The most of a path: a target may have 8 KiB, and nobody reads that in a log.
@@ -25,6 +34,23 @@ struct ExchangeNotes: ~Copyable {
         let bytes = input.bytes
         method = keep(bytes.extracting(head.methodRange.bounds))
         path = keep(bytes.extracting(head.path.bounds), limit: Self.pathBytes)
+    }
+
+    /// Keeps where the client comes from, without the query, which may bear a secret, and what it says that it is.
+    mutating func noteAgent(_ head: borrowing RequestHead, in input: inout Buffer) {
+        let bytes = input.bytes
+        for index in 0..<head.fields.count {
+            let value = head.fields[index].valueRange
+            switch head.fields[index].name {
+            case .userAgent: userAgent = keep(bytes.extracting(value.bounds), limit: Self.agentBytes)
+            case .referer:
+                let text = bytes.extracting(value.bounds)
+                var end = 0
+                while end < text.count, text[end] != 0x3f, text[end] != 0x23 { end += 1 }
+                referer = keep(text.extracting(first: end), limit: Self.agentBytes)
+            default: break
+            }
+        }
     }
 
     /// Keeps the request's name: the client's X-Request-Id where it is harmless, else `fresh`.
@@ -56,6 +82,16 @@ struct ExchangeNotes: ~Copyable {
 
     mutating func note(server: Int, of upstream: inout UpstreamPool) {
         self.upstream = keep(upstream.name(ofServer: server))
+    }
+
+    /// The policy may be another one when the answer comes, so its lines are copied.
+    mutating func note(_ answer: CrossOriginAnswer, _ policy: borrowing PolicySnapshot) {
+        crossOrigin = keep(policy.crossOriginLines(answer), limit: CrossOriginSpec.maximumLineBytes)
+    }
+
+    mutating func note(_ path: ReturnPath, in input: inout Buffer) {
+        let start = memory.count
+        if path.append(input.bytes, to: &memory) { returnPath = ByteRange(from: start, to: memory.count) }
     }
 
     mutating func note(refusal text: StaticString) {

@@ -23,7 +23,7 @@ extension Worker {
         if !clients[client].transport.input.isEmpty || clients[client].transport.isReadable {
             return resumeNextTurn(clients.handle(at: client))
         }
-        guard !isDraining, !clients[client].isLast else { return closeClient(client) }
+        guard !isDraining || awaitsLastRequests, !clients[client].isLast else { return closeClient(client) }
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
     }
 
@@ -54,7 +54,9 @@ extension Worker {
     /// Writes the log line and gives everything back.
     private mutating func closeExchange(_ exchange: UInt32) {
         record(exchange)
+        noteOutcome(exchange)
         let handle = exchanges.handle(at: exchange)
+        if exchanges[exchange].hasAddedFields { fieldsOfExchange[exchange] = nil }
         var ended = exchanges.remove(handle)
         ended.request.detach(to: &pool)
         ended.notes.memory.detach(to: &pool)
@@ -66,16 +68,19 @@ extension Worker {
         counters.countEnd(reason: exchanges[exchange].code)
         counters.add(exchanges[exchange].responseBytes, to: .bytesSent)
         counters.add(exchanges[exchange].requestBytes, to: .bytesReceived)
-        guard accessLog.isOn else { return }
+        counters.countDuration(microseconds: now.microseconds(since: exchanges[exchange].started))
+        // A status of the code is one that the proxy has given itself.
+        let isRefused = exchanges[exchange].code.status != 0
+        guard accessLog.isOn || isRefused else { return }
         let client = exchanges[exchange].client.index
         Self.write(
             exchanges[exchange], of: clients[client], listenerNames[clients[client].peer.listener],
-            now: now, wallClockMilliseconds, to: accessLog)
+            now: now, wallClockMilliseconds, to: accessLog, isRefused ? counters.refusals : nil)
     }
 
     private static func write(
         _ exchange: borrowing Exchange, of client: borrowing Downstream, _ listener: [UInt8], now: Instant,
-        _ wallClockMilliseconds: Int64, to log: AccessLog
+        _ wallClockMilliseconds: Int64, to log: AccessLog, _ refusals: RecentRefusals?
     ) {
         let address = client.peer
         var record = AccessRecord()
@@ -86,6 +91,9 @@ extension Worker {
         record.requestID = exchange.notes.text(exchange.notes.requestID)
         record.upstream = exchange.notes.text(exchange.notes.upstream)
         record.detail = exchange.notes.text(exchange.notes.refusal)
+        record.referer = exchange.notes.text(exchange.notes.referer)
+        record.userAgent = exchange.notes.text(exchange.notes.userAgent)
+        if exchange.version == .http10 { record.protocolName = "HTTP/1.0" }
         record.client = address.addressText
         record.listener = listener.span
         record.reason = exchange.code
@@ -94,7 +102,8 @@ extension Worker {
         record.responseBytes = Int64(exchange.responseBytes)
         record.duration = now.microseconds(since: exchange.started)
         if exchange.answeredAt != .never { record.upstreamDuration = exchange.upstreamMicroseconds }
-        log.record(record)
+        if log.isOn { log.record(record) }
+        refusals?.note(record)
     }
 
     // MARK: Ending a client's connection

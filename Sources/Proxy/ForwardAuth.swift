@@ -44,10 +44,15 @@ extension Worker {
     }
 
     mutating func askAboutQuestion(_ client: UInt32) {
-        switch Self.ask(&policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound) {
+        // 204 to a preflight would let it pass: the proxy in front, or the backend, answers it.
+        let decision = Self.ask(
+            &policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound,
+            answersPreflights: false)
+        switch consume decision {
         case .permit(let permit): confirm(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait, isQuestion: true)
+        case .awaitVerdict: awaitVerdict(client, isQuestion: true)
         }
     }
 
@@ -60,10 +65,13 @@ extension Worker {
         exchanges[exchange].phase = .replying
         exchanges[exchange].status = 200
         let fits =
-            makeRoom(Self.ownAnswerBytes + policy.identityLines(of: permit).count, client)
+            makeRoom(
+                Self.ownAnswerBytes + policy.identityLines(of: permit).count + addedFields(exchange).count,
+                client)
             && clients[client].transport.output.appendStatusLine(200)
             && clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")
             && policy.appendConfirmation(of: permit, to: &clients[client].transport.output)
+            && appendAddedFields(exchange, client)
             && exchanges[exchange].appendOwnFields(
                 date: dateField, clients[client].strictTransportSecurity,
                 to: &clients[client].transport.output)

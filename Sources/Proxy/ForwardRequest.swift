@@ -14,8 +14,10 @@ extension Worker {
     mutating func forward(_ client: UInt32, _ permit: consuming Permit) {
         let maxBodyBytes = UInt64(clamping: permit.maxBodyBytes)
         if case .length(let length) = head.framing, length > maxBodyBytes {
-            return refuse(client, Refusal(.tooLarge, route: permit.route))
+            return refuse(client, Refusal(.tooLarge, route: permit.route, permit.crossOrigin))
         }
+        // What is under way already may still grow, and must have room to end.
+        guard !pool.isSpent else { return refuse(client, Refusal(.overloaded, route: permit.route)) }
         let upstream = poolOfUpstream[permit.upstream]
         let hasUnknownLength = head.framing == .chunked || head.framing == .untilClose
         let coding = hasUnknownLength ? BodyCoding.chunked : .identity
@@ -26,6 +28,9 @@ extension Worker {
         if let timeout = permit.timeoutMilliseconds {
             exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
         }
+        if pools[upstream.index].settings.balance == .hashUser {
+            exchanges[exchange].user = Self.userNumber(policy, permit, head, &clients[client])
+        }
         exchanges[exchange].wantsWebSocket = head.wantsWebSocket
         if let end = permit.streamEnd {
             exchanges[exchange].tokenDeadline = instant(ofSecond: end)
@@ -34,6 +39,7 @@ extension Worker {
         }
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
         noteRequest(exchange, client, route: permit.route)
+        if permit.crossOrigin.isRuled { note(exchange, permit.crossOrigin) }
         if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
         if !permit.preservesHost || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else {
@@ -44,6 +50,13 @@ extension Worker {
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
+    }
+
+    private static func userNumber(
+        _ policy: borrowing PolicySnapshot, _ permit: borrowing Permit, _ head: borrowing RequestHead,
+        _ client: inout Downstream
+    ) -> UInt64 {
+        policy.userNumber(of: permit, head, client.transport.input.bytes, client.peer)
     }
 
     /// When the clock will show that second since 1970; those beyond 100 years never come.
@@ -64,9 +77,11 @@ extension Worker {
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
         exchanges[handle.index].headBytes = head.byteCount
         if let wireMethod { exchanges[handle.index].omitsBody = wireMethod == .head }
+        if !verdictWaits.fields.isEmpty { addFields(to: handle.index) }
         clients[client].exchange = handle
         clients[client].phase = .exchanging
         clients[client].headStarted = .never
+        clients[client].isFresh = false
         clients[client].halfClosedAt = .never
         return handle.index
     }
@@ -77,7 +92,16 @@ extension Worker {
         exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
         guard accessLog.isOn else { return }
         exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
+        if accessLog.wantsAgent {
+            exchanges[exchange].notes.noteAgent(head, in: &clients[client].transport.input)
+        }
         if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
+    }
+
+    /// Keeps what the answer will say to pages of other origins.
+    mutating func note(_ exchange: UInt32, _ crossOrigin: CrossOriginAnswer) {
+        exchanges[exchange].crossOrigin = crossOrigin
+        exchanges[exchange].notes.note(crossOrigin, policy)
     }
 
     /// Writes the head that goes upstream; false where it is larger than any block.

@@ -19,13 +19,16 @@ struct Refusal {
     let detail: StaticString
     /// What the policy said, where it was the policy.
     let rejection: Rejection?
+    /// What the answer says to pages of other origins.
+    let crossOrigin: CrossOriginAnswer
 
-    init(_ code: ReasonCode, route: Int? = nil) {
+    init(_ code: ReasonCode, route: Int? = nil, _ crossOrigin: CrossOriginAnswer = .none) {
         self.code = code
         self.route = route
         closesConnection = false
         detail = ""
         rejection = nil
+        self.crossOrigin = crossOrigin
     }
 
     init(_ rejection: Rejection) {
@@ -34,6 +37,7 @@ struct Refusal {
         closesConnection = rejection.closesConnection
         detail = rejection.refusal?.code ?? rejection.fault?.text ?? ""
         self.rejection = rejection
+        crossOrigin = rejection.crossOrigin
     }
 }
 
@@ -61,6 +65,10 @@ extension Worker {
         let exchange = openExchange(client, requestBody: BodyRelay(head.framing, as: .identity))
         if refusal.closesConnection { exchanges[exchange].keepsClient = false }
         noteRequest(exchange, client, route: refusal.route)
+        if refusal.crossOrigin.isRuled { note(exchange, refusal.crossOrigin) }
+        if case .signIn(let path)? = refusal.rejection?.form {
+            exchanges[exchange].notes.note(path, in: &clients[client].transport.input)
+        }
         exchanges[exchange].notes.note(refusal: refusal.detail)
         if let rejection = refusal.rejection { exchanges[exchange].notes.note(userOf: rejection, policy) }
         clients[client].transport.input.consume(head.byteCount)
@@ -88,17 +96,19 @@ extension Worker {
         leaveQueue(exchange)
         exchanges[exchange].phase = .replying
         exchanges[exchange].code = code
-        exchanges[exchange].status = code.status
+        exchanges[exchange].status = rejection?.status ?? code.status
         exchanges[exchange].stallDeadline = .never
         exchanges[exchange].request.detach(to: &pool)
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
             exchanges[exchange].keepsClient = false
         }
-        guard makeRoom(Self.ownAnswerBytes, client), appendReply(exchange, client, code, rejection) else {
+        guard makeRoom(Self.ownAnswerBytes + addedFields(exchange).count, client),
+            appendReply(exchange, client, code, rejection)
+        else {
             return abandon(exchange, code)
         }
         if clients[client].transport.isStream {
-            submitHead(client, .final(endsStream: exchanges[exchange].omitsBody))
+            submitHead(client, .final(endsStream: exchanges[exchange].replyBytes == 0))
         }
         advanceReply(exchange)
     }
@@ -120,6 +130,10 @@ extension Worker {
     private mutating func appendReply(
         _ exchange: UInt32, _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
     ) -> Bool {
+        switch rejection?.form {
+        case .preflight?, .signIn?: return appendBrowserReply(exchange, client, rejection)
+        case .problem?, nil: break
+        }
         let hasBody = !exchanges[exchange].omitsBody
         if hasBody { exchanges[exchange].replyBytes = Problem.byteCount(code) }
         return clients[client].transport.output.appendStatusLine(code.status)
@@ -129,6 +143,7 @@ extension Worker {
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
             && appendRetryAfter(client, code, rejection)
+            && appendAddedFields(exchange, client)
             && exchanges[exchange].appendOwnFields(
                 date: dateField, clients[client].strictTransportSecurity,
                 to: &clients[client].transport.output)

@@ -108,13 +108,15 @@ extension Exchange {
 
     /// Writes the head of a 101 for the client; false where it does not fit.
     mutating func appendSwitchingHead(
-        _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer
+        _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer,
+        adding fields: [UInt8]
     ) -> Bool {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
             && ResponseFields.append(
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
             && appendSubprotocol(head, to: &output)
+            && output.append(fields.span)
             && output.append(
                 version == .http2 ? "\r\n" : "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
     }
@@ -134,15 +136,17 @@ extension Exchange {
     /// Writes the answer's head for the client; false where it does not fit.
     mutating func appendResponseHead(
         _ head: inout ResponseHead, in input: inout Buffer, date: inout DateField,
-        _ security: StrictTransportSecurity, to output: inout Buffer
+        _ security: StrictTransportSecurity, to output: inout Buffer, adding fields: [UInt8]
     ) -> Bool {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
             && ResponseFields.append(
-                of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
+                of: head, bytes: bytes, requestID: notes.text(notes.requestID), crossOrigin: crossOrigin,
+                crossOriginLines: notes.text(notes.crossOrigin), to: &output)
             && appendResponseFraming(head, to: &output)
             && (Self.hasDate(head) || date.append(to: &output))
             && (security == .none || head.hasTransportSecurity(bytes) || security.append(to: &output))
+            && (fields.isEmpty || output.append(fields.span))
             && appendConnection(to: &output)
             && output.append("\r\n")
     }
@@ -167,6 +171,8 @@ extension Exchange {
             && (security == .none || security.append(to: &output))
             && output.append("X-Request-Id: ") && output.append(notes.text(notes.requestID))
             && output.append("\r\n")
+            && output.append(notes.text(notes.crossOrigin))
+            && (!crossOrigin.variesByOrigin || output.append("Vary: Origin\r\n"))
             && appendConnection(to: &output)
     }
 

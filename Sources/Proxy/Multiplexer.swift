@@ -84,7 +84,7 @@ extension Worker {
             }
         }
         let isSilent = clients[client].transport.input.isEmpty
-        guard !isSilent || (!isDraining && !clients[client].isLast) else {
+        guard !isSilent || ((!isDraining || awaitsLastRequests) && !clients[client].isLast) else {
             closeClient(client)
             return false
         }
@@ -338,7 +338,7 @@ extension Worker {
         for slot in 0..<clients.slots where clients.isLive(slot) {
             if clients[slot].phase == .multiplexing {
                 announceEnd(slot)
-            } else if clients[slot].phase == .choosing {
+            } else if clients[slot].phase == .choosing, !awaitsLastRequests {
                 clients[slot].transport.isReadable = true
                 chooseVersion(slot)
             }

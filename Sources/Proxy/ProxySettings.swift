@@ -2,6 +2,7 @@ public import HTTP
 public import Policy
 public import Reactor
 public import TLS
+public import Telemetry
 public import Upstream
 
 /// Everything that a worker needs to know, as plain values: what the configuration compiles to, and what crosses from
@@ -15,6 +16,8 @@ public struct ProxySettings: Sendable {
     public var policy: PolicySpec
     /// What a client may cost.
     public var limits: LimitSettings
+    /// What is written of requests.
+    public var accessLog = AccessLogSettings()
 
     /// Settings of these parts.
     public init(
@@ -110,6 +113,8 @@ public struct LimitSettings: Sendable, Equatable {
     public var targetBytes = 8192
     /// Client connections in all workers together; nil: what the file-descriptor limit allows.
     public var connections: Int?
+    /// Memory of buffers in all workers together, in bytes, from which on nothing new is taken on; nil: no bound.
+    public var bufferBytes: Int?
     /// Client connections of one address (of IPv6 one /64) in all workers together; nil: no bound. Trusted proxies and
     /// Unix sockets are not counted.
     public var connectionsPerAddress: Int?

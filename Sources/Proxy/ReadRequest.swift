@@ -20,6 +20,7 @@ extension Worker {
         case .handshaking: shakeHands(client)
         case .reading: readRequests(client)
         case .awaitingKeys: advanceWait(client)
+        case .awaitingVerdict: advanceVerdictWait(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
         }
@@ -80,14 +81,23 @@ extension Worker {
         return false
     }
 
+    /// How long a connection that was just accepted has for its first request when a drain begins: closed at once, it
+    /// would cross the request on its way.
+    private static var firstRequestMilliseconds: Int64 { 1000 }
+
     /// Sets the deadline of a client that is to send a head, or the rest of one.
     private mutating func awaitHead(_ client: UInt32) {
         if clients[client].transport.input.isEmpty {
             clients[client].headStarted = .never
-            guard !clients[client].isLast, !isDraining, !clients[client].transport.hasEnded else {
+            let isFresh = clients[client].isFresh
+            guard !clients[client].isLast, !clients[client].transport.hasEnded,
+                !isDraining || awaitsLastRequests || isFresh
+            else {
                 return closeClient(client)
             }
-            clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
+            let isHurried = isDraining && !awaitsLastRequests
+            let patience = isHurried ? Self.firstRequestMilliseconds : limits.idleTimeoutMilliseconds
+            clientDeadlines.set(client, now.advanced(byMilliseconds: patience))
             return
         }
         if clients[client].headStarted == .never { clients[client].headStarted = now }
@@ -109,15 +119,16 @@ extension Worker {
         case .permit(let permit): forward(client, permit)
         case .reject(let rejection): refuse(client, rejection)
         case .awaitKeys(let wait): awaitKeys(client, wait)
+        case .awaitVerdict: awaitVerdict(client)
         }
     }
 
     static func ask(
         _ policy: inout PolicySnapshot, _ head: borrowing RequestHead, _ client: inout Downstream, now: Int64,
-        _ microseconds: Int64, _ round: DecisionRound
+        _ microseconds: Int64, _ round: DecisionRound, answersPreflights: Bool = true
     ) -> Decision {
         policy.decide(
             head: head, bytes: client.transport.input.bytes, peer: client.peer, now: now,
-            microseconds: microseconds, round: round)
+            microseconds: microseconds, round: round, answersPreflights: answersPreflights)
     }
 }

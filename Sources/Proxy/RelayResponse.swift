@@ -94,7 +94,7 @@ extension Worker {
         if exchanges[exchange].sentAt != .never { exchanges[exchange].request.detach(to: &pool) }
         serverDeadlines.set(server, .never)
         chooseResponseCoding(exchange)
-        guard makeRoomForResponseHead(client) else {
+        guard makeRoomForResponseHead(exchange, client) else {
             badResponse(exchange)
             return false
         }
@@ -172,19 +172,23 @@ extension Worker {
     }
 
     /// Gives the client's output room for the head; false where no block is large enough.
-    mutating func makeRoomForResponseHead(_ client: UInt32) -> Bool {
-        makeRoom(responseHead.byteCount + addedHeadBytes, client)
+    mutating func makeRoomForResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
+        let added = exchanges[exchange].hasAddedFields ? addedFields(exchange).count : 0
+        return makeRoom(responseHead.byteCount + addedHeadBytes + added, client)
     }
 
     /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, which
-    /// are below 1.25 KiB, and a space behind each colon.
-    private var addedHeadBytes: Int { 1280 + responseHead.fields.count }
+    /// are below 1.25 KiB, the lines for other origins, and a space behind each colon.
+    private var addedHeadBytes: Int {
+        1280 + CrossOriginSpec.maximumLineBytes + responseHead.fields.count
+    }
 
     private mutating func appendResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
+        let added = addedFields(exchange)
         return exchanges[exchange].appendResponseHead(
             &responseHead, in: &servers[server].transport.input, date: &dateField,
-            clients[client].strictTransportSecurity, to: &clients[client].transport.output)
+            clients[client].strictTransportSecurity, to: &clients[client].transport.output, adding: added)
     }
 
     /// Relays what there is of the answer's body.

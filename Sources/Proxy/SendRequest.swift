@@ -161,7 +161,9 @@ extension Worker {
             exchanges[exchange].method, after: progress, isReplayable: exchanges[exchange].isReplayable)
         dropServer(exchange)
         // Only a connection that had served before can have been closed between two requests.
-        guard wasReused, isSafe, exchanges[exchange].retriesLeft > 0 else {
+        guard wasReused, isSafe, exchanges[exchange].retriesLeft > 0,
+            progress == .nothingSent || pools[exchanges[exchange].pool.index].permitsRetry(at: now)
+        else {
             return reply(exchange, .upstreamInvalidResponse)
         }
         retry(exchange, server: number)
@@ -174,6 +176,10 @@ extension Worker {
         exchanges[exchange].isRequestAbandoned = false
         counters.add(1, to: .upstreamRetries)
         let upstream = exchanges[exchange].pool
+        // With a choice, rather another server: this one may be about to end. With `hashUser` the user's own.
+        if pools[upstream.index].serverCount > 1, pools[upstream.index].settings.balance != .hashUser {
+            return acquireServer(exchange, avoiding: server)
+        }
         guard let choice = pools[upstream.index].chooseFresh(server: server), case .connect = choice else {
             return acquireServer(exchange)
         }

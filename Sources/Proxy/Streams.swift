@@ -81,7 +81,7 @@ extension Worker {
 
     /// A new client for a stream; nil where there is no room, and the client may try again (RFC 9113 §8.7).
     private mutating func openStream(_ slot: Int32, _ multiplexer: UInt32, textBytes: Int) -> Handle? {
-        guard !clients.isFull, !exchanges.isFull,
+        guard streamCount < streamLimit,
             let size = BlockPool.SizeClass.holding(textBytes + HTTP2Limits.streamWindowBytes)
         else {
             multiplexers[multiplexer].session.reset(slot, .refusedStream)
@@ -276,7 +276,11 @@ extension Worker {
 
     /// The client has ended the stream, or is gone.
     mutating func loseStream(_ client: UInt32) {
-        if clients[client].phase == .awaitingKeys { _ = keyWaits.remove(clients.handle(at: client)) }
+        switch clients[client].phase {
+        case .awaitingKeys: _ = keyWaits.remove(clients.handle(at: client))
+        case .awaitingVerdict: _ = verdictWaits.remove(clients.handle(at: client))
+        default: break
+        }
         guard !clients[client].exchange.isNone else { return closeStream(client, .cancel) }
         abandon(clients[client].exchange.index, .clientClosed)
     }

@@ -58,6 +58,8 @@ extension Worker {
             reply(exchange, .requestTimeout)
         case .awaitingKeys:
             endWait(client)
+        case .awaitingVerdict:
+            endVerdictWait(client)
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
         }

@@ -15,7 +15,7 @@ extension Worker {
     mutating func switchProtocols(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         guard exchanges[exchange].wantsWebSocket, responseHead.switchesToWebSocket,
-            exchanges[exchange].sentAt != .never, makeRoomForResponseHead(client),
+            exchanges[exchange].sentAt != .never, makeRoomForResponseHead(exchange, client),
             appendSwitchingHead(exchange, client)
         else { return badResponse(exchange) }
         let server = exchanges[exchange].server.index
@@ -29,8 +29,10 @@ extension Worker {
 
     private mutating func appendSwitchingHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
+        let added = addedFields(exchange)
         return exchanges[exchange].appendSwitchingHead(
-            responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output)
+            responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output,
+            adding: added)
     }
 
     /// Moves what there is in both directions.

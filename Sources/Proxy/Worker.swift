@@ -6,7 +6,7 @@ public import Policy
 public import Reactor
 public import TLS
 public import Telemetry
-internal import Upstream
+public import Upstream
 
 /// What the control thread tells a worker.
 public enum WorkerMessage: Sendable {
@@ -16,10 +16,18 @@ public enum WorkerMessage: Sendable {
     case keys(KeyNotice)
     /// Certificates have changed: these are the listeners, in the same order as before.
     case secure([ListenerSettings])
+    /// The servers of the upstream of that name are these from now on.
+    case servers(String, [ServerSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
+    /// Accept nothing more, and end each connection with its next answer: another process listens now.
+    case retire
+    /// What a server said of a credential.
+    case verdict(RemoteAnswer)
     /// Accept nothing more, let requests finish, then end.
     case drain
+    /// Show that the loop turns.
+    case beat(Heartbeat)
     /// End at once.
     case stop
 }
@@ -55,6 +63,8 @@ public struct WorkerParts: Sendable {
     public var logWriter: LogWriter
     /// Where it asks for keys that it does not know.
     public var keyRequests: Inbox<KeyRequest>
+    /// Where it asks about credentials that only a server can judge.
+    public var questions: Inbox<RemoteQuestion>
     /// The buckets of rate limits, the same for all workers.
     public var buckets: RateBuckets
     /// The connections of each client address, the same for all workers.
@@ -65,11 +75,13 @@ public struct WorkerParts: Sendable {
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, buckets: RateBuckets, ledger: ConnectionLedger,
+        keyRequests: Inbox<KeyRequest>, questions: Inbox<RemoteQuestion>, buckets: RateBuckets,
+        ledger: ConnectionLedger,
         ticketKeys: TicketKeys = TicketKeys()
     ) {
         self.ticketKeys = ticketKeys
         self.keyRequests = keyRequests
+        self.questions = questions
         self.index = index
         self.count = count
         self.inbox = inbox
@@ -102,6 +114,7 @@ public struct Worker: ~Copyable {
     let counters: WorkerCounters
     let accessLog: AccessLog
     let keyRequests: Inbox<KeyRequest>
+    let questions: Inbox<RemoteQuestion>
     let buckets: RateBuckets
     let ledger: ConnectionLedger
     let ticketKeys: TicketKeys
@@ -128,14 +141,15 @@ public struct Worker: ~Copyable {
     var pool = BlockPool(keptBytes: Worker.keptBlockBytes)
     var listeners = Slab<BoundListener>(capacity: Worker.listenerCapacity)
     var clients: Slab<Downstream>
+    /// How many connections there may be; the slab has room for more, so that a reload can raise it.
+    var clientLimit: Int
     var exchanges: Slab<Exchange>
     var servers: Slab<UpstreamConnection>
     var pools = Slab<UpstreamPool>(capacity: Worker.poolCapacity)
     /// Connections that speak HTTP/2.
     var multiplexers: Slab<Multiplexer>
-    /// How many of `clients` are streams; the others are connections, of which there may be `connectionCapacity`.
+    /// How many of `clients` are streams; the others are connections, of which there may be `clientLimit`.
     var streamCount = 0
-    let connectionCapacity: Int
     var clientDeadlines = Deadlines()
     var serverDeadlines = Deadlines()
 
@@ -152,6 +166,10 @@ public struct Worker: ~Copyable {
 
     /// Requests that wait for keys.
     var keyWaits = KeyWaits()
+    /// Requests that wait for a verdict.
+    var verdictWaits = VerdictWaits()
+    /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
+    var fieldsOfExchange: [UInt32: [UInt8]] = [:]
     /// Whether the request that is being decided on has waited.
     var decisionRound = DecisionRound.first
 
@@ -178,6 +196,8 @@ public struct Worker: ~Copyable {
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
     var isDraining = false
+    /// While draining: connections without a request stay open until the next one comes.
+    var awaitsLastRequests = false
     /// When tunnels are closed after a drain has begun.
     var tunnelDeadline = Instant.never
     var isStopped = false
@@ -212,26 +232,28 @@ public struct Worker: ~Copyable {
         inbox = parts.inbox
         counters = parts.counters
         keyRequests = parts.keyRequests
+        questions = parts.questions
         buckets = parts.buckets
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
+        accessLog.configure(settings.accessLog)
         self.poller = poller
         self.policy = policy
         limits = settings.limits
         headLimits = settings.limits.head
+        pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
-        let connections = Self.connectionCapacity(settings.limits, workers: parts.count)
-        connectionCapacity = connections
-        let requests = connections + Self.streamCapacity(connections)
-        clients = Slab(capacity: requests)
-        exchanges = Slab(capacity: requests)
-        multiplexers = Slab(capacity: connections)
-        servers = Slab(capacity: Self.serverCapacity(settings))
+        clientLimit = Self.connectionLimit(settings.limits, workers: parts.count)
+        // Streams are clients, too.
+        clients = Slab(capacity: 2 * Self.connectionCapacity)
+        exchanges = Slab(capacity: 2 * Self.connectionCapacity)
+        multiplexers = Slab(capacity: Self.connectionCapacity)
+        servers = Slab(capacity: Self.connectionCapacity)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         responseHead = ResponseHead(fieldCapacity: Self.responseFieldCount(settings.limits))
     }
@@ -342,8 +364,12 @@ public struct Worker: ~Copyable {
         case .reconfigure(let settings, let bound): reconfigure(settings, bound)
         case .keys(let notice): note(notice)
         case .secure(let listeners): renewCertificates(listeners)
+        case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
         case .revocations(let list): revoke(list)
+        case .retire: retire()
+        case .verdict(let answer): note(answer)
         case .drain: drain()
+        case .beat(let heartbeat): heartbeat.beat()
         case .stop: isStopped = true
         }
     }
@@ -375,19 +401,16 @@ public struct Worker: ~Copyable {
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.
     private static func responseFieldCount(_ limits: LimitSettings) -> Int { max(limits.fieldCount, 256) }
 
-    private static func serverCapacity(_ settings: ProxySettings) -> Int {
-        let wanted = settings.upstreams.reduce(0) { $0 + $1.maximumConnections * $1.servers.count }
-        // Room for those of the settings before, while their requests finish.
-        return min(max(wanted * 2, 1024), 1 << 20)
-    }
+    /// Slots that a table of connections may have. Memory is taken as they are used; the system's limits come first.
+    private static var connectionCapacity: Int { 1 << 20 }
 
-    /// Streams that one worker may have open, on all connections together. A table of slots costs memory only where it
-    /// is used.
-    private static func streamCapacity(_ connections: Int) -> Int { max(connections, 4096) }
+    /// Streams that this worker may have open, on all connections together.
+    var streamLimit: Int { min(max(clientLimit, Self.fewestStreams), Self.connectionCapacity) }
+    private static var fewestStreams: Int { 4096 }
 
     /// Client connections that one worker may have.
-    private static func connectionCapacity(_ limits: LimitSettings, workers: Int) -> Int {
+    static func connectionLimit(_ limits: LimitSettings, workers: Int) -> Int {
         let all = limits.connections ?? descriptorLimit() / 2
-        return min(max(1, (all + workers - 1) / workers), 1 << 20)
+        return min(max(1, (all + workers - 1) / workers), connectionCapacity)
     }
 }

@@ -50,7 +50,12 @@ public struct Listener: ~Copyable {
 
     /// Another descriptor of the same listening socket, for a further worker on a Unix socket.
     public borrowing func duplicate() throws(Errno) -> Listener {
-        let number = fcntl(file.number, F_DUPFD_CLOEXEC, 0)
+        try Self.duplicate(of: file.number, at: address)
+    }
+
+    /// Another descriptor of a listening socket that somebody else owns.
+    public static func duplicate(of number: Int32, at address: SocketAddress) throws(Errno) -> Listener {
+        let number = fcntl(number, F_DUPFD_CLOEXEC, 0)
         guard number >= 0 else { throw Errno(errno) }
         return Listener(FileDescriptor(owning: number), at: address)
     }
@@ -58,6 +63,19 @@ public struct Listener: ~Copyable {
     /// Takes over a descriptor that listens already, as another thread or process hands it on.
     public init(owning number: Int32, at address: SocketAddress) {
         self.init(FileDescriptor(owning: number), at: address)
+    }
+
+    /// Where an inherited descriptor listens; nil unless it is a stream socket that listens. From then on it does not
+    /// block, and is closed in programs that this one starts.
+    public static func inheritedAddress(of number: Int32) -> SocketAddress? {
+        guard linux_is_listening(number) == 1 else { return nil }
+        _ = fcntl(number, F_SETFD, FD_CLOEXEC)
+        _ = fcntl(number, F_SETFL, fcntl(number, F_GETFL) | O_NONBLOCK)
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        // SAFETY: local out-parameters of the size that is given.
+        guard unsafe linux_local_address(number, &storage, &length) >= 0 else { return nil }
+        return SocketAddress(storage, length: Int(length))
     }
 
     /// Gives the descriptor away, for the worker that will accept from it.

@@ -19,7 +19,7 @@ public enum Signal: Int32, Sendable, CaseIterable {
 public struct SignalSource: ~Copyable {
     private let file: FileDescriptor
 
-    /// Blocks the handled signals for this thread and those it starts, and ignores SIGPIPE.
+    /// Blocks the handled signals for this thread and those it starts, and ignores SIGPIPE and SIGXFSZ.
     public init() throws(Errno) {
         var set = sigset_t()
         // SAFETY: a local set, filled by the calls below.
@@ -27,6 +27,8 @@ public struct SignalSource: ~Copyable {
         for signal in Signal.allCases { unsafe sigaddset(&set, signal.rawValue) }
         _ = unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
         _ = signal(SIGPIPE, SIG_IGN)
+        // A log file at its size limit is a write that fails, not the end.
+        _ = signal(SIGXFSZ, SIG_IGN)
         let number = unsafe linux_signalfd(&set)
         guard number >= 0 else { throw Errno(-number) }
         file = FileDescriptor(owning: number)

@@ -128,6 +128,19 @@ public enum SocketAddress: Hashable, Sendable {
         }
     }
 
+    /// The address as the kernel writes it, a Unix socket with its path; nil for a family that is not ours.
+    init?(_ storage: sockaddr_storage, length: Int) {
+        guard Int32(storage.ss_family) == AF_UNIX else {
+            self.init(storage)
+            return
+        }
+        // SAFETY: the bytes of a local value; the path begins behind the family, in its first `length` bytes.
+        let path = unsafe withUnsafeBytes(of: storage) { bytes in
+            unsafe Array(bytes[min(2, length)..<min(length, bytes.count)])
+        }
+        self = .unix(String(decoding: path.prefix { $0 != 0 }, as: UTF8.self))
+    }
+
     /// Calls `body` with the kernel's form of the address.
     func withKernelForm<R>(_ body: (UnsafePointer<sockaddr_storage>, socklen_t) -> R) -> R {
         var storage = sockaddr_storage()

@@ -32,9 +32,19 @@ public struct Errno: Error, Equatable, Sendable, BitwiseCopyable, CustomStringCo
 
     /// The peer is gone.
     public static var connectionReset: Errno { Errno(ECONNRESET) }
+    /// The other side does not keep to the conversation.
+    public static var protocolError: Errno { Errno(EPROTO) }
+
+    /// True where nobody waits at the address, or there is no such address.
+    public var isNobodyThere: Bool { code == ENOENT || code == ECONNREFUSED }
 
     /// True where there is no such file.
     public var isMissingFile: Bool { code == ENOENT }
+
+    /// True where the process or the system has none left of what a socket needs: descriptors, memory, local ports.
+    public var isExhaustion: Bool {
+        [EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL].contains(code)
+    }
 
     /// True where something is larger than it may be.
     public var isTooLarge: Bool { code == EFBIG }

@@ -24,14 +24,14 @@ public enum ProcessorAllowance {
     }
 
     /// The process's groups that may carry a CPU quota, from the text of `/proc/self/cgroup` (cgroups(7)).
-    static func groups(in text: String) -> [ControlGroup] {
+    static func groups(in text: String, controller: Substring = "cpu") -> [ControlGroup] {
         text.split(separator: "\n").compactMap { line in
             let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard parts.count == 3, parts[2].hasPrefix("/") else { return nil }
             if parts[0] == "0", parts[1].isEmpty {
                 return ControlGroup(version: .two, path: String(parts[2]))
             }
-            guard parts[1].split(separator: ",").contains("cpu") else { return nil }
+            guard parts[1].split(separator: ",").contains(controller) else { return nil }
             return ControlGroup(version: .one, path: String(parts[2]))
         }
     }

@@ -64,7 +64,9 @@ public enum TLSHandshake: Equatable, Sendable {
     }
 
     deinit {
-        // SAFETY: owned by this value alone; its BIO goes with it, the descriptor does not.
+        // SAFETY: owned by this value alone; its BIO goes with it, the descriptor does not. Without the first call OpenSSL
+        // would forbid taking up the session of a connection that ended without a goodbye, as most do.
+        unsafe SSL_set_shutdown(session, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
         unsafe SSL_free(session)
     }
 

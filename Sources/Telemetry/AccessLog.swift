@@ -19,6 +19,9 @@ public final class AccessLog {
     private var batch = Buffer()
     private var linesInBatch = 0
     private var timestamps = TimestampFormatter()
+    private var combined = CombinedForm()
+    private var sample = AccessSample()
+    private var form = AccessLogSettings.Form.json
 
     /// An access log that writes through `writer`, which several workers may share, and counts the lines it loses
     /// in `counters`, which it must be called on the owning thread of.
@@ -35,8 +38,27 @@ public final class AccessLog {
     /// False where the log is off: the caller need not make a record at all.
     public var isOn: Bool { writer.isOn }
 
-    /// Adds the line of one request.
+    /// True where lines say what the client is: `referer` and `userAgent` of a record.
+    public var wantsAgent: Bool { form == .combined && writer.isOn }
+
+    /// Writes as these settings say from now on.
+    public func configure(_ settings: AccessLogSettings) {
+        form = settings.form
+        sample.configure(settings.shares)
+    }
+
+    /// Adds the line of one request, if it is among those that are wanted.
     public func record(_ record: borrowing AccessRecord) {
+        guard sample.takes(status: record.status) else { return }
+        switch form {
+        case .json: appendJSON(record)
+        case .combined: combined.append(record, to: &batch)
+        }
+        linesInBatch += 1
+        if batch.count >= Self.batchBytes { handOver() }
+    }
+
+    private func appendJSON(_ record: borrowing AccessRecord) {
         _ = batch.append("{\"time\":\"")
         timestamps.append(milliseconds: record.time, to: &batch)
         _ = batch.append("\",\"method\":")
@@ -68,8 +90,6 @@ public final class AccessLog {
         _ = batch.append(",\"listener\":")
         appendText(record.listener)
         _ = batch.append("}\n")
-        linesInBatch += 1
-        if batch.count >= Self.batchBytes { handOver() }
     }
 
     /// Hands the lines of this loop turn to the writer. Call once at the end of every turn; costs nothing without

@@ -22,6 +22,12 @@ public struct AccessRecord: ~Escapable {
     public var detail: Span<UInt8>
     /// The listener's name.
     public var listener: Span<UInt8>
+    /// Where the client says that it came from, without query; kept for the combined form alone.
+    public var referer: Span<UInt8>
+    /// What the client says that it is; kept for the combined form alone.
+    public var userAgent: Span<UInt8>
+    /// The protocol of the request.
+    public var protocolName: StaticString = "HTTP/1.1"
     /// Wall clock at the end of the request, in milliseconds since 1970-01-01 UTC.
     public var time: Int64 = 0
     /// Why the exchange ended as it did.
@@ -48,6 +54,8 @@ public struct AccessRecord: ~Escapable {
         upstream = nothing
         listener = nothing
         detail = nothing
+        referer = nothing
+        userAgent = nothing
     }
 
 }

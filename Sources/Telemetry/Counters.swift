@@ -44,6 +44,10 @@ public final class WorkerCounters: Sendable {
     @usableFromInline let statusClasses: InlineArray<6, Atomic<UInt64>>
     // By the raw value of the reason code.
     @usableFromInline let reasons: InlineArray<64, Atomic<UInt64>>
+    // By the bucket of the duration.
+    @usableFromInline let durations: InlineArray<96, Atomic<UInt64>>
+    /// The last requests that were refused.
+    public let refusals = RecentRefusals()
 
     /// Counts that all stand at zero.
     public init() {
@@ -51,6 +55,7 @@ public final class WorkerCounters: Sendable {
         counts = InlineArray { _ in Atomic(0) }
         statusClasses = InlineArray { _ in Atomic(0) }
         reasons = InlineArray { _ in Atomic(0) }
+        durations = InlineArray { _ in Atomic(0) }
     }
 
     /// Adds to a count. Only the worker that owns the counts may call this.
@@ -64,6 +69,18 @@ public final class WorkerCounters: Sendable {
     public func countResponse(status: Int) {
         let digit = status / 100
         Self.grow(statusClasses[digit >= 1 && digit <= 5 ? digit : 0], by: 1)
+    }
+
+    /// Counts one request by how long it took. Owner only.
+    @inlinable
+    public func countDuration(microseconds: Int64) {
+        Self.grow(durations[DurationBuckets.index(microseconds: microseconds)], by: 1)
+    }
+
+    /// Requests whose duration is in that bucket; any thread.
+    public func durations(bucket: Int) -> UInt64 {
+        precondition(bucket >= 0 && bucket < DurationBuckets.count)
+        return durations[bucket].load(ordering: .relaxed)
     }
 
     /// Counts one request by why it ended as it did. Owner only.

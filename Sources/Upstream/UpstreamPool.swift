@@ -15,22 +15,34 @@ public struct UpstreamPool: ~Copyable {
         case wait
         /// And too many wait already.
         case refuse
+        /// No server is healthy, or none has an address.
+        case unavailable
     }
 
-    /// As the configuration describes it.
+    /// As the configuration describes it, with the servers of now.
     public private(set) var settings: UpstreamSettings
-    private var endpoints: EndpointTable
+    var endpoints: EndpointTable
     private var waiting = Deque()
     private let workers: Int
-    private var nextServer = 0
+    private let cells: UpstreamCells
+    private var budget = RetryBudget()
+    /// Who may be chosen, while somebody is.
+    var candidates: [Int] = []
+    var nextServer = 0
+    /// What chance needs; no secret.
+    var randomState: UInt64
+    private let inPlace = InPlace()
 
     /// A pool for one of `workers` workers, which share the limits of the upstream evenly.
-    public init(_ settings: UpstreamSettings, workers: Int) {
-        precondition(!settings.servers.isEmpty && workers > 0)
+    public init(_ settings: UpstreamSettings, workers: Int, worker: Int = 0) {
+        precondition(workers > 0)
         self.settings = settings
         self.workers = workers
+        cells = settings.state.cells(ofWorker: worker)
+        randomState = 0x2545_f491_4f6c_dd1d &* UInt64(worker + 1)
         endpoints = EndpointTable(
-            settings, connectionsEach: Self.share(settings.maximumConnections, of: workers))
+            settings.servers, connectionsEach: Self.share(settings.maximumConnections, of: workers),
+            worker: worker)
     }
 
     /// A limit for one of several workers: rounded up, so that none is left without.
@@ -38,13 +50,23 @@ public struct UpstreamPool: ~Copyable {
         max(1, (limit + workers - 1) / workers)
     }
 
+    /// Goes on with these servers. The idle connections to those that are gone are off the books, and the caller closes
+    /// them; the busy ones finish.
+    public mutating func replaceServers(_ servers: [ServerSettings]) -> [Handle] {
+        settings.servers = servers
+        return endpoints.replace(servers)
+    }
+
     /// How many servers there are.
-    public var serverCount: Int { endpoints.count }
+    public var serverCount: Int { endpoints.active.count }
+
+    /// True where no further request goes to that server.
+    public func isRetired(_ server: Int) -> Bool { endpoints[server].isRetired }
 
     /// Where a server listens.
     public func address(ofServer server: Int) -> SocketAddress { endpoints[server].address }
 
-    /// The value of Host for a server, where the client's is not preserved.
+    /// The value of Host for a server, where the client's is not preserved; empty for one that there is not.
     @_lifetime(borrow self)
     public func authority(ofServer server: Int) -> Span<UInt8> { endpoints.authority(server) }
 
@@ -52,138 +74,183 @@ public struct UpstreamPool: ~Copyable {
     @_lifetime(borrow self)
     public func name(ofServer server: Int) -> Span<UInt8> { endpoints.name(server) }
 
-    /// Chooses a connection for a request and takes it out of the pool, or counts the new one. `avoiding` names a
-    /// server that has just failed for this request: it is taken only where there is no other.
-    public mutating func choose(avoiding failed: Int? = nil) -> Choice {
-        let server = pick(avoiding: failed)
-        guard let server else { return hasRoomToWait ? .wait : .refuse }
-        endpoints[server].inFlight += 1
-        if let handle = endpoints[server].idle.popLast() { return .reuse(handle, server: server) }
-        endpoints[server].connections += 1
-        return .connect(server: server)
+    // MARK: Choosing
+
+    /// Chooses a connection for a request and takes it out of the pool, or counts the new one. `user` decides with
+    /// `hashUser`. `avoiding` names a server that has just failed for this request: it is taken only where there is no
+    /// other.
+    public mutating func choose(at now: Instant, user: UInt64 = 0, avoiding failed: Int? = nil) -> Choice {
+        switch pick(at: now, user: user, avoiding: failed) {
+        case .server(let server):
+            if failed == nil { budget.noteRequest() }
+            return take(server)
+        case .allBusy:
+            if hasRoomToWait { return .wait }
+            cells.refused.adjust(by: 1)
+            return .refuse
+        case .none:
+            cells.unavailable.adjust(by: 1)
+            return .unavailable
+        }
     }
 
     /// Like `choose`, but always a new connection to the same server, for the retry of a request that met a
     /// connection which the server had just closed; nil where the server may have no further one.
     public mutating func chooseFresh(server: Int) -> Choice? {
-        guard endpoints[server].connections < endpoints[server].maximumConnections else { return nil }
-        endpoints[server].inFlight += 1
-        endpoints[server].connections += 1
+        guard !endpoints[server].isRetired,
+            endpoints[server].connections < endpoints[server].maximumConnections
+        else { return nil }
+        endpoints[server].open()
         return .connect(server: server)
     }
 
+    /// A connection to the next address of the same name, where a connect to this one failed; nil where there is none.
+    public mutating func chooseSibling(of server: Int, at now: Instant) -> Choice? {
+        let count = endpoints.active.count
+        guard count > 1, let place = endpoints.active.firstIndex(of: server) else { return nil }
+        for offset in 1..<count {
+            let other = endpoints.active[(place + offset) % count]
+            guard isSibling(other, of: server), isEligible(other, at: now), endpoints[other].hasRoom else {
+                continue
+            }
+            return take(other)
+        }
+        return nil
+    }
+
+    /// How many further addresses the name of that server has.
+    public func siblingCount(of server: Int) -> Int {
+        var count = 0
+        for other in endpoints.active where isSibling(other, of: server) { count += 1 }
+        return count
+    }
+
+    private func isSibling(_ other: Int, of server: Int) -> Bool {
+        other != server && endpoints[other].authority == endpoints[server].authority
+    }
+
+    private mutating func take(_ server: Int) -> Choice {
+        if let handle = endpoints[server].takeIdle() { return .reuse(handle, server: server) }
+        endpoints[server].open()
+        return .connect(server: server)
+    }
+
+    // MARK: Connections that come back, and that go
+
     /// The request on this server's connection is over; the connection waits for the next.
     public mutating func giveBack(_ connection: Handle, server: Int) {
-        endpoints[server].inFlight -= 1
-        endpoints[server].idle.append(connection)
+        endpoints[server].giveBack(connection)
     }
 
     /// The connection is gone while a request was on it.
     public mutating func closedInUse(server: Int) {
-        endpoints[server].inFlight -= 1
-        endpoints[server].connections -= 1
+        endpoints[server].closedInUse()
     }
 
     /// The connection is gone while it was idle.
     public mutating func closedIdle(_ connection: Handle, server: Int) {
-        guard let position = endpoints[server].idle.firstIndex(of: connection) else { return }
-        endpoints[server].idle.remove(at: position)
-        endpoints[server].connections -= 1
-    }
-
-    /// Queues a request until a connection is free.
-    public mutating func enqueue(_ request: Handle) {
-        waiting.append(request)
-    }
-
-    /// Takes a request out of the queue, where it is there.
-    public mutating func withdraw(_ request: Handle) {
-        waiting.remove(request)
-    }
-
-    /// The request that has waited longest, where a connection can be had for it now.
-    public mutating func dequeue() -> Handle? {
-        guard !waiting.isEmpty, canServeAny else { return nil }
-        return waiting.popFirst()
+        endpoints[server].closedIdle(connection)
     }
 
     /// Connections that are open or being opened, to all servers.
     public var connectionCount: Int {
         var sum = 0
-        for server in 0..<endpoints.count { sum += endpoints[server].connections }
+        for server in 0..<endpoints.slotCount where endpoints.isLive(server) {
+            sum += endpoints[server].connections
+        }
         return sum
+    }
+
+    /// Every idle connection, which the caller closes; for draining.
+    public mutating func takeIdle() -> [(Handle, server: Int)] {
+        var all: [(Handle, server: Int)] = []
+        for server in endpoints.active {
+            while let handle = endpoints[server].dropIdle() { all.append((handle, server)) }
+        }
+        return all
+    }
+
+    /// One idle connection, which the caller closes because it needs the descriptor; nil where there is none.
+    public mutating func takeOneIdle() -> Handle? {
+        for server in endpoints.active {
+            if let handle = endpoints[server].dropIdle() { return handle }
+        }
+        return nil
+    }
+
+    // MARK: Requests that wait
+
+    /// Queues a request until a connection is free.
+    public mutating func enqueue(_ request: Handle) {
+        waiting.append(request)
+        cells.waiting.adjust(by: 1)
+    }
+
+    /// Takes a request out of the queue, where it is there.
+    public mutating func withdraw(_ request: Handle) {
+        if waiting.remove(request) { cells.waiting.adjust(by: -1) }
+    }
+
+    /// The request that has waited longest, where a connection can be had for it now, or surely none will be.
+    public mutating func dequeue(at now: Instant) -> Handle? {
+        guard !waiting.isEmpty, endpoints.active.isEmpty || canServeAny(at: now) else { return nil }
+        cells.waiting.adjust(by: -1)
+        return waiting.popFirst()
     }
 
     /// How many requests wait.
     public var waitingCount: Int { waiting.count }
 
-    /// Every idle connection, which the caller closes; for draining.
-    public mutating func takeIdle() -> [(Handle, server: Int)] {
-        var all: [(Handle, server: Int)] = []
-        for server in 0..<endpoints.count {
-            for handle in endpoints[server].idle { all.append((handle, server)) }
-            endpoints[server].connections -= endpoints[server].idle.count
-            endpoints[server].idle.removeAll(keepingCapacity: true)
-        }
-        return all
-    }
-
     private var hasRoomToWait: Bool {
         waiting.count < Self.share(settings.maximumPending, of: workers)
     }
 
-    private var canServeAny: Bool {
-        for server in 0..<endpoints.count where canServe(server) { return true }
-        return false
-    }
-
-    private func canServe(_ server: Int) -> Bool {
-        !endpoints[server].idle.isEmpty
-            || endpoints[server].connections < endpoints[server].maximumConnections
-    }
-
-    private mutating func pick(avoiding failed: Int?) -> Int? {
-        if endpoints.count == 1 { return canServe(0) ? 0 : nil }
-        let best =
-            switch settings.balance {
-            case .roundRobin: pickInTurn(avoiding: failed)
-            case .leastRequests: pickLeastBusy(avoiding: failed)
-            }
-        if let best { return best }
-        guard let failed, canServe(failed) else { return nil }
-        return failed
-    }
-
-    /// Smooth weighted round-robin: each server earns its weight, the richest serves and pays the sum.
-    private mutating func pickInTurn(avoiding failed: Int?) -> Int? {
-        var best: Int?
-        var total = 0
-        for server in 0..<endpoints.count where server != failed && canServe(server) {
-            endpoints[server].credit += endpoints[server].weight
-            total += endpoints[server].weight
-            if let current = best, endpoints[current].credit >= endpoints[server].credit { continue }
-            best = server
+    private func canServeAny(at now: Instant) -> Bool {
+        var isAnyHealthy = false
+        for server in endpoints.active where endpoints[server].state.isUp {
+            isAnyHealthy = true
+            if endpoints[server].hasRoom { return true }
         }
-        if let best { endpoints[best].credit -= total }
-        return best
+        return !isAnyHealthy
     }
 
-    /// The fewest requests for its weight; among equals the one after the last choice, so that none is favoured.
-    private mutating func pickLeastBusy(avoiding failed: Int?) -> Int? {
-        var best: Int?
-        for offset in 0..<endpoints.count {
-            let server = (nextServer + offset) % endpoints.count
-            guard server != failed, canServe(server) else { continue }
-            guard let current = best else {
-                best = server
-                continue
-            }
-            let isLess =
-                endpoints[server].inFlight * endpoints[current].weight
-                < endpoints[current].inFlight * endpoints[server].weight
-            if isLess { best = server }
+    // MARK: Outcomes
+
+    /// True where a request that a server may have seen may be sent once more: the retry budget pays for it.
+    public mutating func permitsRetry(at now: Instant) -> Bool {
+        guard budget.take(at: now) else {
+            cells.retriesRefused.adjust(by: 1)
+            return false
         }
-        if let best { nextServer = (best + 1) % endpoints.count }
-        return best
+        cells.retries.adjust(by: 1)
+        return true
+    }
+
+    /// A request is sent to another server because no connection could be had: nobody has seen it.
+    public mutating func noteReconnect() { cells.retries.adjust(by: 1) }
+
+    /// A server gave an answer that says nothing against it.
+    public mutating func noteSuccess(server: Int) {
+        // A store, and a count of references, only where it changes something: the cache line stays shared between
+        // workers.
+        if endpoints[server].state.hasFailed { endpoints[server].state.clearFailures() }
+    }
+
+    /// A request failed by the server's fault: it takes no connection, gives no answer, or says that it is out of order.
+    public mutating func noteFailure(server: Int, at now: Instant) {
+        endpoints[server].cells.failures.adjust(by: 1)
+        guard let rule = settings.ejection else { return }
+        let failures = endpoints[server].state.noteFailure()
+        guard failures >= rule.consecutiveFailures, mayEject(server, at: now) else { return }
+        endpoints[server].state.eject(until: now.advanced(byMilliseconds: rule.milliseconds))
+    }
+
+    /// At most half of the servers are ejected, so that a fault they all share, or a client that provokes failures, does
+    /// not leave the load to a few. The only server never is.
+    private func mayEject(_ server: Int, at now: Instant) -> Bool {
+        guard !endpoints[server].isRetired, !endpoints[server].state.isEjected(at: now) else { return false }
+        var ejected = 1
+        for other in endpoints.active where endpoints[other].state.isEjected(at: now) { ejected += 1 }
+        return ejected * 2 <= endpoints.active.count
     }
 }

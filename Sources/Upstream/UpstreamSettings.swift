@@ -6,17 +6,51 @@ public enum Balance: Sendable, Equatable {
     case roundRobin
     /// To the server with the fewest requests under way for its weight.
     case leastRequests
+    /// To the less busy one of two that are drawn, as often as their weights say.
+    case randomTwo
+    /// The same user to the same server, as long as it is there.
+    case hashUser
+}
+
+/// How the servers of an upstream are asked whether they are well.
+public struct HealthSettings: Sendable, Equatable {
+    /// What is asked for, with the query.
+    public var path: String
+    /// From the beginning of one check to that of the next, in milliseconds; each time a tenth more or less.
+    public var intervalMilliseconds: Int64 = 5000
+    /// From the connect to the head of the answer, in milliseconds.
+    public var timeoutMilliseconds: Int64 = 1000
+    /// Checks in a row that bring a server back.
+    public var healthyAfter = 2
+    /// Failed checks in a row that take one out.
+    public var unhealthyAfter = 3
+
+    /// Checks of that path, with the defaults of the configuration.
+    public init(path: String) {
+        self.path = path
+    }
+}
+
+/// When a server is taken out because requests to it fail.
+public struct EjectionSettings: Sendable, Equatable {
+    /// Failures in a row.
+    public var consecutiveFailures = 5
+    /// For how long, in milliseconds.
+    public var milliseconds: Int64 = 10_000
+
+    /// The defaults of the configuration.
+    public init() {}
 }
 
 /// An upstream as the configuration describes it.
 public struct UpstreamSettings: Sendable, Equatable {
     /// The name of its table.
     public var name: String
-    /// At least one server.
+    /// None while its names have no address yet.
     public var servers: [ServerSettings]
     /// How requests are spread over them.
     public var balance: Balance = .leastRequests
-    /// How long a connect may take, in milliseconds.
+    /// How long a connect may take, and how long a request may wait for a connection, in milliseconds.
     public var connectTimeoutMilliseconds: Int64 = 2000
     /// How long the head of the answer may take after the request was sent, in milliseconds.
     public var responseTimeoutMilliseconds: Int64 = 60_000
@@ -30,10 +64,28 @@ public struct UpstreamSettings: Sendable, Equatable {
     public var security: TLSClientSettings?
     /// How often a request may be sent again where that is safe.
     public var retries = 1
+    /// How its servers are checked; nil: they are not.
+    public var health: HealthSettings?
+    /// When a server is taken out because of failures; nil: never.
+    public var ejection: EjectionSettings?
+    /// How long a server that returns gets less than its share, in milliseconds; 0: it gets all of it at once.
+    public var slowStartMilliseconds: Int64 = 10_000
+    /// What the whole process knows of it. Settings with another one are other settings.
+    public var state: UpstreamState
 
     /// An upstream with the defaults of the configuration.
-    public init(name: String, servers: [ServerSettings]) {
+    public init(
+        name: String, servers: [ServerSettings], state: UpstreamState = UpstreamState(workers: 1)
+    ) {
         self.name = name
         self.servers = servers
+        self.state = state
+    }
+
+    /// True where nothing but the servers differs: a pool can go on with the others.
+    public func differsOnlyInServers(from other: UpstreamSettings) -> Bool {
+        var same = other
+        same.servers = servers
+        return self == same
     }
 }

@@ -28,6 +28,9 @@ struct CheckCommand: ParsableCommand {
             Supervisor.counted(configuration.listeners.count, "listener"),
             Supervisor.counted(configuration.issuers.count, "issuer"),
         ]
+        if !configuration.sessions.isEmpty {
+            parts.append(Supervisor.counted(configuration.sessions.count, "session"))
+        }
         if warnings > 0 { parts.append(Supervisor.counted(warnings, "warning")) }
         return "\(path): " + parts.joined(separator: ", ")
     }

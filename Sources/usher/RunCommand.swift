@@ -13,6 +13,9 @@ struct RunCommand: ParsableCommand {
             limits.drain_timeout, and the exit status is 0. A second signal ends at once. SIGHUP reads \
             the configuration again and keeps the old one where the new one has mistakes. SIGUSR1 opens the access \
             log's file again.
+
+            With --takeover no connection is refused while one process follows another: a new binary, or a change \
+            that only a start can make. Where no usher runs yet, it is a start like any other.
             """)
 
     @OptionGroup var file: ConfigurationOption
@@ -28,6 +31,11 @@ struct RunCommand: ParsableCommand {
             "The least level that is logged: trace, debug, info, notice, warning, error or critical.",
             valueName: "level"))
     var logLevel: String?
+
+    @Flag(
+        help: ArgumentHelp(
+            "Take over the listeners of the usher that runs already; it drains once this one serves."))
+    var takeover = false
 
     func validate() throws {
         if let workers, workers != "auto", Int(workers).map({ (1...1024).contains($0) }) != true {
@@ -51,7 +59,8 @@ struct RunCommand: ParsableCommand {
         do {
             let supervisor = try Supervisor(
                 configuration, from: source,
-                warnings: loaded.diagnostics.map { $0.headline(file: loaded.path) })
+                warnings: loaded.diagnostics.map { $0.headline(file: loaded.path) },
+                files: loaded.files, takesOver: takeover)
             endProcess(supervisor.run())
         } catch {
             throw Console.fail("\(error.reason)")

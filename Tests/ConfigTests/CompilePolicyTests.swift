@@ -7,7 +7,9 @@ import Testing
 @Suite struct CompilePolicyTests {
     @Test(arguments: [
         "usher.example.toml", "minimal.toml", "recipes/shared-secret.toml", "recipes/jwks-file.toml",
-        "recipes/service-token.toml", "recipes/minted-token.toml",
+        "recipes/service-token.toml", "recipes/minted-token.toml", "recipes/nextjs-user-id.toml",
+        "recipes/nextjs-minted-token.toml", "recipes/nextjs-user-path.toml",
+        "recipes/nextjs-service-token.toml", "examples/tasks-web.toml",
     ])
     func shippedFilesCompile(name: String) throws {
         let configuration = try #require(ShippedFilesTests.load(name).configuration)

@@ -20,6 +20,8 @@ import Testing
         #expect(upstream.idleTimeout == .seconds(60))
         #expect(upstream.maxConnections == 1024 && upstream.maxPending == 1024)
         #expect(upstream.servers.map(\.weight) == [1])
+        #expect(upstream.health == nil && upstream.eject == nil)
+        #expect(upstream.slowStart == .seconds(10) && upstream.resolveInterval == .seconds(10))
         let issuer = try #require(configuration.issuers.first)
         #expect(issuer.algorithms == [.hs256] && issuer.subject == ["sub"])
         #expect(issuer.types == ["JWT", "at+jwt"] && !issuer.requiredType)

@@ -49,20 +49,6 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         if severity == "error" { #expect(loaded.configuration == nil && loaded.hasErrors) }
     }
 
-    @Test func keysOfALaterReleaseInOneLineAreOneDiagnostic() {
-        var sample = Sample()
-        sample.upstream += "health = { path = '/h', interval = '5s', paht = '/' }\n"
-        sample.route =
-            "[session.browser]\n[[route]]\npath = '/'\nauth = ['main', 'browser']\nupstream = 'tasks'\n"
-        #expect(
-            headlines(load(sample.text)) == [
-                "6:1: error: \"health\" in [upstream.tasks] is not supported yet",
-                "6:42: error: unknown key \"health.paht\" in [upstream.tasks]; did you mean \"path\"?",
-                "11:10: error: \"session.browser\" in the file is not supported yet",
-                "14:17: error: the session \"browser\" as \"auth\" is not supported yet",
-            ])
-    }
-
     static let topLevel: [Mistake] = [
         .add(.first, "worker = 2", "1:1: unknown key \"worker\" in the file; did you mean \"workers\"?"),
         .add(.first, "workers = 0", "1:11: between 1 and 1024, not 0"),
@@ -70,11 +56,57 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .first, "workers = true",
             "1:11: \"workers\" must be \"auto\" or a whole number, not true or false"),
-        .add(.first, "watch = true", "1:1: \"watch\" in the file is not supported yet"),
+        .add(.first, "wacth = true", "1:1: unknown key \"wacth\" in the file; did you mean \"watch\"?"),
+        .add(.first, "watch = 1", "1:9: \"watch\" must be true or false, not a number"),
+        .add(
+            .first, "takeover = \"unix:/run/a\"",
+            "1:12: \"takeover\" needs a path, such as \"/run/usher/takeover.sock\"; did you mean \"/run/a\"?"),
+        .add(.route, "[log]\nsampel = {}", "15:1: unknown key \"sampel\" in [log]; did you mean \"sample\"?"),
+        .add(
+            .route, "[log]\nsample = { \"2xx\" = 1.5, \"4xx\" = \"all\", \"6xx\" = 1 }",
+            "15:20: must be between 0 and 1", "15:33: must be a number from 0 to 1", "15:40: unknown key"),
+        .add(
+            .route, "[log]\naccess_format = \"combine\"",
+            "15:17: must be one of \"json\", \"combined\", not \"combine\"; did you mean \"combined\"?"),
+        .add(
+            .route, "[admin]\naddress = \"127.0.0.1:1\"\nnames = [\"a b\"]\ntokne = 1",
+            "16:10: holds host names", "17:1: did you mean \"token\"?"),
         .add(.first, "shared.redis = \"r\"", "1:8: \"shared.redis\" in the file is not supported yet"),
         .add(.first, "tracing = {}", "1:1: not supported yet"),
-        .add(.route, "[session.browser]", "14:10: \"session.browser\" in the file is not supported yet"),
-        .add(.route, "[cors.app]\norigins = []", "14:7: not supported yet"),
+        .add(.route, "[cors.app]", "14:1: [cors.app] needs \"origins\""),
+        .add(.route, "[cors.app]\norigins = []", "15:11: \"origins\" is empty"),
+        .add(.route, "[cors.app]\norigin = []", "15:1: did you mean \"origins\"?"),
+        .add(
+            .route, "[cors.app]\norigins = [\"*\"]\ncredentials = true",
+            "15:12: \"*\" with \"credentials\": every page of the web could read"),
+        .add(.route, "[cors.app]\norigins = [\"https://a.test\", \"*\"]", "15:30: \"*\" stands alone"),
+        .add(.route, "[cors.app]\norigins = [\"null\"]", "15:12: \"null\" is no origin to trust"),
+        .add(.route, "[cors.app]\norigins = [\"https://*.a.test\"]", "15:12: compared whole, name each"),
+        .add(
+            .route, "[cors.app]\norigins = [\"https://App.test:443/x\"]",
+            "15:12: as browsers write it; did you mean \"https://app.test\"?"),
+        .add(.route, "[cors.app]\norigins = [\"app.test\"]", "15:12: is not an origin, such as"),
+        .add(.route, "[cors.app]\norigins = [\"http://a\", \"http://a\"]", "15:24: named twice"),
+        .add(
+            .route, "[cors.app]\norigins = [\"http://a\"]\nmethods = [\"get\", \"*\", \"TRACE\"]",
+            "16:12: did you mean \"GET\"?", "16:19: is not a method that a page may use: name each",
+            "16:24: is not a method that a page may use"),
+        .add(
+            .route,
+            "[cors.app]\norigins = [\"http://a\"]\ncredentials = true\nheaders = [\"*\"]\nexpose_headers = [\"a b\", \"X\", \"x\"]",
+            "17:12: \"*\" in \"headers\" means nothing with \"credentials\"",
+            "18:19: \"a b\" in \"expose_headers\" is not a header name", "18:31: named twice"),
+        .add(
+            .route, "[cors.app]\norigins = [\"http://a\"]\nheaders = [\"*\", \"a\"]\nmax_age = \"2d\"",
+            "16:12: \"*\" in \"headers\" stands alone", "17:11: between 0ms and 1d"),
+        .add(.route, "[cors.app]\norigins = [\"http://a\"]\nmax_age = \"1500ms\"", "16:11: whole seconds"),
+        .add(
+            .route,
+            "[cors.app]\norigins = [\"http://a\"]\nexpose_headers = [\"\(String(repeating: "a", count: 1024))\"]",
+            "14:7: [cors.app] is too long"),
+        .add(
+            .route, "[session.browser]", "14:1: [session.browser] needs \"provider\"",
+            "14:1: [session.browser] needs \"secret\""),
         .add(
             .route, "[rate_limit.per-user]", "14:1: [rate_limit.per-user] needs \"key\"",
             "14:1: [rate_limit.per-user] needs \"requests\"",
@@ -166,6 +198,11 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .listen, "tls.minimum_version = \"1.1\"", "4:1: needs \"certificates\"",
             "4:23: \"minimum_version\" must be one of \"1.2\", \"1.3\""),
+        .add(.listen, "redirect = \"https\"", "4:1: \"redirect\" of a listener needs mode = \"redirect\""),
+        .add(
+            .listen, "mode = \"redirect\"\nredirect = \"http\"",
+            "5:12: \"redirect\" must be \"https\", or \"https:8443\" with another port than 443, not \"http\""
+        ),
         .add(.listen, "tls.hsts = \"1 year\"", "4:1: needs \"certificates\"", "4:12: \"hsts\""),
         .add(.listen, "trusted_proxies = \"10.0.0.0/8\"", "4:19: must be a list of strings, not a string"),
         .add(.listen, "trusted_proxies = [1]", "4:20: must hold strings, not a number"),
@@ -205,15 +242,31 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .replace(.upstream, "[upstream]\ntasks = 5", "5:1: [upstream] holds named tables"),
         .add(.upstream, "protocol = \"h2\"", "6:12: protocol = \"h2\" is not supported yet"),
         .add(.upstream, "protocol = \"http/1\"", "6:12: must be one of \"http/1.1\""),
-        .add(.upstream, "balance = \"random-two\"", "6:11: balance = \"random-two\" is not supported yet"),
-        .add(.upstream, "balance = \"hash-user\"", "6:11: not supported yet"),
+        .add(.upstream, "balance = \"hash-users\"", "6:11: did you mean \"hash-user\"?"),
+        .add(.upstream, "balance = \"random\"", "6:11: must be one of \"round-robin\", \"least-requests\","),
         .add(.upstream, "balance = \"least-request\"", "6:11: did you mean \"least-requests\"?"),
         .add(.upstream, "tls = 1", "6:7: \"tls\" must be true, false or a table"),
         .add(.upstream, "tls = { ca = \"x\" }", "6:14: cannot read \"/etc/usher/x\""),
         .add(.upstream, "tls = { certificate = \"x\" }", "6:1: needs \"key\""),
         .add(.upstream, "tls = { server_name = \"a.example:443\" }", "6:23: is not a host name"),
-        .add(.upstream, "health = { path = \"/h\" }", "6:12: \"health.path\""),
-        .add(.upstream, "eject = {}", "6:1: \"eject\" in [upstream.tasks] is not supported yet"),
+        .add(.upstream, "health = true", "6:10: \"health\" must be a table such as"),
+        .add(.upstream, "health = {}", "6:10: \"health\" of [upstream.tasks] needs \"path\""),
+        .add(.upstream, "health = { path = \"h\" }", "6:19: must begin with a slash"),
+        .add(.upstream, "health = { path = \"/a b\" }", "6:19: visible ASCII"),
+        .add(.upstream, "health = { path = \"/h#x\" }", "6:19: without \"#\""),
+        .add(.upstream, "health = { paht = \"/h\" }", "6:12: did you mean \"path\"?"),
+        .add(.upstream, "health = { path = \"/h\", interval = 5 }", "6:36: bare number"),
+        .add(.upstream, "health = { path = \"/h\", interval = \"50ms\" }", "6:36: between 100ms"),
+        .add(.upstream, "health = { path = \"/h\", timeout = \"2m\" }", "6:35: between 10ms"),
+        .add(.upstream, "health = { path = \"/h\", healthy_after = 0 }", "6:41: between 1 and 100"),
+        .add(.upstream, "health = { path = \"/h\", unhealthy_after = 101 }", "6:43: between 1 and 100"),
+        .add(.upstream, "eject = 5", "6:9: \"eject\" must be a table such as"),
+        .add(
+            .upstream, "eject = { consecutive_failure = 5 }", "6:11: did you mean \"consecutive_failures\"?"),
+        .add(.upstream, "eject = { consecutive_failures = 0 }", "6:34: between 1 and 1000"),
+        .add(.upstream, "eject = { for = \"2d\" }", "6:17: between 100ms and 1d"),
+        .add(.upstream, "slow_start = \"2h\"", "6:14: between 0"),
+        .add(.upstream, "resolve_interval = \"10ms\"", "6:20: between 1s and 1d"),
         .add(.upstream, "authorization = \"delete\"", "6:17: must be \"remove\", \"forward\""),
         .add(.upstream, "authorization = \"foward\"", "6:17: did you mean \"forward\"?"),
         .add(.upstream, "authorization = 5", "6:17: must be \"remove\""),
@@ -452,7 +505,8 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .replace(.route, "[route]\npath = \"/\"", "10:2: write [[route]], not [route]"),
         .replace(.route, "[[routes]]\npath = \"/\"", "10:3: did you mean \"route\"?"),
         .add(.route, "methds = []", "14:1: did you mean \"methods\"?"),
-        .add(.route, "cors = \"app\"", "14:1: \"cors\" in [[route]] is not supported yet"),
+        .add(.route, "cors = \"app\"", "14:8: there is no [cors.app]"),
+        .add(.route, "cors = \"ap\"\n[cors.app]\norigins = [\"http://a\"]", "14:8: did you mean \"app\"?"),
         .add(.route, "rate_limit = \"a\"", "14:14: there is no [rate_limit.a]"),
         .add(
             .route,
@@ -461,7 +515,14 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .route, "stream_lifetime = \"tokn\"",
             "14:19: must be one of \"token\", \"unlimited\", not \"tokn\"; did you mean \"token\"?"),
-        .add(.route, "sign_in = \"https://a\"", "14:1: not supported yet"),
+        .add(.route, "sign_in = \"app.test/sign-in\"", "14:11: must be a URL such as"),
+        .add(.route, "sign_in = \"//evil.test\"", "14:11: must be a URL such as"),
+        .add(.route, "sign_in = \"https://a/#b\"", "14:11: must be a URL such as"),
+        .add(.route, "sign_in = \"javascript:x\"", "14:11: must be a URL such as"),
+        .replace(
+            .route,
+            "[[route]]\npath = \"/a\"\nauth = \"none\"\nupstream = \"tasks\"\nsign_in = \"https://a\"",
+            "14:11: \"sign_in\" on a route with auth = \"none\""),
         .add(.route, "methods = \"GET\"", "14:11: must be a list of strings"),
         .add(.route, "methods = []", "14:11: is empty"),
         .add(.route, "methods = [\"get\"]", "14:12: did you mean \"GET\"?"),

@@ -28,6 +28,8 @@ import Testing
     @Test(arguments: [
         "usher.example.toml", "minimal.toml", "recipes/shared-secret.toml", "recipes/jwks-file.toml",
         "recipes/service-token.toml", "recipes/minted-token.toml", "recipes/better-auth.toml",
+        "recipes/nextjs-user-id.toml", "recipes/nextjs-minted-token.toml", "recipes/nextjs-user-path.toml",
+        "recipes/nextjs-service-token.toml", "examples/tasks-web.toml",
     ])
     func theyLoadWithoutComplaint(name: String) {
         let loaded = Self.load(name)
@@ -53,6 +55,7 @@ import Testing
         let keys = [
             ConfigurationReader.keys, ConfigurationReader.listenerKeys, ConfigurationReader.upstreamKeys,
             ConfigurationReader.issuerKeys, ConfigurationReader.routeKeys, ConfigurationReader.limitKeys,
+            ConfigurationReader.crossOriginKeys,
         ].flatMap(\.known)
         for key in keys { #expect(text.contains(key), "\(key) is not in the example") }
     }

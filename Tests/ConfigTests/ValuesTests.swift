@@ -40,6 +40,56 @@ import Testing
         _ = try configuration(sample)
     }
 
+    @Test func crossOriginsAndSignIn() throws {
+        var sample = Sample()
+        sample.route += """
+            cors = "app"
+            sign_in = "https://app.example.com/sign-in?from=api"
+            [cors.app]
+            origins = ["https://app.example.com", "http://localhost:3000", "http://[::1]:3000"]
+            methods = ["PUT"]
+            headers = ["Authorization"]
+            expose_headers = ["Retry-After"]
+            credentials = true
+            max_age = "10m"
+            [cors.all]
+            origins = ["*"]
+            headers = ["*"]
+
+            """
+        let configuration = try configuration(sample)
+        #expect(
+            configuration.crossOrigins == [
+                CrossOriginConfiguration(
+                    name: "app",
+                    origins: ["https://app.example.com", "http://localhost:3000", "http://[::1]:3000"],
+                    methods: ["PUT"], headers: ["Authorization"], exposedHeaders: ["Retry-After"],
+                    allowsCredentials: true, maximumAge: .seconds(600)),
+                CrossOriginConfiguration(
+                    name: "all", origins: ["*"], methods: ["GET", "HEAD", "POST"], headers: ["*"],
+                    exposedHeaders: [], allowsCredentials: false, maximumAge: nil),
+            ])
+        let policy = configuration.policy
+        #expect(policy.crossOrigins.map(\.name) == ["app", "all"] && policy.routes[0].crossOrigin == 0)
+        #expect(policy.crossOrigins[0].maximumAgeSeconds == 600)
+        #expect(policy.routes[0].signIn == "https://app.example.com/sign-in?from=api")
+        _ = try PolicySnapshot(policy)
+    }
+
+    @Test(arguments: ["/sign-in", "/a?b=c", "https://app.test", "http://localhost:3000/sign-in"])
+    func signInPages(page: String) throws {
+        var sample = Sample()
+        sample.route += "sign_in = \"\(page)\"\n"
+        let loaded = load(sample.text)
+        #expect(loaded.render() == "" && loaded.configuration?.routes.first?.signIn == page)
+    }
+
+    @Test func signInOverPlainHTTPIsWarnedOf() {
+        var sample = Sample()
+        sample.route += "sign_in = \"http://app.test/sign-in\"\n"
+        #expect(headlines(load(sample.text)).filter { $0.contains("14:11: warning") }.count == 1)
+    }
+
     @Test func rateLimitsStreamsAndProxyHeaders() throws {
         var sample = Sample(
             first: "limits.failed_authentications = { requests = 20, per = \"1m\", burst = 5 }")
@@ -90,6 +140,35 @@ import Testing
                 "backend:8000 1", "unix:/run/tasks.sock 2", "[::1]:8000 1",
             ])
         #expect(upstream.balance == .roundRobin && !upstream.preserveHost && upstream.maxPending == 0)
+    }
+
+    @Test func healthEjectionAndTheOtherBalances() throws {
+        var sample = Sample()
+        sample.upstream = """
+            [upstream.tasks]
+            servers = ["backend:8000"]
+            balance = "hash-user"
+            slow_start = "0s"
+            resolve_interval = "2s"
+            eject = {}
+            health = { path = "/health?deep=1", interval = "500ms", timeout = "50ms", healthy_after = 1, unhealthy_after = 4 }
+
+            """
+        let upstream = try #require(try configuration(sample).upstreams.first)
+        #expect(upstream.balance == .hashUser && upstream.slowStart == .zero)
+        #expect(upstream.resolveInterval == .seconds(2))
+        #expect(upstream.eject == EjectionConfiguration(consecutiveFailures: 5, duration: .seconds(10)))
+        #expect(
+            upstream.health
+                == HealthConfiguration(
+                    path: "/health?deep=1", interval: .milliseconds(500), timeout: .milliseconds(50),
+                    healthyAfter: 1, unhealthyAfter: 4))
+        sample.upstream = sample.upstream.split(separator: "\n").prefix(2).joined(separator: "\n")
+        sample.upstream += "\nbalance = \"random-two\"\neject.for = \"1s\"\nhealth.path = \"/\"\n"
+        let other = try #require(try configuration(sample).upstreams.first)
+        #expect(other.balance == .randomTwo && other.eject?.duration == .seconds(1))
+        #expect(other.health?.interval == .seconds(5) && other.health?.timeout == .seconds(1))
+        #expect(other.health?.healthyAfter == 2 && other.health?.unhealthyAfter == 3)
     }
 
     @Test func authorizationInAllForms() throws {

@@ -124,13 +124,14 @@ def start(tmp_path_factory):
     """`start(backend, text=SMALL, workers=1, …)` runs another proxy; placeholders are filled in."""
     running: list[Proxy] = []
 
-    def run(backend, text=configuration.SMALL, workers=1, env=None, folder=None, preamble="", wait=True, collect=True, **fill):
+    def run(backend, text=configuration.SMALL, workers=1, env=None, folder=None, preamble="", wait=True, collect=True, arguments=(), prefix=(),
+            pass_fds=(), ports=None, **fill):
         folder = folder or tmp_path_factory.mktemp("usher")
-        port, admin = allocate()
+        port, admin = ports or allocate()
         fill = {"upstream": "", "listen": ""} | fill
         whole = preamble + (configuration.PREAMBLE + text).format(
             workers=workers, port=port, admin=admin, backend=backend.port if backend else 0, **fill)
-        proxy = Proxy(Path(folder), whole, port, admin, environment(**(env or {})), collect)
+        proxy = Proxy(Path(folder), whole, port, admin, environment(**(env or {})), collect, arguments, prefix, pass_fds)
         proxy.backend = backend
         running.append(proxy)
         return proxy.wait_ready() if wait else proxy

@@ -128,6 +128,14 @@ MISTAKES = {
     "workers 0": ("workers = 0\n" + GOOD, "workers = 0", "workers"),
     "workers text": ('workers = "many"\n' + GOOD, '"many"', "auto"),
     "no listener": (change('[listen.public]\naddress = "127.0.0.1:8080"\n', ""), None, "listen"),
+    "CORS for everybody with credentials": (GOOD + '\n[cors.app]\norigins = ["*"]\ncredentials = true\n', '"*"', "credentials"),
+    "CORS for null": (GOOD + '\n[cors.app]\norigins = ["null"]\n', '"null"', "null"),
+    "CORS for a pattern": (GOOD + '\n[cors.app]\norigins = ["https://*.example.com"]\n', "https://*", "origin"),
+    "CORS for an origin with a path": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com/"]\n', '.com/"]', "as browsers write it"),
+    "CORS header name": (GOOD + '\n[cors.app]\norigins = ["https://a.test"]\nheaders = ["X-A: b"]\n', '"X-A: b"', "header name"),
+    "cors that is not there": (change('auth = "main"', 'auth = "main"\ncors = "app"'), '"app"', "[cors.app]"),
+    "sign_in elsewhere": (change('auth = "main"', 'auth = "main"\nsign_in = "//evil.test"'), '"//evil.test"', "sign_in"),
+    "sign_in on an open route": (change('auth = "none"', 'auth = "none"\nsign_in = "https://a.test"'), "https://a.test", "none"),
     "issuer * with a list": (change('issuer = "https://app.example.com"', "issuer = 5"), "issuer = 5", "issuer"),
 }
 
@@ -199,11 +207,54 @@ upstream = "tasks"
     assert bool(lines) == bool(warned) and (not warned or warned in lines[0]), done.text
 
 
+SESSION = GOOD + """
+[session.browser]
+provider = "better-auth"
+secret = {{ env = "USHER_TEST_SECRET" }}
+trusted_origins = ["https://app.example.com"]
+{}
+""".replace("{{", "{").replace("}}", "}")
+
+
+def session(line: str = "", drop: str = "") -> str:
+    return "\n".join(row for row in SESSION.replace("{}", line).split("\n") if not drop or not row.startswith(drop))
+
+
+@pytest.mark.parametrize("line", [
+    "", 'url = "https://app.example.com/api/auth"', 'cookie_cache = "jwe"', "secure_cookies = false", 'cookie_prefix = "my-app"',
+    'url = "https://a.example/x"\ncookie_cache = "jwks"\nissuer = "https://a.example"', 'cache_for = "1h"',
+    'secrets = "2:new-secret-of-more-than-32-bytes-0123, 1:old-secret-of-more-than-32-bytes-0123"',
+])
+def test_sessions(check, line):
+    done = check(session(line))
+    assert done.returncode == 0, done.text
+
+
+@pytest.mark.parametrize("text, message", [
+    (session(drop="secret"), 'needs "secret"'), (session(drop="provider"), 'needs "provider"'),
+    (session('cookie_prefx = "a"'), 'unknown key "cookie_prefx"'), (session('cookie_prefix = "__Secure-a"'), "cannot begin the name"),
+    (session('cookie_prefix = "a b"'), "cannot begin the name"), (session('cookie_cache = "jws"'), '"cookie_cache" must be one of'),
+    (session('cookie_cache = "off"'), 'needs "url"'), (session('cookie_cache = "jwks"'), 'needs "url"'),
+    (session('issuer = "https://a.example"'), 'belongs to cookie_cache = "jwks"'), (session('url = "ftp://a"'), "is not a URL"),
+    (session('url = "https://a/x?y"'), "has a query"), (session('cache_for = "0s"'), '"cache_for" must be between'),
+    (session("cache_for = 30"), "bare number"), (session().replace('trusted_origins = ["https://app.example.com"]', 'trusted_origins = ["https://a/b"]'), "is not an origin"),
+    (session('secrets = "new-secret-of-more-than-32-bytes-0123"'), "VERSION:SECRET"),
+    (session('secrets = "1:new-secret-of-more-than-32-bytes-0123,1:old-secret-of-more-than-32-bytes-0123"'), "VERSION:SECRET"),
+    (session('secrets = "2:new-secret-of-more-than-32-bytes-0123,1:short"'), "the secret with version 1"),
+    (session('secure_cookies = "yes"'), "true or false"),
+    (session().replace("[session.browser]", "[session.main]"), "an issuer is named"),
+    (session().replace('"better-auth"', '"better_auth"'), 'must be "better-auth"'),
+    (session().replace("secret = { env", "secret = { evn"), "unknown key"),
+])
+def test_mistakes_in_sessions(check, text, message):
+    done = check(text)
+    assert done.returncode == 1, done.text
+    assert any(message in error for _, _, error in done.errors), done.text
+
+
 # Keys of later versions are refused, never ignored.
 LATER = {
     "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
-    "session": (GOOD + '\n[session.browser]\nprovider = "better-auth"\nsecret = { env = "USHER_TEST_SECRET" }\n', "session"),
-    "cors": (GOOD + '\n[cors.app]\norigins = ["https://app.example.com"]\n', "cors"),
 }
 
 

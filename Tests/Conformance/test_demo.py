@@ -19,4 +19,5 @@ def test_demo():
     statuses = re.findall(r"^  (\d{3}) ", done.stdout, re.M)
     assert statuses == ["201", "201", "200", "403", "401"], done.stdout
     assert done.stdout.count("curl -i") >= 5 and "export ALICE=ey" in done.stdout
+    assert re.search(r"^  http://localhost:\d+/ ", done.stdout, re.M), "the page"
     assert "\x1b[" not in done.stdout, "no colours where nobody looks"

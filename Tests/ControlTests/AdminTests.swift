@@ -1,18 +1,23 @@
 import Bytes
+import Config
 import HTTP
 import HTTP1
 import Testing
 
 @testable import Control
 
-private func answer(_ request: String, notReady: String? = nil) -> AdminAnswer {
+private func answer(
+    _ request: String, notReady: String? = nil, access: AdminAccess = AdminAccess()
+) -> AdminAnswer {
     let bytes = Array(request.replacing("\n", with: "\r\n").utf8)
     var head = RequestHead(fieldCapacity: 100)
     var parser = RequestHeadParser()
     guard parser.parse(bytes.span, into: &head, limits: HeadLimits()) == .complete else {
         return AdminAnswer.refusal(status: 400)
     }
-    let state = AdminState(notReadyReason: notReady) { "usher_workers 2\n" }
+    var state = AdminState(notReadyReason: notReady) { "usher_workers 2\n" }
+    state.access = access
+    state.reload = { "usher.toml:1:1: error: no" }
     return AdminAnswer.make(head, bytes.span, state)
 }
 
@@ -32,6 +37,42 @@ struct AdminTests {
         let got = answer("GET \(page) HTTP/1.1\nHost: 127.0.0.1:9901\n\(field)\n\n")
         #expect(got.status == 403)
         #expect(!got.body.contains("usher_"))
+    }
+
+    @Test(
+        "F9: a host name that somebody else may own is refused, whatever it leads to",
+        arguments: [
+            ("h", 200), ("127.0.0.1:9901", 200), ("[::1]", 200), ("Ours.internal.:80", 200),
+            ("localhost", 200),
+            ("evil.example", 403), ("1.2.3.4.evil.example", 403), ("ours.internal.evil", 403),
+        ])
+    func rebinding(host: String, status: UInt16) {
+        let access = AdminAccess(names: ["ours.internal"])
+        #expect(answer("GET /metrics HTTP/1.1\nHost: \(host)\n\n", access: access).status == status)
+        let local = AdminAccess(isReachedByBrowsers: false)
+        #expect(answer("GET /metrics HTTP/1.1\nHost: \(host)\n\n", access: local).status == 200)
+    }
+
+    @Test("changes need POST, and the token where others can reach the listener")
+    func changes() {
+        let post = "POST /reload HTTP/1.1\nHost: h\nContent-Length: 0\n"
+        #expect(answer(post + "\n").status == 409)
+        #expect(answer("GET /reload HTTP/1.1\nHost: h\n\n").allow == "POST")
+        #expect(answer(post + "Sec-Fetch-Site: none\n\n").status == 403)
+        #expect(answer(post + "\n", access: AdminAccess(changes: .refused)).status == 403)
+        let guarded = AdminAccess(changes: .token(Secret(bytes: Array("right".utf8))))
+        #expect(answer(post + "\n", access: guarded).status == 401)
+        #expect(answer(post + "Authorization: Bearer wrong\n\n", access: guarded).status == 401)
+        #expect(answer(post + "Authorization: Bearer right\n\n", access: guarded).status == 409)
+    }
+
+    @Test("the page may load nothing from elsewhere, and no one may frame it")
+    func statusPage() {
+        let got = answer("GET / HTTP/1.1\nHost: h\nSec-Fetch-Site: none\nSec-Fetch-Mode: navigate\n\n")
+        #expect(got.status == 200 && got.contentType.hasPrefix("text/html"))
+        #expect(got.fields.contains("default-src 'none'") && got.fields.contains("frame-ancestors 'none'"))
+        #expect(!got.body.contains("src=") && !got.body.contains("https://"))
+        #expect(StatusPage.base64(Array("any".utf8)) == "YW55" && StatusPage.base64([0xff]) == "/w==")
     }
 
     @Test(
@@ -57,7 +98,9 @@ struct AdminTests {
         #expect(answer("\(method) /livez HTTP/1.1\nHost: h\nContent-Length: 0\n\n").status == 405)
     }
 
-    @Test("no such page", arguments: ["/", "/livez/", "/Livez", "/metrics/../livez", "//livez", "/livez%00"])
+    @Test(
+        "no such page",
+        arguments: ["/index.html", "/livez/", "/Livez", "/metrics/../livez", "//livez", "/livez%00"])
     func noPage(path: String) {
         #expect(answer("GET \(path) HTTP/1.1\nHost: h\n\n").status == 404)
     }

@@ -11,7 +11,7 @@ struct ListenerBookTests {
 
     @Test("each worker gets a socket of its own on one real port")
     func open() throws {
-        let book = ListenerBook()
+        var book = ListenerBook()
         let prepared = try book.prepare([ListenerSettings(name: "a", address: loopback)], workers: 3)
         let port = try #require(prepared.addresses.first?.address.port)
         #expect(port != 0)
@@ -46,18 +46,40 @@ struct ListenerBookTests {
             ListenerSettings(name: "b", address: inTheWay.address),
         ]
         #expect {
-            _ = try ListenerBook().prepare(wanted, workers: 2)
+            var book = ListenerBook()
+            _ = try book.prepare(wanted, workers: 2)
         } throws: { error in
             let failure = error as? ListenerBook.Failure
             return failure?.name == "b" && failure?.address == .unix(path)
         }
     }
 
+    @Test("inherited sockets are spread over the workers, none is closed", arguments: [1, 2, 3, 5])
+    func inherited(count: Int) throws {
+        var descriptors: [Int32] = []
+        let first = try Listener(at: loopback)
+        let real = first.address
+        for _ in 0..<2 { descriptors.append(try Listener(at: real).release()) }
+        descriptors.append(first.release())
+        var book = ListenerBook()
+        book.inherited = [
+            InheritedSocket(address: loopback, real: real, descriptors: descriptors),
+            InheritedSocket(real: .ipv4(1, port: 1), name: "other", descriptors: []),
+        ]
+        let prepared = try book.prepare([ListenerSettings(name: "a", address: loopback)], workers: count)
+        let given = prepared.workers.joined().compactMap(\.descriptor)
+        #expect(Set(descriptors).isSubset(of: given) && given.count == max(count, 3))
+        #expect(prepared.workers.allSatisfy { !$0.isEmpty })
+        #expect(book.inherited.map(\.name) == ["other"])
+        prepared.abandon()
+    }
+
     @Test("workers share one Unix socket by descriptors of their own")
     func unixSocket() throws {
         let path = NSTemporaryDirectory() + "usher-\(UUID().uuidString).sock"
         defer { unlink(path) }
-        let prepared = try ListenerBook().prepare(
+        var book = ListenerBook()
+        let prepared = try book.prepare(
             [ListenerSettings(name: "u", address: .unix(path))], workers: 2)
         #expect(Set(prepared.workers.joined().compactMap(\.descriptor)).count == 2)
         prepared.abandon()

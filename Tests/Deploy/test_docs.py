@@ -16,7 +16,7 @@ PAGES = {
     "docker.md": {"Start", "Try", "Change", "Stop"},
     "compose.md": {"Start", "Try", "Stop"},
     "kubernetes.md": {"Kubernetes", "In front of a Service", "Beside the backend", "With Helm"},
-    "systemd.md": {"Install", "Change", "Stop"},
+    "systemd.md": {"Install", "Socket", "Change", "Stop"},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -169,10 +170,51 @@ def test_reload_and_what_a_mistake_does(machine, sign):
     machine.wait_for(lambda: ask("/tasks", sign("alice"))[0] == 200, "the second reload did nothing")
 
 
-def test_restart_and_stop(machine):
+def test_it_tells_systemd(machine):
+    """Type=notify: what it serves, and a sign of life."""
+    shown = machine("systemctl", "show", "--property", "Type,StatusText,WatchdogUSec", "usher").stdout
+    assert "Type=notify" in shown and "StatusText=serving 3 routes" in shown and "WatchdogUSec=30s" in shown
+
+
+def test_restart_behind_the_socket(machine, sign):
+    """systemd listens: nobody is refused while usher restarts."""
+    machine.execute("Socket")
+    machine.wait_for(lambda: machine.is_active() and ask("/tasks", sign("alice"))[0] == 200, "usher is not back")
+    assert "belongs to no listener" not in machine.journal()
+    listening = machine("systemctl", "show", "--property", "NAccepted,SubState", "usher.socket").stdout
+    assert "SubState=running" in listening
+    stop, failures, served = threading.Event(), [], [0]
+
+    def load():
+        while not stop.is_set():
+            try:
+                status = ask("/tasks", sign("alice"))[0]
+                served[0] += 1
+                if status != 200:
+                    failures.append(status)
+            except OSError as error:
+                failures.append(error)
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        machine("systemctl", "restart", "usher")
+        before = served[0]
+        machine.wait_for(lambda: served[0] > before + 5 or failures, "no answers after a restart")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[:3]
+    machine("systemctl", "disable", "--now", "usher.socket")
     machine("systemctl", "restart", "usher")
-    machine.wait_for(lambda: machine.journal().count("listening on") == 2, "usher is not back")
+    machine.wait_for(lambda: machine.is_active() and ask("/tasks", sign("alice"))[0] == 200, "usher is not back")
+
+
+def test_restart_and_stop(machine):
+    before = machine.journal().count("listening on")
+    machine("systemctl", "restart", "usher")
+    machine.wait_for(lambda: machine.journal().count("listening on") == before + 1, "usher is not back")
     machine.execute("Stop")
     shown = machine("systemctl", "show", "--property", "Result,ExecMainStatus", "usher").stdout
     assert "Result=success" in shown and "ExecMainStatus=0" in shown
-    assert machine.journal().count('"exit_status":0') == 2
+    assert machine.journal().count('"exit_status":0') == before + 1

@@ -14,6 +14,8 @@ enum Outcome: Equatable {
     case reject(ReasonCode, route: Int?)
     /// It may wait for the keys of that issuer.
     case awaitKeys(issuer: Int)
+    /// It may wait for what a server says of its credential.
+    case awaitVerdict
 
     /// The field lines of a permitted request whose names are these, in lower case, up to the separators.
     func values(_ name: String) -> [String] {
@@ -40,7 +42,7 @@ enum Outcome: Equatable {
         switch self {
         case .permit(let route, _, _, _): route
         case .reject(_, let route): route
-        case .awaitKeys: nil
+        case .awaitKeys, .awaitVerdict: nil
         }
     }
 
@@ -181,6 +183,8 @@ final class Gate {
             return .reject(rejection.code, route: rejection.route)
         case .awaitKeys(let wait):
             return .awaitKeys(issuer: wait.issuer)
+        case .awaitVerdict:
+            return .awaitVerdict
         case .permit(let permit):
             var pool = BlockPool(keptBytes: 0)
             var buffer = Buffer()
@@ -215,6 +219,7 @@ final class Gate {
         switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now) {
         case .permit: return nil
         case .awaitKeys: return nil
+        case .awaitVerdict: return nil
         case .reject(let rejection):
             guard rejection.challenges else { return (rejection, "") }
             var pool = BlockPool(keptBytes: 0)

@@ -19,6 +19,8 @@ private func settings(
     return settings
 }
 
+private let start = Instant(microseconds: 1_000_000_000)
+
 private func handle(_ index: UInt32) -> Handle { Handle(index: index, generation: 1) }
 
 @Suite("The pool of an upstream")
@@ -26,46 +28,46 @@ struct UpstreamPoolTests {
     @Test("a connection that was given back is used again, the last one first")
     func reuse() {
         var pool = UpstreamPool(settings([1]), workers: 1)
-        #expect((pool.choose() == .connect(server: 0)) == true)
-        #expect((pool.choose() == .connect(server: 0)) == true)
+        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
+        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
         pool.giveBack(handle(1), server: 0)
         pool.giveBack(handle(2), server: 0)
-        #expect((pool.choose() == .reuse(handle(2), server: 0)) == true)
-        #expect((pool.choose() == .reuse(handle(1), server: 0)) == true)
+        #expect((pool.choose(at: start) == .reuse(handle(2), server: 0)) == true)
+        #expect((pool.choose(at: start) == .reuse(handle(1), server: 0)) == true)
         #expect((pool.connectionCount == 2) == true)
     }
 
     @Test("beyond max_connections requests wait, beyond max_pending they are refused")
     func limits() {
         var pool = UpstreamPool(settings([1], connections: 1, pending: 1), workers: 1)
-        #expect((pool.choose() == .connect(server: 0)) == true)
-        #expect((pool.choose() == .wait) == true)
+        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
+        #expect((pool.choose(at: start) == .wait) == true)
         pool.enqueue(handle(9))
-        #expect((pool.choose() == .refuse) == true)
-        #expect((pool.dequeue() == nil) == true)
+        #expect((pool.choose(at: start) == .refuse) == true)
+        #expect((pool.dequeue(at: start) == nil) == true)
         pool.closedInUse(server: 0)
-        #expect((pool.dequeue() == handle(9)) == true)
-        #expect((pool.dequeue() == nil) == true)
+        #expect((pool.dequeue(at: start) == handle(9)) == true)
+        #expect((pool.dequeue(at: start) == nil) == true)
     }
 
     @Test("workers share the limits, and each has at least one")
     func shares() {
         var pool = UpstreamPool(settings([1], connections: 3), workers: 2)
-        #expect((pool.choose() == .connect(server: 0)) == true)
-        #expect((pool.choose() == .connect(server: 0)) == true)
-        #expect((pool.choose() == .wait) == true)
+        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
+        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
+        #expect((pool.choose(at: start) == .wait) == true)
         var small = UpstreamPool(settings([1], connections: 1), workers: 8)
-        #expect((small.choose() == .connect(server: 0)) == true)
+        #expect((small.choose(at: start) == .connect(server: 0)) == true)
     }
 
     @Test("an idle connection that closed is never chosen")
     func closedIdle() {
         var pool = UpstreamPool(settings([1]), workers: 1)
-        _ = pool.choose()
+        _ = pool.choose(at: start)
         pool.giveBack(handle(1), server: 0)
         pool.closedIdle(handle(1), server: 0)
         #expect((pool.connectionCount == 0) == true)
-        #expect((pool.choose() == .connect(server: 0)) == true)
+        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
         // One that is not there is no reason to miscount.
         pool.closedIdle(handle(7), server: 0)
         #expect((pool.connectionCount == 1) == true)
@@ -76,7 +78,7 @@ struct UpstreamPoolTests {
         var pool = UpstreamPool(settings([3, 1], balance: .roundRobin, connections: 100), workers: 1)
         var served = [0, 0]
         for _ in 0..<40 {
-            guard case .connect(let server) = pool.choose() else { continue }
+            guard case .connect(let server) = pool.choose(at: start) else { continue }
             served[server] += 1
         }
         #expect(served == [30, 10])
@@ -85,13 +87,13 @@ struct UpstreamPoolTests {
     @Test("least-requests takes the least busy for its weight, and avoids a server that failed")
     func leastRequests() {
         var pool = UpstreamPool(settings([1, 1], connections: 100), workers: 1)
-        #expect((pool.choose() == .connect(server: 0)) == true)
-        #expect((pool.choose() == .connect(server: 1)) == true)
+        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
+        #expect((pool.choose(at: start) == .connect(server: 1)) == true)
         pool.closedInUse(server: 1)
-        #expect((pool.choose() == .connect(server: 1)) == true)
-        #expect((pool.choose(avoiding: 0) == .connect(server: 1)) == true)
+        #expect((pool.choose(at: start) == .connect(server: 1)) == true)
+        #expect((pool.choose(at: start, avoiding: 0) == .connect(server: 1)) == true)
         var single = UpstreamPool(settings([1]), workers: 1)
-        #expect((single.choose(avoiding: 0) == .connect(server: 0)) == true)
+        #expect((single.choose(at: start, avoiding: 0) == .connect(server: 0)) == true)
     }
 
     @Test("a fresh connection is refused where the server may have no further one")
@@ -104,8 +106,8 @@ struct UpstreamPoolTests {
     @Test("draining takes every idle connection off the books")
     func takeIdle() {
         var pool = UpstreamPool(settings([1, 1]), workers: 1)
-        _ = pool.choose()
-        _ = pool.choose()
+        _ = pool.choose(at: start)
+        _ = pool.choose(at: start)
         pool.giveBack(handle(1), server: 0)
         pool.giveBack(handle(2), server: 1)
         #expect((pool.takeIdle().map(\.0) == [handle(1), handle(2)]) == true)

@@ -122,3 +122,14 @@ static inline ssize_t linux_read(int fd, void *bytes, size_t count) { return USH
 static inline ssize_t linux_write(int fd, const void *bytes, size_t count) {
     return USHER_RESULT(write(fd, bytes, count));
 }
+
+// One process hands its sockets to another, and talks to its service manager; all defined in CLinux.c.
+#define LINUX_MOST_DESCRIPTORS 250
+int linux_handover_socket(void);
+int linux_handover_patience(int fd, int seconds);
+int linux_handover_accept(int fd);
+ssize_t linux_send_descriptors(int fd, const void *bytes, size_t count, const int *descriptors, int descriptor_count);
+ssize_t linux_receive_descriptors(int fd, void *bytes, size_t count, int *descriptors, int *descriptor_count);
+int linux_peer_process(int fd, int32_t *process, uint32_t *user);
+ssize_t linux_notify(const char *path, size_t length, const void *bytes, size_t count);
+int linux_is_listening(int fd);

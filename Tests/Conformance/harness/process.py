@@ -39,15 +39,15 @@ class Usher:
     """One running proxy. `port` is its public listener, `admin` its admin listener."""
 
     def __init__(self, folder: Path, text: str, port: int, admin: int, env: dict[str, str] | None = None,
-                 collect: bool = True):
+                 collect: bool = True, arguments: tuple[str, ...] = (), prefix: tuple[str, ...] = (), pass_fds: tuple[int, ...] = ()):
         self.folder, self.port, self.admin = folder, port, admin
         self.file = folder / "usher.toml"
         self.file.write_text(text)
         self.log = bytearray()
         self.errors = bytearray()
         self.process = subprocess.Popen(
-            [str(BINARY), "run", "--config", str(self.file)], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env or environment(), cwd=folder)
+            [*prefix, str(BINARY), "run", "--config", str(self.file), *arguments], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env or environment(), cwd=folder, pass_fds=pass_fds)
         self._readers: list[threading.Thread] = []
         self._read(self.process.stderr, self.errors)
         if collect:

@@ -1,10 +1,14 @@
 """A small task list. Who is calling stands in the X-User-Id header; everybody sees their own tasks only."""
 
+import os
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Response
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
@@ -125,3 +129,22 @@ app.include_router(router, prefix="/api/{user_id}")
 @app.get("/health")
 def health():
     return {"status": "ok"}
+
+
+# The page for it, where it is there: ../tasks-web.
+WEB = Path(os.environ.get("TASKS_WEB", Path(__file__).resolve().parent.parent / "tasks-web"))
+
+if WEB.is_dir():
+    app.mount("/assets", StaticFiles(directory=WEB / "assets"))
+
+    @app.get("/", include_in_schema=False)
+    def page():
+        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-store"})
+
+    @app.get("/sign-in", include_in_schema=False)
+    def sign_in_page():
+        return FileResponse(WEB / "sign-in.html")
+
+    @app.get("/settings.json", include_in_schema=False)
+    def settings():
+        return {"api": os.environ.get("TASKS_PUBLIC_API", "")}

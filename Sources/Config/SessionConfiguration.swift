@@ -1,0 +1,87 @@
+/// One `[session.NAME]` table: the sessions of a Better Auth.
+public struct SessionConfiguration: Sendable, Equatable {
+    /// The form of the cookie that caches a session (`cookie_cache`).
+    public enum Cache: String, Sendable, Equatable, CaseIterable {
+        /// Whichever of the next three it has the form of.
+        case any = "auto"
+        /// JSON with an HMAC: Better Auth's default.
+        case compact
+        /// A JWT with HS256.
+        case jwt
+        /// A JWE.
+        case jwe
+        /// A JWT with a published key, as the `jwt` plugin signs it.
+        case jwks
+        /// Not looked at.
+        case off
+    }
+
+    /// The table's name.
+    public var name: String
+    /// The current secret, and those before it.
+    public var secrets: [Secret]
+    /// What cookie names begin with.
+    public var cookiePrefix: String
+    /// Whether they have `__Secure-` in front.
+    public var secureCookies: Bool
+    /// The form of the cookie that caches a session.
+    public var cache: Cache
+    /// The version that the cache must have.
+    public var cacheVersion: String
+    /// The base URL of Better Auth's API; nil where the cookies alone decide.
+    public var url: RemoteURL?
+    /// `iss` of a cache with a published key.
+    public var issuer: String
+    /// The certificates that are trusted instead of the system's, as PEM text.
+    public var authorities: [UInt8]?
+    /// How long an answer of Better Auth is believed.
+    public var cacheFor: Duration
+    /// Origins whose pages may use the cookies for more than reading.
+    public var trustedOrigins: [String]
+    /// Where the file begins the table.
+    public var position: SourcePosition
+
+    /// The name of its issuer of published keys, and of its server: no table's name has a dot.
+    var remoteName: String { "session.\(name)" }
+
+    /// The path below the base URL.
+    private func below(_ url: RemoteURL, _ path: String) -> RemoteURL {
+        url.with(target: (url.target.hasSuffix("/") ? String(url.target.dropLast()) : url.target) + path)
+    }
+
+    /// The server that is asked.
+    var remoteSource: RemoteSource? {
+        url.map {
+            RemoteSource(
+                name: remoteName, kind: .betterAuthSession, url: below($0, "/get-session"),
+                authorities: authorities)
+        }
+    }
+
+    /// The issuer of a cache with a published key: of no other token.
+    var keyIssuer: IssuerConfiguration? {
+        guard cache == .jwks, let url else { return nil }
+        var keys = RemoteKeys(.url(below(url, "/jwks")))
+        keys.authorities = authorities
+        return IssuerConfiguration(
+            name: remoteName, issuer: issuer, audience: ["better-auth:session-cache"],
+            keySource: .remote(keys), keyPosition: position,
+            algorithms: [.edDSA, .es256, .es512, .rs256, .ps256], subject: ["sub"],
+            types: ["better-auth.session-cache+jwt"], requiredType: true, leeway: .zero, maximumLifetime: nil,
+            refuseClaims: [], position: position)
+    }
+}
+
+extension Configuration {
+    /// The issuers whose keys are needed: those of the file, and those of sessions behind them.
+    public var keyIssuers: [IssuerConfiguration] { issuers + sessions.compactMap(\.keyIssuer) }
+
+    /// The servers that are asked about credentials.
+    public var remoteSources: [RemoteSource] { sessions.compactMap(\.remoteSource) }
+
+    /// The place of an issuer or a session among those that routes accept: issuers first, then sessions.
+    func authenticatorIndex(named name: String) -> Int? {
+        if let issuer = issuerIndex(named: name) { return issuer }
+        return sessions.firstIndex { $0.name == name }.map { keyIssuers.count + $0 }
+    }
+}

@@ -1,0 +1,189 @@
+import Config
+import Policy
+import Reactor
+
+/// One server that judges credentials: its connections, and the questions that wait for one.
+final class AskedServer {
+    /// From the connect to its end.
+    static let connectMilliseconds: Int64 = 1500
+    /// From the request to the end of the answer.
+    static let answerMilliseconds: Int64 = 3000
+    /// A connection that carries nothing is closed: servers do so after 5 seconds, and a request must not meet that.
+    static let idleMilliseconds: Int64 = 4000
+    /// From the question to the answer, all waiting included: shorter than workers wait.
+    private static let patienceMilliseconds: Int64 = 4500
+    /// Connections to one server: enough for some thousand questions a second.
+    private static let lineCount = 8
+    /// Questions that wait for a connection: more than that many workers' clients never wait.
+    private static let queueCount = 4096
+    /// How long a server that cannot be reached is not tried.
+    private static let breakMilliseconds: Int64 = 1000
+    /// How long an answer is repeated to workers that ask meanwhile.
+    private static let repeatMilliseconds: Int64 = 1000
+    private static let repeatCount = 4096
+    /// How long addresses of a name are used.
+    private static let addressMilliseconds: Int64 = 30_000
+
+    let source: RemoteSource
+    /// Names this way of asking in questions and answers.
+    let stamp: UInt64
+    var lines: [VerdictLine] = []
+    /// The look-up that is under way.
+    var lookup: UInt32?
+    var failures: UInt64 = 0
+    /// Nothing is logged before then.
+    var quietUntil = Instant(microseconds: .min)
+
+    /// Everything that was asked and not answered yet, with the end of the patience.
+    private var flights: [RemoteKey: Instant] = [:]
+    /// What waits for a connection; the first ones are taken from the front, up to `taken`.
+    private var queue: [RemoteQuestion] = []
+    private var taken = 0
+    private var recent: [RemoteKey: (answer: RemoteAnswer, until: Instant)] = [:]
+    private var addresses: [SocketAddress] = []
+    private var addressesUntil = Instant(microseconds: .min)
+    private var addressPlace = 0
+    private var brokenUntil = Instant(microseconds: .min)
+
+    init(_ source: RemoteSource, stamp: UInt64) {
+        self.source = source
+        self.stamp = stamp
+    }
+
+    // MARK: Questions
+
+    /// Takes a question in; the answer where it is known at once.
+    func ask(_ question: RemoteQuestion, now: Instant) -> RemoteAnswer? {
+        if flights[question.key] != nil { return nil }
+        if let known = recent[question.key], now < known.until {
+            // What it told the client, it told the one who asked first.
+            return RemoteAnswer(key: question.key, result: known.answer.result)
+        }
+        guard brokenUntil <= now, queue.count - taken < Self.queueCount else {
+            return RemoteAnswer(key: question.key, result: .unavailable)
+        }
+        flights[question.key] = now.advanced(byMilliseconds: Self.patienceMilliseconds)
+        queue.append(question)
+        return nil
+    }
+
+    /// The question that is put next.
+    var next: RemoteQuestion? { taken < queue.count ? queue[taken] : nil }
+
+    func removeNext() {
+        taken += 1
+        guard taken > 64, taken * 2 > queue.count else { return }
+        queue.removeFirst(taken)
+        taken = 0
+    }
+
+    /// A question that was put on a connection which failed goes first on the next.
+    func putBack(_ question: RemoteQuestion) {
+        guard flights[question.key] != nil else { return }
+        queue.insert(question, at: taken)
+    }
+
+    /// The question is answered.
+    func concluded(_ answer: RemoteAnswer, now: Instant) {
+        flights[answer.key] = nil
+        guard answer.result != .unavailable else { return }
+        if recent.count >= Self.repeatCount { recent = recent.filter { now < $0.value.until } }
+        if recent.count >= Self.repeatCount { recent.removeAll() }
+        recent[answer.key] = (answer, now.advanced(byMilliseconds: Self.repeatMilliseconds))
+    }
+
+    /// Answers those whose patience is over before they got a connection.
+    func expire(now: Instant) -> [RemoteAnswer] {
+        let late = flights.filter { $0.value <= now }
+        guard !late.isEmpty else { return [] }
+        let waiting = queue[taken...].filter { late[$0.key] == nil }
+        queue = Array(waiting)
+        taken = 0
+        for key in late.keys { flights[key] = nil }
+        return late.keys.map { RemoteAnswer(key: $0, result: .unavailable) }
+    }
+
+    /// The server cannot be reached: all who wait for a connection are told, and it is left alone for a moment.
+    func giveUp(now: Instant) -> [RemoteAnswer] {
+        brokenUntil = now.advanced(byMilliseconds: Self.breakMilliseconds)
+        addressesUntil = now
+        let waiting = queue[taken...].map(\.key)
+        queue = []
+        taken = 0
+        for key in waiting { flights[key] = nil }
+        return waiting.map { RemoteAnswer(key: $0, result: .unavailable) }
+    }
+
+    /// When something is due: of what waits, the first has waited longest.
+    var deadline: Instant {
+        let patience = next.flatMap { flights[$0.key] } ?? .never
+        return lines.reduce(patience) { min($0, $1.deadline) }
+    }
+
+    // MARK: Connections
+
+    func line(_ token: UInt64) -> VerdictLine? { lines.first { $0.token == token } }
+
+    var idleLine: VerdictLine? { lines.last { $0.question == nil } }
+
+    var mayOpenLine: Bool { lines.count < Self.lineCount }
+
+    func drop(_ line: VerdictLine) { lines.removeAll { $0 === line } }
+
+    // MARK: Addresses
+
+    func note(addresses: [SocketAddress], now: Instant) {
+        self.addresses = addresses
+        addressPlace = 0
+        addressesUntil = now.advanced(byMilliseconds: Self.addressMilliseconds)
+    }
+
+    /// The address to try; nil where it has to be looked up.
+    func address(now: Instant) -> SocketAddress? {
+        guard now < addressesUntil, addressPlace < addresses.count else { return nil }
+        return addresses[addressPlace]
+    }
+
+    /// That address cannot be reached; false where there is no other to try.
+    func hasOtherAddress(than failed: SocketAddress) -> Bool {
+        guard addressPlace < addresses.count else { return false }
+        if addresses[addressPlace] != failed { return true }
+        addressPlace += 1
+        guard addressPlace < addresses.count else {
+            addressPlace = 0
+            return false
+        }
+        return true
+    }
+
+    /// Somebody is there.
+    func reached() { brokenUntil = Instant(microseconds: .min) }
+}
+
+/// A connection to such a server, and the question that it carries.
+final class VerdictLine {
+    let connection: FetchConnection
+    let token: UInt64
+    /// The question that it carries; nil while it rests.
+    private(set) var question: RemoteQuestion?
+    /// When its question, or its rest, is over.
+    var deadline = Instant.never
+    /// It carried another question before.
+    private(set) var isReused = false
+
+    init(_ connection: FetchConnection, token: UInt64) {
+        self.connection = connection
+        self.token = token
+    }
+
+    func carries(_ question: RemoteQuestion, until deadline: Instant) {
+        self.question = question
+        self.deadline = deadline
+    }
+
+    func rest(until deadline: Instant) {
+        question = nil
+        isReused = true
+        self.deadline = deadline
+    }
+}

@@ -1,0 +1,238 @@
+public import Config
+import HTTP
+import Logging
+import Reactor
+import Synchronization
+import TLS
+import Telemetry
+
+/// What `usher doctor` does: looks at the surroundings of a configuration as they are now, and says what is wrong with
+/// them and what to do about it.
+public struct Doctor {
+    /// One thing that was looked at.
+    public struct Finding: Sendable, Equatable {
+        /// How bad it is.
+        public enum Level: String, Sendable {
+            /// As it should be.
+            case good = "ok"
+            /// Worth knowing, or worth a change.
+            case notice = "note"
+            /// It will not work, or not safely.
+            case bad = "BAD"
+        }
+
+        /// How bad it is.
+        public let level: Level
+        /// What was found, and how: one line.
+        public let text: String
+        /// What to do about it.
+        public let remedy: String?
+    }
+
+    private let configuration: Configuration
+    private let environment: [String: String]
+    private let report: (Finding) -> Void
+
+    /// A doctor who tells `report` each finding as soon as there is one.
+    public init(
+        _ configuration: Configuration, environment: [String: String], report: @escaping (Finding) -> Void
+    ) {
+        self.configuration = configuration
+        self.environment = environment
+        self.report = report
+    }
+
+    /// Looks at everything, which takes some seconds where something does not answer.
+    public func examine() {
+        examineDescriptors()
+        examineListeners()
+        examineCertificates()
+        for upstream in configuration.upstreams { examine(upstream) }
+        examineKeys()
+    }
+
+    /// The identity header that carries the user.
+    var configurationHeader: String? { configuration.identity.headers.first?.name }
+
+    /// Paths that an upstream serves by GET, what templates leave open filled in.
+    func routePaths(of upstream: String) -> [String] {
+        let routes = configuration.routes.filter { route in
+            route.upstream == upstream && (route.methods.isEmpty || route.methods.contains("GET"))
+        }
+        return routes.map { route in
+            let segments = route.path.text.split(separator: "/").filter { $0 != "**" }
+            return "/"
+                + segments.map { $0.hasPrefix("{") ? "usher-doctor" : String($0) }.joined(separator: "/")
+        }
+    }
+
+    func good(_ text: String) { report(Finding(level: .good, text: text, remedy: nil)) }
+    func note(_ text: String, _ remedy: String) {
+        report(Finding(level: .notice, text: text, remedy: remedy))
+    }
+    func bad(_ text: String, _ remedy: String) { report(Finding(level: .bad, text: text, remedy: remedy)) }
+
+    // MARK: This machine
+
+    /// Below this, a busy hour of a small site is enough to run out.
+    private static let fewDescriptors = 4096
+
+    private func examineDescriptors() {
+        let limit = descriptorLimit()
+        if let wanted = configuration.limits.connections, wanted * 2 > limit {
+            bad(
+                "file descriptors: \(limit), but limits.connections = \(wanted) needs \(wanted * 2)",
+                "raise the limit (ulimit -n, LimitNOFILE= of systemd), or lower limits.connections")
+        } else if limit < Self.fewDescriptors {
+            note(
+                "file descriptors: \(limit), which is room for \(limit / 2) connections",
+                "raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the unit")
+        } else {
+            good("file descriptors: \(limit)")
+        }
+    }
+
+    private func examineListeners() {
+        let running = runningVersion
+        var places = configuration.listeners.map { ("[listen.\($0.name)]", SocketAddress($0.address)) }
+        if let admin = configuration.admin { places.append(("[admin]", SocketAddress(admin.address))) }
+        for (name, address) in places {
+            guard let reason = Self.obstacle(at: address) else {
+                good("\(name) \(address): free")
+                continue
+            }
+            if let running, Self.takesConnections(address) {
+                good("\(name) \(address): usher \(running) listens there already")
+            } else {
+                bad(
+                    "\(name) \(address): \(reason)",
+                    reason.contains("ermission")
+                        ? "take a port from 1024 on, or let systemd open the socket"
+                        : "end the program that has the address (ss -ltnp shows it), or take another one")
+            }
+        }
+    }
+
+    /// The version of the usher that answers at the admin address; nil where none does.
+    private var runningVersion: String? {
+        guard let admin = configuration.admin else { return nil }
+        let address = SocketAddress(admin.address).reachable
+        guard let answer = try? PlainProbe(address: address, host: "localhost").get("/version"),
+            answer.status == 200
+        else { return nil }
+        let text = String(decoding: answer.body, as: UTF8.self).split(separator: "\"")
+        return text.count > 3 && text[1] == "version" ? String(text[3]) : nil
+    }
+
+    /// Why nobody could listen there; nil where somebody could.
+    private static func obstacle(at address: SocketAddress) -> String? {
+        if case .unix = address { return takesConnections(address) ? "somebody listens there" : nil }
+        do throws(Errno) {
+            try Listener.expectFree(address)
+            _ = try Listener(at: address)
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    private static func takesConnections(_ address: SocketAddress) -> Bool {
+        do throws(PlainProbe.Failure) {
+            try PlainProbe(address: address.reachable, host: "").connect()
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    // MARK: Certificates
+
+    private static let daySeconds: Int64 = 86_400
+    /// Long enough to renew one by hand.
+    private static let fewDays: Int64 = 21
+
+    private func examineCertificates() {
+        for listener in configuration.listeners {
+            guard let tls = listener.tls else { continue }
+            for (files, text) in zip(tls.files, tls.settings.certificates) {
+                let name = "[listen.\(listener.name)] \(files.certificate)"
+                do throws(CertificateFault) {
+                    examine(try text.check(), name)
+                } catch {
+                    bad(
+                        "\(name): \(error.text(certificate: files.certificate, key: files.key))",
+                        "give the right pair")
+                }
+            }
+        }
+    }
+
+    private func examine(_ facts: CertificateFacts, _ name: String) {
+        let now = wallClockMicroseconds() / 1_000_000
+        let days = (facts.notAfter - now) / Self.daySeconds
+        if facts.notAfter <= now {
+            bad("\(name): has expired", "renew it; usher takes the new file without a restart")
+        } else if facts.notBefore > now {
+            bad("\(name): does not hold yet", "see whether this machine's clock is right")
+        } else if days < Self.fewDays {
+            note("\(name): expires in \(days) days", "renew it; usher takes the new file without a restart")
+        } else {
+            good("\(name): holds for \(days) days, for \(facts.hosts.joined(separator: ", "))")
+        }
+    }
+
+    // MARK: Keys
+
+    private func examineKeys() {
+        let lines = KeyMessages()
+        var logger = Logger(label: "usher-doctor") { _ in
+            ApplicationLog(format: .text, level: .warning) { lines.append($0) }
+        }
+        logger.logLevel = .warning
+        guard let keeper = try? KeyKeeper(environment: environment, log: logger), var poller = try? Poller()
+        else { return }
+        try? poller.add(keeper.lookups.descriptor, token: Token.lookups, for: .readable)
+        keeper.configure(configuration.issuers, now: Instant.now())
+        let deadline = Instant.now().advanced(byMilliseconds: DocumentFetch.deadlineMilliseconds + 1000)
+        keeper.run(poller, now: Instant.now())
+        while Self.isWaiting(keeper), Instant.now() < deadline {
+            let count = poller.wait(timeoutMilliseconds: 100)
+            for index in 0..<count {
+                let token = poller.token(index)
+                if token == Token.lookups {
+                    keeper.noteLookups(poller, now: Instant.now())
+                } else {
+                    keeper.advance(token, poller, now: Instant.now())
+                }
+            }
+            keeper.run(poller, now: Instant.now())
+        }
+        for status in keeper.status(now: Instant.now()) { tell(status, lines.all) }
+    }
+
+    private static func isWaiting(_ keeper: KeyKeeper) -> Bool {
+        keeper.status(now: Instant.now()).contains { $0.ageSeconds == nil && $0.failures == 0 }
+    }
+
+    private func tell(_ status: KeyStatus, _ lines: [String]) {
+        guard status.ageSeconds == nil else {
+            return good("keys of [issuer.\(status.issuer)]: \(Supervisor.counted(status.keys, "usable key"))")
+        }
+        let reason = lines.first { $0.contains(status.issuer) } ?? "no answer in time"
+        bad(
+            "keys of [issuer.\(status.issuer)] cannot be fetched: \(reason)",
+            "open the URL with curl from here; for a certificate of your own, name its authority in jwks.ca")
+    }
+}
+
+/// What fetching keys had to say.
+private final class KeyMessages: Sendable {
+    private let lines = Mutex<[String]>([])
+
+    var all: [String] { lines.withLock { $0 } }
+
+    func append(_ line: [UInt8]) {
+        let text = String(decoding: line.dropLast(), as: UTF8.self)
+        lines.withLock { $0.append(text) }
+    }
+}

@@ -1,0 +1,181 @@
+import Config
+import Reactor
+
+// The servers behind the proxy: whether they answer, what time they have, and what they make of what a proxy has to be
+// careful with. Only GET is sent, with the name `usher-doctor` where a value is needed.
+
+extension Doctor {
+    /// How far the clocks may be apart before it is worth a line, and before tokens fail.
+    private static let clockNoticeSeconds: Int64 = 5
+    private static let clockBadSeconds: Int64 = 30
+
+    func examine(_ upstream: UpstreamConfiguration) {
+        for server in upstream.servers {
+            let name = "[upstream.\(upstream.name)] \(server.address)"
+            guard let address = SocketAddress.first(of: server.address) else {
+                bad(
+                    "\(name): the name has no address",
+                    "write the name right, or an address; see getent hosts NAME")
+                continue
+            }
+            if upstream.tls != nil {
+                examineConnect(PlainProbe(address: address, host: ""), name)
+                continue
+            }
+            let host = if case .unix = server.address { "localhost" } else { "\(server.address)" }
+            examine(PlainProbe(address: address, host: host), name, upstream)
+        }
+    }
+
+    private func examine(_ probe: PlainProbe, _ name: String, _ upstream: UpstreamConfiguration) {
+        let path = samplePath(of: upstream)
+        let answer: PlainProbe.Answer
+        do throws(PlainProbe.Failure) {
+            answer = try probe.get(path)
+        } catch {
+            if case .noAnswer(let reason) = error {
+                return bad(
+                    "\(name): takes connections, but does not answer GET \(path): \(reason)",
+                    "see whether it speaks plain HTTP/1.1 on that port")
+            }
+            return bad(
+                "\(name): \(error.reason)",
+                "start the backend, or correct the address; inside a container, 127.0.0.1 is the container itself"
+            )
+        }
+        good("\(name): answers (GET \(path) gave \(answer.status))")
+        examineClock(answer, name)
+        do throws(PlainProbe.Failure) {
+            try examineHabits(probe, name, path, answer)
+        } catch {
+            note("\(name): did not answer every question: \(error.reason)", "look at its log")
+        }
+    }
+
+    /// Of servers that speak TLS nothing is asked.
+    private func examineConnect(_ probe: PlainProbe, _ name: String) {
+        do throws(PlainProbe.Failure) {
+            try probe.connect()
+            good("\(name): takes connections (its TLS was not tried)")
+        } catch {
+            bad("\(name): \(error.reason)", "start the backend, or correct the address")
+        }
+    }
+
+    private func examineClock(_ answer: PlainProbe.Answer, _ name: String) {
+        guard let date = answer.field("date"), let seconds = Self.seconds(ofDate: date) else { return }
+        let apart = wallClockMicroseconds() / 1_000_000 - seconds
+        if apart.magnitude > UInt64(Self.clockBadSeconds) {
+            bad(
+                "\(name): its clock and this one are \(apart.magnitude) s apart",
+                "let both take the time from the network (chrony, systemd-timesyncd): tokens would expire at the wrong time"
+            )
+        } else if apart.magnitude > UInt64(Self.clockNoticeSeconds) {
+            note(
+                "\(name): its clock and this one are \(apart.magnitude) s apart",
+                "let both take the time from the network (chrony, systemd-timesyncd)")
+        } else {
+            good("\(name): its clock agrees with this one")
+        }
+    }
+
+    // MARK: Habits
+
+    private func examineHabits(
+        _ probe: PlainProbe, _ name: String, _ path: String, _ plain: PlainProbe.Answer
+    ) throws(PlainProbe.Failure) {
+        let nothing = try probe.get("/usher-doctor/nothing-is-here")
+        let tells = plain.status != nothing.status
+        let doubled = try probe.get("/" + path)
+        if !tells {
+            note(
+                "\(name): whether it decodes %2f or merges // cannot be told: GET \(path) and "
+                    + "GET /usher-doctor/nothing-is-here both gave \(plain.status)",
+                "nothing to do: usher refuses targets with // and %2f either way")
+        } else {
+            tellPath(
+                name, doubled.status == plain.status,
+                "merges //: GET /\(path) gave \(doubled.status) like GET \(path)")
+            if let encoded = Self.encodingLastSlash(of: path) {
+                let decoded = try probe.get(encoded)
+                tellPath(
+                    name, decoded.status == plain.status,
+                    "decodes %2f: GET \(encoded) gave \(decoded.status) like GET \(path)")
+            }
+        }
+        try examineFolding(probe, name, path, plain)
+    }
+
+    private func tellPath(_ name: String, _ does: Bool, _ habit: String) {
+        guard does else { return }
+        note(
+            "\(name): \(habit)",
+            "let nothing but usher reach the backend: usher refuses such targets, whoever comes past it is not checked"
+        )
+    }
+
+    /// Whether an underscore passes for a dash in the name of the identity header (rule H1).
+    private func examineFolding(
+        _ probe: PlainProbe, _ name: String, _ path: String, _ plain: PlainProbe.Answer
+    ) throws(PlainProbe.Failure) {
+        guard let header = configurationHeader, header.contains("-") else { return }
+        let folded = String(header.map { $0 == "-" ? "_" : $0 })
+        // Answers that differ by themselves (a time, a counter) tell nothing.
+        let again = try probe.get(path)
+        let trusted = try probe.get(path, "\(header): usher-doctor\r\n")
+        let alias = try probe.get(path, "\(folded): usher-doctor\r\n")
+        let sent = "GET \(path) with \"\(header): usher-doctor\" and with \"\(folded): usher-doctor\""
+        guard again == plain, trusted != plain else {
+            note(
+                "\(name): whether it takes \(folded) for \(header) cannot be told from \(path) (\(sent))",
+                "nothing to do: usher removes every such alias from requests")
+            return
+        }
+        if alias == trusted {
+            note(
+                "\(name): takes \(folded) for \(header) (\(sent): the same answer)",
+                "let nothing but usher reach the backend: usher removes the alias, other ways to it do not")
+        } else {
+            good("\(name): does not take \(folded) for \(header) (\(sent))")
+        }
+    }
+
+    /// A path that the upstream serves, as far as the routes tell: its health page, else a template filled in.
+    private func samplePath(of upstream: UpstreamConfiguration) -> String {
+        let paths = routePaths(of: upstream.name)
+        return paths.max { $0.filter { $0 == "/" }.count < $1.filter { $0 == "/" }.count } ?? "/"
+    }
+
+    /// `/a/b` becomes `/a%2fb`; nil where there is only one segment.
+    static func encodingLastSlash(of path: String) -> String? {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return nil }
+        return path[..<slash] + "%2f" + path[path.index(after: slash)...]
+    }
+
+    /// The second since 1970 of a Date field in its one allowed form (RFC 9110 §5.6.7); nil for anything else.
+    static func seconds(ofDate text: String) -> Int64? {
+        let words = text.split(separator: " ")
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        guard words.count == 6, let day = Int64(words[1]),
+            let month = months.firstIndex(of: String(words[2])),
+            let year = Int64(words[3]), (1970...9999).contains(year)
+        else { return nil }
+        let clock = words[4].split(separator: ":").compactMap { Int64($0) }
+        guard clock.count == 3, (1...31).contains(day) else { return nil }
+        // Years that begin in March end with the leap day.
+        let shifted = month < 2 ? year - 1 : year
+        let monthFromMarch = Int64((month + 10) % 12)
+        let dayOfYear = (153 * monthFromMarch + 2) / 5 + day - 1
+        let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + dayOfYear - 719_468
+        return days * 86_400 + clock[0] * 3600 + clock[1] * 60 + clock[2]
+    }
+}
+
+extension SocketAddress {
+    /// Where a server is asked: its first IPv4 address, else its first; nil where its name has none.
+    fileprivate static func first(of endpoint: EndpointAddress) -> SocketAddress? {
+        guard case .name(let name, let port) = endpoint else { return SocketAddress(endpoint) }
+        let found = resolve(name, port: port)
+        return found.first { if case .ipv4 = $0 { true } else { false } } ?? found.first
+    }
+}

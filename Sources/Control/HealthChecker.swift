@@ -1,0 +1,117 @@
+import Crypto
+import Logging
+import Reactor
+import Upstream
+
+/// Asks every server of every upstream that wants it for its page, and tells the verdicts.
+final class HealthChecker {
+    private final class Target {
+        let upstream: String
+        let server: ServerSettings
+        let settings: HealthSettings
+        var check: HealthCheck
+        var probe: HealthProbe?
+        var lastFailure = ""
+
+        init(_ upstream: String, _ server: ServerSettings, _ settings: HealthSettings, now: Instant) {
+            self.upstream = upstream
+            self.server = server
+            self.settings = settings
+            check = HealthCheck(
+                settings, isHealthy: server.state.isUp, now: now, random: Random.uint64() ?? 0)
+        }
+
+        func isSame(_ upstream: String, _ server: ServerSettings, _ settings: HealthSettings) -> Bool {
+            self.upstream == upstream && self.server.state == server.state && self.settings == settings
+        }
+    }
+
+    var log: Logger
+    private var targets: [Target] = []
+    private var lastToken: UInt64 = 0
+
+    /// Checks at once: each holds a descriptor for as long as its server takes to answer.
+    private static let largestProbeCount = 256
+
+    init(log: Logger) {
+        self.log = log
+    }
+
+    /// Checks the servers of these upstreams from now on. One whose check is the same goes on.
+    func configure(_ upstreams: [UpstreamSettings], now: Instant) {
+        var wanted: [Target] = []
+        for upstream in upstreams {
+            for server in upstream.servers {
+                guard let settings = upstream.health else {
+                    // What was down by a check that is gone is not known to be down.
+                    server.state.setUp(true, at: now)
+                    continue
+                }
+                let known = targets.first { $0.isSame(upstream.name, server, settings) }
+                wanted.append(known ?? Target(upstream.name, server, settings, now: now))
+            }
+        }
+        targets = wanted
+    }
+
+    /// When `run` is to be called next.
+    var deadline: Instant {
+        let hasRoom = targets.count { $0.probe != nil } < Self.largestProbeCount
+        return targets.reduce(.never) {
+            min($0, $1.probe?.deadline ?? (hasRoom ? $1.check.due : .never))
+        }
+    }
+
+    /// Ends the checks whose time is over, and begins those that are due.
+    func run(_ poller: borrowing Poller, now: Instant) {
+        var room = Self.largestProbeCount - targets.count { $0.probe != nil }
+        for target in targets {
+            if let probe = target.probe {
+                if probe.deadline <= now { settle(target, .failed("no answer in time"), now) }
+            } else if target.check.due <= now, room > 0 {
+                room -= 1
+                begin(target, poller, now)
+            }
+        }
+    }
+
+    /// The poller reports something of a check.
+    func advance(_ token: UInt64, now: Instant) {
+        guard let target = targets.first(where: { $0.probe?.token == token }) else { return }
+        settle(target, target.probe?.advance(), now)
+    }
+
+    private func begin(_ target: Target, _ poller: borrowing Poller, _ now: Instant) {
+        target.check.begin(at: now, random: Random.uint64() ?? 0)
+        lastToken = lastToken &+ 1 & 0x0fff_ffff
+        do throws(Errno) {
+            target.probe = try HealthProbe(
+                target.server, target.settings, token: Token.firstProbe + lastToken, poller, now)
+        } catch {
+            // Where the process has no descriptor left, that is not the server's fault: the verdict stays.
+            guard !error.isExhaustion else { return _ = target.check.end(passed: target.check.isHealthy) }
+            settle(target, .failed("\(error)"), now)
+        }
+    }
+
+    private func settle(_ target: Target, _ outcome: HealthProbe.Outcome?, _ now: Instant) {
+        guard let outcome else { return }
+        target.probe = nil
+        if case .failed(let reason) = outcome { target.lastFailure = reason }
+        guard target.check.end(passed: outcome == .passed) else { return }
+        target.server.state.setUp(target.check.isHealthy, at: now)
+        report(target)
+    }
+
+    private func report(_ target: Target) {
+        var metadata: Logger.Metadata = [
+            "upstream": "\(target.upstream)", "server": "\(target.server.address)",
+        ]
+        if target.check.isHealthy {
+            log.notice("server is healthy again", metadata: metadata)
+        } else {
+            metadata["reason"] = "\(target.lastFailure)"
+            log.warning("server is unhealthy: it gets no requests", metadata: metadata)
+        }
+    }
+}

@@ -1,0 +1,102 @@
+import Bytes
+import HTTP
+import HTTP1
+import Reactor
+import Upstream
+
+/// One health check on the control loop: connects, asks for the page, reads the head of the answer.
+///
+/// Each has a connection of its own: that the server takes connections is half of the question.
+final class HealthProbe {
+    enum Outcome: Equatable {
+        /// The status was 2xx.
+        case passed
+        /// Why not, as words for the log.
+        case failed(String)
+    }
+
+    /// What the poller's events carry.
+    let token: UInt64
+    let deadline: Instant
+    private let socket: Socket
+    private let request: [UInt8]
+    private var isConnected = false
+    private var sent = 0
+    private var pool = BlockPool(keptBytes: 0)
+    private var input = Buffer()
+    private var parser = ResponseHeadParser()
+    private var head = ResponseHead(fieldCapacity: HealthProbe.limits.fieldCount)
+
+    private static var limits: HeadLimits { HeadLimits() }
+
+    /// Starts to connect; throws the kernel's reason.
+    init(
+        _ server: ServerSettings, _ settings: HealthSettings, token: UInt64, _ poller: borrowing Poller,
+        _ now: Instant
+    ) throws(Errno) {
+        self.token = token
+        deadline = now.advanced(byMilliseconds: settings.timeoutMilliseconds)
+        request = Array(
+            ("GET \(settings.path) HTTP/1.1\r\nHost: \(server.authority)\r\n"
+                + "User-Agent: usher/\(Version.usher) (health check)\r\nConnection: close\r\n\r\n").utf8)
+        socket = try Socket.connecting(to: server.address)
+        try poller.add(
+            socket.descriptor, token: token, for: [.readable, .writable, .peerClosed, .edgeTriggered])
+    }
+
+    deinit {
+        input.detach(to: &pool)
+    }
+
+    /// Goes on as far as the connection is ready; nil while it is under way.
+    func advance() -> Outcome? {
+        if !isConnected {
+            if let error = socket.pendingError() { return .failed("\(error)") }
+            isConnected = true
+        }
+        let request = request
+        while sent < request.count {
+            switch socket.send(request.span.extracting(sent...)) {
+            case .bytes(let count): sent += count
+            case .wouldBlock: return nil
+            case .endOfStream: return .failed("the connection ended")
+            case .failed(let error): return .failed("\(error)")
+            }
+        }
+        return receive()
+    }
+
+    private func receive() -> Outcome? {
+        while true {
+            input.attach(from: &pool)
+            guard input.room > 0 else { return .failed("the answer's head is too large") }
+            switch socket.receive(into: &input) {
+            case .wouldBlock: return nil
+            case .endOfStream: return .failed("the connection ended without an answer")
+            case .failed(let error): return .failed("\(error)")
+            case .bytes:
+                if let outcome = readHead() { return outcome }
+            }
+        }
+    }
+
+    private func readHead() -> Outcome? {
+        while true {
+            switch Self.parse(&parser, input, into: &head) {
+            case .incomplete: return nil
+            case .refused(let fault): return .failed("the answer is not HTTP: \(fault)")
+            case .complete: break
+            }
+            guard head.isInformational else { break }
+            input.consume(head.byteCount)
+            parser = ResponseHeadParser()
+        }
+        return head.status / 100 == 2 ? .passed : .failed("status \(head.status)")
+    }
+
+    private static func parse(
+        _ parser: inout ResponseHeadParser, _ input: borrowing Buffer, into head: inout ResponseHead
+    ) -> HeadParseResult {
+        parser.parse(input.bytes, into: &head, requestMethod: .get, limits: limits)
+    }
+}

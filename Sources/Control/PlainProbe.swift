@@ -1,0 +1,119 @@
+import Bytes
+import Reactor
+
+/// One request over plain HTTP/1.1 and its whole answer, for commands: it waits.
+struct PlainProbe {
+    /// What came back.
+    struct Answer: Equatable {
+        var status: Int
+        /// Field lines, names in lower case.
+        var fields: [(name: String, value: String)]
+        var body: [UInt8]
+
+        static func == (left: Answer, right: Answer) -> Bool {
+            left.status == right.status && left.body == right.body
+        }
+
+        func field(_ name: String) -> String? { fields.first { $0.name == name }?.value }
+    }
+
+    /// Why there is no answer.
+    enum Failure: Error, Equatable {
+        /// No connection, for that reason.
+        case unreachable(String)
+        /// A connection, but no answer that could be read.
+        case noAnswer(String)
+
+        var reason: String {
+            switch self {
+            case .unreachable(let reason), .noAnswer(let reason): reason
+            }
+        }
+    }
+
+    let address: SocketAddress
+    let host: String
+    var timeoutMilliseconds: Int64 = 3000
+    /// What is read of an answer; more does not matter for a comparison.
+    private static let answerBytes = 65_536
+
+    /// Sees whether the address takes connections.
+    func connect() throws(Failure) {
+        _ = try exchange(nil)
+    }
+
+    /// Asks for a target, which is sent as it stands.
+    func get(_ target: String, _ fields: String = "") throws(Failure) -> Answer {
+        let request =
+            "GET \(target) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: usher-doctor\r\nAccept: */*\r\n\(fields)"
+            + "Connection: close\r\n\r\n"
+        return try Self.parse(try exchange(Array(request.utf8)))
+    }
+
+    private func exchange(_ request: [UInt8]?) throws(Failure) -> [UInt8] {
+        let deadline = Instant.now().advanced(byMilliseconds: timeoutMilliseconds)
+        var poller = try Self.system { () throws(Errno) in try Poller() }
+        let socket = try Self.system { () throws(Errno) in try Socket.connecting(to: address) }
+        try Self.system { () throws(Errno) in
+            try poller.add(socket.descriptor, token: 0, for: [.readable, .writable, .edgeTriggered])
+        }
+        guard Self.wait(&poller, until: deadline) else { throw .unreachable("no connection in time") }
+        if let error = socket.pendingError() { throw .unreachable("\(error)") }
+        guard let request else { return [] }
+        // A request this short fits the socket's empty buffer whole.
+        guard socket.send(request.span) == .bytes(request.count) else {
+            throw .noAnswer("the request could not be sent")
+        }
+        return try Self.receive(socket, &poller, deadline)
+    }
+
+    private static func receive(
+        _ socket: borrowing Socket, _ poller: inout Poller, _ deadline: Instant
+    ) throws(Failure) -> [UInt8] {
+        var pool = BlockPool(keptBytes: 0)
+        var buffer = Buffer()
+        defer { buffer.detach(to: &pool) }
+        var bytes: [UInt8] = []
+        while bytes.count < answerBytes {
+            buffer.attach(from: &pool)
+            switch socket.receive(into: &buffer) {
+            case .bytes:
+                for index in 0..<buffer.count { bytes.append(buffer.bytes[index]) }
+                buffer.consume(buffer.count)
+                buffer.detach(to: &pool)
+            case .wouldBlock:
+                guard wait(&poller, until: deadline) else { throw .noAnswer("no answer in time") }
+            case .failed(let error): throw .noAnswer("\(error)")
+            case .endOfStream: return bytes
+            }
+        }
+        return bytes
+    }
+
+    /// The parts of an answer; the framing of its body stays in it, which is alike for alike answers.
+    static func parse(_ bytes: [UInt8]) throws(Failure) -> Answer {
+        var end = 0
+        while end + 3 < bytes.count, bytes[end..<end + 4] != [0x0d, 0x0a, 0x0d, 0x0a] { end += 1 }
+        let lines = String(decoding: bytes[..<end], as: UTF8.self).split(separator: "\r\n")
+        guard end + 3 < bytes.count, let words = lines.first?.split(separator: " "), words.count >= 2,
+            words[0].hasPrefix("HTTP/1."), let status = Int(words[1])
+        else { throw .noAnswer("the answer is not HTTP/1.1") }
+        let fields = lines.dropFirst().compactMap { line -> (name: String, value: String)? in
+            guard let colon = line.firstIndex(of: ":") else { return nil }
+            let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
+            return (line[..<colon].lowercased(), String(value))
+        }
+        return Answer(status: status, fields: fields, body: Array(bytes[(end + 4)...]))
+    }
+
+    private static func system<Value: ~Copyable>(
+        _ call: () throws(Errno) -> Value
+    ) throws(Failure) -> Value {
+        do throws(Errno) { return try call() } catch { throw .unreachable("\(error)") }
+    }
+
+    private static func wait(_ poller: inout Poller, until deadline: Instant) -> Bool {
+        let left = (deadline.microseconds(since: .now()) + 999) / 1000
+        return left > 0 && poller.wait(timeoutMilliseconds: Int32(clamping: left)) > 0
+    }
+}

@@ -1,0 +1,201 @@
+import Logging
+import Reactor
+
+// How a new process takes over the listening sockets of the one before, so that no connection is refused meanwhile:
+// it asks, gets every socket, starts, says that it is ready, and only then the old one stops accepting and drains.
+
+/// The words of the conversation: messages of lines, the first of which says what it is.
+enum TakeoverMessage: Equatable {
+    /// New to old: let me have the sockets. The number is the version of these words.
+    case ask
+    /// Old to new: descriptors of a listener, by the address that the configuration names and the real one.
+    case listener(SocketAddress, real: SocketAddress)
+    /// Old to new: the admin listener.
+    case admin(SocketAddress, real: SocketAddress)
+    /// Old to new: the socket at which the next successor will ask.
+    case successors
+    /// Old to new: that was all.
+    case complete
+    /// New to old: I serve.
+    case ready
+    /// Old to new: I drain.
+    case draining
+
+    init?(_ text: String) {
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        switch (lines[0], lines.count) {
+        case ("usher-takeover 1", 1): self = .ask
+        case ("successors", 1): self = .successors
+        case ("complete", 1): self = .complete
+        case ("ready", 1): self = .ready
+        case ("draining", 1): self = .draining
+        case ("listener", 3), ("admin", 3):
+            guard let address = SocketAddress(lines[1]), let real = SocketAddress(lines[2]) else {
+                return nil
+            }
+            self = lines[0] == "admin" ? .admin(address, real: real) : .listener(address, real: real)
+        default: return nil
+        }
+    }
+
+    var text: String {
+        switch self {
+        case .ask: "usher-takeover 1"
+        case .listener(let address, let real): "listener\n\(address)\n\(real)"
+        case .admin(let address, let real): "admin\n\(address)\n\(real)"
+        case .successors: "successors"
+        case .complete: "complete"
+        case .ready: "ready"
+        case .draining: "draining"
+        }
+    }
+}
+
+/// The new side: a conversation with the process that is to be replaced, and what it has handed on.
+struct Predecessor: ~Copyable {
+    private let socket: HandoverSocket
+    /// The listeners' sockets.
+    private(set) var listeners: [InheritedSocket] = []
+    /// The admin listener's.
+    private(set) var admin: InheritedSocket?
+    /// The socket at which successors ask.
+    private(set) var successors: Int32?
+
+    /// Asks the process that waits at a path; nil where none does. Throws where it does not answer as it should.
+    static func ask(at path: String) throws(StartFailure) -> Predecessor? {
+        do throws(Errno) {
+            var predecessor = Predecessor(try HandoverSocket.connected(to: path))
+            try predecessor.socket.send(TakeoverMessage.ask.text)
+            guard try predecessor.receiveAll() else { throw Errno.protocolError }
+            return predecessor
+        } catch {
+            if error.isNobodyThere { return nil }
+            throw StartFailure("cannot take over from the process at \(path): \(error)")
+        }
+    }
+
+    private init(_ socket: consuming HandoverSocket) {
+        self.socket = socket
+    }
+
+    /// Takes messages until the last; false where something else comes.
+    private mutating func receiveAll() throws(Errno) -> Bool {
+        while let message = try socket.receive() {
+            switch TakeoverMessage(message.text) {
+            case .listener(let address, let real):
+                note(InheritedSocket(address: address, real: real, descriptors: message.descriptors))
+            case .admin(let address, let real):
+                admin = InheritedSocket(address: address, real: real, descriptors: message.descriptors)
+            case .successors: successors = message.descriptors.first
+            case .complete: return true
+            default: return false
+            }
+        }
+        return false
+    }
+
+    /// The descriptors of one place may come in several messages.
+    private mutating func note(_ socket: InheritedSocket) {
+        if let known = listeners.firstIndex(where: { $0.address == socket.address && $0.real == socket.real })
+        {
+            listeners[known].descriptors += socket.descriptors
+        } else {
+            listeners.append(socket)
+        }
+    }
+
+    /// Says that this process serves; false where the old one has not confirmed that it drains.
+    borrowing func relieve() -> Bool {
+        do throws(Errno) {
+            try socket.send(TakeoverMessage.ready.text)
+            return try socket.receive().flatMap { TakeoverMessage($0.text) } == .draining
+        } catch {
+            return false
+        }
+    }
+}
+
+/// The old side: waits for a successor, and lends it every listening socket.
+struct Successors: ~Copyable {
+    private let socket: HandoverSocket
+    /// The one that asks right now, and its process.
+    private var asking: HandoverSocket?
+    private(set) var process: Int32 = 0
+    /// It has everything.
+    private(set) var hasLent = false
+
+    init(at path: String) throws(Errno) {
+        socket = try HandoverSocket.listening(at: path)
+    }
+
+    init(owning descriptor: Int32) {
+        socket = HandoverSocket(owning: descriptor)
+    }
+
+    var descriptor: Int32 { socket.descriptor }
+
+    /// Takes the next process that connected, where none is served already; false where it is not to be trusted.
+    mutating func accept(_ poller: borrowing Poller) -> Bool {
+        do throws(Errno) {
+            let new = try socket.accept()
+            guard asking == nil, let process = new.trustedPeer() else { return false }
+            try poller.add(new.descriptor, token: Token.successor, for: .readable)
+            self.process = process
+            hasLent = false
+            asking = consume new
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// What the asking process says; nil, and forgets it, where it has gone or talks nonsense.
+    mutating func receive() -> TakeoverMessage? {
+        guard let current = asking.take() else { return nil }
+        var message: TakeoverMessage?
+        if let received = try? current.receive() {
+            for descriptor in received.descriptors { _ = FileDescriptor(owning: descriptor) }
+            message = TakeoverMessage(received.text)
+        }
+        if message != nil { asking = consume current }
+        return message
+    }
+
+    /// Ends the conversation.
+    mutating func dismiss() {
+        asking = nil
+    }
+
+    /// Lends it what is open; false where it could not be sent.
+    mutating func lend(_ open: [SocketAddress: [ListenerBook.Open]], admin: InheritedSocket?) -> Bool {
+        do throws(Errno) {
+            for (address, places) in open {
+                for place in places { try lend(place, at: address) }
+            }
+            if let admin, let address = admin.address {
+                try send(.admin(address, real: admin.real), admin.descriptors)
+            }
+            try send(.successors, [socket.descriptor])
+            try send(.complete)
+            hasLent = true
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    private func lend(_ place: ListenerBook.Open, at address: SocketAddress) throws(Errno) {
+        var rest = place.descriptors[...]
+        while !rest.isEmpty {
+            try send(
+                .listener(address, real: place.real), Array(rest.prefix(HandoverSocket.mostDescriptors)))
+            rest = rest.dropFirst(HandoverSocket.mostDescriptors)
+        }
+    }
+
+    /// Sends a message to the asking process.
+    func send(_ message: TakeoverMessage, _ descriptors: [Int32] = []) throws(Errno) {
+        if asking == nil { throw .protocolError }
+        try asking?.send(message.text, descriptors: descriptors)
+    }
+}

@@ -1,0 +1,265 @@
+internal import Bytes
+internal import HTTP
+public import JOSE
+
+/// One `[session.NAME]`. Routes name it by its place in `PolicySpec.sessions` behind all issuers.
+public struct SessionEntry: Sendable {
+    /// The name that routes use.
+    public var name: String
+    /// What the verifier is built from.
+    public var spec: SessionSpec
+    /// What the names of its cookies begin with, such as `better-auth`: a token (RFC 9110 §5.6.2).
+    public var cookiePrefix: String
+    /// Whether the names have `__Secure-` in front.
+    public var hasSecureCookies: Bool
+    /// Origins whose pages may use its cookies for more than reading.
+    public var trustedOrigins: [String]
+    /// The server that is asked, a place in `PolicySpec.remoteSources`; nil where the cookies alone decide.
+    public var remote: Int?
+
+    /// The session of that name.
+    public init(
+        name: String, spec: SessionSpec, cookiePrefix: String = "better-auth", hasSecureCookies: Bool = true,
+        trustedOrigins: [String] = [], remote: Int? = nil
+    ) {
+        self.name = name
+        self.spec = spec
+        self.cookiePrefix = cookiePrefix
+        self.hasSecureCookies = hasSecureCookies
+        self.trustedOrigins = trustedOrigins
+        self.remote = remote
+    }
+}
+
+/// What a request carries of a session's cookies. Ranges are of the head's bytes, without quotes.
+struct SessionCookies {
+    /// `session_token`; empty where there is none.
+    var token = ByteRange.empty
+    /// `session_data` in one piece.
+    var cache = ByteRange.empty
+    /// `dont_remember`.
+    var remembrance = ByteRange.empty
+    /// The chunks of `session_data`: how many there are, and the number behind the largest one's.
+    var chunkCount = 0
+    var chunkEnd = 0
+    /// One of them is there twice, and which one counts is nothing to guess: servers differ.
+    var isAmbiguous = false
+
+    /// True where there is a session to look at.
+    var isPresent: Bool { isAmbiguous || !token.isEmpty }
+    /// True where the cache is there, whole as far as can be seen.
+    var hasCache: Bool { !cache.isEmpty || (chunkCount > 0 && chunkCount == chunkEnd) }
+}
+
+/// The sessions of a snapshot: whose cookies are whose.
+struct SessionPlaces: ~Copyable {
+    /// Better Auth numbers its chunks from 0 to 99.
+    private static var largestChunkCount: Int { 100 }
+
+    struct Names: BitwiseCopyable {
+        /// What the names of the cookies that count begin with, the dot included.
+        let counting: ByteRange
+        /// The same without `__Secure-`.
+        let plain: ByteRange
+    }
+
+    /// The places of all sessions, behind those of the issuers.
+    private(set) var all: IssuerSet = []
+    private let first: Int
+    private var names: FixedArray<Names>
+    private var text = ByteArray()
+    private let origins: [[[UInt8]]]
+    /// Where the chunks stand that were found last.
+    private var chunks: FixedArray<ByteRange>
+
+    init(_ sessions: [SessionEntry], behind issuerCount: Int) {
+        first = issuerCount
+        names = FixedArray(capacity: max(1, sessions.count))
+        chunks = FixedArray(capacity: Self.largestChunkCount)
+        while chunks.append(.empty) {}
+        origins = sessions.map { $0.trustedOrigins.map { Array($0.utf8) } }
+        for (index, session) in sessions.enumerated() {
+            all.insert(IssuerSet(index: issuerCount + index))
+            let plain = add(session.cookiePrefix + ".")
+            let counting = session.hasSecureCookies ? add("__Secure-" + session.cookiePrefix + ".") : plain
+            _ = names.append(Names(counting: counting, plain: plain))
+        }
+    }
+
+    private mutating func add(_ name: String) -> ByteRange {
+        let start = text.count
+        text.append(Array(name.utf8).span)
+        return text.range(since: start)
+    }
+
+    /// How many sessions there are.
+    var count: Int { names.count }
+
+    /// The place of a session among those that routes accept.
+    func place(_ session: Int) -> Int { first + session }
+
+    /// What a request has of a session's cookies.
+    mutating func find(_ session: Int, _ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> SessionCookies
+    {
+        var found = SessionCookies()
+        guard head.cookieCount > 0 else { return found }
+        let prefix = names[session].counting
+        for index in Int(head.cookieIndex)..<head.fields.count where head.fields[index].name == .cookie {
+            var pairs = CookiePairs(head.fields[index].valueRange)
+            while let pair = pairs.next(bytes) {
+                guard hasPrefix(prefix, bytes.slice(pair)) else { continue }
+                note(pair, prefix, bytes, &found)
+            }
+        }
+        return found
+    }
+
+    @inline(__always)
+    private func hasPrefix(_ prefix: ByteRange, _ pair: Span<UInt8>) -> Bool {
+        let count = Int(prefix.count)
+        return pair.count > count && ASCII.equals(pair.extracting(0..<count), text.span(prefix))
+    }
+
+    private mutating func note(
+        _ pair: ByteRange, _ prefix: ByteRange, _ bytes: Span<UInt8>, _ found: inout SessionCookies
+    ) {
+        let rest = ByteRange(from: Int(pair.start) + Int(prefix.count), to: pair.end)
+        let name = bytes.slice(rest)
+        if let value = Self.value(of: "session_token", rest, bytes) {
+            if !Self.note(value, as: &found.token) { found.isAmbiguous = true }
+        } else if let value = Self.value(of: "session_data", rest, bytes) {
+            if !Self.note(value, as: &found.cache) { found.isAmbiguous = true }
+        } else if let value = Self.value(of: "dont_remember", rest, bytes) {
+            if !Self.note(value, as: &found.remembrance) { found.isAmbiguous = true }
+        } else if let (number, start) = Self.chunk(name) {
+            let value = Pair.unquoted(ByteRange(from: Int(rest.start) + start, to: rest.end), bytes)
+            noteChunk(number, value, &found)
+        }
+    }
+
+    /// False for a cookie that is there twice. One that was cleared is none.
+    private static func note(_ value: ByteRange, as place: inout ByteRange) -> Bool {
+        guard !value.isEmpty else { return true }
+        guard place.isEmpty else { return false }
+        place = value
+        return true
+    }
+
+    /// The first chunk of a request takes away what an earlier request left behind.
+    private mutating func noteChunk(_ number: Int, _ value: ByteRange, _ found: inout SessionCookies) {
+        guard !value.isEmpty else { return }
+        if found.chunkCount == 0 { for index in 0..<chunks.count { chunks[index] = .empty } }
+        guard chunks[number].isEmpty else {
+            found.isAmbiguous = true
+            return
+        }
+        chunks[number] = value
+        found.chunkCount += 1
+        found.chunkEnd = max(found.chunkEnd, number + 1)
+    }
+
+    private static func value(of name: StaticString, _ rest: ByteRange, _ bytes: Span<UInt8>) -> ByteRange? {
+        let count = name.utf8CodeUnitCount
+        guard rest.count > count, bytes[Int(rest.start) + count] == UInt8(ascii: "="),
+            ASCII.equals(bytes.extracting(Int(rest.start)..<Int(rest.start) + count), name)
+        else { return nil }
+        return Pair.unquoted(ByteRange(from: Int(rest.start) + count + 1, to: rest.end), bytes)
+    }
+
+    /// The number in `session_data.7=…`, written in one way only, and where the value starts.
+    private static func chunk(_ text: Span<UInt8>) -> (number: Int, start: Int)? {
+        let name: StaticString = "session_data."
+        let count = name.utf8CodeUnitCount
+        guard text.count > count + 1, ASCII.equals(text.extracting(0..<count), name),
+            ASCII.isDigit(text[count])
+        else { return nil }
+        let digit = Int(text[count] - 0x30)
+        if text[count + 1] == UInt8(ascii: "=") { return (digit, count + 2) }
+        guard digit > 0, text.count > count + 2, ASCII.isDigit(text[count + 1]),
+            text[count + 2] == UInt8(ascii: "=")
+        else { return nil }
+        return (digit * 10 + Int(text[count + 1] - 0x30), count + 3)
+    }
+
+    /// Adds the cache of what was found last, its chunks joined.
+    func appendCache(_ cookies: SessionCookies, _ bytes: Span<UInt8>, to output: inout ByteArray) {
+        guard cookies.cache.isEmpty else { return output.append(bytes.slice(cookies.cache)) }
+        for number in 0..<cookies.chunkEnd { output.append(bytes.slice(chunks[number])) }
+    }
+
+    /// Adds the whole name of a cookie, with its `=`.
+    func appendName(_ name: StaticString, of session: Int, to output: inout ByteArray) {
+        output.append(text.span(names[session].counting))
+        output.append(name)
+    }
+
+    // MARK: What goes upstream
+
+    /// True where a cookie pair (`name=value`) is one of these sessions', and not for the backend: all that Better Auth
+    /// sets, under either name, so that no backend takes one that was not looked at for one that was.
+    func takes(cookie pair: Span<UInt8>, from sessions: IssuerSet) -> Bool {
+        for session in 0..<count where sessions.contains(index: first + session) {
+            if isOwn(pair, behind: names[session].counting) || isOwn(pair, behind: names[session].plain) {
+                return true
+            }
+        }
+        return false
+    }
+
+    private func isOwn(_ pair: Span<UInt8>, behind prefix: ByteRange) -> Bool {
+        hasPrefix(prefix, pair) && Self.isOwn(pair.extracting(droppingFirst: Int(prefix.count)))
+    }
+
+    private static func isOwn(_ rest: Span<UInt8>) -> Bool {
+        isOwn(rest, "session_token") || isOwn(rest, "session_data") || isOwn(rest, "account_data")
+            || isOwn(rest, "dont_remember")
+    }
+
+    /// The name itself, a chunk, or that of another session of the same browser.
+    private static func isOwn(_ rest: Span<UInt8>, _ name: StaticString) -> Bool {
+        let count = name.utf8CodeUnitCount
+        guard rest.count > count, ASCII.equals(rest.extracting(0..<count), name) else { return false }
+        return rest[count] == UInt8(ascii: "=") || rest[count] == UInt8(ascii: ".")
+            || rest[count] == UInt8(ascii: "_")
+    }
+
+    // MARK: Whose page it is
+
+    /// True where the request does more than read, and does not say that it comes from a page that may: browsers add
+    /// cookies to whatever any page sends. `Origin` tells, or else `Referer` (OWASP's "verifying origin").
+    func isForged(_ session: Int, _ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
+        guard head.wantsUpgrade || !(head.method == .get || head.method == .head || head.method == .options)
+        else { return false }
+        var origin = ByteRange.empty
+        var referer = ByteRange.empty
+        for index in 0..<head.fields.count {
+            let line = head.fields[index]
+            guard line.name == .origin || line.name == .referer else { continue }
+            if line.name == .origin {
+                guard origin.isEmpty, !line.valueRange.isEmpty else { return true }
+                origin = line.valueRange
+            } else {
+                guard referer.isEmpty else { return true }
+                referer = line.valueRange
+            }
+        }
+        if !origin.isEmpty { return !trusts(session, bytes.slice(origin)) }
+        return !trusts(session, Self.origin(ofReferer: bytes.slice(referer)))
+    }
+
+    private func trusts(_ session: Int, _ origin: Span<UInt8>) -> Bool {
+        for trusted in origins[session] where ASCII.equalsIgnoringCase(origin, trusted.span) { return true }
+        return false
+    }
+
+    /// Scheme and authority: everything in front of the third slash.
+    @_lifetime(copy referer)
+    private static func origin(ofReferer referer: Span<UInt8>) -> Span<UInt8> {
+        var slashes = 0
+        for index in 0..<referer.count where referer[index] == UInt8(ascii: "/") {
+            slashes += 1
+            if slashes == 3 { return referer.extracting(0..<index) }
+        }
+        return referer
+    }
+}

@@ -1,0 +1,37 @@
+import ArgumentParser
+import Config
+import Control
+
+/// `usher doctor`
+struct DoctorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract: "Look at the surroundings of a configuration: backends, keys, ports, clocks, limits.",
+        discussion: """
+            Sends some harmless GET requests to the backends and says which. Every finding that is not as it should be \
+            comes with a remedy. Exits with 1 where something will not work, else with 0.
+            """)
+
+    @OptionGroup var file: ConfigurationOption
+
+    func run() throws {
+        let source = file.source()
+        let (configuration, loaded) = try file.load(showsWarnings: true)
+        print("ok    " + CheckCommand.summary(of: configuration, path: loaded.path, warnings: 0))
+        var badCount = 0
+        let doctor = Doctor(configuration, environment: source.environment) { finding in
+            if finding.level == .bad { badCount += 1 }
+            DoctorCommand.show(finding)
+        }
+        doctor.examine()
+        guard badCount > 0 else { return print("Nothing is in the way.") }
+        print("\(Supervisor.counted(badCount, "thing")) to mend.")
+        throw ExitCode.failure
+    }
+
+    private static func show(_ finding: Doctor.Finding) {
+        let mark = finding.level.rawValue
+        print(mark + String(repeating: " ", count: 6 - mark.count) + Console.harmless(finding.text))
+        if let remedy = finding.remedy { print("      remedy: " + Console.harmless(remedy)) }
+    }
+}

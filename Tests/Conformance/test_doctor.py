@@ -1,0 +1,152 @@
+"""`usher doctor`: what a new user has wrong around the configuration, and what to do about it."""
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from harness import configuration
+from harness.keyserver import KeyServer
+from harness.process import command, environment, unused_port
+
+
+class Careless(BaseHTTPRequestHandler):
+    """A backend as frameworks make them: folds underscores, decodes %2f, merges slashes, and its clock may be off."""
+
+    def do_GET(self):  # noqa: N802 - the name that http.server wants
+        self.server.seen.append((self.path, dict(self.headers)))
+        path = self.path.replace("%2f", "/")
+        while "//" in path:
+            path = path.replace("//", "/")
+        if not self.server.careless:
+            path = self.path
+        user = next((v for k, v in self.headers.items() if k.lower().replace("_" if self.server.careless else "-", "-") == "x-user-id"), "nobody")
+        body = f"hello {user}\n".encode()
+        self.send_response(200 if path.startswith("/api/tasks") else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def date_time_string(self, timestamp=None):
+        import time
+        return super().date_time_string(time.time() + self.server.off)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def careless():
+    servers = []
+
+    def run(careless=True, off=0):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Careless)
+        server.careless, server.off, server.seen = careless, off, []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server
+    yield run
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+TEXT = configuration.SMALL.replace("/api/**", "/api/tasks/**").replace("/public/**", "/public")
+
+
+def doctor(tmp_path, backend, text=TEXT, port=None, admin=None, **env):
+    whole = (configuration.PREAMBLE + text).format(
+        workers=1, port=port or unused_port(), admin=admin or unused_port(), listen="", upstream="", backend=backend)
+    (tmp_path / "usher.toml").write_text(whole)
+    done = command("doctor", "--config", tmp_path / "usher.toml", env=environment(**env), timeout=40)
+    done.lines = done.stdout.splitlines()
+    return done
+
+
+def test_all_is_well(tmp_path, careless):
+    server = careless(careless=False)
+    done = doctor(tmp_path, server.server_port)
+    assert done.returncode == 0, done.stdout
+    assert "Nothing is in the way." in done.stdout and "BAD" not in done.stdout
+    assert "does not take X_User_Id for X-User-Id" in done.stdout and "clock agrees" in done.stdout
+    assert {method for method, _ in server.seen} and all(path.startswith("/") for path, _ in server.seen)
+    assert all("Authorization" not in headers for _, headers in server.seen)
+
+
+def test_careless_backend(tmp_path, careless):
+    server = careless()
+    done = doctor(tmp_path, server.server_port)
+    assert done.returncode == 0, "it is worth knowing, and usher sees to it"
+    for words in ("takes X_User_Id for X-User-Id", "decodes %2f: GET /api%2ftasks", "merges //: GET //api/tasks"):
+        assert any(line.startswith("note") and words in line for line in done.lines), (words, done.stdout)
+    assert done.stdout.count("remedy: let nothing but usher reach the backend") == 3
+
+
+def test_backend_away(tmp_path):
+    port = unused_port()
+    done = doctor(tmp_path, port)
+    assert done.returncode == 1 and f"BAD   [upstream.backend] 127.0.0.1:{port}: Connection refused" in done.stdout
+    assert "remedy: start the backend" in done.stdout and "1 thing to mend." in done.stdout
+
+
+def test_backend_speaks_something_else(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def talk():
+            connection, _ = server.accept()
+            connection.recv(1000)
+            connection.sendall(b"220 mail.example ESMTP\r\n")
+            connection.close()
+        threading.Thread(target=talk, daemon=True).start()
+        done = doctor(tmp_path, server.getsockname()[1])
+    assert done.returncode == 1 and "not HTTP/1.1" in done.stdout
+
+
+@pytest.mark.parametrize("off, mark, status", [(10, "note", 0), (-200, "BAD", 1)])
+def test_clock(tmp_path, careless, off, mark, status):
+    done = doctor(tmp_path, careless(off=off).server_port)
+    assert done.returncode == status and any(line.startswith(mark) and "s apart" in line for line in done.lines), done.stdout
+
+
+def test_port_taken(tmp_path, careless):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = doctor(tmp_path, careless().server_port, port=port)
+    assert done.returncode == 1 and f"BAD   [listen.public] 127.0.0.1:{port}: Address already in use" in done.stdout
+
+
+def test_port_is_ours(tmp_path, start, own_backend, careless):
+    proxy = start(own_backend)
+    done = doctor(tmp_path, careless().server_port, port=proxy.port, admin=proxy.admin)
+    assert done.returncode == 0 and done.stdout.count("listens there already") == 2, done.stdout
+
+
+KEYS = TEXT.replace('secret = {{ env = "USHER_TEST_SECRET" }}', 'jwks = {{ url = "http://127.0.0.1:{keys}/jwks" }}')
+
+
+def test_keys_away(tmp_path, careless):
+    port = unused_port()
+    done = doctor(tmp_path, careless().server_port, KEYS.replace("{keys}", str(port)))
+    assert done.returncode == 1
+    (line,) = [line for line in done.lines if "keys of [issuer.main] cannot be fetched" in line]
+    assert line.startswith("BAD") and "refused" in line, line
+
+
+def test_keys_there(tmp_path, careless):
+    server = KeyServer()
+    server.publish("one")
+    try:
+        done = doctor(tmp_path, careless().server_port, KEYS.replace("{keys}", str(server.port)))
+    finally:
+        server.down()
+    assert done.returncode == 0 and "keys of [issuer.main]: 1 usable key" in done.stdout, done.stdout
+
+
+def test_name_without_address(tmp_path):
+    done = doctor(tmp_path, 1, TEXT.replace('"127.0.0.1:{backend}"', '"no-such-host.invalid:{backend}"'))
+    assert done.returncode == 1 and "no-such-host.invalid" in done.stdout and "remedy: write the name right" in done.stdout
+
+
+def test_broken_file(tmp_path):
+    done = doctor(tmp_path, 1, "nonsense")
+    assert done.returncode == 1 and "usher.toml:" in done.stderr and not done.stdout

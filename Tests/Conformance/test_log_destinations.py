@@ -1,0 +1,177 @@
+"""Where the access log goes, and what happens when it cannot: lines are lost and counted, requests never."""
+
+import ctypes
+import json
+import os
+import re
+import resource
+import signal
+import time
+
+import pytest
+
+from harness import configuration
+from harness.tokens import bearer, token
+
+
+@pytest.fixture
+def logging(start, own_backend, monkeypatch):
+    def run(more, **options):
+        monkeypatch.setattr(configuration, "PREAMBLE", configuration.PREAMBLE.replace('access = "stdout"', more.replace("{", "{{").replace("}", "}}")))
+        try:
+            return start(own_backend, **options)
+        finally:
+            monkeypatch.undo()
+    return run
+
+
+def lost(proxy) -> int:
+    return int(re.search(r"^usher_access_log_lines_lost_total (\d+)$", proxy.admin_request("/metrics").body.decode(), re.M)[1])
+
+
+def ask(proxy, count, path="/public/x", status=200):
+    with proxy.client() as client:
+        for _ in range(count):
+            assert client.request("GET", path).status == status
+
+
+def eventually(condition, timeout=5):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "did not happen"
+        time.sleep(0.02)
+
+
+def test_dev_full(logging):
+    """Every write fails: every line is counted."""
+    proxy = logging('access = "/dev/full"')
+    ask(proxy, 200)
+    eventually(lambda: lost(proxy) == 200)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() != 0 or libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, b"size=64k") != 0:
+        pytest.skip("a file system can be mounted by root alone")
+    yield folder
+    libc.umount2(str(folder).encode(), 2)
+
+
+def test_full_disk_and_room_again(logging, small_disk):
+    proxy = logging(f'access = "{small_disk}/access.log"')
+    ask(proxy, 400)  # some 120 KB
+    eventually(lambda: lost(proxy) > 50)
+    os.truncate(small_disk / "access.log", 0)
+    before = lost(proxy)
+    ask(proxy, 3, "/public/after")
+    eventually(lambda: (small_disk / "access.log").read_text().count("/public/after") == 3)
+    assert lost(proxy) == before
+    for line in (small_disk / "access.log").read_text().splitlines():
+        assert line == "" or json.loads(line)
+
+
+def test_file_size_limit_is_no_death(logging, tmp_path):
+    """RLIMIT_FSIZE sends SIGXFSZ, which ends a process that does not expect it."""
+    proxy = logging(f'access = "{tmp_path}/access.log"')
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+    ask(proxy, 100)
+    eventually(lambda: lost(proxy) > 50)
+    assert proxy.process.poll() is None
+
+
+def test_blocked_pipe(logging):
+    """Nobody reads: what does not fit into the queue is counted, and the answers are as quick as ever."""
+    proxy = logging('access = "stdout"', collect=False)
+    started = time.monotonic()
+    ask(proxy, 1500)
+    assert time.monotonic() - started < 20
+    assert proxy.ready() and lost(proxy) == 0, "4 MiB wait in memory before a line is lost"
+    proxy.collect()
+    eventually(lambda: len(proxy.log_lines()) == 1500)
+
+
+def test_reopen_after_it_was_moved(logging, tmp_path):
+    proxy = logging(f'access = "{tmp_path}/access.log"')
+    ask(proxy, 3, "/public/before")
+    eventually(lambda: (tmp_path / "access.log").read_text().count("\n") == 3)
+    (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+    proxy.signal(signal.SIGUSR1)
+    eventually(lambda: (tmp_path / "access.log").exists())
+    ask(proxy, 2, "/public/after")
+    eventually(lambda: (tmp_path / "access.log").read_text().count("/public/after") == 2)
+    assert (tmp_path / "access.log.1").read_text().count("/public/before") == 3
+
+
+def test_off(logging):
+    proxy = logging('access = "off"')
+    ask(proxy, 5)
+    time.sleep(0.2)
+    assert not proxy.log
+
+
+COMBINED = re.compile(
+    r'^(\S+) - (\S+) \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000)\] "([^"]*)" (\d+) (\d+) "([^"]*)" "([^"]*)"$')
+
+
+def lines(proxy, count):
+    eventually(lambda: bytes(proxy.log).count(b"\n") >= count)
+    return bytes(proxy.log).decode().splitlines()
+
+
+def test_combined(logging):
+    proxy = logging('access = "stdout"\naccess_format = "combined"')
+    agent = {"User-Agent": 'curl/8 "x" \\ y', "Referer": "https://a.example/page?secret=1#part"}
+    answer = proxy.get("/api/x?secret=2", bearer(token()) | agent)
+    proxy.get("/public/\xff", agent)
+    proxy.get("/api/y")
+    first, second, third = (COMBINED.match(line) for line in lines(proxy, 3))
+    assert first and second and third, bytes(proxy.log)
+    assert first.group(1, 2, 4, 5) == ("127.0.0.1", "alice", "GET /api/x HTTP/1.1", "200")
+    assert int(first[6]) == len(answer.body)
+    assert first[7] == "https://a.example/page" and first[8].startswith(r"curl/8 \x22x\x22 \x5C")
+    written = time.strptime(first[3], "%d/%b/%Y:%H:%M:%S %z")
+    assert abs(time.time() - (time.mktime(written[:8] + (0,)) - time.timezone)) < 100
+    assert third.group(2, 5, 7, 8) == ("-", "401", "-", "-")
+    assert b"secret" not in bytes(proxy.log)
+
+
+@pytest.mark.parametrize("form", ["json", "combined"])
+def test_H11_a_line_stays_a_line(logging, form):
+    """A user's name is whatever the token says; a header whatever a client sends."""
+    proxy = logging(f'access = "stdout"\naccess_format = "{form}"')
+    subject = 'a"200\\x'
+    assert proxy.get("/api/x", bearer(token(subject=subject)) | {"User-Agent": '" 200 "\t'}).status == 200
+    (line,) = lines(proxy, 1)
+    if form == "json":
+        assert json.loads(line)["user"] == subject
+    else:
+        assert COMBINED.match(line)[2] == r"a\x22200\x5Cx"
+
+
+def test_sample(logging):
+    proxy = logging('access = "stdout"\nsample = { "2xx" = 0.1, "4xx" = 0 }')
+    ask(proxy, 1000)
+    ask(proxy, 50, "/nothing", status=404)
+    own = proxy.backend
+    own.script = lambda exchange: exchange.gone(0)
+    assert proxy.get("/public/x").status == 502
+    proxy.wait_log(status=502)
+    classes = [line["status"] // 100 for line in proxy.log_lines()]
+    assert 50 < classes.count(2) < 170 and classes.count(4) == 0 and classes.count(5) == 1
+
+
+def test_reload_changes_all_of_it(logging, tmp_path):
+    proxy = logging('access = "stdout"')
+    ask(proxy, 1, "/public/one")
+    proxy.wait_log(path="/public/one")
+    proxy.file.write_text(
+        proxy.file.read_text().replace('format = "json"\naccess = "stdout"', 'format = "text"\naccess = "stdout"\naccess_format = "combined"\nsample = { "4xx" = 0 }'))
+    proxy.signal(signal.SIGHUP)
+    eventually(lambda: b" info     configuration reloaded" in proxy.errors)
+    ask(proxy, 1, "/nothing", status=404)
+    ask(proxy, 1, "/public/two")
+    assert COMBINED.match(lines(proxy, 2)[1])[4] == "GET /public/two HTTP/1.1"

@@ -1,0 +1,185 @@
+"""Reloads by signal, by call and by file change: whole, under load, many of them, without a loss or a leak."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import configuration
+from harness.load import Load
+from harness.tokens import bearer, token
+from harness.wire import Client
+
+# A few hundred in `make test`; a thousand and more where somebody has the time.
+RELOADS = int(os.environ.get("USHER_TEST_RELOADS", "200"))
+
+
+def eventually(condition, timeout=8):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "did not happen"
+        time.sleep(0.02)
+
+
+def reload(proxy):
+    with Client(proxy.admin, timeout=10) as client:
+        return client.request("POST", "/reload", {}, b"", host=f"127.0.0.1:{proxy.admin}")
+
+
+def metric(proxy, name) -> int:
+    return int(re.search(rf"^{re.escape(name)} (\d+)$", proxy.admin_request("/metrics").body.decode(), re.M)[1])
+
+
+def descriptors(proxy) -> int:
+    return len(os.listdir(f"/proc/{proxy.process.pid}/fd"))
+
+
+def resident(proxy) -> int:
+    return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{proxy.process.pid}/status").read_text())[1]) * 1024
+
+
+def test_many_reloads_under_load(start, own_backend):
+    """Routes, upstreams, limits and a listener come and go; no request is lost, no descriptor and no memory."""
+    proxy = start(own_backend, workers=2)
+    good = proxy.file.read_text()
+    other = good.replace('servers = ["127.0.0.1', 'max_connections = 77\nservers = ["127.0.0.1') + f"""
+[limits]
+connections = 5000
+header_count = 64
+
+[listen.more]
+address = "unix:{proxy.folder}/more.sock"
+
+[[route]]
+path = "/added/**"
+auth = "none"
+upstream = "backend"
+"""
+    with Load(proxy.port, keeping=2, fresh=2, pause=0.002) as load:
+        load.wait(50)
+        for number in range(20):  # until every table has the size that it keeps
+            proxy.file.write_text(other if number % 2 else good)
+            assert reload(proxy).status == 200
+        before = resident(proxy), descriptors(proxy), metric(proxy, 'usher_requests_total{class="2xx"}')
+        for number in range(RELOADS):
+            proxy.file.write_text(other if number % 2 else good)
+            answer = reload(proxy)
+            assert answer.status == 200, answer.body
+        load.wait(50)
+    load.check()
+    eventually(lambda: descriptors(proxy) <= before[1] + 4)
+    assert metric(proxy, 'usher_requests_total{class="2xx"}') > before[2], "the counts go on"
+    assert resident(proxy) - before[0] < 24 << 20, "no more than some blocks"
+    assert metric(proxy, "usher_connections_open") <= 4
+
+
+def test_pooled_connections_survive(start, own_backend):
+    proxy = start(own_backend)
+    for number in range(6):
+        assert proxy.get("/public/x").status == 200
+        proxy.file.write_text(proxy.file.read_text() + f'\n[[route]]\npath = "/added{number}"\nauth = "none"\nupstream = "backend"\n')
+        assert reload(proxy).status == 200
+    assert proxy.get("/added5").status == 200
+    assert metric(proxy, "usher_upstream_connects_total") == 1
+
+
+@pytest.mark.parametrize("limit", ["connections = 2", "connections = 1"])
+def test_connection_limit_changes(start, own_backend, limit):
+    """Raised and lowered: who is there stays, who comes waits."""
+    proxy = start(own_backend)
+    good = proxy.file.read_text()
+    allowed = int(limit.split()[-1])
+    proxy.file.write_text(good + f"\n[limits]\n{limit}\n")
+    assert reload(proxy).status == 200
+    clients = [proxy.client(timeout=5) for _ in range(3)]
+    for client in clients[:allowed]:
+        assert client.request("GET", "/public/x").status == 200
+    clients[-1].send(b"GET /public/late HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert clients[-1].quiet(0.4)
+    proxy.file.write_text(good + "\n[limits]\nconnections = 50\n")
+    assert reload(proxy).status == 200
+    assert clients[-1].response().status == 200
+    for client in clients:
+        client.close()
+
+
+# watch = true
+
+ADDED = '\n[[route]]\npath = "/added"\nauth = "none"\nupstream = "backend"\n'
+
+
+def in_place(file, text):
+    file.write_text(text)
+
+
+def renamed(file, text):
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, file)
+
+
+def gone_for_a_moment(file, text):
+    """As some editors do: the old one away, the new one written."""
+    file.rename(file.with_suffix(".bak"))
+    time.sleep(0.05)
+    file.write_text(text)
+
+
+def in_pieces(file, text):
+    with file.open("w") as output:
+        for start in range(0, len(text), 200):
+            output.write(text[start:start + 200])
+            output.flush()
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("write", [in_place, renamed, gone_for_a_moment, in_pieces], ids=lambda w: w.__name__)
+def test_watched_file(start, own_backend, write):
+    proxy = start(own_backend, preamble="watch = true\n")
+    assert proxy.get("/added").status == 404
+    write(proxy.file, proxy.file.read_text() + ADDED)
+    eventually(lambda: proxy.get("/added").status == 200)
+    # a mistake keeps the old one, and the next change counts again
+    good = proxy.file.read_text()
+    write(proxy.file, good + "mistake\n")
+    eventually(lambda: b"configuration not changed" in proxy.errors)
+    assert proxy.get("/added").status == 200
+    write(proxy.file, good.replace('path = "/added"', 'path = "/again"'))
+    eventually(lambda: proxy.get("/again").status == 200)
+
+
+def test_watched_config_map(start, own_backend, tmp_path):
+    """Kubernetes: the file is a link through a directory's link, which is turned in one step. A key file beside it too."""
+    versions = tmp_path / "volume"
+    secret = {1: "a" * 40, 2: "b" * 40}
+
+    def publish(number, text):
+        folder = versions / f"..v{number}"
+        folder.mkdir(parents=True)
+        (folder / "usher.toml").write_text(text)
+        (folder / "secret").write_text(secret[min(number, 2)])
+        (versions / "..next").symlink_to(folder.name)
+        os.replace(versions / "..next", versions / "..data")
+    versions.mkdir()
+    for name in ("usher.toml", "secret"):
+        (versions / name).symlink_to(f"..data/{name}")
+    publish(1, "")
+    text = configuration.SMALL.replace('{{ env = "USHER_TEST_SECRET" }}', '{{ file = "secret" }}')
+    proxy = start(own_backend, text, folder=versions, preamble="watch = true\n")
+    first, second = (bearer(token(secret_or_key=value.encode())) for value in secret.values())
+    assert proxy.get("/api/x", first).status == 200 and proxy.get("/api/x", second).status == 401
+    publish(2, proxy.file.read_text())
+    eventually(lambda: proxy.get("/api/x", second).status == 200)
+    assert proxy.get("/api/x", first).status == 401
+
+
+def test_not_watched_unless_told(start, own_backend):
+    proxy = start(own_backend)
+    proxy.file.write_text(proxy.file.read_text() + ADDED)
+    time.sleep(1)
+    assert proxy.get("/added").status == 404
+    proxy.signal(signal.SIGHUP)
+    eventually(lambda: proxy.get("/added").status == 200)

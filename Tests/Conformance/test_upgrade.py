@@ -1,0 +1,272 @@
+"""One process follows another and no connection is refused: takeover, socket activation, and what a service manager hears."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import configuration
+from harness.load import Load
+from harness.process import command, environment, unused_port
+from harness.tokens import bearer, token
+from harness.wire import Client
+
+PREAMBLE = 'takeover = "next.sock"\n'
+MORE = configuration.SMALL + """
+[limits]
+drain_timeout = "4s"
+"""
+
+
+def successor(start, old, text=MORE, workers=1, **more):
+    """Another process with the same configuration, that takes over."""
+    return start(old.backend, text, workers=workers, folder=old.folder, ports=(old.port, old.admin), preamble=PREAMBLE,
+                 arguments=("--takeover",), wait=False, **more)
+
+
+def wait_for(proxy, what: bytes, timeout: float = 10) -> None:
+    end = time.monotonic() + timeout
+    while what not in proxy.errors:
+        assert time.monotonic() < end and proxy.process.poll() in (None, 0), bytes(proxy.errors)[-2000:].decode()
+        time.sleep(0.02)
+
+
+def test_takeover_under_load(start, own_backend):
+    """Three processes, one after the other, with other numbers of workers: not one request fails."""
+    proxy = start(own_backend, MORE, workers=2, preamble=PREAMBLE)
+    with Load(proxy.port, keeping=3, fresh=3) as load:
+        for workers in (1, 3, 2):
+            load.wait(60)
+            following = successor(start, proxy, workers=workers)
+            wait_for(following, b"took over the listeners")
+            assert proxy.wait(10) == 0, bytes(proxy.errors)[-2000:]
+            proxy = following
+        load.wait(60)
+    load.check()
+    assert proxy.ready() and proxy.get("/api/x", bearer(token())).status == 200
+
+
+def test_requests_in_flight_stay_with_the_old_one(start, own_backend):
+    def slow(exchange):
+        exchange.read_body()
+        if exchange.request.target == "/public/slow":
+            time.sleep(1)
+        exchange.echo()
+    own_backend.script = slow
+    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    with proxy.client() as busy, proxy.client() as idle:
+        assert idle.request("GET", "/public/x").status == 200
+        busy.send(b"GET /public/slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        own_backend.wait_requests(2)
+        following = successor(start, proxy)
+        wait_for(following, b"took over the listeners")
+        # an idle connection gets one more answer, which says that it is the last
+        answer = idle.request("GET", "/public/y")
+        assert answer.status == 200 and answer.closes and idle.ended()
+        answer = busy.response()
+        assert answer.status == 200 and answer.closes
+    assert proxy.wait(10) == 0
+    assert following.get("/public/z").status == 200
+
+
+def test_idle_connections_do_not_hold_the_old_one_for_long(start, own_backend):
+    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    with proxy.client() as idle:
+        assert idle.request("GET", "/public/x").status == 200
+        following = successor(start, proxy)
+        wait_for(following, b"took over the listeners")
+        assert proxy.wait(4) == 0, "half the drain timeout"
+        assert idle.ended()
+
+
+def test_unix_listener_and_admin(start, own_backend, tmp_path):
+    text = MORE + f'\n[listen.local]\naddress = "unix:{tmp_path}/public.sock"\n'
+    proxy = start(own_backend, text, workers=2, preamble=PREAMBLE)
+
+    def ask():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(f"{tmp_path}/public.sock")
+            client.sendall(b"GET /public/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            return client.recv(65536)
+    assert ask().startswith(b"HTTP/1.1 200")
+    following = successor(start, proxy, text, workers=2)
+    wait_for(following, b"took over the listeners")
+    assert proxy.wait(10) == 0
+    assert ask().startswith(b"HTTP/1.1 200")
+    assert following.ready() and following.process.poll() is None
+    # a reload of the new one keeps what it has inherited
+    following.signal(signal.SIGHUP)
+    wait_for(following, b"configuration reloaded")
+    assert ask().startswith(b"HTTP/1.1 200") and following.get("/public/x").status == 200
+
+
+def test_a_successor_that_cannot_start_changes_nothing(start, own_backend):
+    """Its keys do not come: it gives up or is killed, and the old one goes on."""
+    keys = '\n[issuer.late]\nissuer = "https://late.test"\naudience = ["a"]\njwks = {{ url = "http://127.0.0.1:{nobody}/jwks" }}\n'
+    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    with Load(proxy.port, keeping=1, fresh=2) as load:
+        load.wait(20)
+        following = successor(start, proxy, MORE + keys, nobody=unused_port())
+        wait_for(proxy, b"listeners lent to another process")
+        load.wait(50)
+        assert proxy.ready(), "the admin pages are still the old one's"
+        following.process.kill()
+        following.expected_status = following.wait(5)
+        load.wait(50)
+        broken = successor(start, proxy, MORE.replace('auth = "main"', 'auth = "mian"'))
+        assert broken.wait(10) == 1
+        broken.expected_status = 1
+        load.wait(20)
+        proxy.file.write_text(proxy.file.read_text().replace("mian", "main"))
+        good = successor(start, proxy)
+        wait_for(good, b"took over the listeners")
+        load.wait(20)
+    load.check()
+    assert proxy.wait(10) == 0
+
+
+def test_nobody_to_take_over_from(start, own_backend):
+    proxy = start(own_backend, MORE, preamble=PREAMBLE, arguments=("--takeover",))
+    assert proxy.get("/public/x").status == 200 and b"nobody to take over from" in proxy.errors
+
+
+def test_takeover_needs_its_path(tmp_path):
+    from test_config_check import GOOD
+    (tmp_path / "usher.toml").write_text(GOOD)
+    done = command("run", "--takeover", "--config", tmp_path / "usher.toml", env=environment())
+    assert done.returncode == 1 and '"takeover"' in done.stderr
+
+
+def test_who_may_ask(start, own_backend):
+    """The socket is for this user alone, and nonsense ends the conversation."""
+    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    path = proxy.folder / "next.sock"
+    assert path.stat().st_mode & 0o777 & ~0o600 == 0
+    for words in (b"nonsense", b"\xff" * 900, b"ready"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.settimeout(5)
+            client.connect(str(path))
+            client.send(words)
+            assert client.recv(100) == b"", "the conversation is over"
+    wait = time.monotonic() + 1
+    while time.monotonic() < wait:
+        assert proxy.process.poll() is None
+        time.sleep(0.05)
+
+
+# Socket activation
+
+def activated(start, backend, listener, names, text=MORE, **more):
+    script = f'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={names}; exec "$@" 3<&{listener.fileno()}'
+    return start(backend, text, prefix=("bash", "-c", script, "sh"), pass_fds=(listener.fileno(),), **more)
+
+
+@pytest.mark.parametrize("by", ["name", "address"])
+def test_restart_behind_an_activated_socket(start, own_backend, by):
+    """The service manager holds the socket: a restart refuses nobody, clients wait in the queue."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=500)
+    port = listener.getsockname()[1]
+    # by name, the address of the file is another one
+    ports = (port if by == "address" else unused_port(), unused_port())
+    name = "usher.socket" if by == "address" else "public"
+    proxy = activated(start, own_backend, listener, name, workers=2, ports=ports)
+    with Load(port, keeping=0, fresh=4) as load:
+        for _ in range(3):
+            load.wait(30)
+            assert proxy.stop() == 0
+            proxy = activated(start, own_backend, listener, name, workers=2, ports=ports)
+            load.wait(30)
+    load.check()
+    assert proxy.process.poll() is None
+    listener.close()
+
+
+def test_socket_of_nobody(start, own_backend):
+    listener = socket.create_server(("127.0.0.1", 0))
+    proxy = activated(start, own_backend, listener, "other")
+    wait_for(proxy, b"belongs to no listener")
+    assert proxy.get("/public/x").status == 200
+    listener.close()
+
+
+def test_sockets_of_another_process_are_left_alone(start, own_backend):
+    proxy = start(own_backend, MORE, env={"LISTEN_PID": "1", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "public:a:b"})
+    assert proxy.get("/public/x").status == 200
+
+
+# sd_notify
+
+class Manager:
+    """Hears what the service tells its manager."""
+
+    def __init__(self, address):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.heard: list[dict[str, str]] = []
+        self.times: list[float] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        while True:
+            message = self.socket.recv(4096).decode()
+            self.heard.append(dict(line.split("=", 1) for line in message.split("\n")))
+            self.times.append(time.monotonic())
+
+    def wait(self, timeout=5, **wanted):
+        end = time.monotonic() + timeout
+        while True:
+            for message in self.heard:
+                if all(message.get(key) == value for key, value in wanted.items()):
+                    return message
+            assert time.monotonic() < end, (wanted, self.heard)
+            time.sleep(0.01)
+
+    def count(self, key):
+        return sum(key in message for message in self.heard)
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+def test_what_the_manager_hears(start, own_backend, tmp_path, abstract):
+    name = f"usher-test-{os.getpid()}-{tmp_path.name}"
+    manager = Manager("\0" + name if abstract else str(tmp_path / "notify"))
+    proxy = start(own_backend, MORE, env={"NOTIFY_SOCKET": "@" + name if abstract else str(tmp_path / "notify")})
+    ready = manager.wait(READY="1")
+    assert "serving 2 routes" in ready["STATUS"]
+    manager.heard.clear()
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    proxy.signal(signal.SIGHUP)
+    reloading = manager.wait(RELOADING="1")
+    assert before <= int(reloading["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    manager.wait(READY="1")
+    # a reload that fails ends too
+    proxy.file.write_text("nonsense")
+    manager.heard.clear()
+    proxy.signal(signal.SIGHUP)
+    manager.wait(RELOADING="1")
+    assert "configuration not changed" in manager.wait(READY="1")["STATUS"]
+    assert proxy.stop() == 0
+    manager.wait(STOPPING="1")
+    assert not manager.count("WATCHDOG")
+
+
+def test_watchdog(start, own_backend, tmp_path):
+    """A sign of life twice in the time that the manager waits, and none when a worker's loop is stuck."""
+    manager = Manager(str(tmp_path / "notify"))
+    proxy = start(own_backend, MORE, workers=2, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
+    manager.wait(WATCHDOG="1")
+    time.sleep(1.5)
+    beats = manager.count("WATCHDOG")
+    assert 5 <= beats <= 12, beats
+    assert proxy.get("/public/x").status == 200
+
+
+def test_watchdog_of_another_process(start, own_backend, tmp_path):
+    manager = Manager(str(tmp_path / "notify"))
+    start(own_backend, MORE, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"})
+    manager.wait(READY="1")
+    time.sleep(0.5)
+    assert not manager.count("WATCHDOG")

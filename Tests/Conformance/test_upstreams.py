@@ -1,0 +1,655 @@
+"""Several servers: how they are chosen, checked, taken out and brought back; names that change; what runs out.
+
+The servers are processes that are killed (kill -9), stopped (SIGSTOP: they hang), broken (500) and started again.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.ports import free_port
+from harness.servers import NameServer, Server
+from harness.tokens import bearer, token
+
+TEXT = """
+[upstream.backend]
+servers = [{servers}]
+{upstream}
+
+[issuer.main]
+issuer = "https://main.test"
+audience = ["https://api.test"]
+secret = {{ env = "USHER_TEST_SECRET" }}
+
+[[route]]
+path = "/public/**"
+auth = "none"
+upstream = "backend"
+
+[[route]]
+path = "/api/**"
+auth = "main"
+upstream = "backend"
+"""
+
+FAST_HEALTH = 'health = { path = "/health", interval = "100ms", timeout = "150ms", healthy_after = 2, unhealthy_after = 2 }\n'
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """`servers("a", "b")`: so many running servers, killed at the end."""
+    with contextlib.ExitStack() as stack:
+        def run(*names, host="127.0.0.1"):
+            return [stack.enter_context(Server(tmp_path, name, f"{host}:{free_port()}")) for name in names]
+        yield run
+
+
+def listed(servers):
+    return ", ".join(f'"{server.address}"' for server in servers)
+
+
+def wait_until(condition, timeout=8, what=""):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, what or "it did not come about in time"
+        time.sleep(0.05)
+
+
+def tally(proxy, count, headers=()):
+    """Who answered, by name; a failure counts by its status."""
+    with proxy.client() as client:
+        found = Counter()
+        for _ in range(count):
+            answer = client.request("GET", "/public/x", headers)
+            found[answer.body.decode() if answer.status == 200 else answer.status] += 1
+            if answer.closes:
+                client = proxy.client().__enter__()
+        return found
+
+
+def metric(proxy, name, server=None):
+    text = proxy.admin_request("/metrics").body.decode()
+    labels = r'upstream="backend"' + (rf',server="(?:unix:)?{re.escape(server.address)}"' if server else "")
+    return int(re.search(rf"^{name}{{{labels}}} (\d+)$", text, re.M).group(1))
+
+
+# Choosing
+
+@pytest.mark.parametrize("balance", ["round-robin", "least-requests", "random-two"])
+def test_all_servers_get_their_share(start, servers, balance):
+    three = servers("a", "b", "c")
+    proxy = start(None, TEXT, servers=listed(three), upstream=f'balance = "{balance}"')
+    found = tally(proxy, 150)
+    assert set(found) == {"a", "b", "c"} and min(found.values()) >= 25, found
+
+
+def test_hash_user_is_sticky_and_loses_only_who_was_there(start, servers):
+    three = servers("a", "b", "c")
+    proxy = start(None, TEXT, workers=2, servers=listed(three), upstream='balance = "hash-user"\nslow_start = "0s"\n' + FAST_HEALTH)
+
+    def homes():
+        return {user: proxy.get("/api/x", bearer(token(sub=f"user-{user}"))).body.decode() for user in range(24)}
+    before = homes()
+    assert set(before.values()) == {"a", "b", "c"}
+    assert homes() == before, "on other connections, and other workers, too"
+    three[1].kill()
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", three[1]) == 0)
+    after = homes()
+    assert {user for user in before if after[user] != before[user]} == {u for u in before if before[u] == "b"}
+    three[1].start()
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", three[1]) == 1)
+    assert homes() == before
+
+
+def test_hash_user_takes_the_address_of_the_anonymous(start, servers):
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), listen='trusted_proxies = ["127.0.0.1/32"]', upstream='balance = "hash-user"')
+    homes = {}
+    for client in range(20):
+        found = tally(proxy, 3, {"X-Forwarded-For": f"192.0.2.{client}"})
+        assert len(found) == 1, found
+        homes[client] = next(iter(found))
+    assert set(homes.values()) == {"a", "b"}
+
+
+# Health checks
+
+def test_an_unhealthy_server_gets_no_requests_until_it_is_well_again(start, servers):
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH)
+    assert set(tally(proxy, 20)) == {"a", "b"}
+    two[0].answers(health=500)
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 0)
+    assert tally(proxy, 20) == {"b": 20}
+    two[0].answers(health=202)
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 1)
+    assert set(tally(proxy, 20)) == {"a", "b"}
+    log = bytes(proxy.errors).decode()
+    assert "server is unhealthy" in log and "status 500" in log and "healthy again" in log
+
+
+def test_a_hanging_server_is_noticed_and_comes_back(start, servers):
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH)
+    two[0].stop()
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 0)
+    started = time.monotonic()
+    assert tally(proxy, 20) == {"b": 20} and time.monotonic() - started < 2
+    two[0].go_on()
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 1)
+    assert set(tally(proxy, 20)) == {"a", "b"}
+
+
+def test_all_down_is_503_at_once_and_recovers_alone(start, servers):
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH)
+    for server in two:
+        server.stop()
+    wait_until(lambda: sum(metric(proxy, "usher_upstream_server_up", server) for server in two) == 0)
+    started = time.monotonic()
+    answer = proxy.get("/public/x")
+    assert answer.status == 503 and answer.problem["code"] == "upstream_unavailable"
+    assert answer.headers.get("retry-after") == "1" and time.monotonic() - started < 0.5
+    assert metric(proxy, "usher_upstream_unavailable_total") >= 1
+    for server in two:
+        server.go_on()
+    wait_until(lambda: proxy.get("/public/x").status == 200)
+
+
+def test_health_of_a_unix_socket(start, tmp_path):
+    path = tmp_path / "s.sock"
+    with Server(tmp_path, "u", str(path)) as server:
+        proxy = start(None, TEXT, servers=f'"unix:{path}"', upstream='slow_start = "0s"\n' + FAST_HEALTH)
+        assert tally(proxy, 3) == {"u": 3}
+        server.answers(health=301)
+        wait_until(lambda: metric(proxy, "usher_upstream_server_up", server) == 0)
+        assert proxy.get("/public/x").status == 503
+        server.answers()
+        wait_until(lambda: proxy.get("/public/x").status == 200)
+
+
+def test_one_checker_for_all_workers(start, own_backend):
+    proxy = start(own_backend, TEXT, workers=4, servers=f'"127.0.0.1:{own_backend.port}"',
+                  upstream='health = { path = "/health?deep=1", interval = "500ms" }')
+    time.sleep(1.6)
+    checks = [request for request in own_backend.requests if request.target == "/health?deep=1"]
+    assert 2 <= len(checks) <= 5, len(checks)
+    assert checks[0].headers.get("host") == f"127.0.0.1:{own_backend.port}" and not checks[0].user
+    assert proxy.get("/public/x").status == 200
+
+
+def test_a_health_check_proves_nobody(start, own_backend):
+    """The checker's own request bears no identity, and no client can make one of it."""
+    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"',
+                  upstream='health = { path = "/health", interval = "100ms" }')
+    own_backend.wait_requests(2)
+    for request in own_backend.requests:
+        assert not any(name.lower().startswith(("x-user", "authorization", "cookie")) for name, _ in request.headers.lines)
+    assert proxy.get("/health").status == 404
+
+
+# Ejection
+
+def test_a_dead_server_is_ejected_and_tried_again(start, servers):
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two),
+                  upstream='slow_start = "0s"\nbalance = "round-robin"\neject = { consecutive_failures = 2, for = "1s" }')
+    two[0].kill()
+    assert tally(proxy, 10) == {"b": 10}, "a connect that failed is tried elsewhere"
+    assert metric(proxy, "usher_upstream_server_ejected", two[0]) == 1
+    assert metric(proxy, "usher_upstream_server_failures_total", two[0]) == 2, "nobody tries it while it is out"
+    two[0].start()
+    wait_until(lambda: set(tally(proxy, 10)) == {"a", "b"}, timeout=4)
+    assert "server ejected" in bytes(proxy.errors).decode()
+
+
+def test_500s_eject_but_at_most_half_of_the_servers(start, servers):
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two),
+                  upstream='slow_start = "0s"\nbalance = "round-robin"\neject = { consecutive_failures = 3, for = "30s" }')
+    two[0].answers(status=500)
+    tally(proxy, 6)
+    assert tally(proxy, 10) == {"b": 10}
+    two[1].answers(status=500)
+    assert tally(proxy, 10) == {500: 10}, "the last one stays, and its answers are passed on"
+    assert metric(proxy, "usher_upstream_server_ejected", two[1]) == 0
+
+
+def test_refusals_of_the_backend_are_no_failures(start, servers):
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='balance = "round-robin"\neject = { consecutive_failures = 1, for = "30s" }')
+    two[0].answers(status=404)
+    assert tally(proxy, 10) == {404: 5, "b": 5}
+    assert metric(proxy, "usher_upstream_server_ejected", two[0]) == 0
+
+
+def test_a_server_that_hangs_is_ejected(start, servers):
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two),
+                  upstream='balance = "round-robin"\nresponse_timeout = "200ms"\neject = { consecutive_failures = 2, for = "30s" }')
+    two[0].stop()
+    found = tally(proxy, 4)
+    assert found == {504: 2, "b": 2}, found
+    assert tally(proxy, 10) == {"b": 10}
+
+
+def test_killed_while_requests_are_under_way(start, servers):
+    """kill -9 in the middle of traffic: with a healthy second server nearly nobody notices, and nobody waits."""
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='eject = { consecutive_failures = 2, for = "2s" }')
+    stop, found = threading.Event(), Counter()
+
+    def ask():
+        while not stop.is_set():
+            found.update(tally(proxy, 10))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        tasks = [pool.submit(ask) for _ in range(4)]
+        time.sleep(0.4)
+        two[0].kill()
+        time.sleep(0.6)
+        stop.set()
+        for task in tasks:
+            task.result()
+    failed = sum(count for name, count in found.items() if name not in ("a", "b"))
+    assert found["a"] and found["b"] and failed <= 8, found
+
+
+# Retries and the queue
+
+def test_retries_have_a_budget(start, own_backend):
+    """A backend that closes every second request must not get twice the load."""
+    served = Counter()
+
+    def script(exchange):
+        served[exchange.request.connection] += 1
+        if served[exchange.request.connection] % 2 == 0:
+            return exchange.close()
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="")
+    statuses = Counter(proxy.get("/public/x").status for _ in range(120))
+    assert statuses[200] + statuses[502] == 120 and statuses[502] > 5, statuses
+    assert len(own_backend.requests) <= 120 * 1.2 + 15, len(own_backend.requests)
+    assert metric(proxy, "usher_upstream_retries_refused_total") == statuses[502]
+    # With time the budget fills up again.
+    own_backend.script = lambda exchange: exchange.echo()
+    assert proxy.get("/public/x").status in (200, 502)
+    assert proxy.get("/public/x").status == 200
+
+
+def test_a_post_is_never_sent_twice(start, own_backend):
+    """What may have been processed is repeated only where twice is the same as once."""
+    own_backend.script = lambda exchange: (exchange.read_body(), exchange.close())
+    other = free_port()
+    with Server(Path("/tmp"), f"other-{os.getpid()}", f"127.0.0.1:{other}"):
+        proxy = start(own_backend, TEXT, servers=f'{{ address = "127.0.0.1:{own_backend.port}", weight = 1000 }}, "127.0.0.1:{other}"',
+                      upstream='balance = "round-robin"\nretries = 5')
+        statuses = [proxy.request("POST", "/public/x", {}, b"once").status for _ in range(3)]
+    assert statuses == [502] * 3 and len(own_backend.requests) == 3
+
+
+def test_the_queue_is_bounded_and_has_a_deadline(start, own_backend):
+    released = threading.Event()
+
+    def script(exchange):
+        released.wait(10)
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"',
+                  upstream='max_connections = 1\nmax_pending = 1\nconnect_timeout = "700ms"')
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        first = pool.submit(proxy.get, "/public/1")
+        own_backend.wait_requests(1)
+        started = time.monotonic()
+        second = pool.submit(proxy.get, "/public/2")
+        wait_until(lambda: metric(proxy, "usher_upstream_waiting") == 1)
+        third = proxy.get("/public/3")
+        assert third.status == 503 and third.problem["code"] == "overloaded"
+        assert third.headers.get("retry-after") == "1" and time.monotonic() - started < 0.6
+        late = second.result()
+        assert late.status == 503 and late.problem["code"] == "overloaded"
+        assert 0.6 < time.monotonic() - started < 2
+        assert metric(proxy, "usher_upstream_waiting") == 0
+        released.set()
+        assert first.result().status == 200
+    assert proxy.get("/public/4").status == 200
+
+
+# Names
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace and port 53 need root")
+
+
+@pytest.fixture
+def named(start, tmp_path):
+    """`named(servers, upstream)`: usher that asks our name server, and the name server."""
+    with NameServer() as names:
+        resolv = tmp_path / "resolv.conf"
+        resolv.write_text(f"nameserver {names.host}\noptions timeout:1 attempts:1\n")
+        hosts = tmp_path / "hosts"
+        hosts.write_text("127.0.0.1 localhost\n")
+        if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+            pytest.skip("no mount namespaces here")
+
+        def run(servers, upstream="", hosts_text=None):
+            if hosts_text:
+                hosts.write_text(hosts_text)
+            script = f'mount --bind {resolv} /etc/resolv.conf && mount --bind {hosts} /etc/hosts && exec "$@"'
+            return start(None, TEXT, servers=servers, upstream='resolve_interval = "1s"\nslow_start = "0s"\n' + upstream,
+                         prefix=("unshare", "-m", "sh", "-c", script, "sh"))
+        yield names, run
+
+
+@needs_root
+def test_a_name_may_get_its_address_later(named, tmp_path):
+    names, run = named
+    names.addresses = []
+    port = free_port()
+    proxy = run(f'"later.test:{port}"')
+    answer = proxy.get("/public/x")
+    assert answer.status == 503 and answer.problem["code"] == "upstream_unavailable"
+    assert "has no address" in bytes(proxy.errors).decode()
+    with Server(tmp_path, "late", f"127.0.0.2:{port}"):
+        names.addresses = ["127.0.0.2"]
+        wait_until(lambda: proxy.get("/public/x").status == 200)
+
+
+@needs_root
+def test_addresses_change_without_a_reload_and_those_that_stay_keep_their_connections(named, tmp_path):
+    names, run = named
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        for place, name in enumerate("abc"):
+            stack.enter_context(Server(tmp_path, name, f"127.0.0.{place + 2}:{port}"))
+        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        proxy = run(f'"backend.test:{port}"', 'balance = "round-robin"')
+        assert tally(proxy, 20) == {"a": 10, "b": 10}, "every address is a server of its own"
+        kept = {proxy.get("/public/x").headers.get("x-connection") for _ in range(4)}
+        names.addresses = ["127.0.0.3", "127.0.0.4"]
+        wait_until(lambda: set(tally(proxy, 10)) == {"b", "c"})
+        connections = {proxy.get("/public/x").headers.get("x-connection") for _ in range(4)}
+        assert connections & kept, "b's connection went on"
+        # An answer in another order changes nothing; no answer keeps what is known.
+        names.addresses = ["127.0.0.4", "127.0.0.3"]
+        seen = names.questions
+        wait_until(lambda: names.questions > seen + 2)
+        names.addresses = None
+        seen = names.questions
+        wait_until(lambda: names.questions > seen + 2)
+        assert tally(proxy, 10) == {"b": 5, "c": 5}
+        assert "its addresses are used on" in bytes(proxy.errors).decode()
+
+
+@needs_root
+def test_a_refused_address_is_no_retry(named, tmp_path):
+    names, run = named
+    port = free_port()
+    names.addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+    with Server(tmp_path, "only", f"127.0.0.3:{port}"):
+        proxy = run(f'"backend.test:{port}"', 'balance = "round-robin"\nretries = 0\neject = { for = "5s" }')
+        assert tally(proxy, 30) == {"only": 30}
+
+
+@needs_root
+def test_requests_under_way_finish_on_an_address_that_is_gone(named, own_backend):
+    names, run = named
+    released = threading.Event()
+
+    def script(exchange):
+        released.wait(10)
+        exchange.echo()
+    own_backend.script = script
+    names.addresses = ["127.0.0.1"]
+    proxy = run(f'"backend.test:{own_backend.port}"')
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(proxy.get, "/public/x")
+        own_backend.wait_requests(1)
+        names.addresses = ["127.0.0.99"]
+        wait_until(lambda: "127.0.0.99" in bytes(proxy.errors).decode())
+        released.set()
+        assert answer.result().status == 200
+
+
+@needs_root
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists() or not Path("/proc/net/if_inet6").read_text(), reason="no IPv6 here")
+def test_the_family_that_answers_is_taken(named, tmp_path):
+    """Happy eyeballs: the name has both, and only IPv6 listens."""
+    port = free_port()
+    _, run = named
+    listener = socket.create_server(("::1", port), family=socket.AF_INET6)
+    with listener:
+        def serve():
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                with sock:
+                    if sock.recv(4096):
+                        sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nsix")
+        threading.Thread(target=serve, daemon=True).start()
+        proxy = run(f'"both.test:{port}"', "retries = 0", hosts_text="127.0.0.1 both.test\n::1 both.test\n")
+        assert proxy.get("/public/x").body == b"six"
+
+
+def test_reload_keeps_health_and_connections(start, servers):
+    import signal
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH)
+    two[0].answers(health=500)
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 0)
+    before = proxy.get("/public/x").headers.get("x-connection")
+    proxy.signal(signal.SIGHUP)
+    wait_until(lambda: "configuration reloaded" in bytes(proxy.errors).decode())
+    answer = proxy.get("/public/x")
+    assert answer.body == b"b" and answer.headers.get("x-connection") == before
+    assert metric(proxy, "usher_upstream_server_up", two[0]) == 0
+
+
+def test_host_follows_the_server(start, tmp_path):
+    """U4: where Host is the server's own, a request that moves on to another server names that one."""
+    from harness.backend import Backend
+    dead = free_port()
+    with Backend() as backend:
+        proxy = start(None, TEXT, servers=f'"127.0.0.1:{dead}", "127.0.0.1:{backend.port}"',
+                      upstream='preserve_host = false\nbalance = "round-robin"')
+        for _ in range(4):
+            answer = proxy.get("/api/x", {"Authorization": f"Bearer {token(sub='u1')}"})
+            assert answer.status == 200
+        assert {request.headers.get("host") for request in backend.requests} == {f"127.0.0.1:{backend.port}"}
+        assert all(request.user == ["u1"] for request in backend.requests)
+
+
+# What runs out
+
+TWO = TEXT + """
+[upstream.second]
+servers = ["127.0.0.1:{second}"]
+
+[[route]]
+path = "/second/**"
+auth = "none"
+upstream = "second"
+"""
+
+
+def test_no_descriptor_for_a_connect_takes_that_of_an_idle_connection(start, own_backend, servers):
+    import resource
+    other, = servers("other")
+    slow = threading.Barrier(5)
+
+    def script(exchange):
+        if exchange.request.target == "/public/warm":
+            slow.wait(5)
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TWO, servers=f'"127.0.0.1:{own_backend.port}"', second=other.address.split(":")[1], upstream="")
+    clients = [proxy.client().__enter__() for _ in range(5)]
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        assert {a.status for a in pool.map(lambda c: c.request("GET", "/public/warm"), clients)} == {200}
+    before = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
+    used = max(int(name) for name in os.listdir(f"/proc/{proxy.process.pid}/fd")) + 1
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (used, before[1]))
+    try:
+        # Fill what is free below the highest number, then one more.
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            answers = list(pool.map(lambda c: c.request("GET", "/second/x").status, clients[:3]))
+        assert answers == [200] * 3, answers
+    finally:
+        resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, before)
+        for client in clients:
+            client.sock.close()
+    assert proxy.get("/public/x").status == 200
+
+
+def test_memory_of_messages_is_bounded(start, own_backend):
+    """Near the bound new requests are 503; those that were taken on end well, and then all is as before."""
+    released = threading.Event()
+
+    def script(exchange):
+        if exchange.request.target == "/public/slow":
+            released.wait(20)
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="",
+                  preamble='limits.buffer_bytes = "1MiB"\n')
+    clients = [proxy.client(timeout=25).__enter__() for _ in range(100)]
+    for client in clients:
+        client.request("GET", "/public/first")
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        answers = [pool.submit(client.request, "POST", "/public/slow", {}, b"x" * 1000) for client in clients]
+        wait_until(lambda: sum(answer.done() for answer in answers) >= 10)
+        refused = next(answer for answer in answers if answer.done()).result()
+        assert refused.status == 503 and refused.problem["code"] == "overloaded" and refused.headers.get("retry-after") == "1"
+        time.sleep(0.3)
+        released.set()
+        statuses = Counter(answer.result().status for answer in answers)
+    assert statuses[200] >= 20 and statuses[200] + statuses[503] == 100, statuses
+    for client in clients:
+        client.sock.close()
+    wait_until(lambda: proxy.get("/public/after").status == 200)
+
+
+STEP = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, time);
+    if (clock == CLOCK_REALTIME) {
+        char text[32] = {0};
+        int file = open(getenv("STEP_FILE"), O_RDONLY);
+        if (file >= 0) {
+            if (read(file, text, 31) > 0) time->tv_sec += atoll(text);
+            close(file);
+        }
+    }
+    return result;
+}
+"""
+
+
+def test_the_clock_steps_back_and_forth(start, servers, tmp_path):
+    """Tokens follow the time of day; everything else notices nothing, and with the right time all is as before."""
+    compiler = next((c for c in ("cc", "gcc", "clang") if subprocess.run(["which", c], capture_output=True).returncode == 0), None)
+    if not compiler:
+        pytest.skip("no C compiler for a clock of our own")
+    (tmp_path / "step.c").write_text(STEP)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(tmp_path / "step.so"), str(tmp_path / "step.c"), "-ldl"], check=True)
+    step = tmp_path / "step"
+    step.write_text("0\n")
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH,
+                  env={"LD_PRELOAD": str(tmp_path / "step.so"), "STEP_FILE": str(step)})
+    now = int(time.time())
+    good = bearer(token(sub="u1", iat=now, exp=now + 1800))
+
+    def status():
+        return proxy.get("/api/x", good).status
+    assert status() == 200
+    for seconds in (86400 * 365, -7200):
+        step.write_text(f"{seconds}\n")
+        wait_until(lambda: status() == 401, what=f"a step of {seconds} s is not seen")
+        assert set(tally(proxy, 10)) <= {"a", "b"}, "what needs no token goes on"
+        assert metric(proxy, "usher_upstream_server_up", two[0]) == 1
+        step.write_text("0\n")
+        wait_until(lambda: status() == 200, what="it does not recover")
+    two[0].answers(health=500)
+    step.write_text("-3600\n")
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 0, what="checks go by the clock that never steps")
+
+
+def memory_group(name, limit):
+    """A control group with that memory limit, or None where none can be made; what a process writes itself into."""
+    if Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists():
+        folder, file = Path("/sys/fs/cgroup/memory") / name, "memory.limit_in_bytes"
+    elif "memory" in (Path("/sys/fs/cgroup/cgroup.subtree_control").read_text() if Path("/sys/fs/cgroup/cgroup.subtree_control").exists() else ""):
+        folder, file = Path("/sys/fs/cgroup") / name, "memory.max"
+    else:
+        return None
+    try:
+        folder.mkdir()
+        (folder / file).write_text(str(limit))
+    except OSError:
+        return None
+    return folder
+
+
+def test_near_the_memory_limit_of_the_container(start):
+    """More requests under way than memory: the kernel need not end the process, and it recovers alone."""
+    group = memory_group(f"usher-test-{os.getpid()}", 64 << 20)
+    if not group:
+        pytest.skip("no memory control group can be made here")
+    listener = socket.create_server(("127.0.0.1", free_port()), backlog=4096)
+    kept = []
+
+    def take():
+        with contextlib.suppress(OSError):
+            while True:
+                kept.append(listener.accept()[0])
+    threading.Thread(target=take, daemon=True).start()
+    clients = []
+    try:
+        proxy = start(None, TEXT, servers=f'"127.0.0.1:{listener.getsockname()[1]}"',
+                      upstream='max_connections = 20000\nmax_pending = 100000\nresponse_timeout = "3s"',
+                      prefix=("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"))
+        # Each request under way holds some 20 KiB: these would hold 90 MiB.
+        for _ in range(4500):
+            try:
+                client = socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+                client.sendall(b"POST /public/x HTTP/1.1\r\nHost: usher.test\r\nContent-Length: 14000\r\n\r\n" + b"x" * 14000)
+                clients.append(client)
+            except OSError:
+                break
+        time.sleep(0.5)
+        assert proxy.process.poll() is None
+        held = int(re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{proxy.process.pid}/status").read_text(), re.M).group(1))
+        assert held < 50 << 10, f"{held} KiB: half of the limit is for buffers, and the rest is small"
+        for client in clients:
+            client.close()
+        listener.close()
+        for sock in kept:
+            sock.close()
+        wait_until(lambda: proxy.ready() and proxy.get("/public/x").status == 503, timeout=15)
+        assert proxy.process.poll() is None
+        assert proxy.stop() == 0
+    finally:
+        for sock in [*clients, *kept]:
+            sock.close()
+        # After a failure the process is still there, and its group stays.
+        with contextlib.suppress(OSError):
+            group.rmdir()

@@ -1,0 +1,138 @@
+import Config
+import JOSE
+import Policy
+import Proxy
+import Reactor
+import Testing
+
+@testable import Control
+
+@Suite("Servers that judge credentials")
+struct VerdictTests {
+    private func source() throws -> RemoteSource {
+        RemoteSource(
+            name: "session.a", kind: .betterAuthSession,
+            url: try #require(RemoteURL("http://web:3000/api/auth/get-session")))
+    }
+
+    private func verdict(_ status: UInt16, _ body: String) throws -> RemoteAnswer.Result? {
+        try? source().verdict(FetchAnswer(status: status, body: Array(body.utf8)))
+    }
+
+    @Test("Better Auth's answers: an object, null, or nothing that says anything")
+    func answers() throws {
+        #expect(try verdict(200, "{}") == .accepted(Array("{}".utf8)))
+        #expect(try verdict(200, " \n{}") == .accepted(Array(" \n{}".utf8)))
+        #expect(try verdict(200, "null") == .refused)
+        #expect(try verdict(200, " null\n") == .refused)
+        #expect(try verdict(401, "{}") == .refused)
+        for (status, body) in [
+            (200, ""), (200, "nullx"), (200, "[]"), (200, "true"), (204, ""), (302, "null"),
+        ] {
+            #expect(try verdict(UInt16(status), body) == nil, "\(status) \(body)")
+        }
+        for status in [400, 403, 404, 429, 500, 503] as [UInt16] {
+            #expect(try verdict(status, "null") == nil)
+        }
+    }
+
+    @Test("Cookies are passed on within bounds, and never what could end a line")
+    func cookies() {
+        let good = Array("a=1; Path=/".utf8)
+        #expect(RemoteSource.passable([good, [], Array("a\nb".utf8), [0x61, 0x7F], good]) == [good, good])
+        let large = [UInt8](repeating: 0x61, count: 20_000)
+        #expect(RemoteSource.passable([large, large]) == [large])
+    }
+
+    private func question(
+        _ text: String, form: RemoteQuestion.Form = .cookies, from address: String = "192.0.2.1"
+    )
+        -> RemoteQuestion
+    {
+        let bytes = Array(text.utf8)
+        return RemoteQuestion(
+            key: RemoteKey(source: "session.a", stamp: 1, credential: bytes), form: form, text: bytes,
+            clientAddress: address)
+    }
+
+    @Test("What goes to the server")
+    func requests() throws {
+        func text(_ question: RemoteQuestion) throws -> String {
+            String(decoding: try source().request(question), as: UTF8.self)
+        }
+        let cookies = try text(question("a=1; b=2"))
+        #expect(cookies.hasPrefix("GET /api/auth/get-session HTTP/1.1\r\nHost: web:3000\r\n"))
+        #expect(cookies.hasSuffix("\r\nX-Forwarded-For: 192.0.2.1\r\nCookie: a=1; b=2\r\n\r\n"))
+        let bearer = try text(question("T", form: .bearer, from: ""))
+        #expect(bearer.hasSuffix("\r\nAuthorization: Bearer T\r\n\r\n"))
+        #expect(!bearer.contains("X-Forwarded-For"))
+    }
+
+    private let start = Instant(microseconds: 0)
+
+    @Test("One question for each credential, whoever asks, and its answer for whoever asks a moment later")
+    func singleFlight() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        let (one, two) = (question("1"), question("2"))
+        #expect(server.ask(one, now: start) == nil && server.ask(one, now: start) == nil)
+        #expect(server.ask(two, now: start) == nil)
+        #expect(server.next?.key == one.key)
+        server.removeNext()
+        #expect(server.next?.key == two.key)
+        server.removeNext()
+        #expect(server.next == nil)
+        server.concluded(RemoteAnswer(key: one.key, result: .refused, setCookies: [[0x61]]), now: start)
+        let repeated = server.ask(one, now: start.advanced(byMilliseconds: 900))
+        #expect(repeated?.result == .refused && repeated?.setCookies == [])
+        #expect(server.ask(one, now: start.advanced(byMilliseconds: 1100)) == nil)
+        // Nobody keeps that nobody could tell.
+        server.concluded(RemoteAnswer(key: two.key, result: .unavailable), now: start)
+        #expect(server.ask(two, now: start) == nil)
+    }
+
+    @Test(
+        "A question that could not be put goes first on the next connection, unless it was answered meanwhile"
+    )
+    func putBack() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        let (one, two) = (question("1"), question("2"))
+        #expect(server.ask(one, now: start) == nil && server.ask(two, now: start) == nil)
+        server.removeNext()
+        server.putBack(one)
+        #expect(server.next?.key == one.key)
+        server.removeNext()
+        server.concluded(RemoteAnswer(key: one.key, result: .refused), now: start)
+        server.putBack(one)
+        #expect(server.next?.key == two.key)
+    }
+
+    @Test("Those who wait too long are told, and so is everybody where the server cannot be reached")
+    func unavailable() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        #expect(server.deadline == .never)
+        #expect(server.ask(question("1"), now: start) == nil)
+        let later = start.advanced(byMilliseconds: 4500)
+        #expect(server.deadline == later)
+        #expect(server.expire(now: start.advanced(byMilliseconds: 4499)).isEmpty)
+        #expect(server.expire(now: later).map(\.result) == [.unavailable])
+        #expect(server.next == nil && server.deadline == .never)
+        #expect(server.ask(question("1"), now: later) == nil)
+        #expect(server.giveUp(now: later).map(\.key) == [question("1").key])
+        #expect(server.ask(question("2"), now: later.advanced(byMilliseconds: 999))?.result == .unavailable)
+        #expect(server.ask(question("2"), now: later.advanced(byMilliseconds: 1000)) == nil)
+    }
+
+    @Test("Every address of a name is tried once")
+    func addresses() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        let (one, two) = (SocketAddress.ipv4(1, port: 1), SocketAddress.ipv4(2, port: 1))
+        #expect(server.address(now: start) == nil)
+        server.note(addresses: [one, two], now: start)
+        #expect(server.address(now: start) == one)
+        #expect(server.hasOtherAddress(than: one) && server.address(now: start) == two)
+        #expect(server.hasOtherAddress(than: one), "the other one is not tried yet")
+        #expect(!server.hasOtherAddress(than: two))
+        #expect(server.address(now: start) == one)
+        #expect(server.address(now: start.advanced(byMilliseconds: 30_000)) == nil, "looked up again")
+    }
+}
