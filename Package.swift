@@ -54,7 +54,7 @@ let package = Package(
         layer("HTTP2", ["CNghttp2", "Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
-        layer("Telemetry", ["Bytes", "Reactor", "HTTP"]),
+        layer("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
         layer("Upstream", ["Bytes", "Reactor", "HTTP", "TLS"]),
         layer(
             "Proxy",
@@ -91,7 +91,7 @@ let package = Package(
         tests("HTTP2", ["Bytes", "HTTP", "CNghttp2"]),
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
-        tests("Telemetry", ["Bytes", "Reactor", "HTTP"]),
+        tests("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
         tests("Upstream", ["Bytes", "Reactor", "HTTP"]),
         tests("Config", ["Policy", "Proxy"]),
         tests(

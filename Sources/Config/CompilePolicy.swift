@@ -9,7 +9,8 @@ extension Configuration {
         var spec = PolicySpec(
             issuers: keyIssuers.map {
                 IssuerEntry(
-                    name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins)
+                    name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins,
+                    dpop: $0.dpop)
             },
             routes: routes.map { RouteSpec($0, self) }, identity: IdentitySpec(identity),
             upstreams: upstreams.map { UpstreamPolicySpec($0) },
@@ -25,6 +26,12 @@ extension Configuration {
             RemoteSourceSpec(
                 name: session.remoteName, owner: .session(index),
                 cacheForSeconds: session.cacheFor.components.seconds)
+        }
+        spec.remoteSources += issuers.enumerated().compactMap { index, issuer in
+            guard case .introspection(let introspection) = issuer.keySource else { return nil }
+            return RemoteSourceSpec(
+                name: issuer.introspectionName, owner: .issuer(index),
+                cacheForSeconds: introspection.cacheFor.components.seconds)
         }
         spec.sessions = sessions.enumerated().map { index, session in
             SessionEntry(session, remote: places.firstIndex { $0.offset == index }, self)
@@ -63,7 +70,7 @@ extension IssuerConfiguration {
             case .secret(let secret): .secret(secret.bytes)
             case .publicKey(let pem, _): .publicKeyPEM(pem)
             case .keySet(let json, _): .jwks(json)
-            case .remote: .pending
+            case .remote, .introspection: .pending
             }
         var spec = IssuerSpec(
             issuer: issuer, audiences: audience, keys: keys,

@@ -99,7 +99,7 @@ extension Supervisor {
         verdicts.fill(&compiled.policy)
         revocations.configure(new.revocation, now: Instant.now())
         compiled.policy.revocations = revocations.list
-        certificates.configure(new.listeners, now: Instant.now())
+        certificates.configure(new, now: Instant.now())
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)

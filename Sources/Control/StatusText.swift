@@ -182,6 +182,7 @@ extension KeySource {
         case .publicKey: "public key"
         case .keySet: "file"
         case .remote: "network"
+        case .introspection: "introspection"
         }
     }
 }

@@ -109,7 +109,7 @@ public final class Supervisor {
         verdicts.fill(&settings.policy)
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
-        certificates.configure(configuration.listeners, now: Instant.now())
+        certificates.configure(configuration, now: Instant.now())
         self.source = source
         self.configuration = configuration
         watcher.watch(files, isOn: configuration.watch, now: Instant.now())

@@ -109,7 +109,7 @@ extension PolicySnapshot {
         case .awaitVerdict:
             return .awaitVerdict
         case .refused(let code, let refusal):
-            let wait = countFailure(code, head, bytes, origin)
+            let wait = countFailure(code, refusal, head, bytes, origin)
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))
         case .anonymous:
             if let wait = exceedsUserLimit(route, .none, head, bytes, origin) {

@@ -17,6 +17,8 @@ public struct PolicySnapshot: ~Copyable {
     let tokenBytes: Int
     let tokenPlaces: TokenPlaces
     var verifier: TokenVerifier
+    let proofs: ProofRules
+    var proofVerifier = DPoPVerifier()
     /// The `iss` of each issuer; nil where it is not checked.
     let issuerNames: [[UInt8]?]
     private(set) var revocations: RevocationList
@@ -34,11 +36,15 @@ public struct PolicySnapshot: ~Copyable {
     var credential = ByteArray()
     /// Whom a second credential of the same request names.
     var otherSubject = ByteArray()
+    /// The issuers that are asked about their tokens.
+    let introspecting: IssuerSet
     private let inPlace = InPlace()
 
-    /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
-    /// them the snapshot counts for itself.
-    public init(_ spec: PolicySpec, sharing buckets: RateBuckets? = nil) throws(PolicyError) {
+    /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` and `memory` are those that all workers
+    /// share; without them the snapshot counts and remembers for itself.
+    public init(
+        _ spec: PolicySpec, sharing buckets: RateBuckets? = nil, _ memory: ProofMemory? = nil
+    ) throws(PolicyError) {
         try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
         let verifier = try Self.verifier(spec)
@@ -49,6 +55,7 @@ public struct PolicySnapshot: ~Copyable {
         let trust = try TrustedProxyTable(spec.listeners)
         let crossOrigins = try CrossOriginTable(spec.crossOrigins)
         let signInPages = try SignInPages(spec.routes)
+        proofs = try ProofRules(spec, sharing: memory)
         self.verifier = verifier
         issuerNames =
             spec.issuers.map { $0.spec.issuer.map { Array($0.utf8) } } + spec.sessions.map { _ in nil }
@@ -56,6 +63,7 @@ public struct PolicySnapshot: ~Copyable {
         self.sessionVerifiers = sessionVerifiers
         sessionSources = spec.sessions.map(\.remote)
         revocations = spec.revocations
+        introspecting = spec.introspectingIssuers
         self.routes = routes
         self.identity = identity
         self.authorizations = authorizations
@@ -103,6 +111,16 @@ public struct PolicySnapshot: ~Copyable {
     @_lifetime(borrow self)
     public func subject(of rejection: Rejection) -> Span<UInt8> {
         cache.contains(rejection.identity) ? cache.subject(rejection.identity) : Span()
+    }
+
+    /// Who issued the token, a place in `PolicySpec.issuers`; nil for nobody.
+    public func issuer(of permit: borrowing Permit) -> Int? {
+        permit.isAnonymous ? nil : cache[permit.identity].issuer
+    }
+
+    /// As above, of whoever was refused with a token that is good, but not for this request.
+    public func issuer(of rejection: Rejection) -> Int? {
+        cache.contains(rejection.identity) ? cache[rejection.identity].issuer : nil
     }
 
     /// The identity headers that go upstream, as whole lines with CRLF; empty for nobody.

@@ -31,6 +31,13 @@ public struct PolicySpec: Sendable {
     /// The longest token that is looked at, in bytes; a longer one is refused unread.
     public var tokenBytes: Int
 
+    /// The issuers that are asked about their tokens.
+    var introspectingIssuers: IssuerSet {
+        remoteSources.reduce(into: []) { set, source in
+            if case .issuer(let issuer) = source.owner { set.insert(IssuerSet(index: issuer)) }
+        }
+    }
+
     /// A policy; the defaults are those of the configuration file.
     public init(
         issuers: [IssuerEntry] = [], routes: [RouteSpec] = [], identity: IdentitySpec = IdentitySpec(),
@@ -60,11 +67,15 @@ public struct IssuerEntry: Sendable {
     public var tokenFrom: [TokenPlace]
     /// Origins besides the request's own whose pages may use a token in a cookie for more than reading.
     public var trustedOrigins: [String]
+    /// What is demanded of DPoP proofs; nil: its tokens never come with one.
+    public var dpop: DPoPSpec?
 
     /// The issuer of that name.
     public init(
-        name: String, spec: IssuerSpec, tokenFrom: [TokenPlace] = [.header], trustedOrigins: [String] = []
+        name: String, spec: IssuerSpec, tokenFrom: [TokenPlace] = [.header], trustedOrigins: [String] = [],
+        dpop: DPoPSpec? = nil
     ) {
+        self.dpop = dpop
         self.name = name
         self.spec = spec
         self.tokenFrom = tokenFrom

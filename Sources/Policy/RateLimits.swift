@@ -1,5 +1,6 @@
 public import Bytes
 internal import HTTP
+internal import JOSE
 
 /// The rate limits of one snapshot, and the buckets that all snapshots share.
 struct RateLimits: ~Copyable {
@@ -118,11 +119,12 @@ extension PolicySnapshot {
 
     /// Counts a token that is not valid. The wait where that is why the request was refused.
     func countFailure(
-        _ code: ReasonCode, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ code: ReasonCode, _ refusal: TokenRefusal?, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
         _ origin: borrowing RequestOrigin
     ) -> RateWait? {
         guard let limit = rates.failed else { return nil }
-        if code == .tokenInvalid { _ = take(limit, head, bytes, origin) }
+        // Nobody has a nonce at first: to be told one is no failure.
+        if code == .tokenInvalid, refusal != .proofNeedsNonce { _ = take(limit, head, bytes, origin) }
         return code == .rateLimited ? failureWait(head, bytes, origin) : nil
     }
 

@@ -38,9 +38,16 @@ struct VerifiedTokenCache: ~Copyable {
     /// How many tokens are remembered.
     var count: Int { entries.count }
 
-    /// The entry of that token under that set of issuers, where there is one that is good at `now`.
-    mutating func find(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Handle {
-        let hashed = hash(token)
+    /// What tells the hash of a token that is bound to a key from that of any other: the fast way, which asks for no
+    /// proof, never finds one.
+    private static var boundMark: UInt64 { 1 << 63 }
+
+    /// The entry of that token under that set of issuers, where there is one that is good at `now`, among those that
+    /// are bound to a key or a certificate, or among the others.
+    mutating func find(
+        _ token: Span<UInt8>, _ issuers: IssuerSet, isBound: Bool = false, now: Int64
+    ) -> Handle {
+        let hashed = isBound ? hash(token) ^ Self.boundMark : hash(token)
         var index = buckets[Int(hashed & bucketMask)]
         while index != Self.none {
             if entries[index].hash == hashed, entries[index].matches(token, issuers) {
@@ -58,7 +65,7 @@ struct VerifiedTokenCache: ~Copyable {
 
     /// Remembers a token that was just verified, in place of older ones where there is no room.
     mutating func insert(_ entry: consuming VerifiedTokenEntry) -> Handle {
-        entry.hash = hash(entry.token)
+        entry.hash = entry.binding.isNone ? hash(entry.token) : hash(entry.token) ^ Self.boundMark
         let size = entry.byteCount
         while entries.isFull || (byteCount + size > byteLimit && entries.count > 0) { evict() }
         let bucket = Int(entry.hash & bucketMask)

@@ -86,7 +86,7 @@ extension Worker {
     /// connections go on with the new ones.
     mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets),
+        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets, proofMemory),
             let secured = try? Self.securityContexts(
                 settings.listeners, keeping: securities, ticketKeys)
         else { return }

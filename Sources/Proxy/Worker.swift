@@ -5,7 +5,7 @@ public import JOSE
 public import Policy
 public import Reactor
 public import TLS
-public import Telemetry
+internal import Telemetry
 public import Upstream
 
 /// What the control thread tells a worker.
@@ -18,6 +18,8 @@ public enum WorkerMessage: Sendable {
     case secure([ListenerSettings])
     /// The servers of the upstream of that name are these from now on.
     case servers(String, [ServerSettings])
+    /// The upstreams, the same ones in the same order, whose settings have changed.
+    case upstreams([UpstreamSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
     /// Accept nothing more, and end each connection with its next answer: another process listens now.
@@ -49,49 +51,6 @@ public struct WorkerListener: Sendable {
     }
 }
 
-/// What a worker is made of, besides its settings.
-public struct WorkerParts: Sendable {
-    /// Its number, from 0.
-    public var index: Int
-    /// How many there are: they share the limits evenly.
-    public var count: Int
-    /// What the control thread tells it.
-    public var inbox: Inbox<WorkerMessage>
-    /// What it counts.
-    public var counters: WorkerCounters
-    /// Where its access log goes.
-    public var logWriter: LogWriter
-    /// Where it asks for keys that it does not know.
-    public var keyRequests: Inbox<KeyRequest>
-    /// Where it asks about credentials that only a server can judge.
-    public var questions: Inbox<RemoteQuestion>
-    /// The buckets of rate limits, the same for all workers.
-    public var buckets: RateBuckets
-    /// The connections of each client address, the same for all workers.
-    public var ledger: ConnectionLedger
-    /// The keys of TLS session tickets, the same for all workers.
-    public var ticketKeys: TicketKeys
-
-    /// The parts of worker `index` of `count`.
-    public init(
-        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, questions: Inbox<RemoteQuestion>, buckets: RateBuckets,
-        ledger: ConnectionLedger,
-        ticketKeys: TicketKeys = TicketKeys()
-    ) {
-        self.ticketKeys = ticketKeys
-        self.keyRequests = keyRequests
-        self.questions = questions
-        self.index = index
-        self.count = count
-        self.inbox = inbox
-        self.counters = counters
-        self.logWriter = logWriter
-        self.buckets = buckets
-        self.ledger = ledger
-    }
-}
-
 /// Why a worker cannot start.
 public enum WorkerError: Error {
     /// The kernel has no descriptor for it.
@@ -118,6 +77,7 @@ public struct Worker: ~Copyable {
     let buckets: RateBuckets
     let ledger: ConnectionLedger
     let ticketKeys: TicketKeys
+    let proofMemory: ProofMemory
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -214,7 +174,7 @@ public struct Worker: ~Copyable {
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy, parts.buckets)
+        let policy = try Self.compile(settings.policy, parts.buckets, parts.proofMemory)
         let securities = try Self.makeSecurities(settings.listeners, parts.ticketKeys)
         self.init(parts, settings, poller, policy, securities)
         openPools(settings.upstreams)
@@ -236,6 +196,7 @@ public struct Worker: ~Copyable {
         buckets = parts.buckets
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
+        proofMemory = parts.proofMemory
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         accessLog.configure(settings.accessLog)
         self.poller = poller
@@ -333,6 +294,7 @@ public struct Worker: ~Copyable {
     private mutating func resumeLeftovers() {
         // Handshakes that were left over are not pushed back by those that begin now.
         handshakeSteps = 0
+        guard !resuming.isEmpty else { return }
         var place = 0
         while place < resuming.count {
             let handle = resuming[place]
@@ -365,6 +327,7 @@ public struct Worker: ~Copyable {
         case .keys(let notice): note(notice)
         case .secure(let listeners): renewCertificates(listeners)
         case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
+        case .upstreams(let upstreams): openPools(upstreams)
         case .revocations(let list): revoke(list)
         case .retire: retire()
         case .verdict(let answer): note(answer)
@@ -393,24 +356,11 @@ public struct Worker: ~Copyable {
     }
 
     private static func compile(
-        _ spec: PolicySpec, _ buckets: RateBuckets
+        _ spec: PolicySpec, _ buckets: RateBuckets, _ memory: ProofMemory
     ) throws(WorkerError) -> PolicySnapshot {
-        do { return try PolicySnapshot(spec, sharing: buckets) } catch { throw .policy(error) }
+        do { return try PolicySnapshot(spec, sharing: buckets, memory) } catch { throw .policy(error) }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.
     private static func responseFieldCount(_ limits: LimitSettings) -> Int { max(limits.fieldCount, 256) }
-
-    /// Slots that a table of connections may have. Memory is taken as they are used; the system's limits come first.
-    private static var connectionCapacity: Int { 1 << 20 }
-
-    /// Streams that this worker may have open, on all connections together.
-    var streamLimit: Int { min(max(clientLimit, Self.fewestStreams), Self.connectionCapacity) }
-    private static var fewestStreams: Int { 4096 }
-
-    /// Client connections that one worker may have.
-    static func connectionLimit(_ limits: LimitSettings, workers: Int) -> Int {
-        let all = limits.connections ?? descriptorLimit() / 2
-        return min(max(1, (all + workers - 1) / workers), connectionCapacity)
-    }
 }

@@ -1,4 +1,5 @@
 public import HTTP
+public import JOSE
 public import Synchronization
 
 /// What a worker counts, apart from status classes and reason codes. Every count only ever grows.
@@ -48,14 +49,18 @@ public final class WorkerCounters: Sendable {
     @usableFromInline let durations: InlineArray<96, Atomic<UInt64>>
     /// The last requests that were refused.
     public let refusals = RecentRefusals()
+    // By the raw value of what is wrong with a token.
+    private let tokenRefusals: InlineArray<64, Atomic<UInt64>>
 
     /// Counts that all stand at zero.
     public init() {
         precondition(Counter.allCases.count <= 16 && ReasonCode.allCases.count <= 64)
+        precondition(TokenRefusal.allCases.count <= 64)
         counts = InlineArray { _ in Atomic(0) }
         statusClasses = InlineArray { _ in Atomic(0) }
         reasons = InlineArray { _ in Atomic(0) }
         durations = InlineArray { _ in Atomic(0) }
+        tokenRefusals = InlineArray { _ in Atomic(0) }
     }
 
     /// Adds to a count. Only the worker that owns the counts may call this.
@@ -87,6 +92,16 @@ public final class WorkerCounters: Sendable {
     @inlinable
     public func countEnd(reason: ReasonCode) {
         Self.grow(reasons[Int(reason.rawValue)], by: 1)
+    }
+
+    /// Counts one token that was refused, by what is wrong with it. Owner only.
+    public func countRefusal(_ refusal: TokenRefusal) {
+        Self.grow(tokenRefusals[Int(refusal.rawValue)], by: 1)
+    }
+
+    /// Tokens that were refused for that reason; any thread.
+    public func refusals(_ refusal: TokenRefusal) -> UInt64 {
+        tokenRefusals[Int(refusal.rawValue)].load(ordering: .relaxed)
     }
 
     /// The count as it stands; any thread.

@@ -1,4 +1,5 @@
 import HTTP
+import JOSE
 
 /// The Prometheus text format (version 0.0.4) of what the workers count. Not hot: made when somebody asks.
 public enum MetricsText {
@@ -39,6 +40,11 @@ public enum MetricsText {
         for reason in ReasonCode.allCases {
             let count = workers.sum { $0.ends(reason: reason) }
             if count > 0 { text.sample("usher_request_ends_total", "reason=\"\(reason.text)\"", count) }
+        }
+        text.family("usher_token_refusals_total", "Tokens refused, by what is wrong with them.", "counter")
+        for refusal in TokenRefusal.allCases {
+            let count = workers.sum { $0.refusals(refusal) }
+            if count > 0 { text.sample("usher_token_refusals_total", "reason=\"\(refusal.code)\"", count) }
         }
     }
 

@@ -345,7 +345,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.issuer, "provider = \"better_auth\"", "10:12: did you mean \"better-auth\"?"),
         .add(.issuer, "provider = \"better-auth\"\nurl = \"app.example.com\"", "11:7: is not a URL"),
         .add(.issuer, "provider = \"better-auth\"\nurl = \"https://a.b/?x\"", "11:7: has a query"),
-        .add(.issuer, "introspection = { url = 'x' }", "10:19: \"introspection.url\""),
+        .add(.issuer, "introspection = { url = 'x' }", "10:1: exactly one source of keys"),
         .add(
             .issuer, "[issuer.none]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'SECRET' }",
             "10:9: cannot be named \"none\""),
