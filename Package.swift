@@ -48,6 +48,7 @@ let package = Package(
         layer("Bytes", ["CBytes"]),
         layer("Reactor", ["CLinux", "Bytes"]),
         layer("Crypto", ["COpenSSL", "Bytes"]),
+        layer("Redis"),
         layer("HTTP", ["Bytes"]),
         layer("TLS", ["COpenSSL", "CTLS", "Bytes"]),
         layer("HTTP1", ["Bytes", "HTTP"]),
@@ -55,7 +56,7 @@ let package = Package(
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         layer("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
-        layer("Upstream", ["Bytes", "Reactor", "HTTP", "TLS"]),
+        layer("Upstream", ["Bytes", "Reactor", "HTTP", "TLS", "Telemetry"]),
         layer(
             "Proxy",
             [
@@ -70,7 +71,7 @@ let package = Package(
             [
                 "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry",
                 "Upstream",
-                "Proxy", "Config",
+                "Proxy", "Config", "Redis",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
@@ -85,6 +86,7 @@ let package = Package(
         tests("Bytes"),
         tests("Reactor", ["Bytes"]),
         tests("Crypto", ["Bytes"]),
+        tests("Redis"),
         tests("HTTP", ["Bytes"]),
         tests("TLS", ["Bytes"]),
         tests("HTTP1", ["Bytes", "HTTP"]),
@@ -92,12 +94,12 @@ let package = Package(
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         tests("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
-        tests("Upstream", ["Bytes", "Reactor", "HTTP"]),
+        tests("Upstream", ["Bytes", "Reactor", "HTTP", "Telemetry"]),
         tests("Config", ["Policy", "Proxy"]),
         tests(
             "Control",
             [
-                "Bytes", "HTTP", "HTTP1", "JOSE", "Config", "Policy", "Proxy", "Reactor",
+                "Bytes", "HTTP", "HTTP1", "JOSE", "Config", "Policy", "Proxy", "Reactor", "Redis",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("usher", ["Config", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

@@ -8,6 +8,7 @@ internal import JOSE
 /// verified it, on revocation, and with the snapshot that owns the cache. Room is bounded twice, in entries and in
 /// bytes; what was not used lately makes way.
 struct VerifiedTokenCache: ~Copyable {
+    private let inPlace = InPlace()
     /// What entries may take on average, in bytes: a large token of 1 KiB and as much derived from it.
     private static var averageEntryByteCount: Int { 2048 }
     /// How many entries are looked at before one is evicted: a bound on the time, at the price of exactness.
@@ -22,6 +23,9 @@ struct VerifiedTokenCache: ~Copyable {
     private var hand: UInt32 = 0
     /// What the entries hold, in bytes.
     private(set) var byteCount = 0
+    /// How many tokens were put in, and how many of them made way for others, since somebody looked.
+    var inserted = 0
+    var evicted = 0
 
     /// A cache for `capacity` tokens of at most `tokenBytes` each.
     init(capacity: Int, tokenBytes: Int, seed: (UInt64, UInt64)) {
@@ -67,6 +71,7 @@ struct VerifiedTokenCache: ~Copyable {
     mutating func insert(_ entry: consuming VerifiedTokenEntry) -> Handle {
         entry.hash = entry.binding.isNone ? hash(entry.token) : hash(entry.token) ^ Self.boundMark
         let size = entry.byteCount
+        inserted &+= 1
         while entries.isFull || (byteCount + size > byteLimit && entries.count > 0) { evict() }
         let bucket = Int(entry.hash & bucketMask)
         entry.next = buckets[bucket]
@@ -146,6 +151,7 @@ struct VerifiedTokenCache: ~Copyable {
 
     /// Takes out one entry that was not used since the hand last came by, or the one under the hand.
     private mutating func evict() {
+        evicted &+= 1
         var looked = 0
         while true {
             hand = hand + 1 < entries.slots ? hand + 1 : 0

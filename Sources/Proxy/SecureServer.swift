@@ -36,7 +36,9 @@ extension Worker {
         guard servers[server].transport.isReadable || servers[server].transport.isBroken else { return }
         switch servers[server].transport.shakeHands() {
         case .needsInput, .needsRoom: break
-        case .done: startExchange(server)
+        case .done:
+            counters.add(1, to: .upstreamTLSHandshakes)
+            startExchange(server)
         case .failed(let error): handshakeFailed(server, error)
         }
     }
@@ -45,6 +47,7 @@ extension Worker {
         let exchange = servers[server].exchange.index
         let number = servers[server].server
         counters.add(1, to: .upstreamConnectFailures)
+        counters.add(1, to: .upstreamTLSHandshakeFailures)
         exchanges[exchange].notes.note(refusal: error.code)
         closeServer(server, wasBusy: true)
         connectFailed(exchange, server: number)

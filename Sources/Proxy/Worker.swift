@@ -26,6 +26,8 @@ public enum WorkerMessage: Sendable {
     case retire
     /// What a server said of a credential.
     case verdict(RemoteAnswer)
+    /// What the shared store said of buckets.
+    case rates([RateAnswer])
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// Show that the loop turns.
@@ -75,6 +77,8 @@ public struct Worker: ~Copyable {
     let keyRequests: Inbox<KeyRequest>
     let questions: Inbox<RemoteQuestion>
     let buckets: RateBuckets
+    let rateRequests: Inbox<RateRequest>
+    let standing: SharedStanding
     let ledger: ConnectionLedger
     let ticketKeys: TicketKeys
     let proofMemory: ProofMemory
@@ -85,6 +89,8 @@ public struct Worker: ~Copyable {
     /// Counts the policies, so that a verdict of an earlier one is not taken for one of this.
     var policyNumber: UInt32 = 0
     var routeNames: [[UInt8]]
+    /// Where requests are counted.
+    var rows: CountRows
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
     /// TLS of each listener; nil where connections are plain.
@@ -128,6 +134,9 @@ public struct Worker: ~Copyable {
     var keyWaits = KeyWaits()
     /// Requests that wait for a verdict.
     var verdictWaits = VerdictWaits()
+    /// Requests that wait for the store of shared limits, and what it was asked.
+    var rateWaits = RateWaits()
+    var rateQuestions: [UInt64: RateQuestion] = [:]
     /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
     var fieldsOfExchange: [UInt32: [UInt8]] = [:]
     /// Whether the request that is being decided on has waited.
@@ -174,7 +183,7 @@ public struct Worker: ~Copyable {
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy, parts.buckets, parts.proofMemory)
+        let policy = try Self.compile(settings.policy, parts)
         let securities = try Self.makeSecurities(settings.listeners, parts.ticketKeys)
         self.init(parts, settings, poller, policy, securities)
         openPools(settings.upstreams)
@@ -194,6 +203,8 @@ public struct Worker: ~Copyable {
         keyRequests = parts.keyRequests
         questions = parts.questions
         buckets = parts.buckets
+        rateRequests = parts.rateRequests
+        standing = parts.standing
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
         proofMemory = parts.proofMemory
@@ -205,6 +216,7 @@ public struct Worker: ~Copyable {
         headLimits = settings.limits.head
         pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
+        rows = settings.rows
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
@@ -245,6 +257,7 @@ public struct Worker: ~Copyable {
         serveWaiting()
         sendStreams()
         countTokens()
+        tellGauges()
         accessLog.endTurn()
     }
 
@@ -252,6 +265,16 @@ public struct Worker: ~Copyable {
         let tally = policy.takeCacheTally()
         if tally.hits > 0 { counters.add(tally.hits, to: .tokenCacheHits) }
         if tally.misses > 0 { counters.add(tally.misses, to: .tokenCacheMisses) }
+        if tally.verified > 0 { counters.add(tally.verified, to: .tokensVerified) }
+        if tally.evicted > 0 { counters.add(tally.evicted, to: .tokensEvicted) }
+    }
+
+    /// What there is right now, for whoever asks before the next turn.
+    private func tellGauges() {
+        counters.set(.requestsInFlight, to: exchanges.count)
+        counters.set(.bufferBytes, to: pool.bytesInUse)
+        counters.set(.cachedTokens, to: policy.cachedTokenCount)
+        counters.set(.cachedTokenBytes, to: policy.cachedTokenBytes)
     }
 
     @inline(__always)
@@ -331,8 +354,12 @@ public struct Worker: ~Copyable {
         case .revocations(let list): revoke(list)
         case .retire: retire()
         case .verdict(let answer): note(answer)
+        case .rates(let answers): note(answers)
         case .drain: drain()
-        case .beat(let heartbeat): heartbeat.beat()
+        case .beat(let heartbeat):
+            heartbeat.beat()
+            counters.countAnswer(
+                afterMicroseconds: now.microseconds(since: heartbeat.sentAt), at: now.microseconds)
         case .stop: isStopped = true
         }
     }
@@ -356,9 +383,12 @@ public struct Worker: ~Copyable {
     }
 
     private static func compile(
-        _ spec: PolicySpec, _ buckets: RateBuckets, _ memory: ProofMemory
+        _ spec: PolicySpec, _ parts: WorkerParts
     ) throws(WorkerError) -> PolicySnapshot {
-        do { return try PolicySnapshot(spec, sharing: buckets, memory) } catch { throw .policy(error) }
+        do {
+            return try PolicySnapshot(
+                spec, sharing: parts.buckets, parts.proofMemory, standing: parts.standing)
+        } catch { throw .policy(error) }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.
