@@ -1,5 +1,6 @@
 internal import Bytes
 internal import HTTP
+internal import HTTP2
 public import JOSE
 public import Policy
 public import Reactor
@@ -106,11 +107,15 @@ public struct Worker: ~Copyable {
     var pool = BlockPool(keptBytes: Worker.keptBlockBytes)
     var listeners = Slab<BoundListener>(capacity: Worker.listenerCapacity)
     var clients: Slab<Downstream>
-    /// How many clients there may be; the slab has room for more, so that a reload can raise it.
+    /// How many connections there may be; the slab has room for more, so that a reload can raise it.
     var clientLimit: Int
     var exchanges: Slab<Exchange>
     var servers: Slab<UpstreamConnection>
     var pools = Slab<UpstreamPool>(capacity: Worker.poolCapacity)
+    /// Connections that speak HTTP/2.
+    var multiplexers: Slab<Multiplexer>
+    /// How many of `clients` are streams; the others are connections, of which there may be `clientLimit`.
+    var streamCount = 0
     var clientDeadlines = Deadlines()
     var serverDeadlines = Deadlines()
 
@@ -121,6 +126,7 @@ public struct Worker: ~Copyable {
     var wireMethod: Method?
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
+    var multiplexScratch = HTTP2Scratch()
     var requestIDs = RequestIDs()
     var dateField = DateField()
 
@@ -139,6 +145,11 @@ public struct Worker: ~Copyable {
     /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
     private var resuming: [Handle] = []
+    /// HTTP/2 connections with something to be sent at the end of the turn.
+    var unsent: [Handle] = []
+    var sending: [Handle] = []
+    /// Streams that something has happened to.
+    var touched: [Handle] = []
     /// How many turns there were: events of one turn happened before everything that is done in it.
     var turns: UInt64 = 0
     var now = Instant.now()
@@ -211,8 +222,10 @@ public struct Worker: ~Copyable {
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
         clientLimit = Self.connectionLimit(settings.limits, workers: parts.count)
-        clients = Slab(capacity: Self.connectionCapacity)
-        exchanges = Slab(capacity: Self.connectionCapacity)
+        // Streams are clients, too.
+        clients = Slab(capacity: 2 * Self.connectionCapacity)
+        exchanges = Slab(capacity: 2 * Self.connectionCapacity)
+        multiplexers = Slab(capacity: Self.connectionCapacity)
         servers = Slab(capacity: Self.connectionCapacity)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         responseHead = ResponseHead(fieldCapacity: Self.responseFieldCount(settings.limits))
@@ -242,6 +255,7 @@ public struct Worker: ~Copyable {
         resumeLeftovers()
         expireDeadlines()
         serveWaiting()
+        sendStreams()
         countTokens()
         tellGauges()
         accessLog.endTurn()
@@ -285,7 +299,7 @@ public struct Worker: ~Copyable {
 
     /// How long the poller may wait: not at all with leftovers, else to the next deadline.
     private var waitMilliseconds: Int32 {
-        if !ready.isEmpty || !freed.isEmpty { return 0 }
+        if !ready.isEmpty || !freed.isEmpty || !unsent.isEmpty { return 0 }
         let next = min(clientDeadlines.next, serverDeadlines.next, acceptAgain)
         guard next < .never else { return -1 }
         let microseconds = next.microseconds(since: now)
