@@ -47,6 +47,7 @@ let package = Package(
         layer("Bytes", ["CBytes"]),
         layer("Reactor", ["CLinux", "Bytes"]),
         layer("Crypto", ["COpenSSL", "Bytes"]),
+        layer("Redis"),
         layer("HTTP", ["Bytes"]),
         layer("TLS", ["COpenSSL", "CTLS", "Bytes"]),
         layer("HTTP1", ["Bytes", "HTTP"]),
@@ -65,7 +66,7 @@ let package = Package(
             [
                 "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry",
                 "Upstream",
-                "Proxy", "Config",
+                "Proxy", "Config", "Redis",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
@@ -80,6 +81,7 @@ let package = Package(
         tests("Bytes"),
         tests("Reactor", ["Bytes"]),
         tests("Crypto", ["Bytes"]),
+        tests("Redis"),
         tests("HTTP", ["Bytes"]),
         tests("TLS", ["Bytes"]),
         tests("HTTP1", ["Bytes", "HTTP"]),
@@ -91,7 +93,7 @@ let package = Package(
         tests(
             "Control",
             [
-                "Bytes", "HTTP", "HTTP1", "JOSE", "Config", "Policy", "Proxy", "Reactor",
+                "Bytes", "HTTP", "HTTP1", "JOSE", "Config", "Policy", "Proxy", "Reactor", "Redis",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("usher", ["Config", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

@@ -21,6 +21,12 @@ extension Configuration {
             failedAuthentications: limits.failedAuthentications.map { RateSpec($0) },
             tokensCached: limits.tokensCached, tokenBytes: limits.tokenBytes)
         spec.crossOrigins = crossOrigins.map { CrossOriginSpec($0) }
+        spec.sharedLimits = shared.map { shared in
+            SharedLimitSpec(
+                prefix: shared.prefix, timeoutMilliseconds: shared.timeout.wholeMilliseconds,
+                refusesWithoutStore: shared.whenUnavailable == .refuse,
+                checksRevocations: revocation != nil)
+        }
         let places = sessions.enumerated().filter { $0.element.url != nil }
         spec.remoteSources = places.map { index, session in
             RemoteSourceSpec(
@@ -129,6 +135,7 @@ extension RouteSpec.Authentication {
 extension RateLimitSpec {
     fileprivate init(_ limit: RateLimitConfiguration) {
         self.init(name: limit.name, key: limit.key == .user ? .user : .address, rate: RateSpec(limit.rate))
+        isShared = limit.isShared
     }
 }
 

@@ -5,6 +5,8 @@ extension Loader {
         case hmacKey
         /// A bearer token: characters that can stand in a header.
         case bearerToken
+        /// Something that the proxy logs in with.
+        case password
         /// What an OAuth client has besides its name.
         case clientSecret
         /// The value of a header field: no line ends, no control characters.
@@ -102,7 +104,7 @@ extension Loader {
                 "holds a space, a control character or a non-ASCII byte, which no bearer token has (RFC 6750, 2.1)"
         case .headerValue where !bytes.allSatisfy({ (0x20...0x7E).contains($0) }) || bytes.count > 8192:
             return "holds what cannot stand in a header, or more than 8 KiB"
-        case .hmacKey, .bearerToken, .clientSecret, .headerValue: return nil
+        case .hmacKey, .bearerToken, .clientSecret, .headerValue, .password: return nil
         }
     }
 }

@@ -61,13 +61,15 @@ struct Crew {
 
     /// Starts one worker for each list of listeners; throws where the system has no thread or descriptor left.
     mutating func start(
-        _ settings: ProxySettings, listeners: [[WorkerListener]], logWriter: LogWriter
+        _ settings: ProxySettings, listeners: [[WorkerListener]], logWriter: LogWriter,
+        store: StoreChannels
     ) throws(Errno) {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
                 logWriter: logWriter, keyRequests: keyRequests, questions: questions, buckets: buckets,
-                ledger: ledger, ticketKeys: ticketKeys, proofMemory: proofMemory,
+                ledger: ledger, rateRequests: store.rates, standing: store.standing, ticketKeys: ticketKeys,
+                proofMemory: proofMemory,
                 spans: SpanQueue(limitBytes: max(Self.spanBytes / listeners.count, Self.leastSpanBytes)))
             inboxes.append(parts.inbox)
             counters.append(parts.counters)

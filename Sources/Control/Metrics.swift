@@ -35,8 +35,8 @@ extension Supervisor {
             + MetricsText.rateLimits(workers, labels.rateLimits.labels)
             + MetricsText.loops(workers, now: now.microseconds)
             + KeyStatus.metrics(keys.status(now: now)) + QuestionStatus.metrics(verdicts.status)
-            + revocationText + backends.metrics(now: now) + spanExporter.metrics(crew.spans) + certificateText
-            + reloadText + processText
+            + revocationText + backends.metrics(now: now) + shared.metrics(now: now)
+            + spanExporter.metrics(crew.spans) + certificateText + reloadText + processText
     }
 
     private var revocationText: String {

@@ -130,6 +130,7 @@ extension Supervisor {
             openSuccessors()
         }
         settings = compiled
+        configureShared()
     }
 
     private func redirectAccessLog(to destination: LogDestination) throws(StartFailure) {

@@ -46,6 +46,8 @@ public final class Supervisor {
     let keys: KeyKeeper
     /// The servers that are asked about credentials.
     let verdicts: VerdictKeeper
+    /// What this proxy shares with others.
+    let shared: SharedStore
     /// What sends spans to the collector.
     let spanExporter: SpanExporter
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
@@ -108,6 +110,7 @@ public final class Supervisor {
         verdicts = try Self.system { () throws(Errno) in
             try VerdictKeeper(environment: source.environment, log: logger)
         }
+        shared = try Self.system { () throws(Errno) in try SharedStore(environment: source.environment) }
         spanExporter = try Self.system { () throws(Errno) in
             try SpanExporter(environment: source.environment, log: logger)
         }
@@ -170,8 +173,11 @@ public final class Supervisor {
         }
         dropUnclaimedSockets()
         self.prepared = prepared
-        if predecessor == nil { return try startWorkers() }
-        startDeadline = Instant.now().advanced(byMilliseconds: Self.takeoverPatienceMilliseconds)
+        configureShared()
+        if predecessor == nil, !shared.isAwaited { return try startWorkers() }
+        let patience =
+            predecessor == nil ? Self.sharedPatienceMilliseconds : Self.takeoverPatienceMilliseconds
+        startDeadline = Instant.now().advanced(byMilliseconds: patience)
         startWorkersIfReady(at: Instant.now())
     }
 
@@ -182,7 +188,8 @@ public final class Supervisor {
         keys.fill(&settings.policy)
         listening = prepared.addresses
         do throws(Errno) {
-            try crew.start(settings, listeners: prepared.workers, logWriter: accessWriter)
+            try crew.start(
+                settings, listeners: prepared.workers, logWriter: accessWriter, store: shared.channels)
         } catch {
             throw StartFailure("cannot start a thread: \(error)")
         }
@@ -198,6 +205,7 @@ public final class Supervisor {
             try poller.add(backends.names.answers.descriptor, token: Token.serverLookups, for: .readable)
             try poller.add(crew.questions.descriptor, token: Token.questions, for: .readable)
             try poller.add(verdicts.lookups.descriptor, token: Token.verdictLookups, for: .readable)
+            try poller.add(shared.channels.reports.descriptor, token: Token.shared, for: .readable)
             try poller.add(spanExporter.lookups.descriptor, token: Token.exportLookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
@@ -235,6 +243,7 @@ public final class Supervisor {
         case _ where Token.isProbe(token): backends.advance(token, now: Instant.now())
         case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
         case Token.questions: noteQuestions()
+        case Token.shared: noteShared()
         case Token.verdictLookups: verdicts.noteLookups(poller, now: Instant.now())
         case _ where Token.isVerdict(token): verdicts.advance(token, poller, now: Instant.now())
         case _ where dispatchSpans(token): break
@@ -261,6 +270,7 @@ public final class Supervisor {
         if exitStatus == 0 { sendLastSpans() }
         admin?.closeAll()
         admin = nil
+        shared.stop()
         log.info("stopped", metadata: ["exit_status": .stringConvertible(Int(exitStatus))])
         accessWriter.stop()
         // A log that is stuck must not keep the process alive.

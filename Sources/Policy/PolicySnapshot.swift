@@ -12,6 +12,8 @@ public struct PolicySnapshot: ~Copyable {
     var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
     let rates: RateLimits
+    /// Limits shared with other proxies.
+    var shared: SharedLimits
     let crossOrigins: CrossOriginTable
     let signInPages: SignInPages
     let tokenBytes: Int
@@ -41,9 +43,11 @@ public struct PolicySnapshot: ~Copyable {
     private let inPlace = InPlace()
 
     /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` and `memory` are those that all workers
-    /// share; without them the snapshot counts and remembers for itself.
+    /// share; without them the snapshot counts and remembers for itself. `standing` tells how the store of shared limits
+    /// is.
     public init(
-        _ spec: PolicySpec, sharing buckets: RateBuckets? = nil, _ memory: ProofMemory? = nil
+        _ spec: PolicySpec, sharing buckets: RateBuckets? = nil, _ memory: ProofMemory? = nil,
+        standing: SharedStanding? = nil
     ) throws(PolicyError) {
         try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
@@ -71,6 +75,9 @@ public struct PolicySnapshot: ~Copyable {
         self.crossOrigins = crossOrigins
         self.signInPages = signInPages
         rates = RateLimits(spec, buckets, seed: (second, first))
+        shared = SharedLimits(
+            spec.sharedLimits, standing ?? SharedStanding(),
+            authorities: spec.issuers.map(\.name) + spec.sessions.map(\.name))
         tokenBytes = spec.tokenBytes
         tokenPlaces = TokenPlaces(spec.issuers)
         remotes = RemoteVerdicts(spec.remoteSources)

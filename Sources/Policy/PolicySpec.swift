@@ -22,6 +22,8 @@ public struct PolicySpec: Sendable {
     public var revocations = RevocationList()
     /// The rate limits; routes name them by their place here.
     public var rateLimits: [RateLimitSpec]
+    /// How limits are shared with other proxies; nil where they are not.
+    public var sharedLimits: SharedLimitSpec?
     /// What pages of other origins may do; routes name them by their place here.
     public var crossOrigins: [CrossOriginSpec] = []
     /// How many tokens of one address may fail to verify; nil is without bound.
@@ -253,6 +255,8 @@ public struct RateLimitSpec: Sendable, Equatable {
     public var key: Key
     /// How many there may be.
     public var rate: RateSpec
+    /// The budget is that of all proxies together, where `PolicySpec.sharedLimits` says how.
+    public var isShared = true
 
     /// The limit of that name.
     public init(name: String, key: Key, rate: RateSpec) {

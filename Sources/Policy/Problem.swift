@@ -84,6 +84,7 @@ public enum Problem {
         case .upstreamInvalidResponse: "The answer broke a rule of HTTP and was not passed on."
         case .keysUnavailable: "Try again later: the token could not be checked."
         case .authenticationUnavailable: "Try again later: it could not be checked who sends this."
+        case .sharedUnavailable: "Try again later: it could not be checked whether this may pass."
         case .overloaded: "Try again later."
         case .shuttingDown: "Try again: another instance may answer."
         case .internalError: "The failure was logged."

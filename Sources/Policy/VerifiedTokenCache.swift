@@ -8,6 +8,7 @@ internal import JOSE
 /// verified it, on revocation, and with the snapshot that owns the cache. Room is bounded twice, in entries and in
 /// bytes; what was not used lately makes way.
 struct VerifiedTokenCache: ~Copyable {
+    private let inPlace = InPlace()
     /// What entries may take on average, in bytes: a large token of 1 KiB and as much derived from it.
     private static var averageEntryByteCount: Int { 2048 }
     /// How many entries are looked at before one is evicted: a bound on the time, at the price of exactness.

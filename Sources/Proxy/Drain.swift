@@ -84,7 +84,9 @@ extension Worker {
     /// connections go on with the new ones.
     mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets, proofMemory),
+        guard
+            let compiled = try? PolicySnapshot(
+                settings.policy, sharing: buckets, proofMemory, standing: standing),
             let secured = try? Self.securityContexts(
                 settings.listeners, keeping: securities, ticketKeys)
         else { return }
@@ -109,6 +111,7 @@ extension Worker {
         renumberClients()
         restartWaits(settings.policy.issuers.map(\.name))
         restartVerdictWaits()
+        restartRateWaits()
     }
 
     private mutating func dropListeners(except bound: [WorkerListener]) {

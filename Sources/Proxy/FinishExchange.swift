@@ -53,12 +53,11 @@ extension Worker {
         record(exchange)
         if exchanges[exchange].isTraced { endTrace(exchange) }
         noteOutcome(exchange)
-        let handle = exchanges.handle(at: exchange)
         if exchanges[exchange].hasAddedFields { fieldsOfExchange[exchange] = nil }
-        var ended = exchanges.remove(handle)
-        ended.request.detach(to: &pool)
-        ended.notes.memory.detach(to: &pool)
-        clients[ended.client.index].exchange = .none
+        exchanges[exchange].request.detach(to: &pool)
+        exchanges[exchange].notes.memory.detach(to: &pool)
+        clients[exchanges[exchange].client.index].exchange = .none
+        exchanges.discard(exchanges.handle(at: exchange))
     }
 
     private mutating func record(_ exchange: UInt32) {

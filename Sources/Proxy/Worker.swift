@@ -25,6 +25,8 @@ public enum WorkerMessage: Sendable {
     case retire
     /// What a server said of a credential.
     case verdict(RemoteAnswer)
+    /// What the shared store said of buckets.
+    case rates([RateAnswer])
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// Show that the loop turns.
@@ -74,6 +76,8 @@ public struct Worker: ~Copyable {
     let keyRequests: Inbox<KeyRequest>
     let questions: Inbox<RemoteQuestion>
     let buckets: RateBuckets
+    let rateRequests: Inbox<RateRequest>
+    let standing: SharedStanding
     let ledger: ConnectionLedger
     let ticketKeys: TicketKeys
     let proofMemory: ProofMemory
@@ -130,6 +134,9 @@ public struct Worker: ~Copyable {
     var keyWaits = KeyWaits()
     /// Requests that wait for a verdict.
     var verdictWaits = VerdictWaits()
+    /// Requests that wait for the store of shared limits, and what it was asked.
+    var rateWaits = RateWaits()
+    var rateQuestions: [UInt64: RateQuestion] = [:]
     /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
     var fieldsOfExchange: [UInt32: [UInt8]] = [:]
     /// Whether the request that is being decided on has waited.
@@ -173,7 +180,7 @@ public struct Worker: ~Copyable {
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy, parts.buckets, parts.proofMemory)
+        let policy = try Self.compile(settings.policy, parts)
         let securities = try Self.makeSecurities(settings.listeners, parts.ticketKeys)
         self.init(parts, settings, poller, policy, securities)
         openPools(settings.upstreams)
@@ -193,6 +200,8 @@ public struct Worker: ~Copyable {
         keyRequests = parts.keyRequests
         questions = parts.questions
         buckets = parts.buckets
+        rateRequests = parts.rateRequests
+        standing = parts.standing
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
         spans = parts.spans
@@ -342,6 +351,7 @@ public struct Worker: ~Copyable {
         case .revocations(let list): revoke(list)
         case .retire: retire()
         case .verdict(let answer): note(answer)
+        case .rates(let answers): note(answers)
         case .drain: drain()
         case .beat(let heartbeat):
             heartbeat.beat()
@@ -370,9 +380,12 @@ public struct Worker: ~Copyable {
     }
 
     private static func compile(
-        _ spec: PolicySpec, _ buckets: RateBuckets, _ memory: ProofMemory
+        _ spec: PolicySpec, _ parts: WorkerParts
     ) throws(WorkerError) -> PolicySnapshot {
-        do { return try PolicySnapshot(spec, sharing: buckets, memory) } catch { throw .policy(error) }
+        do {
+            return try PolicySnapshot(
+                spec, sharing: parts.buckets, parts.proofMemory, standing: parts.standing)
+        } catch { throw .policy(error) }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.

@@ -21,6 +21,10 @@ public struct WorkerParts: Sendable {
     public var questions: Inbox<RemoteQuestion>
     /// The buckets of rate limits, the same for all workers.
     public var buckets: RateBuckets
+    /// Where it asks the store of shared limits.
+    public var rateRequests: Inbox<RateRequest>
+    /// How that store is.
+    public var standing: SharedStanding
     /// The connections of each client address, the same for all workers.
     public var ledger: ConnectionLedger
     /// The keys of TLS session tickets, the same for all workers.
@@ -35,10 +39,13 @@ public struct WorkerParts: Sendable {
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
         keyRequests: Inbox<KeyRequest>, questions: Inbox<RemoteQuestion>, buckets: RateBuckets,
-        ledger: ConnectionLedger, ticketKeys: TicketKeys = TicketKeys(), proofMemory: ProofMemory,
+        ledger: ConnectionLedger, rateRequests: Inbox<RateRequest>, standing: SharedStanding,
+        ticketKeys: TicketKeys = TicketKeys(), proofMemory: ProofMemory,
         spans: SpanQueue = SpanQueue(limitBytes: 0)
     ) {
         self.spans = spans
+        self.rateRequests = rateRequests
+        self.standing = standing
         self.ticketKeys = ticketKeys
         self.proofMemory = proofMemory
         self.keyRequests = keyRequests

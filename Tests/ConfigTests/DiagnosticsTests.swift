@@ -71,7 +71,11 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .route, "[admin]\naddress = \"127.0.0.1:1\"\nnames = [\"a b\"]\ntokne = 1",
             "16:10: holds host names", "17:1: did you mean \"token\"?"),
-        .add(.first, "shared.redis = \"r\"", "1:8: \"shared.redis\" in the file is not supported yet"),
+        .add(.first, "shared.redis = \"r\"", "1:16: must be an address such as \"redis://127.0.0.1:6379\""),
+        .add(.first, "shared = {}", "1:10: [shared] needs \"redis\""),
+        .add(
+            .route, "[shared]\nredis = \"redis://127.0.0.1/x\"\ntimeot = 1",
+            "15:9: must be the number of a database", "16:1: did you mean \"timeout\"?"),
         .add(.first, "tracing = {}", "1:11: [tracing] needs \"url\""),
         .add(.first, "tracing = 1", "1:11: \"tracing\" must be a table"),
         .add(.route, "[tracing]\nurll = \"x\"", "15:1: did you mean \"url\"?"),

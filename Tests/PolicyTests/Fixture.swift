@@ -165,8 +165,10 @@ extension PolicySnapshot {
 final class Gate {
     var snapshot: PolicySnapshot
 
-    init(_ spec: PolicySpec, sharing memory: ProofMemory? = nil) throws(PolicyError) {
-        snapshot = try PolicySnapshot(spec, sharing: nil, memory)
+    init(
+        _ spec: PolicySpec, sharing memory: ProofMemory? = nil, standing: SharedStanding? = nil
+    ) throws(PolicyError) {
+        snapshot = try PolicySnapshot(spec, sharing: nil, memory, standing: standing)
     }
 
     func takeCacheTally() -> CacheTally { snapshot.takeCacheTally() }
