@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-import ssl
+import shutil
+import struct
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +18,7 @@ from harness.keyserver import Authority
 from harness.metrics import Metrics
 from harness.ports import free_port
 from harness.tokens import bearer, token
-from harness.wire import Client, chunk, render
+from harness.wire import Client, render
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -519,3 +522,39 @@ def test_a_reload_changes_everything(traced, own_backend, collector):
     reload(text[:text.index("[tracing]")])
     own_backend.clear()
     until(lambda: proxy.get("/public/x", {"traceparent": "mine"}).status == 200 and sent(own_backend)[-1] == ["mine"])
+
+
+# What it costs
+
+def allocations(proxy, counts, headers) -> float:
+    """What a request asks of the allocator, on a connection that is warm."""
+    def read():
+        return sum(struct.unpack("8Q", counts.read_bytes())[:6])
+    with proxy.client() as client:
+        for _ in range(50):
+            assert client.request("GET", "/public/x", headers).status == 200
+        before = read()
+        for _ in range(400):
+            assert client.request("GET", "/public/x", headers).status == 200
+        return (read() - before) / 400
+
+
+def test_what_is_not_recorded_allocates_nothing(start, own_backend, tmp_path):
+    """The trace of a request that is not recorded costs bytes in its head, and no memory of its own."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler here, to build what counts allocations (Benchmarks/native/count_allocations.c)")
+    library = tmp_path / "count.so"
+    source = Path(__file__).resolve().parents[2] / "Benchmarks" / "native" / "count_allocations.c"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
+    own_backend.recording = False
+    own_backend.script = lambda exchange: exchange.reply(200, b"ok")
+    headers = {"traceparent": UNSAMPLED, "tracestate": "a=1"}
+    found = []
+    for text in (TRACING[:TRACING.index("[tracing]")], TRACING):
+        counts = tmp_path / f"counts-{len(found)}"
+        counts.write_bytes(bytes(64))
+        proxy = start(own_backend, text, collector="http://127.0.0.1:9", tracing="sample = 0",
+                      env={"LD_PRELOAD": str(library), "USHER_COUNTS": str(counts)})
+        found.append(allocations(proxy, counts, headers))
+    # The control thread looks once a second how things are, also while this is counted.
+    assert abs(found[1] - found[0]) < 1, found
