@@ -78,7 +78,7 @@ extension StoreLoop {
         channels.standing.revocationsReadMicroseconds = at.microseconds
         channels.meters.setRevocationsRead(at)
         settle()
-        pollAt = book.pending.isEmpty ? now.advanced(byMilliseconds: Self.pollMilliseconds) : now
+        pollAt = min(pollAt, now.advanced(byMilliseconds: Self.pollMilliseconds))
     }
     private static func verdict(
         _ reply: RedisReply, _ question: RateQuestion

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import socketserver
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -694,3 +696,31 @@ def test_a_password_in_the_file_is_warned_of_and_not_shown(tmp_path):
     text = done.stderr + done.stdout
     assert done.returncode == 0 and "hunter2" not in text, text
     assert "a password is written into the file" in text and "not encrypted" in text
+
+
+# ---- what an operator sees
+
+def test_a_store_that_takes_no_writes_is_not_asked_without_end(share, store):
+    """As a replica: limits are counted here, what is to be revoked waits, and calls stay a few a second."""
+    proxy = share(store)
+    ask(proxy, 1)
+    store.call("REPLICAOF", "127.0.0.1", "1")
+    assert post(proxy, {"jti": ["a"]}) == 200
+    wait_until(lambda: b"READONLY" in bytes(proxy.errors))
+    before = metric(proxy, "usher_shared_calls_total")
+    time.sleep(1)
+    assert metric(proxy, "usher_shared_calls_total") - before < 20
+    assert metric(proxy, "usher_shared_revocations_pending") == 1
+    statuses = ask(proxy, 15)
+    assert 9 <= statuses.count(200) <= 12 and statuses[-1] == 429, "one was taken, and one comes back each second"
+    store.call("REPLICAOF", "NO", "ONE")
+    wait_until(lambda: metric(proxy, "usher_shared_revocations_pending") == 0)
+
+
+def test_promtool_has_nothing_to_say_about_the_metrics(share, store):
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool is in Debian's package prometheus: scripts/install-packages"
+    proxy = share(store)
+    ask(proxy, 3)
+    done = subprocess.run([promtool, "check", "metrics"], input=proxy.admin_request("/metrics").body, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
