@@ -228,11 +228,22 @@ extension TracingSettings.Trust {
 extension TraceSpan {
     /// Says which server was meant: `host`, `host:port`, `[address]:port`.
     fileprivate mutating func setAuthority(_ authority: [UInt8]) {
-        guard let colon = authority.lastIndex(of: 0x3A), authority.last != 0x5D,
-            let port = Int(String(decoding: authority[(colon + 1)...], as: UTF8.self))
-        else { return set("server.address", authority.filter { $0 != 0x5B && $0 != 0x5D }) }
-        set("server.address", authority[..<colon].filter { $0 != 0x5B && $0 != 0x5D })
-        set("server.port", port)
+        var host = authority[...]
+        var port: Int?
+        if let colon = authority.lastIndex(of: 0x3A), authority.last != 0x5D {
+            port = Self.number(authority[(colon + 1)...])
+            if port != nil { host = authority[..<colon] }
+        }
+        if host.first == 0x5B, host.last == 0x5D { host = host.dropFirst().dropLast() }
+        set("server.address", host)
+        if let port { set("server.port", port) }
+    }
+
+    private static func number(_ digits: ArraySlice<UInt8>) -> Int? {
+        guard (1...5).contains(digits.count), digits.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            return nil
+        }
+        return digits.reduce(0) { $0 * 10 + Int($1 - 0x30) }
     }
 }
 

@@ -32,9 +32,20 @@ enum ProtobufField {
     }
 
     /// `bytes`, `string`, or a message in a message.
-    static func append(bytes content: [UInt8], as field: UInt64, to bytes: inout [UInt8]) {
-        append(varint: field << 3 | 2, to: &bytes)
-        append(varint: UInt64(content.count), to: &bytes)
+    static func append(bytes content: ArraySlice<UInt8>, as field: UInt64, to bytes: inout [UInt8]) {
+        append(header: field, count: content.count, to: &bytes)
         bytes += content
     }
+
+    /// What comes before the content of such a field.
+    static func append(header field: UInt64, count: Int, to bytes: inout [UInt8]) {
+        append(varint: field << 3 | 2, to: &bytes)
+        append(varint: UInt64(count), to: &bytes)
+    }
+
+    /// How many bytes such a field takes whose number is below 16.
+    static func size(ofBytes count: Int) -> Int { 1 + size(ofVarint: UInt64(count)) + count }
+
+    /// How many bytes a number takes.
+    static func size(ofVarint number: UInt64) -> Int { max(1, (70 - number.leadingZeroBitCount) / 7) }
 }

@@ -34,18 +34,16 @@ public final class SpanQueue: Sendable {
 
     /// Adds an encoded `Span` message, or counts it as lost.
     public func append(_ span: [UInt8]) {
-        var field: [UInt8] = []
-        field.reserveCapacity(span.count + 6)
-        ProtobufField.append(bytes: span, as: 2, to: &field)
+        let count = ProtobufField.size(ofBytes: span.count)
         state.withLock { state in
             state.recorded &+= 1
-            guard state.byteCount + field.count <= limitBytes else { return state.lost &+= 1 }
-            state.byteCount += field.count
-            if state.batches.last.map({ $0.bytes.count + field.count > Self.batchBytes }) ?? true {
+            guard state.byteCount + count <= limitBytes else { return state.lost &+= 1 }
+            state.byteCount += count
+            if state.batches.last.map({ $0.bytes.count + count > Self.batchBytes }) ?? true {
                 state.batches.append(SpanBatch())
             }
             let last = state.batches.count - 1
-            state.batches[last].bytes += field
+            ProtobufField.append(bytes: span[...], as: 2, to: &state.batches[last].bytes)
             state.batches[last].count += 1
         }
     }

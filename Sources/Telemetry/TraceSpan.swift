@@ -31,7 +31,7 @@ public struct TraceSpan: Sendable, Equatable {
     public var end: UInt64 = 0
     /// It ended badly, by this side's fault or that of a server.
     public var isError = false
-    private var attributes: [UInt8] = []
+    private var attributes: [UInt8]
 
     /// A span without attributes.
     public init(
@@ -43,43 +43,61 @@ public struct TraceSpan: Sendable, Equatable {
         self.parent = parent
         self.kind = kind
         self.name = name
+        attributes = []
+        attributes.reserveCapacity(Self.usualBytes)
     }
 
+    /// What attributes mostly take.
+    private static let usualBytes = 480
     /// The most bytes of an attribute's value.
     static let valueBytes = 1024
 
     /// Says something more. Bytes that are no UTF-8 are replaced, as the format demands; an empty text says nothing.
-    public mutating func set(_ key: String, _ text: [UInt8]) {
+    public mutating func set(_ key: String, _ text: ArraySlice<UInt8>) {
         guard !text.isEmpty else { return }
-        attributes += OTLP.attribute(key, text: OTLP.validText(text, limit: Self.valueBytes), as: 9)
+        OTLP.append(
+            attribute: key, text: OTLP.validText(text, limit: Self.valueBytes), as: 9, to: &attributes)
+    }
+
+    /// Says something more, as above.
+    public mutating func set(_ key: String, _ text: [UInt8]) { set(key, text[...]) }
+
+    /// Says something more.
+    public mutating func set(_ key: String, _ text: String) {
+        guard !text.isEmpty else { return }
+        OTLP.append(attribute: key, text: text, as: 9, to: &attributes)
     }
 
     /// Says something more.
-    public mutating func set(_ key: String, _ text: String) { set(key, Array(text.utf8)) }
-
-    /// Says something more.
     public mutating func set(_ key: String, _ number: Int) {
-        attributes += OTLP.attribute(key, number: number, as: 9)
+        OTLP.append(attribute: key, number: number, as: 9, to: &attributes)
     }
 
     /// The `Span` message.
     public var encoded: [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(attributes.count + state.count + name.count + 96)
-        ProtobufField.append(bytes: OTLP.bigEndian(traceHigh) + OTLP.bigEndian(traceLow), as: 1, to: &bytes)
-        ProtobufField.append(bytes: OTLP.bigEndian(identifier), as: 2, to: &bytes)
-        if !state.isEmpty { ProtobufField.append(bytes: state, as: 3, to: &bytes) }
-        if parent != 0 { ProtobufField.append(bytes: OTLP.bigEndian(parent), as: 4, to: &bytes) }
-        ProtobufField.append(bytes: OTLP.validText(name, limit: Self.valueBytes), as: 5, to: &bytes)
+        ProtobufField.append(header: 1, count: 16, to: &bytes)
+        OTLP.append(bigEndian: traceHigh, to: &bytes)
+        OTLP.append(bigEndian: traceLow, to: &bytes)
+        ProtobufField.append(header: 2, count: 8, to: &bytes)
+        OTLP.append(bigEndian: identifier, to: &bytes)
+        if !state.isEmpty { ProtobufField.append(bytes: state[...], as: 3, to: &bytes) }
+        if parent != 0 {
+            ProtobufField.append(header: 4, count: 8, to: &bytes)
+            OTLP.append(bigEndian: parent, to: &bytes)
+        }
+        ProtobufField.append(bytes: OTLP.validText(name[...], limit: Self.valueBytes), as: 5, to: &bytes)
         ProtobufField.append(number: kind.rawValue, as: 6, to: &bytes)
         ProtobufField.append(fixed64: start, as: 7, to: &bytes)
         ProtobufField.append(fixed64: max(start, end), as: 8, to: &bytes)
         bytes += attributes
         if isError {
-            // Status, with STATUS_CODE_ERROR.
-            ProtobufField.append(bytes: [0x18, 2], as: 15, to: &bytes)
+            // A Status, whose field 3 is STATUS_CODE_ERROR.
+            ProtobufField.append(header: 15, count: 2, to: &bytes)
+            ProtobufField.append(number: 2, as: 3, to: &bytes)
         }
-        // Sampled; the two bits above the W3C flags say whether the parent is remote.
+        // Sampled; the two bits above the W3C flags say that it is known whether the parent is remote, and whether.
         ProtobufField.append(fixed32: 0x101 | (hasRemoteParent ? 0x200 : 0), as: 16, to: &bytes)
         return bytes
     }
@@ -89,27 +107,27 @@ public struct TraceSpan: Sendable, Equatable {
 public enum OTLP {
     /// Whose spans they are, as an encoded `Resource` message.
     public static func resource(_ attributes: [(key: String, value: String)]) -> [UInt8] {
-        attributes.flatMap {
-            attribute($0.key, text: validText(Array($0.value.utf8), limit: TraceSpan.valueBytes), as: 1)
-        }
+        var bytes: [UInt8] = []
+        for pair in attributes { append(attribute: pair.key, text: pair.value, as: 1, to: &bytes) }
+        return bytes
     }
 
     /// The body of a request to a collector: an `ExportTraceServiceRequest`.
     public static func request(_ batch: SpanBatch, resource: [UInt8], version: String) -> [UInt8] {
         var scope: [UInt8] = []
-        ProtobufField.append(bytes: Array("usher".utf8), as: 1, to: &scope)
-        ProtobufField.append(bytes: Array(version.utf8), as: 2, to: &scope)
-        var scopeSpans: [UInt8] = []
-        scopeSpans.reserveCapacity(batch.bytes.count + 64)
-        ProtobufField.append(bytes: scope, as: 1, to: &scopeSpans)
-        scopeSpans += batch.bytes
-        var resourceSpans: [UInt8] = []
-        resourceSpans.reserveCapacity(scopeSpans.count + resource.count + 16)
-        ProtobufField.append(bytes: resource, as: 1, to: &resourceSpans)
-        ProtobufField.append(bytes: scopeSpans, as: 2, to: &resourceSpans)
+        ProtobufField.append(bytes: Array("usher".utf8)[...], as: 1, to: &scope)
+        ProtobufField.append(bytes: Array(version.utf8)[...], as: 2, to: &scope)
+        let spansCount = ProtobufField.size(ofBytes: scope.count) + batch.bytes.count
+        let resourceCount =
+            ProtobufField.size(ofBytes: resource.count) + ProtobufField.size(ofBytes: spansCount)
         var request: [UInt8] = []
-        request.reserveCapacity(resourceSpans.count + 8)
-        ProtobufField.append(bytes: resourceSpans, as: 1, to: &request)
+        request.reserveCapacity(resourceCount + 16)
+        // ResourceSpans, its Resource, and its ScopeSpans with its InstrumentationScope.
+        ProtobufField.append(header: 1, count: resourceCount, to: &request)
+        ProtobufField.append(bytes: resource[...], as: 1, to: &request)
+        ProtobufField.append(header: 2, count: spansCount, to: &request)
+        ProtobufField.append(bytes: scope[...], as: 1, to: &request)
+        request += batch.bytes
         return request
     }
 
@@ -130,35 +148,57 @@ public enum OTLP {
         return 0
     }
 
-    static func attribute(_ key: String, text: [UInt8], as field: UInt64) -> [UInt8] {
-        var value: [UInt8] = []
-        ProtobufField.append(bytes: text, as: 1, to: &value)
-        return keyValue(key, value, as: field)
+    /// A `KeyValue` whose value is a text. Nothing is put together elsewhere first: this is done for every request that is
+    /// recorded.
+    static func append(
+        attribute key: String, text: ArraySlice<UInt8>, as field: UInt64, to bytes: inout [UInt8]
+    ) {
+        let value = ProtobufField.size(ofBytes: text.count)
+        append(keyOf: key, valueCount: value, as: field, to: &bytes)
+        ProtobufField.append(bytes: text, as: 1, to: &bytes)
     }
 
-    static func attribute(_ key: String, number: Int, as field: UInt64) -> [UInt8] {
-        var value: [UInt8] = []
-        ProtobufField.append(number: UInt64(bitPattern: Int64(number)), as: 3, to: &value)
-        return keyValue(key, value, as: field)
+    static func append(attribute key: String, text: String, as field: UInt64, to bytes: inout [UInt8]) {
+        let value = ProtobufField.size(ofBytes: text.utf8.count)
+        append(keyOf: key, valueCount: value, as: field, to: &bytes)
+        ProtobufField.append(header: 1, count: text.utf8.count, to: &bytes)
+        bytes += text.utf8
     }
 
-    private static func keyValue(_ key: String, _ value: [UInt8], as field: UInt64) -> [UInt8] {
-        var pair: [UInt8] = []
-        ProtobufField.append(bytes: Array(key.utf8), as: 1, to: &pair)
-        ProtobufField.append(bytes: value, as: 2, to: &pair)
-        var bytes: [UInt8] = []
-        ProtobufField.append(bytes: pair, as: field, to: &bytes)
-        return bytes
+    /// A `KeyValue` whose value is a whole number.
+    static func append(attribute key: String, number: Int, as field: UInt64, to bytes: inout [UInt8]) {
+        let value = UInt64(bitPattern: Int64(number))
+        append(keyOf: key, valueCount: 1 + ProtobufField.size(ofVarint: value), as: field, to: &bytes)
+        ProtobufField.append(number: value, as: 3, to: &bytes)
+    }
+
+    /// What comes before the content of an `AnyValue`.
+    private static func append(keyOf key: String, valueCount: Int, as field: UInt64, to bytes: inout [UInt8])
+    {
+        let count = key.utf8.count
+        ProtobufField.append(
+            header: field,
+            count: ProtobufField.size(ofBytes: count) + ProtobufField.size(ofBytes: valueCount),
+            to: &bytes)
+        ProtobufField.append(header: 1, count: count, to: &bytes)
+        bytes += key.utf8
+        ProtobufField.append(header: 2, count: valueCount, to: &bytes)
     }
 
     /// At most so many bytes of a text, as UTF-8: a collector refuses a whole batch for one that is not.
-    static func validText(_ text: [UInt8], limit: Int) -> [UInt8] {
-        let kept = text.count > limit ? Array(text[..<limit]) : text
-        return kept.allSatisfy { $0 < 0x80 } ? kept : Array(String(decoding: kept, as: UTF8.self).utf8)
+    static func validText(_ text: ArraySlice<UInt8>, limit: Int) -> ArraySlice<UInt8> {
+        let kept = text.prefix(limit)
+        var bits: UInt8 = 0
+        for byte in kept { bits |= byte }
+        return bits < 0x80 ? kept : Array(String(decoding: kept, as: UTF8.self).utf8)[...]
     }
 
-    static func bigEndian(_ number: UInt64) -> [UInt8] {
-        stride(from: UInt64(0), to: 64, by: 8).reversed().map { UInt8(truncatingIfNeeded: number >> $0) }
+    static func append(bigEndian number: UInt64, to bytes: inout [UInt8]) {
+        var shift: UInt64 = 64
+        while shift > 0 {
+            shift -= 8
+            bytes.append(UInt8(truncatingIfNeeded: number >> shift))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ import pytest
 from harness import configuration
 from harness.collector import Collector
 from harness.keyserver import Authority
-from harness.metrics import Metrics
+from harness.metrics import Metrics, promtool
 from harness.ports import free_port
 from harness.tokens import bearer, token
 from harness.wire import Client, render
@@ -338,6 +338,8 @@ def test_what_the_collector_gets(traced, own_backend, collector):
     metrics = Metrics(proxy)
     assert metrics["usher_trace_spans_exported_total"] == 6 == metrics["usher_trace_spans_total"]
     assert b"abc" not in proxy.admin_request("/config").body
+    result = promtool(metrics.text)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def lost(proxy, reason):
@@ -459,6 +461,22 @@ def test_a_slow_collector_at_a_high_rate(traced, own_backend, collector):
         return metrics["usher_trace_spans_total"] == total == metrics["usher_trace_spans_exported_total"] + gone
     until(settled, 20)
     assert len(collector.spans) == Metrics(proxy)["usher_trace_spans_exported_total"]
+
+
+@pytest.mark.parametrize("url", ["http://localhost:{port}", "http://localhost:{port}/", "http://127.0.0.1:{port}/v1/traces"])
+def test_collectors_by_name(traced, own_backend, collector, url):
+    """The name is looked up off the loop; where it has several addresses, one that answers is found."""
+    proxy = traced(collector=url.format(port=collector.port))
+    proxy.get("/public/x")
+    collector.wait(2, timeout=8)
+    assert collector.heads[0].startswith("POST /v1/traces ")
+
+
+def test_a_collector_that_has_no_address(traced, own_backend):
+    proxy = traced(collector="http://collector.invalid:4318")
+    assert proxy.get("/public/x").status == 200
+    until(lambda: Metrics(proxy)["usher_trace_export_failures_total"] >= 1)
+    assert proxy.get("/public/x").status == 200 and b"has no address" in bytes(proxy.errors)
 
 
 def test_no_answer_in_time(traced, own_backend, collector):
