@@ -30,7 +30,6 @@ extension StoreLoop {
                 book.noteAdded(count)
                 channels.meters.setPending(book.pending.count)
                 if !book.pending.isEmpty { pollAt = now }
-            case .ping: pollAt = now.advanced(byMilliseconds: Self.pollMilliseconds)
             }
         } catch {
             throw StoreFailure(reason: "\(error)")
@@ -43,7 +42,6 @@ extension StoreLoop {
         log.notice("the shared store answers", metadata: ["address": "\(line.map { "\($0.address)" } ?? "")"])
         lastFailure = ""
         quietUntil = now
-        if target?.keepsRevocations == false { settle() }
     }
 
     /// The store understood, and would not.
@@ -55,7 +53,6 @@ extension StoreLoop {
             isReading = false
             settle()
         case .added: isAdding = false
-        case .ping: break
         }
         if case .rate = flight {} else { pollAt = now.advanced(byMilliseconds: Self.pollMilliseconds) }
         guard words != lastFailure || quietUntil <= now else { return }
