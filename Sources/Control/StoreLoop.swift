@@ -49,6 +49,8 @@ final class StoreLoop {
     private static let retryMilliseconds: Int64 = 250
     /// Between two looks at the list of revoked tokens, which are signs of life, too.
     static let pollMilliseconds: Int64 = 250
+    /// From a reply that came too late to the next look.
+    static let secondLookMilliseconds: Int64 = 20
     /// Between two lines of the log about the same trouble.
     static let quietMilliseconds: Int64 = 10_000
 

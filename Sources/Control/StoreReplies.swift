@@ -37,6 +37,8 @@ extension StoreLoop {
     }
 
     private func noteSpeed(isInTime: Bool) {
+        // What was slow for a moment is asked again soon, so that requests go on without it for no longer than it is.
+        if !isInTime { pollAt = min(pollAt, now.advanced(byMilliseconds: Self.secondLookMilliseconds)) }
         guard isInTime, !channels.standing.isAnswering else { return }
         channels.standing.isAnswering = true
         log.notice("the shared store answers", metadata: ["address": "\(line.map { "\($0.address)" } ?? "")"])
