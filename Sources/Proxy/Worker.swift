@@ -9,8 +9,8 @@ public import Upstream
 
 /// What the control thread tells a worker.
 public enum WorkerMessage: Sendable {
-    /// Go on with these settings, and these listeners: those that the worker has are kept.
-    case reconfigure(ProxySettings, [WorkerListener])
+    /// Go on with these settings and these listeners, of which those that the worker has are kept, as one of so many.
+    case reconfigure(ProxySettings, [WorkerListener], workers: Int)
     /// What became of the keys of an issuer that fetches them.
     case keys(KeyNotice)
     /// Certificates have changed: these are the listeners, in the same order as before.
@@ -68,7 +68,7 @@ public enum WorkerError: Error {
 /// that is never copied, so the compiler sees every access and no reference is counted on the way of a request.
 public struct Worker: ~Copyable {
     let index: Int
-    let count: Int
+    var count: Int
     var poller: Poller
     let inbox: Inbox<WorkerMessage>
     let counters: WorkerCounters
@@ -332,7 +332,7 @@ public struct Worker: ~Copyable {
 
     private mutating func obey(_ message: WorkerMessage) {
         switch message {
-        case .reconfigure(let settings, let bound): reconfigure(settings, bound)
+        case .reconfigure(let settings, let bound, let workers): reconfigure(settings, bound, of: workers)
         case .keys(let notice): note(notice)
         case .secure(let listeners): renewCertificates(listeners)
         case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
