@@ -254,8 +254,9 @@ public final class Supervisor {
         if let deadline = phase.deadline { next = min(next, deadline) }
         next = min(next, keys.deadline, revocations.deadline, certificates.deadline, backends.deadline)
         next = min(next, watcher.deadline, verdicts.deadline)
-        next = min(next, history.deadline, retirementDeadline)
+        next = min(next, history.deadline)
         next = min(next, min(service.deadline, startDeadline), closesIdleAt)
+        next = min(next, retirementDeadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }
