@@ -167,6 +167,20 @@ def test_without_tracing_nothing_is_touched(start, own_backend):
     assert "trace_id" not in proxy.wait_log(path="/public/x")
 
 
+def test_explain_tells_of_the_trace(traced, own_backend):
+    """`usher explain` shows the fields that the backend gets."""
+    from harness.process import command
+
+    def shown(proxy, value):
+        done = command("explain", "--config", str(proxy.file), "GET", "http://usher.test/public/x", "-H", f"traceparent: {value}",
+                       "-H", "tracestate: a=1")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    proxy = traced()
+    assert "traceparent: (one for each attempt)" in shown(proxy, PARENT) and "tracestate: a=1" in shown(proxy, PARENT)
+    assert PARENT not in shown(proxy, PARENT) and "tracestate: a=1" not in shown(proxy, "nonsense")
+
+
 # What is recorded
 
 def test_shares(traced, own_backend, collector):
