@@ -33,6 +33,8 @@ struct Crew {
     private var inboxes: [Inbox<WorkerMessage>] = []
     /// What each worker counts.
     private(set) var counters: [WorkerCounters] = []
+    /// The spans of each worker, on their way to the collector.
+    private(set) var spans: [SpanQueue] = []
     private(set) var startedCount = 0
     /// Those whose threads have not ended.
     private var running: Set<Int> = []
@@ -51,6 +53,10 @@ struct Crew {
         keyRequests = try Inbox()
         questions = try Inbox()
     }
+
+    /// What spans may take that wait for the collector: some 40,000 requests.
+    private static let spanBytes = 16 << 20
+    private static let leastSpanBytes = 1 << 19
 
     /// True when every worker listens.
     var isStarted: Bool { startedCount == count }
@@ -72,6 +78,7 @@ struct Crew {
             if index == inboxes.count {
                 inboxes.append(inbox)
                 counters.append(WorkerCounters())
+                spans.append(SpanQueue(limitBytes: max(Self.spanBytes / total, Self.leastSpanBytes)))
             } else {
                 inboxes[index] = inbox
             }
@@ -79,7 +86,7 @@ struct Crew {
                 index: index, count: total, inbox: inbox, counters: counters[index],
                 logWriter: logWriter, keyRequests: keyRequests, questions: questions, buckets: buckets,
                 ledger: ledger, rateRequests: store.rates, standing: store.standing, ticketKeys: ticketKeys,
-                proofMemory: proofMemory)
+                proofMemory: proofMemory, spans: spans[index])
             let reports = reports
             // Never joined: its end is reported, and the process's end ends it anyway.
             _ = try Thread(name: "usher-\(index)") {

@@ -113,6 +113,8 @@ extension Supervisor {
         keys.log = log
         verdicts.log = log
         backends.log = log
+        spanExporter.log = log
+        spanExporter.configure(new.tracing, now: Instant.now())
         let admin = configuration.admin
         let isTakeoverMoved = new.takeover?.path != configuration.takeover?.path
         configuration = new

@@ -90,6 +90,12 @@ public struct Worker: ~Copyable {
     var routeNames: [[UInt8]]
     /// Where requests are counted.
     var rows: CountRows
+    /// What is recorded of which requests; nil: nothing.
+    var tracing: TracingSettings?
+    /// Where finished spans go.
+    let spans: SpanQueue
+    /// What is known so far of the requests that are recorded, by exchange.
+    var traces: [UInt32: RequestTrace] = [:]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
     /// TLS of each listener; nil where connections are plain.
@@ -148,6 +154,8 @@ public struct Worker: ~Copyable {
     var wallClock: Int64 = 0
     /// Milliseconds since 1970, of the current turn.
     var wallClockMilliseconds: Int64 = 0
+    /// Microseconds since 1970, of the current turn.
+    var wallMicroseconds: Int64 = 0
     /// Pools that have room again for requests that wait, and those that are served right now.
     var freed: [Handle] = []
     var serving: [Handle] = []
@@ -196,6 +204,7 @@ public struct Worker: ~Copyable {
         standing = parts.standing
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
+        spans = parts.spans
         proofMemory = parts.proofMemory
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         accessLog.configure(settings.accessLog)
@@ -206,6 +215,7 @@ public struct Worker: ~Copyable {
         pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         rows = settings.rows
+        tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
@@ -325,6 +335,7 @@ public struct Worker: ~Copyable {
             wallClockAtRead = wallClockMicroseconds()
         }
         let wall = wallClockAtRead &+ now.microseconds(since: wallClockRead)
+        wallMicroseconds = wall
         wallClockMilliseconds = wall / 1000
         wallClock = wallClockMilliseconds / 1000
         dateField.update(seconds: wallClock)
