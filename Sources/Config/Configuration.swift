@@ -1,4 +1,5 @@
 public import JOSE
+public import Proxy
 
 /// Everything that `usher.toml` says, complete and valid: defaults filled in, secrets and key files read,
 /// names checked. A value of this type is only worth running when the load reported no error.
@@ -79,6 +80,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var proxyProtocol: Bool
     /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
     public var answersForwardAuth = false
+    /// The versions of HTTP that it speaks (`protocols`).
+    public var protocols = ProtocolSet.http1
     /// Not nil for `mode = "redirect"`: requests are sent to the same place over TLS, at this port.
     public var redirectPort: UInt16? = nil
     /// TLS; nil where connections are plain.

@@ -9,9 +9,7 @@ extension ProxySettings {
     /// What the workers need of a configuration, with its upstreams as they are known now.
     init(_ configuration: Configuration, upstreams: [UpstreamSettings]) {
         self.init(
-            listeners: configuration.listeners.map {
-                ListenerSettings($0)
-            },
+            listeners: configuration.listeners.map(ListenerSettings.init),
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
         accessLog = AccessLogSettings(configuration.log)
@@ -54,6 +52,7 @@ extension ListenerSettings {
             name: listener.name, address: SocketAddress(listener.address),
             mode: listener.answersForwardAuth ? .forwardAuth : .proxy,
             expectsProxyHeader: listener.proxyProtocol)
+        protocols = listener.protocols
         if let port = listener.redirectPort { mode = .redirect(port: port) }
         security = listener.tls?.settings
         if let strict = listener.tls?.strictTransport {

@@ -102,7 +102,7 @@ extension Supervisor {
         keys.fill(&compiled.policy)
         verdicts.configure(new.remoteSources)
         verdicts.fill(&compiled.policy)
-        revocations.configure(new.revocation, now: Instant.now())
+        revocations.configure(new, now: Instant.now())
         compiled.policy.revocations = revocations.list
         certificates.configure(new, now: Instant.now())
         compiled.rows = labels.rows(of: compiled.policy)

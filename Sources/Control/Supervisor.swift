@@ -120,7 +120,7 @@ public final class Supervisor {
         keys.configure(configuration.keyIssuers, now: Instant.now())
         verdicts.configure(configuration.remoteSources)
         verdicts.fill(&settings.policy)
-        revocations.configure(configuration.revocation, now: Instant.now())
+        revocations.configure(configuration, now: Instant.now())
         settings.policy.revocations = revocations.list
         certificates.configure(configuration, now: Instant.now())
         settings.rows = labels.rows(of: settings.policy)

@@ -216,7 +216,10 @@ extension Worker {
     }
 
     private mutating func serveWaiting(at upstream: Handle) {
-        while let handle = pools[upstream.index].dequeue(at: now) {
+        // Each one once: a request that has to wait again is behind all others.
+        var left = pools[upstream.index].waitingCount
+        while left > 0, let handle = pools[upstream.index].dequeue(at: now) {
+            left -= 1
             guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
             exchanges[handle.index].stallDeadline = .never
             acquireServer(handle.index)
@@ -308,7 +311,9 @@ extension Worker {
         let isCurrent =
             pools.contains(upstream) && poolOfUpstream.contains(upstream)
             && !pools[upstream.index].isRetired(servers[server].server)
-        guard isCurrent, !isDraining, !servers[server].transport.isReadable else {
+        guard isCurrent, !isDraining, !servers[server].transport.isReadable,
+            servers[server].transport.output.isEmpty
+        else {
             return closeServer(server, wasBusy: true)
         }
         servers[server].phase = .idle

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Policy
 internal import Reactor
 internal import Telemetry
@@ -18,7 +19,8 @@ extension Worker {
         // What is under way already may still grow, and must have room to end.
         guard !pool.isSpent else { return refuse(client, Refusal(.overloaded, route: permit.route)) }
         let upstream = poolOfUpstream[permit.upstream]
-        let coding = head.framing == .chunked ? BodyCoding.chunked : .identity
+        let hasUnknownLength = head.framing == .chunked || head.framing == .untilClose
+        let coding = hasUnknownLength ? BodyCoding.chunked : .identity
         let exchange = openExchange(
             client, requestBody: BodyRelay(head.framing, as: coding, limitBytes: maxBodyBytes))
         exchanges[exchange].pool = upstream
@@ -70,7 +72,8 @@ extension Worker {
     mutating func openExchange(_ client: UInt32, requestBody: BodyRelay) -> UInt32 {
         let handle = exchanges.insert(
             Exchange(
-                client: clients.handle(at: client), method: head.method, version: head.version,
+                client: clients.handle(at: client), method: head.method,
+                version: clients[client].transport.isStream ? .http2 : head.version,
                 keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
                 requestBody: requestBody, started: now))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
@@ -135,6 +138,7 @@ extension Worker {
     private mutating func sendContinue(_ client: UInt32) {
         clients[client].transport.output.attach(from: &pool)
         _ = clients[client].transport.output.append("HTTP/1.1 100 Continue\r\n\r\n")
+        if clients[client].transport.isStream { return submitHead(client, .interim) }
         _ = clients[client].transport.flush(to: &pool)
     }
 
@@ -143,6 +147,7 @@ extension Worker {
     private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) -> ReasonCode? {
         let refusal = exchanges[exchange].takeBody(from: &clients[client].transport.input)
         clients[client].transport.input.detachIfEmpty(to: &pool)
+        if clients[client].transport.isStream { openWindow(client) }
         exchanges[exchange].isReplayable = exchanges[exchange].requestBody.isComplete
         return refusal
     }

@@ -195,7 +195,10 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.listen, "[admin]", "4:1: [admin] needs \"address\""),
         .add(.listen, "proxy_protocol = true", "4:1: \"proxy_protocol\" needs \"trusted_proxies\""),
         .add(.listen, "proxy_protocol = 1", "4:18: must be true or false"),
-        .add(.listen, "protocols = [\"h2\", \"http/1.1\"]", "4:14: protocol \"h2\" is not supported yet"),
+        .add(
+            .listen,
+            "protocols = [\"http/1.1\", \"h2\"]\nmode = \"forward-auth\"\ntrusted_proxies = [\"10.1.0.0/16\"]",
+            "4:26: a forward-auth listener speaks \"http/1.1\" alone"),
         .add(.listen, "protocols = [\"http/2\"]", "4:14: unknown protocol \"http/2\""),
         .add(.listen, "protocols = []", "4:13: \"protocols\" is empty"),
         .add(
