@@ -48,6 +48,7 @@ extension Worker {
             for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
             retirePoolIfUnused(handle)
         }
+        endIdleCarriers()
     }
 
     /// Goes on with these servers of an upstream, whose addresses have changed.
@@ -62,6 +63,7 @@ extension Worker {
         for connection in pools[upstream.index].replaceServers(servers) {
             closeTakenServer(connection.index)
         }
+        endIdleCarriers()
         // Who waits may have room now.
         freed.append(upstream)
     }
@@ -72,6 +74,7 @@ extension Worker {
             pools[handle.index].connectionCount == 0,
             pools[handle.index].waitingCount == 0
         else { return }
+        forgetCarriers(ofPool: handle)
         _ = pools.remove(handle)
         poolSecurity[handle.index] = nil
     }
@@ -166,6 +169,7 @@ extension Worker {
         for upstream in poolOfUpstream {
             for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
         }
+        endIdleCarriers()
     }
 
     private mutating func closeIfIdle(_ client: UInt32) {

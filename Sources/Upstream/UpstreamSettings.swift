@@ -60,6 +60,8 @@ public struct UpstreamSettings: Sendable, Equatable {
     public var maximumConnections = 1024
     /// Requests that may wait for a connection, over all workers; one more is refused with 503.
     public var maximumPending = 1024
+    /// Its servers speak HTTP/2: many requests share a connection.
+    public var speaksHTTP2 = false
     /// TLS to the servers; nil where connections are plain.
     public var security: TLSClientSettings?
     /// How often a request may be sent again where that is safe.

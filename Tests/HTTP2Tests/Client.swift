@@ -52,7 +52,7 @@ let endHeaders: UInt8 = 4
 
 /// A session and what a test needs around it: the bytes of its streams' outputs, and the frames that it has sent.
 struct Peer: ~Copyable {
-    var session: HTTP2ServerSession
+    var session: HTTP2Session
     var scratch = HTTP2Scratch()
     var pool = BlockPool(keptBytes: 1 << 20)
     var output = Buffer()
@@ -63,7 +63,7 @@ struct Peer: ~Copyable {
     struct NoMemory: Error {}
 
     init(limits: HTTP2Limits = HTTP2Limits(head: HeadLimits()), greets: Bool = true) throws {
-        guard let session = HTTP2ServerSession(limits: limits, now: 1_000_000) else { throw NoMemory() }
+        guard let session = HTTP2Session(limits: limits, now: 1_000_000) else { throw NoMemory() }
         self.session = session
         output.attach(from: &pool, .medium)
         if greets { _ = receive(preface + frame(settings) + frame(settings, 1)) }
