@@ -16,10 +16,9 @@ struct CertificateKeeper {
     private static let largestFileBytes = 4 << 20
 
     /// What has other certificates now.
-    struct Changes: OptionSet {
-        let rawValue: Int
-        static let listeners = Changes(rawValue: 1)
-        static let upstreams = Changes(rawValue: 2)
+    struct Changes {
+        var listeners: [String] = []
+        var upstreams: [String] = []
     }
 
     /// What the files of a table were when they were last read, by its title.
@@ -40,9 +39,9 @@ struct CertificateKeeper {
 
     /// Reads what has changed into the configuration; says what has other certificates now.
     mutating func poll(_ now: Instant, _ configuration: inout Configuration, _ log: Logger) -> Changes {
-        guard nextPoll <= now else { return [] }
+        guard nextPoll <= now else { return Changes() }
         nextPoll = now.advanced(byMilliseconds: Self.pollMilliseconds)
-        var changes: Changes = []
+        var changes = Changes()
         for place in configuration.listeners.indices {
             guard let tls = configuration.listeners[place].tls else { continue }
             let name = configuration.listeners[place].name
@@ -52,8 +51,7 @@ struct CertificateKeeper {
                 new != tls.settings
             else { continue }
             configuration.listeners[place].tls?.settings = new
-            changes.insert(.listeners)
-            log.info("certificates loaded", metadata: trouble)
+            changes.listeners.append(name)
         }
         for place in configuration.upstreams.indices {
             guard let tls = configuration.upstreams[place].tls else { continue }
@@ -64,8 +62,7 @@ struct CertificateKeeper {
                 new != tls
             else { continue }
             configuration.upstreams[place].tls = new
-            changes.insert(.upstreams)
-            log.info("certificates loaded", metadata: trouble)
+            changes.upstreams.append(name)
         }
         return changes
     }
@@ -185,13 +182,19 @@ extension Supervisor {
     /// Looks after the certificates, and gives the workers those that have changed.
     func runCertificates() {
         let changes = certificates.poll(Instant.now(), &configuration, log)
-        if changes.contains(.listeners) {
+        if !changes.listeners.isEmpty {
             for (place, listener) in configuration.listeners.enumerated() {
                 settings.listeners[place].security = listener.tls?.settings
             }
             crew.secure(settings.listeners)
         }
-        if changes.contains(.upstreams) { renewUpstreams() }
+        if !changes.upstreams.isEmpty { renewUpstreams() }
+        for name in changes.listeners {
+            log.info("certificates loaded", metadata: ["listener": "\(name)"])
+        }
+        for name in changes.upstreams {
+            log.info("certificates loaded", metadata: ["upstream": "\(name)"])
+        }
     }
 
     /// New connections to servers are made with the certificates that have changed; those with requests finish.

@@ -38,6 +38,8 @@ public struct PolicySnapshot: ~Copyable {
     var credential = ByteArray()
     /// Whom a second credential of the same request names.
     var otherSubject = ByteArray()
+    /// The issuer of the key that the last session's cache had and nobody knows.
+    var wantedKeyIssuer: Int?
     /// The issuers that are asked about their tokens.
     let introspecting: IssuerSet
     private let inPlace = InPlace()

@@ -69,6 +69,13 @@ extension PolicySnapshot {
         output.append(cache.subject(handle))
     }
 
+    /// The issuer whose keys a request could do without that waits for a verdict; once. Its session's cache has a key that
+    /// nobody knows, and is read again when that is there.
+    public mutating func takeWantedKeyIssuer() -> Int? {
+        defer { wantedKeyIssuer = nil }
+        return wantedKeyIssuer
+    }
+
     // MARK: Cookies
 
     /// What becomes of a session's cookies: the cache answers where it can, else what the server said.
@@ -78,6 +85,7 @@ extension PolicySnapshot {
     ) -> Authenticated {
         let token = bytes.slice(cookies.token)
         guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
+        wantedKeyIssuer = nil
         var refusal = TokenRefusal.inactive
         if cookies.hasCache, sessionVerifiers[session].readsCache {
             credential.removeAll()
@@ -147,10 +155,13 @@ extension PolicySnapshot {
         case .verified(let verified): return remember(verified, session, now: now)
         case .refused(let refusal): return .refused(.tokenInvalid, refusal)
         case .unusable(.unknownKey):
-            // The key may come, and a server that can be asked knows without it.
-            if mayWait, sessionSources[session] == nil, let issuer = verifier.chosenIssuer,
-                verifier.fetchesKeys(ofIssuer: issuer)
-            {
+            guard let issuer = verifier.chosenIssuer, verifier.fetchesKeys(ofIssuer: issuer) else {
+                return .refused(.tokenInvalid, .unknownKey)
+            }
+            // A server that can be asked knows without the key, which is for those who come later.
+            if sessionSources[session] != nil {
+                wantedKeyIssuer = issuer
+            } else if mayWait {
                 return .awaitKeys(issuer)
             }
             return .refused(.tokenInvalid, .unknownKey)

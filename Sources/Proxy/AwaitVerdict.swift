@@ -82,6 +82,7 @@ extension Worker {
             return awaitRate(client, question, isQuestion: isQuestion)
         }
         guard let question = policy.takeQuestion() else { return refuse(client, Refusal(.internalError)) }
+        if let issuer = policy.takeWantedKeyIssuer() { wantKeys(ofIssuer: issuer) }
         let entry = VerdictWaits.Waiting(
             client: clients.handle(at: client), key: question.key, isQuestion: isQuestion,
             rounds: verdictWaits.rounds + 1, fields: verdictWaits.fields)

@@ -283,7 +283,7 @@ def test_a_new_authority_is_taken_without_a_reload(run, authority, tmp_path):
     assert len(backend.sessions) == 2
     trusted.write_bytes(authority.file.read_bytes())
     eventually(lambda: proxy.errors.count(b"certificates loaded") == 2)
-    assert proxy.get("/public/x").status == 503
+    eventually(lambda: proxy.get("/public/x").status == 503)
     assert proxy.wait_log(status=503)["detail"] == "server_certificate_of_unknown_authority"
 
 
