@@ -60,6 +60,7 @@ extension UpstreamSettings {
             try TLSClientSettings(tls, upstream: upstream.name)
         }
         speaksHTTP2 = upstream.backendProtocol == .http2
+        health?.speaksHTTP2 = speaksHTTP2
         if speaksHTTP2 { security?.protocols = [.h2] }
     }
 }

@@ -25,6 +25,12 @@ private func onBeginAnswer(
     guard let state = unsafe state(data), let frame = unsafe frame else { return failure }
     // SAFETY: the frame is valid for the call, and one of HEADERS; slots are stored as numbers.
     guard let slot = unsafe slot(session, frame.pointee.hd.stream_id) else { return 0 }
+    let isFull = unsafe state.pointee.withScratch { $0.text.count > HTTP2Scratch.textBytes } ?? true
+    guard !isFull else {
+        _ = unsafe nghttp2_submit_rst_stream(
+            session, 0, frame.pointee.hd.stream_id, HTTP2ErrorCode.enhanceYourCalm.rawValue)
+        return streamFailure
+    }
     let hasHead = unsafe state.pointee.streams[Int(slot)].hasFinalHead
     _ = unsafe state.pointee.withScratch { $0.section.begin(hasHead ? .trailers : .answer, slot: slot) }
     return 0

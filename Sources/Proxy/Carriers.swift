@@ -58,10 +58,6 @@ struct CarrierList {
 }
 
 extension Worker {
-    /// Reads in one go, before others have their turn.
-    private static var readsPerTurn: Int { 8 }
-    /// Blocks of 64 KiB written in one go, before others have their turn.
-    private static var blocksPerTurn: Int { 4 }
     /// How long the last words to a server may take, in milliseconds.
     private static var goodbyeMilliseconds: Int64 { 1000 }
 
@@ -142,62 +138,11 @@ extension Worker {
         advanceCarrier(server)
     }
 
-    // MARK: Reading
-
-    /// Takes in what has arrived on the connection.
-    mutating func advanceCarrier(_ server: UInt32) {
-        let carrier = servers[server].carrier
-        sendLater(carrier: carrier)
-        var reads = Self.readsPerTurn
-        while servers[server].transport.isReadable {
-            guard reads > 0 else {
-                carriersLeftOver.append(carrier)
-                return
-            }
-            reads -= 1
-            switch servers[server].transport.fill(from: &pool, .medium) {
-            case .bytes: break
-            case .wouldBlock: return
-            case .endOfStream, .failed: return loseCarrier(carrier)
-            }
-            carriers[carrier.index].lastRead = now
-            guard takeFrames(server, carrier) else { return }
-        }
-    }
-
-    /// Takes in the frames that were read; false where the connection is gone, or nothing more is read from it.
-    private mutating func takeFrames(_ server: UInt32, _ carrier: Handle) -> Bool {
-        swap(&servers[server].transport.input, &carriers[carrier.index].input)
-        let goesOn = Self.receive(&carriers[carrier.index], &multiplexScratch, now: now.microseconds)
-        takeAnswers(carrier.index)
-        carriers[carrier.index].input.detach(to: &pool)
-        if !carriers[carrier.index].isReady, carriers[carrier.index].session.hasSettings {
-            carrierReady(carrier)
-        }
-        advanceAnswered()
-        guard carriers.contains(carrier) else { return false }
-        if !goesOn {
-            sendCarrier(carrier)
-            if carriers.contains(carrier) { loseCarrier(carrier) }
-        }
-        return goesOn
-    }
-
-    private static func receive(
-        _ carrier: inout Carrier, _ scratch: inout HTTP2Scratch, now: Int64
-    ) -> Bool {
-        receive(carrier.input, &carrier.session, &scratch, now)
-    }
-
-    private static func receive(
-        _ input: borrowing Buffer, _ session: inout HTTP2Session, _ scratch: inout HTTP2Scratch, _ now: Int64
-    ) -> Bool {
-        session.receive(input.bytes, &scratch, now: now)
-    }
+    // MARK: The beginning
 
     /// The server has said how many streams it takes: those that wait begin, and those that are too many look for room
     /// elsewhere.
-    private mutating func carrierReady(_ carrier: Handle) {
+    mutating func carrierReady(_ carrier: Handle) {
         carriers[carrier.index].isReady = true
         serverDeadlines.set(carriers[carrier.index].connection.index, .never)
         let limit = min(
@@ -236,90 +181,10 @@ extension Worker {
         }
     }
 
-    // MARK: Writing
-
-    /// Has the connection write at the end of the turn.
-    mutating func sendLater(carrier: Handle) {
-        guard carriers.contains(carrier), !carriers[carrier.index].isUnsent else { return }
-        carriers[carrier.index].isUnsent = true
-        unsentCarriers.append(carrier)
-    }
-
-    /// Writes for all connections that have something to say.
-    mutating func sendCarriers() {
-        guard !unsentCarriers.isEmpty else { return }
-        var due: [Handle] = []
-        swap(&due, &unsentCarriers)
-        var place = 0
-        while place < due.count {
-            if carriers.contains(due[place]) {
-                carriers[due[place].index].isUnsent = false
-                sendCarrier(due[place])
-            }
-            place += 1
-        }
-        due.removeAll(keepingCapacity: true)
-        if unsentCarriers.isEmpty { swap(&due, &unsentCarriers) }
-    }
-
-    private mutating func sendCarrier(_ carrier: Handle) {
-        let server = carriers[carrier.index].connection.index
-        guard servers[server].phase == .carrying else { return }
-        for _ in 0..<Self.blocksPerTurn {
-            switch servers[server].transport.flush(to: &pool) {
-            case .done: break
-            case .blocked: return
-            case .failed: return loseCarrier(carrier)
-            }
-            guard makeFrames(server, carrier) else { return settleCarrier(carrier) }
-        }
-        carriersLeftOver.append(carrier)
-    }
-
-    /// Fills one block with frames; false where there are none.
-    private mutating func makeFrames(_ server: UInt32, _ carrier: Handle) -> Bool {
-        carriers[carrier.index].output.attach(from: &pool, .medium)
-        while carriers[carrier.index].output.room > HTTP2Session.frameBytes,
-            Self.makeFrames(&carriers[carrier.index], &multiplexScratch)
-        {
-            copyRequestContent(carrier.index)
-            Self.takeFrame(&carriers[carrier.index])
-        }
-        takeAnswers(carrier.index)
-        let hasMade = !carriers[carrier.index].output.isEmpty
-        if hasMade { swap(&servers[server].transport.output, &carriers[carrier.index].output) }
-        carriers[carrier.index].output.detach(to: &pool)
-        advanceAnswered()
-        return hasMade && carriers.contains(carrier)
-    }
-
-    private static func makeFrames(_ carrier: inout Carrier, _ scratch: inout HTTP2Scratch) -> Bool {
-        let room = carrier.output.room
-        return carrier.session.makeFrames(&scratch, room: room)
-    }
-
-    private static func takeFrame(_ carrier: inout Carrier) {
-        carrier.session.takeFrame(into: &carrier.output)
-    }
-
-    /// Copies the content of DATA frames out of the streams' outputs.
-    private mutating func copyRequestContent(_ carrier: UInt32) {
-        var place = 0
-        while place < multiplexScratch.dataFrames.count {
-            let frame = multiplexScratch.dataFrames[place]
-            let stream = carriers[carrier].session.owner(frame.slot)
-            place += 1
-            precondition(servers.contains(stream), "a session frames nothing of a stream that was ended")
-            Self.copy(frame, from: &servers[stream.index].transport.output, to: &carriers[carrier].output)
-            servers[stream.index].transport.isWritable = true
-            servers[stream.index].transport.output.detachIfEmpty(to: &pool)
-            if answered.last != stream { answered.append(stream) }
-        }
-        multiplexScratch.clearDataFrames()
-    }
+    // MARK: The end
 
     /// All is written: the connection is over, or waits for what comes next.
-    private mutating func settleCarrier(_ carrier: Handle) {
+    mutating func settleCarrier(_ carrier: Handle) {
         guard carriers.contains(carrier) else { return }
         let server = carriers[carrier.index].connection.index
         if carriers[carrier.index].session.isFinished { return loseCarrier(carrier) }
@@ -339,8 +204,6 @@ extension Worker {
             && !pools[upstream.index].isRetired(carriers[carrier.index].server)
             && carriers[carrier.index].session.takesRequests
     }
-
-    // MARK: The end
 
     /// Says goodbye to the server.
     private mutating func endCarrier(_ carrier: Handle) {
@@ -412,8 +275,12 @@ extension Worker {
     mutating func endIdleCarriers() {
         for slot in 0..<carriers.slots where carriers.isLive(slot) && carriers[slot].streams == 0 {
             let handle = carriers.handle(at: slot)
-            guard carriers[slot].isReady, !mayIdle(handle) else { continue }
+            guard !mayIdle(handle) else { continue }
             // A number may go to another server at once: the connection must not be there any more.
+            guard carriers[slot].isReady else {
+                removeCarrier(handle)
+                continue
+            }
             carriers[slot].session.end(.noError)
             sendCarrier(handle)
             if carriers.contains(handle) { loseCarrier(handle) }

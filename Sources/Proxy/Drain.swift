@@ -60,6 +60,7 @@ extension Worker {
 
     private mutating func replaceServers(of upstream: Handle, _ servers: [ServerSettings]) {
         guard pools[upstream.index].settings.servers != servers else { return }
+        endIdleCarriers()
         for connection in pools[upstream.index].replaceServers(servers) {
             closeTakenServer(connection.index)
         }

@@ -24,6 +24,8 @@ public struct HealthSettings: Sendable, Equatable {
     public var healthyAfter = 2
     /// Failed checks in a row that take one out.
     public var unhealthyAfter = 3
+    /// They are asked over HTTP/2.
+    public var speaksHTTP2 = false
 
     /// Checks of that path, with the defaults of the configuration.
     public init(path: String) {

@@ -372,3 +372,15 @@ def test_reload_and_drain(start, backend):
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 200
     assert proxy.stop() == 0
     wait(lambda: backend.goaways >= 1)
+
+
+def test_health_checks_speak_http2(start, backend):
+    """A server that says it is ill is not asked; the check itself proves nobody (U5)."""
+    backend.on_request = lambda wire, seen: wire.answer(seen.stream, b"", 503 if ill and seen[":path"] == "/health" else 200)
+    ill = True
+    proxy = start(backend, upstream=UPSTREAM + 'health = { path = "/health", interval = "1s", timeout = "500ms", healthy_after = 1, unhealthy_after = 1 }'.replace("{", "{").replace("}", "}"))
+    wait(lambda: httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 503)
+    checked = next(seen for seen in backend.requests if seen[":path"] == "/health")
+    assert checked[":method"] == "GET" and checked["x-user-id"] is None and checked["user-agent"].startswith("usher/")
+    ill = False
+    wait(lambda: httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 200)

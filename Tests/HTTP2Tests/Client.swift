@@ -7,6 +7,7 @@ import HTTP
 /// What a session said, with its text copied.
 enum Seen: Equatable {
     case request(Int32, String, isWebSocket: Bool)
+    case answer(Int32, String)
     case refused(Int32, MessageFault)
     case data(Int32, String)
     case trailers(Int32, String)
@@ -62,11 +63,15 @@ struct Peer: ~Copyable {
 
     struct NoMemory: Error {}
 
-    init(limits: HTTP2Limits = HTTP2Limits(head: HeadLimits()), greets: Bool = true) throws {
-        guard let session = HTTP2Session(limits: limits, now: 1_000_000) else { throw NoMemory() }
+    init(
+        limits: HTTP2Limits = HTTP2Limits(head: HeadLimits()), as role: HTTP2Role = .server,
+        greets: Bool = true
+    ) throws {
+        guard let session = HTTP2Session(limits: limits, as: role, now: 1_000_000) else { throw NoMemory() }
         self.session = session
         output.attach(from: &pool, .medium)
-        if greets { _ = receive(preface + frame(settings) + frame(settings, 1)) }
+        guard greets else { return }
+        _ = receive((role == .server ? preface : []) + frame(settings) + frame(settings, 1))
     }
 
     /// Gives the memory back.
@@ -85,6 +90,7 @@ struct Peer: ~Copyable {
             switch event {
             case .request(let slot, let range, let isWebSocket):
                 seen.append(.request(slot, text(range), isWebSocket: isWebSocket))
+            case .answer(let slot, let range): seen.append(.answer(slot, text(range)))
             case .refused(let slot, let fault): seen.append(.refused(slot, fault))
             case .data(let slot, let range):
                 seen.append(.data(slot, String(decoding: bytes[range.bounds], as: UTF8.self)))
