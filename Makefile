@@ -66,7 +66,7 @@ test: ## everything: tidy, unit, conformance, deploy
 	@$(MAKE) --no-print-directory tidy
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory conformance
-	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-170} $(MAKE) --no-print-directory deploy-test
+	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-270} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
 

@@ -34,6 +34,8 @@ public struct Configuration: Sendable, Equatable {
     public var shared: SharedConfiguration? = nil
     /// Where the next process asks for the listening sockets of this one; nil = nowhere.
     public var takeover: TakeoverConfiguration? = nil
+    /// Where spans of requests go; nil: none are recorded.
+    public var tracing: TracingConfiguration?
     /// Reload whenever the file, or one that it names, changes.
     public var watch = false
 

@@ -13,6 +13,28 @@ extension ProxySettings {
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
         accessLog = AccessLogSettings(configuration.log)
+        tracing = configuration.tracing.map(TracingSettings.init)
+    }
+}
+
+extension TracingSettings {
+    fileprivate init(_ tracing: TracingConfiguration) {
+        self.init(share: tracing.sample)
+        continuesFrom = Trust(tracing.continueFrom)
+        sampledBy = Trust(tracing.sampledBy)
+        tellsPath = tracing.include.contains(.path)
+        tellsUser = tracing.include.contains(.user)
+        tellsClient = tracing.include.contains(.client)
+    }
+}
+
+extension TracingSettings.Trust {
+    fileprivate init(_ trust: TracingConfiguration.Trust) {
+        switch trust {
+        case .anyone: self = .anyone
+        case .trusted: self = .trusted
+        case .nobody: self = .nobody
+        }
     }
 }
 

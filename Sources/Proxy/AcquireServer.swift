@@ -78,6 +78,7 @@ extension Worker {
         let upstream = exchanges[exchange].pool.index
         exchanges[exchange].nameServer(server, of: &pools[upstream], &pool)
         if accessLog.isOn { exchanges[exchange].notes.note(server: server, of: &pools[upstream]) }
+        if exchanges[exchange].isTraced { beginAttempt(exchange, server: server) }
     }
 
     /// Opens a connection for a request.
@@ -216,7 +217,10 @@ extension Worker {
     }
 
     private mutating func serveWaiting(at upstream: Handle) {
-        while let handle = pools[upstream.index].dequeue(at: now) {
+        // Each one once: a request that has to wait again is behind all others.
+        var left = pools[upstream.index].waitingCount
+        while left > 0, let handle = pools[upstream.index].dequeue(at: now) {
+            left -= 1
             guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
             exchanges[handle.index].stallDeadline = .never
             acquireServer(handle.index)
@@ -318,7 +322,7 @@ extension Worker {
             pools.contains(upstream) && poolOfUpstream.contains(upstream)
             && !pools[upstream.index].isRetired(servers[server].server)
         guard isCurrent, !isDraining, !servers[server].transport.isStream,
-            !servers[server].transport.isReadable
+            !servers[server].transport.isReadable, servers[server].transport.output.isEmpty
         else {
             return closeServer(server, wasBusy: true)
         }

@@ -107,6 +107,7 @@ extension Worker {
         clientLimit = Self.connectionLimit(settings.limits, workers: count)
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         rows = settings.rows
+        tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)

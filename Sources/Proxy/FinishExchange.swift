@@ -57,6 +57,7 @@ extension Worker {
     /// Writes the log line and gives everything back.
     private mutating func closeExchange(_ exchange: UInt32) {
         record(exchange)
+        if exchanges[exchange].isTraced { endTrace(exchange) }
         noteOutcome(exchange)
         if exchanges[exchange].hasAddedFields { fieldsOfExchange[exchange] = nil }
         exchanges[exchange].request.detach(to: &pool)
@@ -95,6 +96,7 @@ extension Worker {
         record.user = exchange.notes.text(exchange.notes.user)
         record.route = exchange.notes.text(exchange.notes.route)
         record.requestID = exchange.notes.text(exchange.notes.requestID)
+        record.traceID = exchange.notes.traceID
         record.upstream = exchange.notes.text(exchange.notes.upstream)
         record.detail = exchange.notes.text(exchange.notes.refusal)
         record.referer = exchange.notes.text(exchange.notes.referer)

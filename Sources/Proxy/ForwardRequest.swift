@@ -49,7 +49,9 @@ extension Worker {
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
         noteRequest(exchange, client, route: permit.route)
         if permit.crossOrigin.isRuled { note(exchange, permit.crossOrigin) }
-        if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
+        if accessLog.isOn || exchanges[exchange].isTraced {
+            exchanges[exchange].notes.note(userOf: permit, policy)
+        }
         if !permit.preservesHost || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else {
             // The head is still in the input: nothing behind it may be read.
@@ -101,6 +103,7 @@ extension Worker {
         exchanges[exchange].routeRow = rows.row(ofRoute: route)
         let fresh = requestIDs.next()
         exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
+        if let tracing { beginTrace(exchange, client, route, tracing) }
         guard accessLog.isOn else { return }
         exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
         if accessLog.wantsAgent {

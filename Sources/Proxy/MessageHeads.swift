@@ -22,21 +22,22 @@ extension Exchange {
             && request.append(" ")
             && permit.appendTarget(bytes, to: &request)
             && request.append(" HTTP/1.1\r\n")
-            && Self.appendFields(head, of: client, permit, policy, upstream, notes, to: &request)
+            && Self.appendFields(
+                head, of: client, permit, policy, upstream, notes, keepsTraceState: !dropsTraceState,
+                to: &request)
             && appendRequestFraming(head)
     }
 
     private static func appendFields(
         _ head: borrowing RequestHead, of client: borrowing Downstream, _ permit: borrowing Permit,
         _ policy: borrowing PolicySnapshot, _ upstream: borrowing UpstreamPool,
-        _ notes: borrowing ExchangeNotes,
-        to request: inout Buffer
+        _ notes: borrowing ExchangeNotes, keepsTraceState: Bool, to request: inout Buffer
     ) -> Bool {
         policy.appendUpstreamFields(
             of: head, bytes: client.transport.input.bytes, permit: permit, peer: client.peer,
             certificate: client.certificate,
             requestID: notes.text(notes.requestID), serverAuthority: upstream.authority(ofServer: 0),
-            to: &request)
+            trace: notes.text(notes.traceParent), keepsTraceState: keepsTraceState, to: &request)
     }
 
     private mutating func appendRequestFraming(_ head: borrowing RequestHead) -> Bool {

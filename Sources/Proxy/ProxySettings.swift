@@ -20,6 +20,8 @@ public struct ProxySettings: Sendable {
     public var accessLog = AccessLogSettings()
     /// Where requests are counted.
     public var rows = CountRows()
+    /// What is recorded of which requests; nil: nothing, and their trace headers pass untouched.
+    public var tracing: TracingSettings?
 
     /// Settings of these parts.
     public init(
@@ -43,6 +45,7 @@ public struct CountRows: Sendable, Equatable {
     /// None: everything is counted as if it had no route.
     public init() {}
 
+    @inline(__always)
     func row(ofRoute route: Int?) -> UInt16 {
         guard let route, routes.indices.contains(route) else { return 0 }
         return routes[route]

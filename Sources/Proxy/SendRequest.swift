@@ -41,7 +41,10 @@ extension Worker {
     private mutating func sendRequest(_ exchange: UInt32) {
         guard !exchanges[exchange].isRequestAbandoned, exchanges[exchange].sentAt == .never else { return }
         guard sendHead(exchange) else { return }
-        if !exchanges[exchange].requestBody.isComplete {
+        // A body is complete once all of it is in the server's output, which may be there yet: taken for sent, its end
+        // would be missing, and the next request on this connection would be read in its place.
+        let server = exchanges[exchange].server.index
+        if !exchanges[exchange].requestBody.isComplete || !servers[server].transport.output.isEmpty {
             guard relayRequestBody(exchange) else { return }
         }
         requestIsSent(exchange)

@@ -1,57 +1,12 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP2
-public import JOSE
+internal import JOSE
 public import Policy
 public import Reactor
 public import TLS
 internal import Telemetry
-public import Upstream
-
-/// What the control thread tells a worker.
-public enum WorkerMessage: Sendable {
-    /// Go on with these settings, and these listeners: those that the worker has are kept.
-    case reconfigure(ProxySettings, [WorkerListener])
-    /// What became of the keys of an issuer that fetches them.
-    case keys(KeyNotice)
-    /// Certificates have changed: these are the listeners, in the same order as before.
-    case secure([ListenerSettings])
-    /// The servers of the upstream of that name are these from now on.
-    case servers(String, [ServerSettings])
-    /// The upstreams, the same ones in the same order, whose settings have changed.
-    case upstreams([UpstreamSettings])
-    /// These tokens are revoked, and no others.
-    case revocations(RevocationList)
-    /// Accept nothing more, and end each connection with its next answer: another process listens now.
-    case retire
-    /// What a server said of a credential.
-    case verdict(RemoteAnswer)
-    /// What the shared store said of buckets.
-    case rates([RateAnswer])
-    /// Accept nothing more, let requests finish, then end.
-    case drain
-    /// Show that the loop turns.
-    case beat(Heartbeat)
-    /// End at once.
-    case stop
-}
-
-/// A listener for one worker.
-public struct WorkerListener: Sendable {
-    /// The name of its table.
-    public let name: String
-    /// Where it listens.
-    public let address: SocketAddress
-    /// A descriptor that listens there and is the worker's from now on; nil for a listener that it has already.
-    public let descriptor: Int32?
-
-    /// The listener of that name, there.
-    public init(name: String, address: SocketAddress, descriptor: Int32?) {
-        self.name = name
-        self.address = address
-        self.descriptor = descriptor
-    }
-}
+internal import Upstream
 
 /// Why a worker cannot start.
 public enum WorkerError: Error {
@@ -91,6 +46,12 @@ public struct Worker: ~Copyable {
     var routeNames: [[UInt8]]
     /// Where requests are counted.
     var rows: CountRows
+    /// What is recorded of which requests; nil: nothing.
+    var tracing: TracingSettings?
+    /// Where finished spans go.
+    let spans: SpanQueue
+    /// What is known so far of the requests that are recorded, by exchange.
+    var traces: [UInt32: RequestTrace] = [:]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
     /// TLS of each listener; nil where connections are plain.
@@ -166,6 +127,8 @@ public struct Worker: ~Copyable {
     var wallClock: Int64 = 0
     /// Milliseconds since 1970, of the current turn.
     var wallClockMilliseconds: Int64 = 0
+    /// Microseconds since 1970, of the current turn.
+    var wallMicroseconds: Int64 = 0
     /// Pools that have room again for requests that wait, and those that are served right now.
     var freed: [Handle] = []
     var serving: [Handle] = []
@@ -214,6 +177,7 @@ public struct Worker: ~Copyable {
         standing = parts.standing
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
+        spans = parts.spans
         proofMemory = parts.proofMemory
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         accessLog.configure(settings.accessLog)
@@ -224,6 +188,7 @@ public struct Worker: ~Copyable {
         pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         rows = settings.rows
+        tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
@@ -354,6 +319,7 @@ public struct Worker: ~Copyable {
             wallClockAtRead = wallClockMicroseconds()
         }
         let wall = wallClockAtRead &+ now.microseconds(since: wallClockRead)
+        wallMicroseconds = wall
         wallClockMilliseconds = wall / 1000
         wallClock = wallClockMilliseconds / 1000
         dateField.update(seconds: wallClock)

@@ -214,13 +214,20 @@ public struct UpstreamPool: ~Copyable {
         waiting.count < Self.share(settings.maximumPending, of: workers)
     }
 
+    /// Must agree with `pick`, or whoever leaves the queue would come back to it at once, and again: room at an ejected
+    /// server is none as long as another one is not ejected.
     private func canServeAny(at now: Instant) -> Bool {
-        var isAnyHealthy = false
+        var (isAnyUp, isAnyEligible, isRoomAtEjected) = (false, false, false)
         for server in endpoints.active where endpoints[server].state.isUp {
-            isAnyHealthy = true
-            if endpoints[server].hasRoom { return true }
+            isAnyUp = true
+            if isEligible(server, at: now) {
+                if endpoints[server].hasRoom { return true }
+                isAnyEligible = true
+            } else if endpoints[server].hasRoom {
+                isRoomAtEjected = true
+            }
         }
-        return !isAnyHealthy
+        return !isAnyUp || (!isAnyEligible && isRoomAtEjected)
     }
 
     // MARK: Outcomes

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -141,3 +142,43 @@ def test_log_says_who_and_why(proxy, target, raw, detail):
         answer = read_all(sock)
     name = next(line for line in answer.split(b"\r\n") if line.lower().startswith(b"x-request-id:"))
     assert proxy.wait_log(request_id=name.split(b":")[1].strip().decode())["detail"] == detail
+
+
+def test_the_end_of_a_body_waits_for_a_slow_backend(start, own_backend, tmp_path):
+    """The last piece of a body that the backend's socket did not take was taken for sent: it never came, and the next
+    request on the connection would have been read in its place (found by Tests/Simulation)."""
+    # One of these is a little more than a Unix socket takes while nobody reads.
+    near, far = socket.socketpair(socket.AF_UNIX)
+    with near, far:
+        near.setblocking(False)
+        taken = 0
+        with pytest.raises(BlockingIOError):
+            while True:
+                taken += near.send(bytes(16_384))
+    sizes = range(taken - 6_000, taken + 30_000, 2_000)
+    got = []
+
+    def serve(listener):
+        for _ in sizes:
+            sock, _ = listener.accept()
+            with sock:
+                sock.settimeout(3)
+                time.sleep(0.1)
+                data = b""
+                while not data.endswith(b"\r\n0\r\n\r\n"):
+                    data += sock.recv(65536)
+                got.append(data.count(b"x"))
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "backend"))
+        listener.listen(8)
+        text = configuration.SMALL.replace("127.0.0.1:{backend}", f"unix:{tmp_path}/backend")
+        proxy = start(own_backend, text)
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        with Client(proxy.port) as client:
+            for size in sizes:
+                client.send(b"POST /public/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                            + b"%x\r\n%s\r\n0\r\n\r\n" % (size, b"x" * size))
+                assert client.response().status == 200, f"{size} bytes"
+    assert got == list(sizes)

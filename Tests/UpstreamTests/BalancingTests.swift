@@ -220,6 +220,28 @@ struct ServerHealthTests {
         #expect(settings.servers.count { $0.state.isEjected(at: seconds(1)) } == ejected)
     }
 
+    /// Found by simulation: the two disagreed, and the worker took the request out of the queue and put it back for ever.
+    @Test(
+        "who waits is called only where a server would be chosen: room at an ejected server is none beside others"
+    )
+    func waitingBesideAnEjectedServer() {
+        let settings = upstream([1, 1], .leastRequests, connections: 1, ejection: EjectionSettings())
+        var pool = UpstreamPool(settings, workers: 1)
+        for _ in 0..<5 { pool.noteFailure(server: 0, at: seconds(0)) }
+        let first = server(pool.choose(at: seconds(1)))
+        #expect(first == 1)
+        let second = server(pool.choose(at: seconds(1)))
+        #expect(second == -1)
+        pool.enqueue(Handle(index: 7, generation: 1))
+        let early = pool.dequeue(at: seconds(1))
+        #expect(early == nil)
+        // The ejection is over.
+        let late = pool.dequeue(at: seconds(11))
+        #expect(late == Handle(index: 7, generation: 1))
+        let third = server(pool.choose(at: seconds(11)))
+        #expect(third == 0)
+    }
+
     @Test("where only ejected servers are healthy, they are used")
     func ejectedAreBetterThanNobody() {
         let settings = upstream([1, 1], .leastRequests, ejection: EjectionSettings())
