@@ -6,11 +6,6 @@ extension ConfigurationReader {
             "health", "eject", "slow_start", "resolve_interval",
         ])
 
-    /// HTTP versions towards a backend.
-    private enum BackendProtocol: String, CaseIterable {
-        case http11 = "http/1.1"
-    }
-
     /// All `[upstream.NAME]`.
     func upstreams(_ section: Section) -> [UpstreamConfiguration] {
         let tables = section.namedTables("upstream")
@@ -28,7 +23,6 @@ extension ConfigurationReader {
         let section = Section(
             "[upstream.\(named.name.value)]", named.table, at: named.position, keys: Self.upstreamKeys,
             loader: loader)
-        _ = section.choice("protocol", default: BackendProtocol.http11, later: ["h2"])
         let servers = servers(section)
         return UpstreamConfiguration(
             name: named.name.value, servers: servers,
@@ -49,7 +43,8 @@ extension ConfigurationReader {
                 "slow_start", default: .seconds(10), in: .zero ... .seconds(3600)),
             resolveInterval: section.duration(
                 "resolve_interval", default: .seconds(10), in: .seconds(1) ... .days(1)),
-            tls: upstreamTLS(section, servers), position: named.position)
+            tls: upstreamTLS(section, servers),
+            backendProtocol: section.choice("protocol", default: .http11), position: named.position)
     }
 }
 

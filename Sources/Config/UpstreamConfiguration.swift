@@ -32,8 +32,18 @@ public struct UpstreamConfiguration: Sendable, Equatable {
     public var resolveInterval: Duration
     /// TLS to the servers; nil where connections are plain.
     public var tls: UpstreamTLSConfiguration?
+    /// The version of HTTP that its servers speak.
+    public var backendProtocol = BackendProtocol.http11
     /// Where the file begins the table.
     public var position: SourcePosition
+}
+
+/// HTTP versions towards a backend.
+public enum BackendProtocol: String, Sendable, CaseIterable {
+    /// HTTP/1.1.
+    case http11 = "http/1.1"
+    /// HTTP/2: with TLS by ALPN, without it with prior knowledge.
+    case http2 = "h2"
 }
 
 /// One server of an upstream.

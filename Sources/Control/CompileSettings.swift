@@ -81,6 +81,9 @@ extension UpstreamSettings {
         security = try upstream.tls.map { (tls) throws(StartFailure) in
             try TLSClientSettings(tls, upstream: upstream.name)
         }
+        speaksHTTP2 = upstream.backendProtocol == .http2
+        health?.speaksHTTP2 = speaksHTTP2
+        if speaksHTTP2 { security?.protocols = [.h2] }
     }
 }
 

@@ -11,6 +11,11 @@ extension Doctor {
     private static let clockBadSeconds: Int64 = 30
 
     func examine(_ upstream: UpstreamConfiguration) {
+        guard upstream.backendProtocol == .http11 else {
+            return note(
+                "[upstream.\(upstream.name)]: speaks HTTP/2, which the doctor does not ask",
+                "nothing to do: health checks ask such servers")
+        }
         for server in upstream.servers {
             let name = "[upstream.\(upstream.name)] \(server.address)"
             guard let address = SocketAddress.first(of: server.address) else {

@@ -76,7 +76,7 @@ final class HealthChecker {
         var made: [String: TLSClientContext] = [:]
         for upstream in upstreams where upstream.health != nil {
             guard var settings = upstream.security else { continue }
-            settings.protocols = [.http11]
+            settings.protocols = upstream.speaksHTTP2 ? [.h2] : [.http11]
             let known = contexts[upstream.name]
             // The same was made when the settings were: a failure is a lack of memory.
             made[upstream.name] = known?.settings == settings ? known : try? TLSClientContext(settings)

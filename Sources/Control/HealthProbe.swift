@@ -25,6 +25,10 @@ final class HealthProbe {
     private var pool = BlockPool(keptBytes: 0)
     private var input = Buffer()
     private var parser = ResponseHeadParser()
+    /// The request, where the server speaks HTTP/2.
+    private var check: HTTP2Check?
+    private let speaksHTTP2: Bool
+    private var output = Buffer()
     private var head = ResponseHead(fieldCapacity: HealthProbe.limits.fieldCount)
 
     private static var limits: HeadLimits { HeadLimits() }
@@ -35,6 +39,13 @@ final class HealthProbe {
         _ poller: borrowing Poller, _ now: Instant
     ) throws(Errno) {
         self.token = token
+        speaksHTTP2 = settings.speaksHTTP2
+        if speaksHTTP2 {
+            check = HTTP2Check(
+                path: settings.path, authority: server.authority,
+                agent: "usher/\(Version.usher) (health check)", isSecure: security != nil,
+                now: now.microseconds)
+        }
         deadline = now.advanced(byMilliseconds: settings.timeoutMilliseconds)
         request = Array(
             ("GET \(settings.path) HTTP/1.1\r\nHost: \(server.authority)\r\n"
@@ -47,6 +58,7 @@ final class HealthProbe {
     deinit {
         connection.sayGoodbye()
         input.detach(to: &pool)
+        output.detach(to: &pool)
     }
 
     /// Goes on as far as the connection is ready; nil while it is under way.
@@ -56,6 +68,7 @@ final class HealthProbe {
         case .pending: return nil
         case .unreachable(let reason), .unproven(let reason): return .failed(reason)
         }
+        if speaksHTTP2 { return exchangeFrames() }
         let request = request
         while sent < request.count {
             switch connection.send(request.span.extracting(sent...)) {
@@ -80,6 +93,49 @@ final class HealthProbe {
                 if let outcome = readHead() { return outcome }
             }
         }
+    }
+
+    // MARK: HTTP/2
+
+    private func exchangeFrames() -> Outcome? {
+        while true {
+            if let stop = sendFrames() { return stop }
+            input.attach(from: &pool)
+            switch connection.receive(into: &input) {
+            case .wouldBlock: return nil
+            case .endOfStream: return .failed("the connection ended without an answer")
+            case .failed(let error): return .failed("\(error)")
+            case .bytes:
+                Self.receive(&check, input)
+                input.detach(to: &pool)
+                if let status = check?.status {
+                    return status / 100 == 2 ? .passed : .failed("status \(status)")
+                }
+                if check?.isOver ?? true { return .failed("the answer is not HTTP/2") }
+            }
+        }
+    }
+
+    /// Sends what there is to be sent; nil to go on, also where the kernel takes no more for now.
+    private func sendFrames() -> Outcome? {
+        while true {
+            if output.isEmpty {
+                output.detach(to: &pool)
+                output.attach(from: &pool, .medium)
+                check?.makeOutput(&output)
+            }
+            guard !output.isEmpty else { return nil }
+            switch connection.send(output.bytes) {
+            case .bytes(let count): output.consume(count)
+            case .wouldBlock: return nil
+            case .endOfStream: return .failed("the connection ended")
+            case .failed(let error): return .failed("\(error)")
+            }
+        }
+    }
+
+    private static func receive(_ check: inout HTTP2Check?, _ input: borrowing Buffer) {
+        check?.receive(input.bytes, now: 0)
     }
 
     private func readHead() -> Outcome? {

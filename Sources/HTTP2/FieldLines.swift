@@ -35,7 +35,47 @@ enum FieldLines {
         }
     }
 
-    /// Submits the trailers of an answer.
+    /// Submits the head of a request; the stream's identifier, or 0 where none can be had. `text` is a request line of
+    /// HTTP/1.1, lines, an empty line.
+    static func submitRequest(
+        _ text: Span<UInt8>, _ session: OpaquePointer, slot: Int32, isSecure: Bool, takesTrailers: Bool,
+        endsStream: Bool
+    ) -> Int32 {
+        var identifier: Int32 = 0
+        _ = unsafe withFields(text) { base, fields in
+            // SAFETY: constants live as long as the process; offsets lie inside of the text; nghttp2 copies the fields
+            // and the provider. What is stored for the stream is its slot and one, never an address.
+            let methodEnd = ASCII.firstIndex(of: 0x20, in: text, from: 0, to: text.count)
+            let pathEnd = ASCII.firstIndex(of: 0x20, in: text, from: methodEnd + 1, to: text.count)
+            let scheme: StaticString = isSecure ? "https" : "http"
+            unsafe fields[0] = nghttp2_nv(
+                name: constant(":method"), value: base, namelen: 7, valuelen: methodEnd, flags: 0)
+            unsafe fields[1] = nghttp2_nv(
+                name: constant(":scheme"), value: constant(scheme), namelen: 7,
+                valuelen: scheme.utf8CodeUnitCount, flags: 0)
+            unsafe fields[2] = nghttp2_nv(
+                name: constant(":path"), value: base + methodEnd + 1, namelen: 5,
+                valuelen: pathEnd - methodEnd - 1, flags: 0)
+            let start = ASCII.firstIndex(of: 0x0A, in: text, from: pathEnd, to: text.count) + 1
+            var count = unsafe collect(text, from: start, base, fields, after: 3, isRequest: true)
+            if takesTrailers, count < capacity {
+                unsafe fields[count] = nghttp2_nv(
+                    name: constant("te"), value: constant("trailers"), namelen: 2, valuelen: 8, flags: 0)
+                count += 1
+            }
+            var provider = unsafe nghttp2_data_provider(
+                source: nghttp2_data_source(fd: slot), read_callback: readAnswer)
+            let owner = unsafe UnsafeMutableRawPointer(bitPattern: Int(slot) + 1)
+            identifier =
+                unsafe endsStream
+                ? nghttp2_submit_request(session, nil, fields, count, nil, owner)
+                : nghttp2_submit_request(session, nil, fields, count, &provider, owner)
+            return identifier > 0
+        }
+        return max(identifier, 0)
+    }
+
+    /// Submits the trailers of a message.
     static func submitTrailers(_ text: Span<UInt8>, _ session: OpaquePointer?, _ identifier: Int32) {
         _ = unsafe withFields(text) { base, fields in
             // SAFETY: nghttp2 copies the fields before it returns.
@@ -68,7 +108,8 @@ enum FieldLines {
     /// Lists the lines from `start` on, up to an empty one or the end; gives how many fields there are then.
     private static func collect(
         _ text: Span<UInt8>, from start: Int, _ base: UnsafeMutablePointer<UInt8>,
-        _ fields: UnsafeMutablePointer<nghttp2_nv>, after used: Int, isTunnel: Bool
+        _ fields: UnsafeMutablePointer<nghttp2_nv>, after used: Int, isTunnel: Bool = false,
+        isRequest: Bool = false
     ) -> Int {
         var count = used
         var offset = start
@@ -78,7 +119,14 @@ enum FieldLines {
             precondition(nameEnd + 2 <= end && end < text.count, "the proxy writes canonical lines")
             let name = text.extracting(offset..<nameEnd)
             // SAFETY: all offsets lie inside of the text, whose address is `base`; `count` is below the capacity.
-            if !isTunnel || !isOfHandshake(name) {
+            if isRequest, ASCII.equalsIgnoringCase(name, "host") {
+                // Pseudo-fields come first.
+                for place in stride(from: count, to: 0, by: -1) { unsafe fields[place] = fields[place - 1] }
+                unsafe fields[0] = nghttp2_nv(
+                    name: constant(":authority"), value: base + nameEnd + 2, namelen: 10,
+                    valuelen: end - nameEnd - 2, flags: 0)
+                count += 1
+            } else if !isTunnel || !isOfHandshake(name) {
                 unsafe fields[count] = nghttp2_nv(
                     name: base + offset, value: base + nameEnd + 2, namelen: nameEnd - offset,
                     valuelen: end - nameEnd - 2, flags: flags(name))

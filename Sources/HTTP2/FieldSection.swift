@@ -11,6 +11,8 @@ struct FieldSection: ~Copyable {
         /// None is being received.
         case none
         case request
+        /// The head of a backend's answer.
+        case answer
         case trailers
     }
 
@@ -34,6 +36,8 @@ struct FieldSection: ~Copyable {
     private var path = ByteRange.empty
     private var authority = ByteRange.empty
     private var protocolName = ByteRange.empty
+    private var status = ByteRange.empty
+    private var hasLength = false
     private var lines = ByteArray()
     private var cookies = ByteArray()
     private var fieldCount = 0
@@ -48,6 +52,8 @@ struct FieldSection: ~Copyable {
         lines.removeAll()
         cookies.removeAll()
         (method, path, authority, protocolName) = (.empty, .empty, .empty, .empty)
+        status = .empty
+        hasLength = false
         (fieldCount, byteCount) = (0, 0)
     }
 
@@ -63,13 +69,13 @@ struct FieldSection: ~Copyable {
     /// Takes one field.
     mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, _ limits: HTTP2Limits) -> Verdict {
         byteCount += name.count + value.count + 4
-        guard fault == nil, byteCount <= (kind == .request ? limits.head.headBytes : HeadLimits.trailerBytes)
+        guard fault == nil, byteCount <= (kind == .trailers ? HeadLimits.trailerBytes : limits.head.headBytes)
         else {
             return refuse(.headTooLarge)
         }
         if name.count > 0, name[0] == 0x3A { return addPseudo(name, value, limits) }
         fieldCount += 1
-        guard fieldCount <= (kind == .request ? limits.head.fieldCount : HeadLimits.trailerCount) else {
+        guard fieldCount <= (kind == .trailers ? HeadLimits.trailerCount : limits.head.fieldCount) else {
             return refuse(.tooManyFields)
         }
         guard ASCII.endOfToken(name, from: 0) == name.count, name.count > 0, Self.isFieldValue(value) else {
@@ -93,10 +99,11 @@ struct FieldSection: ~Copyable {
     private mutating func addPseudo(
         _ name: Span<UInt8>, _ value: Span<UInt8>, _ limits: HTTP2Limits
     ) -> Verdict {
-        guard kind == .request, ASCII.endOfVisible(value, from: 0) == value.count else { return .malformed }
+        guard kind != .trailers, ASCII.endOfVisible(value, from: 0) == value.count else { return .malformed }
         let start = pseudo.count
         pseudo.append(value)
         let range = pseudo.range(since: start)
+        guard kind == .request else { return addStatus(name, value, range) }
         switch name.count {
         case 5 where ASCII.equals(name, ":path"):
             path = range
@@ -123,8 +130,21 @@ struct FieldSection: ~Copyable {
         return .taken
     }
 
+    /// Three digits; 101 has no place in HTTP/2 (RFC 9113 §8.6).
+    private mutating func addStatus(
+        _ name: Span<UInt8>, _ value: Span<UInt8>, _ range: ByteRange
+    ) -> Verdict {
+        guard ASCII.equals(name, ":status"), value.count == 3, !ASCII.equals(value, "101") else {
+            return .malformed
+        }
+        for index in 0..<3 where value[index] < 0x30 || value[index] > 0x39 { return .malformed }
+        status = range
+        return .taken
+    }
+
     private mutating func addField(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Verdict {
         guard kind == .request else {
+            if ASCII.equals(name, "content-length") { hasLength = true }
             appendLine(name, value)
             return .taken
         }
@@ -170,6 +190,21 @@ struct FieldSection: ~Copyable {
             text.append(cookies.span)
             text.append("\r\n")
         }
+        text.append("\r\n")
+    }
+
+    /// The section of an answer is one of 1xx: another follows.
+    var isInterim: Bool { !status.isEmpty && pseudo.span(status)[0] == 0x31 }
+
+    /// Adds the text of an answer's head, as HTTP/1.1 has it.
+    func appendAnswer(to text: inout ByteArray, isWhole: Bool) {
+        text.append("HTTP/1.1 ")
+        text.append(pseudo.span(status))
+        text.append(" \r\n")
+        text.append(lines.span)
+        // In HTTP/1.1 the end has to be said in so many words, but where there can be no content (RFC 9110 §8.6).
+        let isBodiless = ASCII.equals(pseudo.span(status), "204") || ASCII.equals(pseudo.span(status), "304")
+        if isWhole, !hasLength, !isBodiless { text.append("content-length: 0\r\n") }
         text.append("\r\n")
     }
 

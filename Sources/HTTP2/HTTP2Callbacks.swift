@@ -5,18 +5,18 @@ import HTTP
 // What nghttp2 calls. Each function gets the address of the session's state, which outlives the session.
 
 /// The state behind a callback's `user_data`.
-private typealias State = UnsafeMutablePointer<SessionState>
+typealias State = UnsafeMutablePointer<SessionState>
 
-private func state(_ data: UnsafeMutableRawPointer?) -> State? {
+func state(_ data: UnsafeMutableRawPointer?) -> State? {
     // SAFETY: every session is made with the address of its state.
     unsafe data?.assumingMemoryBound(to: SessionState.self)
 }
 
-private let failure = Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
-private let streamFailure = Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+let failure = Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+let streamFailure = Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
 
 /// The slot of a stream, or nil for one that has none.
-private func slot(_ session: OpaquePointer?, _ identifier: Int32) -> Int32? {
+func slot(_ session: OpaquePointer?, _ identifier: Int32) -> Int32? {
     // SAFETY: the session is the one that calls; what is stored for a stream is its slot and one, never an address.
     guard let stored = unsafe nghttp2_session_get_stream_user_data(session, identifier) else { return nil }
     return Int32(truncatingIfNeeded: Int(bitPattern: stored) - 1)
@@ -78,7 +78,7 @@ private func onBeginHeaders(
     return 0
 }
 
-private func onHeader(
+func onHeader(
     _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ name: UnsafePointer<UInt8>?,
     _ nameCount: Int, _ value: UnsafePointer<UInt8>?, _ valueCount: Int, _: UInt8,
     _ data: UnsafeMutableRawPointer?
@@ -101,7 +101,7 @@ private func onHeader(
     }
 }
 
-private func onInvalidHeader(
+func onInvalidHeader(
     _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _: UnsafePointer<UInt8>?, _: Int,
     _: UnsafePointer<UInt8>?, _: Int, _: UInt8, _ data: UnsafeMutableRawPointer?
 ) -> Int32 {
@@ -111,7 +111,7 @@ private func onInvalidHeader(
 }
 
 /// A malformed message is a stream error (RFC 9113 §8.1.1), and no byte of it is used.
-private func refuseSection(_ session: OpaquePointer?, _ identifier: Int32, _ state: State) -> Int32 {
+func refuseSection(_ session: OpaquePointer?, _ identifier: Int32, _ state: State) -> Int32 {
     // SAFETY: the session is the one that calls, and the state is its own.
     _ = unsafe state.pointee.withScratch { $0.section.end() }
     _ = unsafe nghttp2_submit_rst_stream(session, 0, identifier, HTTP2ErrorCode.protocolError.rawValue)
@@ -155,7 +155,7 @@ private func finishSection(_ state: State) {
         let slot = scratch.section.slot
         let start = scratch.text.count
         switch scratch.section.kind {
-        case .none:
+        case .none, .answer:
             return
         case .request:
             if let fault = scratch.section.fault {
@@ -178,7 +178,7 @@ private func finishSection(_ state: State) {
     }
 }
 
-private func onData(
+func onData(
     _ session: OpaquePointer?, _: UInt8, _ identifier: Int32, _ content: UnsafePointer<UInt8>?, _ count: Int,
     _ data: UnsafeMutableRawPointer?
 ) -> Int32 {
@@ -194,13 +194,14 @@ private func onData(
     return 0
 }
 
-private func onClose(
-    _ session: OpaquePointer?, _ identifier: Int32, _: UInt32, _ data: UnsafeMutableRawPointer?
+func onClose(
+    _ session: OpaquePointer?, _ identifier: Int32, _ code: UInt32, _ data: UnsafeMutableRawPointer?
 ) -> Int32 {
     guard let state = unsafe state(data) else { return failure }
     // SAFETY: the stream's number is still stored while this is called.
     if let slot = unsafe slot(session, identifier) {
         _ = unsafe state.pointee.withScratch { if $0.section.slot == slot { $0.section.end() } }
+        unsafe state.pointee.streams[Int(slot)].closeCode = code
         unsafe state.pointee.close(slot)
     }
     return 0
@@ -233,7 +234,7 @@ private func onSent(
     return 0
 }
 
-private func onSendData(
+func onSendData(
     _: OpaquePointer?, _ frame: UnsafeMutablePointer<nghttp2_frame>?, _ header: UnsafePointer<UInt8>?,
     _ count: Int,
     _ source: UnsafeMutablePointer<nghttp2_data_source>?, _ data: UnsafeMutableRawPointer?

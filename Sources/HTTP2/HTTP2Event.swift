@@ -7,11 +7,13 @@ public enum HTTP2Event: BitwiseCopyable {
     case request(slot: Int32, text: ByteRange, isWebSocket: Bool)
     /// A header section breaks a rule that has an answer of its own, such as 431.
     case refused(slot: Int32, fault: MessageFault)
+    /// The head of a backend's answer is complete, as text of HTTP/1.1, in the scratch; 1xx too.
+    case answer(slot: Int32, text: ByteRange)
     /// Content, as a range of the bytes that were received.
     case data(slot: Int32, range: ByteRange)
     /// Trailer lines, each with its CRLF, are in the scratch. `end` follows.
     case trailers(slot: Int32, text: ByteRange)
-    /// The client sends nothing more on the stream.
+    /// The other side sends nothing more on the stream.
     case end(slot: Int32)
     /// The stream is over; its slot goes to another one when `free` is called.
     case closed(slot: Int32)

@@ -27,6 +27,14 @@ public struct HTTP2Limits: Sendable {
     }
 }
 
+/// Which side of a connection a session is.
+public enum HTTP2Role: Sendable {
+    /// Requests come in.
+    case server
+    /// Requests go out.
+    case client
+}
+
 /// Error codes of RFC 9113 §7.
 public enum HTTP2ErrorCode: UInt32, Sendable {
     case noError = 0

@@ -18,6 +18,12 @@ struct StreamRecord {
     var isDeferred = false
     /// The session ended the stream by its owner's wish, or because the answer was through: no glitch.
     var isResetOnPurpose = false
+    /// Of a request to a backend: the head of its answer is here, so that a further section holds trailers.
+    var hasFinalHead = false
+    /// Of such a request: it is HEAD, whose answer ends with its head.
+    var isHead = false
+    /// The error code that it was closed with.
+    var closeCode: UInt32 = 0
     /// nghttp2 has forgotten the stream.
     var isClosed = false
 }
@@ -25,6 +31,7 @@ struct StreamRecord {
 /// What the callbacks of a session work on. It lives at one address for as long as its session does.
 @safe struct SessionState: ~Copyable {
     let limits: HTTP2Limits
+    private let role: HTTP2Role
     var streams: [StreamRecord] = []
     private var freeSlots: [Int32] = []
     private var budget: GlitchBudget
@@ -35,6 +42,8 @@ struct StreamRecord {
     var isExhausted = false
     /// Nothing more is received.
     var isOver = false
+    /// The other side's SETTINGS have come.
+    var hasSettings = false
     /// A section that a read left unfinished.
     private var unfinished = FieldSection()
     private(set) var hasUnfinished = false
@@ -52,7 +61,8 @@ struct StreamRecord {
     // SAFETY: no bytes at first, and those that nghttp2 gave from then on.
     var frame = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
 
-    init(limits: HTTP2Limits, now: Int64) {
+    init(limits: HTTP2Limits, _ role: HTTP2Role = .server, now: Int64) {
+        self.role = role
         self.limits = limits
         self.now = now
         budget = GlitchBudget(now: now)
@@ -95,13 +105,17 @@ struct StreamRecord {
     // MARK: Budget
 
     /// Pays for a glitch; false where the connection has to end.
+    ///
+    /// A backend pays nothing: small frames are its business, and what it may hold here is bounded otherwise.
     mutating func pay(_ cost: Int) -> Bool {
+        guard role == .server else { return true }
         if !budget.spend(cost, now: now) { isExhausted = true }
         return !isExhausted
     }
 
     /// Pays for the frames that begin in `bytes`; gives how many of the bytes come before the one that is too much.
     mutating func pay(for bytes: Span<UInt8>) -> Int {
+        guard role == .server else { return bytes.count }
         var offset = 0
         while let frame = walk.next(bytes, &offset) {
             let cost = GlitchBudget.price(frame)

@@ -69,7 +69,7 @@ extension Worker {
         advanceExchange(exchange)
     }
 
-    private mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) {
+    mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) {
         servers[connection.index].exchange = exchanges.handle(at: exchange)
         // What is left of its time in the pool does not count for the request.
         serverDeadlines.set(connection.index, .never)
@@ -84,9 +84,10 @@ extension Worker {
     /// Opens a connection for a request.
     mutating func connect(_ exchange: UInt32, server: Int) {
         let upstream = exchanges[exchange].pool
+        if pools[upstream.index].settings.speaksHTTP2 { return openServerStream(exchange, server: server) }
         exchanges[exchange].serverNumber = server
         let handle: Handle
-        switch openConnection(upstream, server: server, for: exchange) {
+        switch openConnection(upstream, server: server, for: exchanges.handle(at: exchange)) {
         case .opened(let opened): handle = opened
         case .refused:
             counters.add(1, to: .upstreamConnectFailures)
@@ -106,7 +107,7 @@ extension Worker {
         setExchangeDeadline(exchange)
     }
 
-    private enum Opening {
+    enum Opening {
         case opened(Handle)
         /// The server, or the network, says no.
         case refused
@@ -115,7 +116,7 @@ extension Worker {
     }
 
     /// Opens a connection. Where the descriptors are spent, an idle connection to any server makes room for it.
-    private mutating func openConnection(_ upstream: Handle, server: Int, for exchange: UInt32) -> Opening {
+    mutating func openConnection(_ upstream: Handle, server: Int, for exchange: Handle) -> Opening {
         guard !servers.isFull || closeOneIdle() else { return .exhausted }
         let opening = tryToOpen(upstream, server: server, for: exchange)
         guard case .exhausted = opening, closeOneIdle() else { return opening }
@@ -132,13 +133,13 @@ extension Worker {
         return false
     }
 
-    private mutating func tryToOpen(_ upstream: Handle, server: Int, for exchange: UInt32) -> Opening {
+    private mutating func tryToOpen(_ upstream: Handle, server: Int, for exchange: Handle) -> Opening {
         do {
             let socket = try Socket.connecting(to: pools[upstream.index].address(ofServer: server))
             let descriptor = socket.descriptor
             let handle = servers.insert(
                 UpstreamConnection(
-                    socket, pool: upstream, server: server, exchange: exchanges.handle(at: exchange)))
+                    socket, pool: upstream, server: server, exchange: exchange))
             do {
                 try poller.add(
                     descriptor, token: EventToken(.server, handle).rawValue,
@@ -229,7 +230,7 @@ extension Worker {
 
     /// Remembers that a pool has room again, where somebody waits for it; and that one of earlier settings may have
     /// become unused. It goes at the end of the turn only: whoever lost this connection may try another one yet.
-    private mutating func noteRoom(_ upstream: Handle) {
+    mutating func noteRoom(_ upstream: Handle) {
         if pools[upstream.index].waitingCount > 0 || !poolOfUpstream.contains(upstream) {
             freed.append(upstream)
         }
@@ -246,6 +247,8 @@ extension Worker {
     /// Something happened on a connection to a server.
     mutating func advanceServer(_ server: UInt32) {
         switch servers[server].phase {
+        // A stream waits for its connection.
+        case .connecting where servers[server].transport.isStream: break
         case .connecting: finishConnecting(server)
         case .handshaking: shakeHands(withServer: server)
         // A server that speaks unasked, or leaves: no further request goes there.
@@ -254,7 +257,9 @@ extension Worker {
             if !servers[server].transport.isSecure || speaksUnasked(server) {
                 closeServer(server, wasBusy: false)
             }
+        case .busy where servers[server].isLost: streamLost(server)
         case .busy: advanceExchange(servers[server].exchange.index)
+        case .carrying: advanceCarrier(server)
         }
     }
 
@@ -263,6 +268,7 @@ extension Worker {
         let exchange = servers[server].exchange.index
         let number = servers[server].server
         guard servers[server].transport.socket.pendingError() == nil else {
+            if !servers[server].carrier.isNone { return carrierFailed(servers[server].carrier, "") }
             counters.add(1, to: .upstreamConnectFailures)
             closeServer(server, wasBusy: true)
             return connectFailed(exchange, server: number)
@@ -275,6 +281,9 @@ extension Worker {
 
     /// The connection is there: the request goes onto it.
     mutating func startExchange(_ server: UInt32) {
+        if !servers[server].carrier.isNone, !servers[server].transport.isStream {
+            return startCarrier(server)
+        }
         let exchange = servers[server].exchange.index
         servers[server].phase = .busy
         exchanges[exchange].phase = .relaying
@@ -291,6 +300,7 @@ extension Worker {
 
     /// Ends a connection to a server and takes it off the books.
     mutating func closeServer(_ server: UInt32, wasBusy: Bool) {
+        if servers[server].transport.isStream { return closeServerStream(server) }
         let handle = servers.handle(at: server)
         var connection = servers.remove(handle)
         if !wasBusy { connection.transport.sayGoodbye() }
@@ -311,8 +321,8 @@ extension Worker {
         let isCurrent =
             pools.contains(upstream) && poolOfUpstream.contains(upstream)
             && !pools[upstream.index].isRetired(servers[server].server)
-        guard isCurrent, !isDraining, !servers[server].transport.isReadable,
-            servers[server].transport.output.isEmpty
+        guard isCurrent, !isDraining, !servers[server].transport.isStream,
+            !servers[server].transport.isReadable, servers[server].transport.output.isEmpty
         else {
             return closeServer(server, wasBusy: true)
         }

@@ -50,6 +50,7 @@ extension Worker {
             for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
             retirePoolIfUnused(handle)
         }
+        endIdleCarriers()
     }
 
     /// Goes on with these servers of an upstream, whose addresses have changed.
@@ -61,9 +62,11 @@ extension Worker {
 
     private mutating func replaceServers(of upstream: Handle, _ servers: [ServerSettings]) {
         guard pools[upstream.index].settings.servers != servers else { return }
+        endIdleCarriers()
         for connection in pools[upstream.index].replaceServers(servers) {
             closeTakenServer(connection.index)
         }
+        endIdleCarriers()
         // Who waits may have room now.
         freed.append(upstream)
     }
@@ -74,6 +77,7 @@ extension Worker {
             pools[handle.index].connectionCount == 0,
             pools[handle.index].waitingCount == 0
         else { return }
+        forgetCarriers(ofPool: handle)
         _ = pools.remove(handle)
         poolSecurity[handle.index] = nil
     }
@@ -171,6 +175,7 @@ extension Worker {
         for upstream in poolOfUpstream {
             for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
         }
+        endIdleCarriers()
     }
 
     private mutating func closeIfIdle(_ client: UInt32) {

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Policy
 internal import Reactor
 
@@ -47,6 +48,14 @@ struct Exchange: ~Copyable {
     var user: UInt64 = 0
     /// The server took no more of the request; its answer may still come.
     var isRequestAbandoned = false
+    /// The call is one of gRPC.
+    var isGRPC = false
+    /// The server speaks HTTP/2: framing is the session's business.
+    var usesHTTP2 = false
+    /// What is sent of the body is kept in `request`, too: a stream may be refused in the middle of it.
+    var keepsBody = false
+    /// How the server has reset the stream of the request.
+    var serverReset: HTTP2ErrorCode?
     /// The client asks for WebSocket.
     var wantsWebSocket = false
 

@@ -46,8 +46,11 @@ extension Worker {
         dropServer(exchange)
         leaveQueue(exchange)
         exchanges[exchange].code = code
+        let serverReset = exchanges[exchange].serverReset
         closeExchange(exchange)
-        if clients[client].transport.isStream { return closeStream(client, Self.resetCode(code)) }
+        if clients[client].transport.isStream {
+            return closeStream(client, serverReset.map { Self.relayed($0) } ?? Self.resetCode(code))
+        }
         closeClient(client)
     }
 

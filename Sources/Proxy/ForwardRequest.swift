@@ -20,13 +20,22 @@ extension Worker {
         guard !pool.isSpent else { return refuse(client, Refusal(.overloaded, route: permit.route)) }
         let upstream = poolOfUpstream[permit.upstream]
         let hasUnknownLength = head.framing == .chunked || head.framing == .untilClose
-        let coding = hasUnknownLength ? BodyCoding.chunked : .identity
+        let usesHTTP2 = pools[upstream.index].settings.speaksHTTP2
+        // Extended CONNECT towards backends is not there yet, and as a plain request it would be another one.
+        if usesHTTP2, head.wantsWebSocket {
+            return refuse(client, Refusal(.notImplemented, route: permit.route, permit.crossOrigin))
+        }
+        let coding = hasUnknownLength && !usesHTTP2 ? BodyCoding.chunked : .identity
         let exchange = openExchange(
             client, requestBody: BodyRelay(head.framing, as: coding, limitBytes: maxBodyBytes))
         exchanges[exchange].pool = upstream
+        exchanges[exchange].usesHTTP2 = usesHTTP2
+        exchanges[exchange].keepsBody = usesHTTP2
+        if usesHTTP2, hasUnknownLength { exchanges[exchange].requestBody.passesTrailers = true }
         exchanges[exchange].retriesLeft = pools[upstream.index].settings.retries
         if let timeout = permit.timeoutMilliseconds {
-            exchanges[exchange].deadline = now.advanced(byMilliseconds: timeout)
+            exchanges[exchange].deadline = min(
+                exchanges[exchange].deadline, now.advanced(byMilliseconds: timeout))
         }
         if pools[upstream.index].settings.balance == .hashUser {
             exchanges[exchange].user = Self.userNumber(policy, permit, head, &clients[client])
@@ -79,6 +88,7 @@ extension Worker {
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
         exchanges[handle.index].headBytes = head.byteCount
         if let wireMethod { exchanges[handle.index].omitsBody = wireMethod == .head }
+        if clients[client].transport.isStream { noteRemoteCall(handle.index, client) }
         if !verdictWaits.fields.isEmpty { addFields(to: handle.index) }
         clients[client].exchange = handle
         clients[client].phase = .exchanging
@@ -148,7 +158,8 @@ extension Worker {
         let refusal = exchanges[exchange].takeBody(from: &clients[client].transport.input)
         clients[client].transport.input.detachIfEmpty(to: &pool)
         if clients[client].transport.isStream { openWindow(client) }
-        exchanges[exchange].isReplayable = exchanges[exchange].requestBody.isComplete
+        exchanges[exchange].isReplayable =
+            exchanges[exchange].requestBody.isComplete || exchanges[exchange].keepsBody
         return refusal
     }
 }

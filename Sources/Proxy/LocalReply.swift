@@ -100,7 +100,7 @@ extension Worker {
         leaveQueue(exchange)
         exchanges[exchange].phase = .replying
         exchanges[exchange].code = code
-        exchanges[exchange].status = rejection?.status ?? code.status
+        exchanges[exchange].status = exchanges[exchange].isGRPC ? 200 : rejection?.status ?? code.status
         exchanges[exchange].stallDeadline = .never
         exchanges[exchange].request.detach(to: &pool)
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
@@ -138,6 +138,7 @@ extension Worker {
         case .preflight?, .signIn?: return appendBrowserReply(exchange, client, rejection)
         case .problem?, nil: break
         }
+        if exchanges[exchange].isGRPC { return appendRemoteCallReply(exchange, client, code, rejection) }
         let hasBody = !exchanges[exchange].omitsBody
         if hasBody { exchanges[exchange].replyBytes = Problem.byteCount(code) }
         return clients[client].transport.output.appendStatusLine(code.status)
@@ -155,7 +156,7 @@ extension Worker {
             && (!hasBody || Problem.append(code, to: &clients[client].transport.output))
     }
 
-    private mutating func appendChallenge(_ client: UInt32, _ rejection: Rejection?) -> Bool {
+    mutating func appendChallenge(_ client: UInt32, _ rejection: Rejection?) -> Bool {
         guard let rejection, rejection.challenges else { return true }
         return clients[client].transport.output.append("WWW-Authenticate: ")
             && policy.appendChallenge(rejection, to: &clients[client].transport.output)
@@ -164,7 +165,7 @@ extension Worker {
     }
 
     /// What passes by itself may be tried again (RFC 9110 §10.2.3); 503 says when.
-    private mutating func appendRetryAfter(
+    mutating func appendRetryAfter(
         _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
     ) -> Bool {
         if let rejection, code == .rateLimited {

@@ -52,6 +52,8 @@ extension Exchange {
         case .length(let length):
             return request.append("Content-Length: ") && request.appendDecimal(length)
                 && request.append("\r\n\r\n")
+        case .chunked where usesHTTP2, .untilClose where usesHTTP2:
+            return request.append("\r\n")
         case .chunked, .untilClose:
             return request.append("Transfer-Encoding: chunked\r\n\r\n")
         }
@@ -192,6 +194,16 @@ enum Trailers {
             && output.appendLastChunkBeforeTrailers()
             && policy.appendUpstreamTrailers(fields, bytes: bytes, to: &output)
             && output.append("\r\n")
+    }
+
+    /// The client's, for an upstream that speaks HTTP/2: the lines alone.
+    static func appendRequestLines(
+        _ lines: ByteRange, of input: inout Buffer, _ fields: inout FieldTable,
+        _ policy: borrowing PolicySnapshot, to output: inout Buffer
+    ) -> Bool {
+        let bytes = input.bytes
+        return TrailerSection.parse(bytes, lines, into: &fields) == nil
+            && policy.appendUpstreamTrailers(fields, bytes: bytes, to: &output)
     }
 
     /// The backend's, for a client that speaks HTTP/2: the lines alone.

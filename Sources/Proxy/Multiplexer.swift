@@ -13,7 +13,7 @@ internal import Reactor
 
 /// What a connection has besides its entry among the clients.
 struct Multiplexer: ~Copyable {
-    var session: HTTP2ServerSession
+    var session: HTTP2Session
     /// The connection's entry.
     let client: Handle
     /// The connection's own buffers, while the session works on them: streams are clients too, and two clients cannot
@@ -33,7 +33,7 @@ struct Multiplexer: ~Copyable {
     /// The end was announced.
     var isEnding = false
 
-    init(_ session: consuming HTTP2ServerSession, client: Handle, headDeadline: Instant) {
+    init(_ session: consuming HTTP2Session, client: Handle, headDeadline: Instant) {
         self.session = session
         self.client = client
         self.headDeadline = headDeadline
@@ -98,7 +98,7 @@ extension Worker {
     /// Makes the connection one that speaks HTTP/2.
     mutating func startMultiplexing(_ client: UInt32) {
         guard !multiplexers.isFull,
-            let session = HTTP2ServerSession(limits: HTTP2Limits(head: headLimits), now: now.microseconds)
+            let session = HTTP2Session(limits: HTTP2Limits(head: headLimits), now: now.microseconds)
         else { return closeClient(client) }
         clients[client].phase = .multiplexing
         clients[client].multiplexer = multiplexers.insert(
@@ -156,7 +156,7 @@ extension Worker {
     }
 
     private static func receive(
-        _ input: borrowing Buffer, _ session: inout HTTP2ServerSession, _ scratch: inout HTTP2Scratch,
+        _ input: borrowing Buffer, _ session: inout HTTP2Session, _ scratch: inout HTTP2Scratch,
         _ now: Int64
     ) -> Bool {
         session.receive(input.bytes, &scratch, now: now)
@@ -217,7 +217,7 @@ extension Worker {
     /// Fills one block with frames; false where there are none.
     private mutating func makeFrames(_ client: UInt32, _ multiplexer: UInt32) -> Bool {
         multiplexers[multiplexer].output.attach(from: &pool, .medium)
-        while multiplexers[multiplexer].output.room > HTTP2ServerSession.frameBytes,
+        while multiplexers[multiplexer].output.room > HTTP2Session.frameBytes,
             Self.makeFrames(&multiplexers[multiplexer], &multiplexScratch)
         {
             copyDataFrames(multiplexer)
@@ -264,7 +264,7 @@ extension Worker {
         multiplexScratch.clearDataFrames()
     }
 
-    private static func copy(_ frame: HTTP2DataFrame, from source: inout Buffer, to output: inout Buffer) {
+    static func copy(_ frame: HTTP2DataFrame, from source: inout Buffer, to output: inout Buffer) {
         let fits =
             output.append(word: frame.header) && output.append(frame.lastHeaderByte)
             && output.append(source.bytes.extracting(first: Int(frame.count)))

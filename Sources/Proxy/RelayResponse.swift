@@ -69,7 +69,7 @@ extension Worker {
     }
 
     /// Limits of an answer's head: the client's, but more fields, and never less than the defaults.
-    private var responseLimits: HeadLimits {
+    var responseLimits: HeadLimits {
         HeadLimits(
             headBytes: max(headLimits.headBytes, 65_536), fieldCount: responseHead.fields.capacity,
             targetBytes: headLimits.targetBytes)
@@ -201,6 +201,7 @@ extension Worker {
             let outcome = exchanges[exchange].responseBody.run(
                 from: &servers[server].transport, to: &clients[client].transport, &pool)
             if clients[client].transport.isStream { offerOutput(client) }
+            if servers[server].transport.isStream { openServerWindow(server) }
             switch outcome {
             case .complete:
                 finishExchange(exchange)

@@ -46,6 +46,7 @@ extension Worker {
     private mutating func handshakeFailed(_ server: UInt32, _ error: TLSError) {
         let exchange = servers[server].exchange.index
         let number = servers[server].server
+        if !servers[server].carrier.isNone { return carrierFailed(servers[server].carrier, error.code) }
         counters.add(1, to: .upstreamConnectFailures)
         counters.add(1, to: .upstreamTLSHandshakeFailures)
         exchanges[exchange].notes.note(refusal: error.code)

@@ -53,6 +53,7 @@ extension Worker {
     /// Sends the head and what of the body lies behind it; false where it is not all gone yet.
     private mutating func sendHead(_ exchange: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
+        if servers[server].transport.isStream { return submitRequest(exchange) }
         while exchanges[exchange].sentBytes < exchanges[exchange].request.count {
             switch exchanges[exchange].sendRequest(on: &servers[server].transport) {
             case .bytes:
@@ -74,10 +75,12 @@ extension Worker {
     private mutating func relayRequestBody(_ exchange: UInt32) -> Bool {
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
+        if exchanges[exchange].keepsBody { keepBody(exchange, client, server) }
         while true {
             let outcome = exchanges[exchange].requestBody.run(
                 from: &clients[client].transport, to: &servers[server].transport, &pool)
             if clients[client].transport.isStream { openWindow(client) }
+            if servers[server].transport.isStream { offerRequest(server) }
             switch outcome {
             case .complete:
                 return true
@@ -110,6 +113,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
         guard let lines = exchanges[exchange].requestBody.trailers else { return false }
+        if servers[server].transport.isStream { return writeServerTrailers(exchange, lines) }
         servers[server].transport.output.attach(from: &pool)
         let fits = Trailers.appendRequest(
             lines, of: &clients[client].transport.input, &trailerFields, policy,
@@ -122,6 +126,7 @@ extension Worker {
     private mutating func requestIsSent(_ exchange: UInt32) {
         let server = exchanges[exchange].server.index
         exchanges[exchange].sentAt = now
+        if servers[server].transport.isStream { offerRequest(server, isComplete: true) }
         exchanges[exchange].stallDeadline = .never
         if !exchanges[exchange].isReplayable { exchanges[exchange].request.detach(to: &pool) }
         setExchangeDeadline(exchange)
@@ -153,13 +158,19 @@ extension Worker {
     }
 
     /// The server closed, or broke, the connection before its answer: once more, where that is safe, else 502.
-    mutating func serverLeft(_ exchange: UInt32) {
+    ///
+    /// - Parameter wasRefused: a server that speaks HTTP/2 says that it did nothing about the request (RFC 9113 §8.7).
+    mutating func serverLeft(_ exchange: UInt32, wasRefused: Bool = false) {
         let server = exchanges[exchange].server.index
-        let wasReused = servers[server].requestsServed > 0
+        let isStream = servers[server].transport.isStream
+        // A stream that ends alone was seen; one that ends with its connection may not have been.
+        let wasReused =
+            servers[server].requestsServed > 0 && (!isStream || servers[server].isCutOff) || wasRefused
         let number = servers[server].server
         let progress =
             !servers[server].transport.input.isEmpty
-            ? RequestProgress.answered : exchanges[exchange].sentBytes == 0 ? .nothingSent : .maybeProcessed
+            ? RequestProgress.answered
+            : exchanges[exchange].sentBytes == 0 || wasRefused ? .nothingSent : .maybeProcessed
         let isSafe = RetryRule.allows(
             exchanges[exchange].method, after: progress, isReplayable: exchanges[exchange].isReplayable)
         dropServer(exchange)
@@ -167,7 +178,7 @@ extension Worker {
         guard wasReused, isSafe, exchanges[exchange].retriesLeft > 0,
             progress == .nothingSent || pools[exchanges[exchange].pool.index].permitsRetry(at: now)
         else {
-            return reply(exchange, .upstreamInvalidResponse)
+            return reply(exchange, wasRefused ? .upstreamUnavailable : .upstreamInvalidResponse)
         }
         retry(exchange, server: number)
     }

@@ -58,6 +58,7 @@ extension Worker {
         case .refused(let slot, let fault):
             guard let stream = openStream(slot, multiplexer, textBytes: 0) else { return }
             refuse(stream.index, fault: fault)
+        case .answer: preconditionFailure("the session is a server's")
         case .data(let slot, let range):
             takeData(slot, range, multiplexer)
         case .trailers(let slot, let text):
@@ -124,13 +125,13 @@ extension Worker {
         touch(stream)
     }
 
-    private static func append(
+    static func append(
         _ range: ByteRange, of input: inout Buffer, to buffer: inout Buffer
     ) -> Bool {
         buffer.append(input.bytes.slice(range))
     }
 
-    private static func append(
+    static func append(
         _ text: ByteRange, of scratch: inout HTTP2Scratch, to buffer: inout Buffer
     ) -> Bool {
         buffer.append(scratch.text.span(text))
@@ -190,7 +191,7 @@ extension Worker {
     }
 
     private static func submitHead(
-        _ output: inout Buffer, _ slot: Int32, _ form: HTTP2HeadForm, _ session: inout HTTP2ServerSession
+        _ output: inout Buffer, _ slot: Int32, _ form: HTTP2HeadForm, _ session: inout HTTP2Session
     ) -> Bool {
         let end = headEnd(output.bytes)
         let isSubmitted = session.submitHead(slot, output.bytes.extracting(first: end), form)
@@ -199,7 +200,7 @@ extension Worker {
     }
 
     /// The offset behind the empty line.
-    private static func headEnd(_ bytes: Span<UInt8>) -> Int {
+    static func headEnd(_ bytes: Span<UInt8>) -> Int {
         var end = 0
         repeat {
             end = ASCII.firstIndex(of: 0x0D, in: bytes, from: end, to: bytes.count) + 2
@@ -250,8 +251,8 @@ extension Worker {
         return fits
     }
 
-    private static func setTrailers(
-        _ text: borrowing Buffer, _ slot: Int32, _ session: inout HTTP2ServerSession
+    static func setTrailers(
+        _ text: borrowing Buffer, _ slot: Int32, _ session: inout HTTP2Session
     ) {
         session.setTrailers(slot, text.bytes)
     }
@@ -296,6 +297,14 @@ extension Worker {
         multiplexers[stream.multiplexer.index].session.setOwner(stream.stream.slot, .none)
         multiplexers[stream.multiplexer.index].session.reset(stream.stream.slot, code)
         sendLater(stream.multiplexer)
+    }
+
+    /// What the client is told of a stream that the backend has reset, which its own session understands.
+    static func relayed(_ code: HTTP2ErrorCode) -> HTTP2ErrorCode {
+        switch code {
+        case .cancel, .enhanceYourCalm: code
+        default: .internalError
+        }
     }
 
     /// What the client is told of an exchange that was given up.

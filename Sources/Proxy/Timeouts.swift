@@ -103,11 +103,17 @@ extension Worker {
         switch servers[server].phase {
         case .idle:
             closeServer(server, wasBusy: false)
+        case .connecting where !servers[server].carrier.isNone,
+            .handshaking where !servers[server].carrier.isNone:
+            carrierFailed(servers[server].carrier, "")
+        case .carrying:
+            carrierTooSlow(server)
         case .connecting, .handshaking:
             counters.add(1, to: .upstreamConnectFailures)
             closeServer(server, wasBusy: true)
             connectFailed(exchange, server: number)
         case .busy:
+            if servers[server].transport.isStream { doubtCarrier(ofStream: server) }
             reply(exchange, .upstreamTimeout)
         }
     }

@@ -14,6 +14,8 @@ struct UpstreamConnection: ~Copyable {
         case idle
         /// A request is on it.
         case busy
+        /// It speaks HTTP/2: requests are on its streams, each of which is an entry of its own.
+        case carrying
     }
 
     var transport: Transport
@@ -28,6 +30,24 @@ struct UpstreamConnection: ~Copyable {
     var requestsServed = 0
     /// The turn in which it was taken out of the pool without asking the kernel whether it is quiet, or 0.
     var reusedInTurn: UInt64 = 0
+
+    /// Of a connection that speaks HTTP/2, and of its streams.
+    var carrier = Handle.none
+    /// Of a stream.
+    var stream = StreamFacts()
+    /// The stream ended before its answer was complete, with that code of HTTP/2; or its connection did.
+    var isLost = false
+    var lossCode: UInt32 = 0
+    var isCutOff = false
+
+    /// A stream for a request.
+    init(streamOn carrier: Handle, pool: Handle, server: Int, exchange: Handle) {
+        transport = Transport()
+        self.pool = pool
+        self.server = server
+        self.exchange = exchange
+        self.carrier = carrier
+    }
 
     init(_ socket: consuming Socket, pool: Handle, server: Int, exchange: Handle) {
         transport = Transport(socket)

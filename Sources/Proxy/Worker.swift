@@ -75,6 +75,9 @@ public struct Worker: ~Copyable {
     var pools = Slab<UpstreamPool>(capacity: Worker.poolCapacity)
     /// Connections that speak HTTP/2.
     var multiplexers: Slab<Multiplexer>
+    /// Connections to servers that speak HTTP/2, and which of them belong to a pool, by its slot.
+    var carriers: Slab<Carrier>
+    var carriersOfPool: [UInt32: CarrierList] = [:]
     /// How many of `clients` are streams; the others are connections, of which there may be `clientLimit`.
     var streamCount = 0
     var clientDeadlines = Deadlines()
@@ -111,6 +114,10 @@ public struct Worker: ~Copyable {
     var sending: [Handle] = []
     /// Streams that something has happened to.
     var touched: [Handle] = []
+    /// The same towards servers.
+    var unsentCarriers: [Handle] = []
+    var carriersLeftOver: [Handle] = []
+    var answered: [Handle] = []
     /// How many turns there were: events of one turn happened before everything that is done in it.
     var turns: UInt64 = 0
     var now = Instant.now()
@@ -191,7 +198,9 @@ public struct Worker: ~Copyable {
         clients = Slab(capacity: 2 * Self.connectionCapacity)
         exchanges = Slab(capacity: 2 * Self.connectionCapacity)
         multiplexers = Slab(capacity: Self.connectionCapacity)
-        servers = Slab(capacity: Self.connectionCapacity)
+        // Streams are servers, too.
+        servers = Slab(capacity: 2 * Self.connectionCapacity)
+        carriers = Slab(capacity: Self.connectionCapacity)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         responseHead = ResponseHead(fieldCapacity: Self.responseFieldCount(settings.limits))
     }
@@ -218,8 +227,10 @@ public struct Worker: ~Copyable {
             dispatch(token, poller.readiness(index))
         }
         resumeLeftovers()
+        resumeCarriers()
         expireDeadlines()
         serveWaiting()
+        sendCarriers()
         sendStreams()
         countTokens()
         tellGauges()
@@ -264,7 +275,11 @@ public struct Worker: ~Copyable {
 
     /// How long the poller may wait: not at all with leftovers, else to the next deadline.
     private var waitMilliseconds: Int32 {
-        if !ready.isEmpty || !freed.isEmpty || !unsent.isEmpty { return 0 }
+        if !ready.isEmpty || !freed.isEmpty || !unsent.isEmpty || !unsentCarriers.isEmpty
+            || !carriersLeftOver.isEmpty
+        {
+            return 0
+        }
         let next = min(clientDeadlines.next, serverDeadlines.next, acceptAgain)
         guard next < .never else { return -1 }
         let microseconds = next.microseconds(since: now)

@@ -42,9 +42,17 @@ public struct UpstreamPool: ~Copyable {
         cells = settings.state.cells(ofWorker: worker)
         randomState = 0x2545_f491_4f6c_dd1d &* UInt64(worker + 1)
         endpoints = EndpointTable(
-            settings.servers, connectionsEach: Self.share(settings.maximumConnections, of: workers),
+            settings.servers,
+            connectionsEach: Self.share(settings.maximumConnections, of: workers)
+                * (settings.speaksHTTP2 ? Self.streamsPerConnection : 1),
             worker: worker)
     }
+
+    /// What stands for a connection in the books where each carries many requests.
+    private static var streamsPerConnection: Int { 100 }
+
+    /// How many connections that carry streams one worker may have to one server.
+    public var carrierLimit: Int { Self.share(settings.maximumConnections, of: workers) }
 
     /// A limit for one of several workers: rounded up, so that none is left without.
     private static func share(_ limit: Int, of workers: Int) -> Int {

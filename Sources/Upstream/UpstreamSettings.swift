@@ -24,6 +24,8 @@ public struct HealthSettings: Sendable, Equatable {
     public var healthyAfter = 2
     /// Failed checks in a row that take one out.
     public var unhealthyAfter = 3
+    /// They are asked over HTTP/2.
+    public var speaksHTTP2 = false
 
     /// Checks of that path, with the defaults of the configuration.
     public init(path: String) {
@@ -60,6 +62,8 @@ public struct UpstreamSettings: Sendable, Equatable {
     public var maximumConnections = 1024
     /// Requests that may wait for a connection, over all workers; one more is refused with 503.
     public var maximumPending = 1024
+    /// Its servers speak HTTP/2: many requests share a connection.
+    public var speaksHTTP2 = false
     /// TLS to the servers; nil where connections are plain.
     public var security: TLSClientSettings?
     /// How often a request may be sent again where that is safe.

@@ -261,7 +261,6 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .replace(
             .upstream, "[upstream.tasks]\nservers = [{ adress = \"a:1\" }]", "5:14: unknown key \"adress\""),
         .replace(.upstream, "[upstream]\ntasks = 5", "5:1: [upstream] holds named tables"),
-        .add(.upstream, "protocol = \"h2\"", "6:12: protocol = \"h2\" is not supported yet"),
         .add(.upstream, "protocol = \"http/1\"", "6:12: must be one of \"http/1.1\""),
         .add(.upstream, "balance = \"hash-users\"", "6:11: did you mean \"hash-user\"?"),
         .add(.upstream, "balance = \"random\"", "6:11: must be one of \"round-robin\", \"least-requests\","),

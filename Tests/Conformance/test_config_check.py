@@ -252,20 +252,6 @@ def test_mistakes_in_sessions(check, text, message):
     assert any(message in error for _, _, error in done.errors), done.text
 
 
-# Keys of later versions are refused, never ignored.
-LATER = {
-    "upstream h2": (change("servers =", 'protocol = "h2"\nservers ='), "protocol"),
-}
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_later_keys_are_refused(check, name):
-    text, key = LATER[name]
-    done = check(text)
-    assert done.returncode == 1, done.text
-    assert any("not supported yet" in message for _, _, message in done.errors), done.text
-
-
 @pytest.mark.parametrize("keys", [
     'jwks = { url = "https://app.example.com/jwks", refresh = "5m", cooldown = "5s", stale_for = "1h" }',
     'jwks = "discover"'])

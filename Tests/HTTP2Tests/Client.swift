@@ -7,6 +7,7 @@ import HTTP
 /// What a session said, with its text copied.
 enum Seen: Equatable {
     case request(Int32, String, isWebSocket: Bool)
+    case answer(Int32, String)
     case refused(Int32, MessageFault)
     case data(Int32, String)
     case trailers(Int32, String)
@@ -52,7 +53,7 @@ let endHeaders: UInt8 = 4
 
 /// A session and what a test needs around it: the bytes of its streams' outputs, and the frames that it has sent.
 struct Peer: ~Copyable {
-    var session: HTTP2ServerSession
+    var session: HTTP2Session
     var scratch = HTTP2Scratch()
     var pool = BlockPool(keptBytes: 1 << 20)
     var output = Buffer()
@@ -62,11 +63,15 @@ struct Peer: ~Copyable {
 
     struct NoMemory: Error {}
 
-    init(limits: HTTP2Limits = HTTP2Limits(head: HeadLimits()), greets: Bool = true) throws {
-        guard let session = HTTP2ServerSession(limits: limits, now: 1_000_000) else { throw NoMemory() }
+    init(
+        limits: HTTP2Limits = HTTP2Limits(head: HeadLimits()), as role: HTTP2Role = .server,
+        greets: Bool = true
+    ) throws {
+        guard let session = HTTP2Session(limits: limits, as: role, now: 1_000_000) else { throw NoMemory() }
         self.session = session
         output.attach(from: &pool, .medium)
-        if greets { _ = receive(preface + frame(settings) + frame(settings, 1)) }
+        guard greets else { return }
+        _ = receive((role == .server ? preface : []) + frame(settings) + frame(settings, 1))
     }
 
     /// Gives the memory back.
@@ -85,6 +90,7 @@ struct Peer: ~Copyable {
             switch event {
             case .request(let slot, let range, let isWebSocket):
                 seen.append(.request(slot, text(range), isWebSocket: isWebSocket))
+            case .answer(let slot, let range): seen.append(.answer(slot, text(range)))
             case .refused(let slot, let fault): seen.append(.refused(slot, fault))
             case .data(let slot, let range):
                 seen.append(.data(slot, String(decoding: bytes[range.bounds], as: UTF8.self)))

@@ -72,7 +72,7 @@ import Testing
         let body = String(repeating: "x", count: 10_000)
         #expect(peer.answer(0, body) == true)
         // The head fits, the content does not.
-        while peer.session.makeFrames(&peer.scratch, room: HTTP2ServerSession.frameBytes + 100) {
+        while peer.session.makeFrames(&peer.scratch, room: HTTP2Session.frameBytes + 100) {
             peer.session.takeFrame(into: &peer.output)
         }
         #expect(peer.session.isRoomShort == true && peer.scratch.dataFrames.isEmpty)

@@ -2,24 +2,26 @@ public import Bytes
 internal import CNghttp2
 internal import HTTP
 
-/// The server's side of one HTTP/2 connection, without I/O: bytes come in and become events, answers go in and become
-/// frames.
+/// One HTTP/2 connection, without I/O: bytes come in and become events, messages go in and become frames. Towards clients
+/// it is the server's side, towards backends the client's.
 ///
 /// A stream is named by its slot, a small number that is given to another stream only after `closed` was taken in and
 /// `free` was called. Everything that a client may do is handled here or becomes an event; a client that only makes
 /// work ends with GOAWAY (`GlitchBudget`).
-@safe public struct HTTP2ServerSession: ~Copyable {
+@safe public struct HTTP2Session: ~Copyable {
     private let session: OpaquePointer
     private let state: UnsafeMutablePointer<SessionState>
 
     /// A session that has its SETTINGS ready to be sent; nil where memory is short.
     ///
-    /// - Parameter now: the time in microseconds, of the clock that all calls go by.
-    public init?(limits: HTTP2Limits, now: Int64) {
+    /// - Parameters:
+    ///   - role: which side this is.
+    ///   - now: the time in microseconds, of the clock that all calls go by.
+    public init?(limits: HTTP2Limits, as role: HTTP2Role = .server, now: Int64) {
         let state = UnsafeMutablePointer<SessionState>.allocate(capacity: 1)
         // SAFETY: allocated here, and freed in `deinit` or below.
-        unsafe state.initialize(to: SessionState(limits: limits, now: now))
-        guard let session = unsafe Self.makeSession(state, limits) else {
+        unsafe state.initialize(to: SessionState(limits: limits, role, now: now))
+        guard let session = unsafe Self.makeSession(state, limits, role) else {
             unsafe state.deinitialize(count: 1)
             unsafe state.deallocate()
             return nil
@@ -36,12 +38,13 @@ internal import HTTP
     }
 
     private static func makeSession(
-        _ state: UnsafeMutablePointer<SessionState>, _ limits: HTTP2Limits
+        _ state: UnsafeMutablePointer<SessionState>, _ limits: HTTP2Limits, _ role: HTTP2Role
     ) -> OpaquePointer? {
         var option: OpaquePointer?
         var session: OpaquePointer?
         // SAFETY: out-parameters; options and callbacks are copied, and freed here.
-        guard let callbacks = unsafe makeCallbacks() else { return nil }
+        let made = unsafe role == .server ? makeCallbacks() : makeClientCallbacks()
+        guard let callbacks = unsafe made else { return nil }
         defer { unsafe nghttp2_session_callbacks_del(callbacks) }
         guard unsafe nghttp2_option_new(&option) == 0 else { return nil }
         defer { unsafe nghttp2_option_del(option) }
@@ -52,29 +55,38 @@ internal import HTTP
         // Acknowledgements that a client does not read: the budget ends it long before, in most cases.
         unsafe nghttp2_option_set_max_outbound_ack(option, 100)
         unsafe nghttp2_option_set_max_settings(option, 32)
-        guard unsafe nghttp2_session_server_new2(&session, callbacks, state, option) == 0,
-            let made = unsafe session
-        else { return nil }
-        guard unsafe submitSettings(made, limits) else {
+        // Until the server has said how many it takes.
+        unsafe nghttp2_option_set_peer_max_concurrent_streams(option, UInt32(limits.streamCount))
+        let result =
+            unsafe role == .server
+            ? nghttp2_session_server_new2(&session, callbacks, state, option)
+            : nghttp2_session_client_new2(&session, callbacks, state, option)
+        guard result == 0, let made = unsafe session else { return nil }
+        guard unsafe submitSettings(made, limits, role) else {
             unsafe nghttp2_session_del(made)
             return nil
         }
         return unsafe made
     }
 
-    private static func submitSettings(_ session: OpaquePointer, _ limits: HTTP2Limits) -> Bool {
+    private static func submitSettings(
+        _ session: OpaquePointer, _ limits: HTTP2Limits, _ role: HTTP2Role
+    ) -> Bool {
         func entry(_ identifier: UInt32, _ value: Int) -> nghttp2_settings_entry {
             nghttp2_settings_entry(settings_id: Int32(identifier), value: UInt32(clamping: value))
         }
         let entries: InlineArray<4, nghttp2_settings_entry> = [
-            entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue, limits.streamCount),
+            role == .server
+                ? entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue, limits.streamCount)
+                : entry(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue, 0),
             entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue, limits.head.headBytes),
-            entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue, 1),
             entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES.rawValue, 1),
+            entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue, 1),
         ]
         // SAFETY: the entries are copied.
         let isSubmitted = unsafe entries.span.withUnsafeBufferPointer { entries in
-            unsafe nghttp2_submit_settings(session, 0, entries.baseAddress, entries.count) == 0
+            unsafe nghttp2_submit_settings(
+                session, 0, entries.baseAddress, role == .server ? entries.count : entries.count - 1) == 0
         }
         return unsafe isSubmitted
             && nghttp2_session_set_local_window_size(
@@ -237,6 +249,57 @@ internal import HTTP
         guard record.isDeferred, count > 0 || isComplete else { return }
         unsafe state.pointee.streams[Int(slot)].isDeferred = false
         _ = unsafe nghttp2_session_resume_data(session, record.identifier)
+    }
+
+    // MARK: Requests
+
+    /// Submits a request, whose stream gets a slot that is `owner`'s; nil where the session takes none any more.
+    ///
+    /// - Parameters:
+    ///   - text: a request line of HTTP/1.1, canonical lines of which one is Host, an empty line.
+    ///   - isSecure: the scheme is https.
+    ///   - endsStream: no content follows.
+    public mutating func submitRequest(
+        _ text: Span<UInt8>, isSecure: Bool, takesTrailers: Bool, endsStream: Bool, owner: Handle
+    ) -> Int32? {
+        // SAFETY: the session and its state belong to this value; what is stored for a stream is its slot and one.
+        let slot = unsafe state.pointee.open(-1)
+        let identifier = unsafe FieldLines.submitRequest(
+            text, session, slot: slot, isSecure: isSecure, takesTrailers: takesTrailers,
+            endsStream: endsStream)
+        guard identifier > 0 else {
+            unsafe state.pointee.free(slot)
+            return nil
+        }
+        unsafe state.pointee.streams[Int(slot)].identifier = identifier
+        unsafe state.pointee.streams[Int(slot)].owner = owner
+        unsafe state.pointee.streams[Int(slot)].isHead = ASCII.equals(text.extracting(first: 5), "HEAD ")
+        return slot
+    }
+
+    /// The server has sent its SETTINGS.
+    public var hasSettings: Bool {
+        // SAFETY: the state belongs to this value.
+        unsafe state.pointee.hasSettings
+    }
+
+    /// True where the server takes further requests: it has not said that the connection ends.
+    public var takesRequests: Bool {
+        // SAFETY: the session and its state belong to this value.
+        unsafe !state.pointee.isOver && nghttp2_session_check_request_allowed(session) != 0
+    }
+
+    /// How many streams the server takes at once.
+    public var remoteStreamLimit: Int {
+        // SAFETY: the session belongs to this value.
+        unsafe Int(
+            nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+    }
+
+    /// Why a stream ended that was not complete, until its slot is free.
+    public func closeCode(_ slot: Int32) -> UInt32 {
+        // SAFETY: the state belongs to this value; the array checks the slot.
+        unsafe state.pointee.streams[Int(slot)].closeCode
     }
 
     // MARK: Sending

@@ -1,0 +1,149 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP2
+internal import Reactor
+
+// What is read from a connection to a server that speaks HTTP/2, and what is written to it: the same as for clients in
+// Multiplexer.swift, with streams that are servers.
+
+extension Worker {
+    /// Reads in one go, before others have their turn.
+    private static var readsPerTurn: Int { 8 }
+    /// Blocks of 64 KiB written in one go, before others have their turn.
+    private static var blocksPerTurn: Int { 4 }
+
+    // MARK: Reading
+
+    /// Takes in what has arrived on the connection.
+    mutating func advanceCarrier(_ server: UInt32) {
+        let carrier = servers[server].carrier
+        sendLater(carrier: carrier)
+        var reads = Self.readsPerTurn
+        while servers[server].transport.isReadable {
+            guard reads > 0 else {
+                carriersLeftOver.append(carrier)
+                return
+            }
+            reads -= 1
+            switch servers[server].transport.fill(from: &pool, .medium) {
+            case .bytes: break
+            case .wouldBlock: return
+            case .endOfStream, .failed: return loseCarrier(carrier)
+            }
+            carriers[carrier.index].lastRead = now
+            guard takeFrames(server, carrier) else { return }
+        }
+    }
+
+    /// Takes in the frames that were read; false where the connection is gone, or nothing more is read from it.
+    private mutating func takeFrames(_ server: UInt32, _ carrier: Handle) -> Bool {
+        swap(&servers[server].transport.input, &carriers[carrier.index].input)
+        let goesOn = Self.receive(&carriers[carrier.index], &multiplexScratch, now: now.microseconds)
+        takeAnswers(carrier.index)
+        carriers[carrier.index].input.detach(to: &pool)
+        if !carriers[carrier.index].isReady, carriers[carrier.index].session.hasSettings {
+            carrierReady(carrier)
+        }
+        advanceAnswered()
+        guard carriers.contains(carrier) else { return false }
+        if !goesOn {
+            sendCarrier(carrier)
+            if carriers.contains(carrier) { loseCarrier(carrier) }
+        }
+        return goesOn
+    }
+
+    private static func receive(
+        _ carrier: inout Carrier, _ scratch: inout HTTP2Scratch, now: Int64
+    ) -> Bool {
+        receive(carrier.input, &carrier.session, &scratch, now)
+    }
+
+    private static func receive(
+        _ input: borrowing Buffer, _ session: inout HTTP2Session, _ scratch: inout HTTP2Scratch, _ now: Int64
+    ) -> Bool {
+        session.receive(input.bytes, &scratch, now: now)
+    }
+
+    // MARK: Writing
+
+    /// Has the connection write at the end of the turn.
+    mutating func sendLater(carrier: Handle) {
+        guard carriers.contains(carrier), !carriers[carrier.index].isUnsent else { return }
+        carriers[carrier.index].isUnsent = true
+        unsentCarriers.append(carrier)
+    }
+
+    /// Writes for all connections that have something to say.
+    mutating func sendCarriers() {
+        guard !unsentCarriers.isEmpty else { return }
+        var due: [Handle] = []
+        swap(&due, &unsentCarriers)
+        var place = 0
+        while place < due.count {
+            if carriers.contains(due[place]) {
+                carriers[due[place].index].isUnsent = false
+                sendCarrier(due[place])
+            }
+            place += 1
+        }
+        due.removeAll(keepingCapacity: true)
+        if unsentCarriers.isEmpty { swap(&due, &unsentCarriers) }
+    }
+
+    mutating func sendCarrier(_ carrier: Handle) {
+        let server = carriers[carrier.index].connection.index
+        guard servers[server].phase == .carrying else { return }
+        for _ in 0..<Self.blocksPerTurn {
+            switch servers[server].transport.flush(to: &pool) {
+            case .done: break
+            case .blocked: return
+            case .failed: return loseCarrier(carrier)
+            }
+            guard makeFrames(server, carrier) else { return settleCarrier(carrier) }
+        }
+        carriersLeftOver.append(carrier)
+    }
+
+    /// Fills one block with frames; false where there are none.
+    private mutating func makeFrames(_ server: UInt32, _ carrier: Handle) -> Bool {
+        carriers[carrier.index].output.attach(from: &pool, .medium)
+        while carriers[carrier.index].output.room > HTTP2Session.frameBytes,
+            Self.makeFrames(&carriers[carrier.index], &multiplexScratch)
+        {
+            copyRequestContent(carrier.index)
+            Self.takeFrame(&carriers[carrier.index])
+        }
+        takeAnswers(carrier.index)
+        let hasMade = !carriers[carrier.index].output.isEmpty
+        if hasMade { swap(&servers[server].transport.output, &carriers[carrier.index].output) }
+        carriers[carrier.index].output.detach(to: &pool)
+        advanceAnswered()
+        return hasMade && carriers.contains(carrier)
+    }
+
+    private static func makeFrames(_ carrier: inout Carrier, _ scratch: inout HTTP2Scratch) -> Bool {
+        let room = carrier.output.room
+        return carrier.session.makeFrames(&scratch, room: room)
+    }
+
+    private static func takeFrame(_ carrier: inout Carrier) {
+        carrier.session.takeFrame(into: &carrier.output)
+    }
+
+    /// Copies the content of DATA frames out of the streams' outputs.
+    private mutating func copyRequestContent(_ carrier: UInt32) {
+        var place = 0
+        while place < multiplexScratch.dataFrames.count {
+            let frame = multiplexScratch.dataFrames[place]
+            let stream = carriers[carrier].session.owner(frame.slot)
+            place += 1
+            precondition(servers.contains(stream), "a session frames nothing of a stream that was ended")
+            Self.copy(frame, from: &servers[stream.index].transport.output, to: &carriers[carrier].output)
+            servers[stream.index].transport.isWritable = true
+            servers[stream.index].transport.output.detachIfEmpty(to: &pool)
+            if answered.last != stream { answered.append(stream) }
+        }
+        multiplexScratch.clearDataFrames()
+    }
+}

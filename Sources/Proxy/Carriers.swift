@@ -1,0 +1,297 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP2
+internal import Reactor
+internal import TLS
+internal import Telemetry
+internal import Upstream
+
+// Connections to servers that speak HTTP/2: each carries many requests. A stream has an entry of its own among the
+// servers, as those of clients have among the clients, so that the steps of a request are the same for both versions.
+//
+// Where the pool counts connections it counts streams: how many connections they need is settled here, by how many
+// streams the server takes on one.
+
+/// What a connection to a server has besides its entry among the servers.
+struct Carrier: ~Copyable {
+    var session: HTTP2Session
+    /// The connection's entry.
+    let connection: Handle
+    let pool: Handle
+    /// The server's number in the pool.
+    let server: Int
+    /// The connection's own buffers, while the session works on them.
+    var input = Buffer()
+    var output = Buffer()
+    /// Streams that wait for the server's SETTINGS.
+    var waiting: [Handle] = []
+    /// Streams that are on it, those included.
+    var streams = 0
+    /// How many requests it has carried.
+    var requestsServed = 0
+    /// The server has said what it takes.
+    var isReady = false
+    /// No further request goes onto it.
+    var isEnding = false
+    /// It is among those that write at the end of the turn.
+    var isUnsent = false
+    /// When something arrived last.
+    var lastRead: Instant
+
+    init(_ session: consuming HTTP2Session, connection: Handle, pool: Handle, server: Int, now: Instant) {
+        self.session = session
+        self.connection = connection
+        self.pool = pool
+        self.server = server
+        lastRead = now
+    }
+}
+
+/// The carriers of one pool.
+struct CarrierList {
+    var handles: [Handle] = []
+    /// How many streams its servers take on one connection, as one of them said last.
+    var streamLimit = CarrierList.largestStreamCount
+
+    /// The most streams on one connection: more would share one window and one lost packet.
+    static let largestStreamCount = 100
+}
+
+extension Worker {
+    /// How long the last words to a server may take, in milliseconds.
+    private static var goodbyeMilliseconds: Int64 { 1000 }
+
+    // MARK: A stream for a request
+
+    /// Puts a request onto a stream to that server: on a connection with room, else on a new one, and where there may be
+    /// no more of them on the one with the fewest, where it waits until the server takes another stream.
+    mutating func openServerStream(_ exchange: UInt32, server: Int) {
+        let upstream = exchanges[exchange].pool
+        exchanges[exchange].serverNumber = server
+        guard !servers.isFull, let carrier = chooseCarrier(upstream, server) else {
+            counters.add(1, to: .upstreamConnectFailures)
+            pools[upstream.index].closedInUse(server: server)
+            return servers.isFull
+                ? reply(exchange, .upstreamUnavailable) : connectFailed(exchange, server: server)
+        }
+        var entry = UpstreamConnection(
+            streamOn: carrier, pool: upstream, server: server, exchange: exchanges.handle(at: exchange))
+        entry.requestsServed = carriers[carrier.index].requestsServed
+        let stream = servers.insert(entry)
+        carriers[carrier.index].streams += 1
+        carriers[carrier.index].requestsServed += 1
+        attach(stream, to: exchange, server: server)
+        guard carriers[carrier.index].isReady else {
+            carriers[carrier.index].waiting.append(stream)
+            exchanges[exchange].phase = .connecting
+            return setExchangeDeadline(exchange)
+        }
+        startExchange(stream.index)
+    }
+
+    /// The connection that the next stream goes onto; nil where none can be had.
+    private mutating func chooseCarrier(_ upstream: Handle, _ server: Int) -> Handle? {
+        let list = carriersOfPool[upstream.index] ?? CarrierList()
+        var best: Handle?
+        var count = 0
+        for handle in list.handles where carriers[handle.index].server == server {
+            guard !carriers[handle.index].isEnding,
+                !carriers[handle.index].isReady || carriers[handle.index].session.takesRequests
+            else { continue }
+            count += 1
+            let isBetter = best.map { carriers[handle.index].streams < carriers[$0.index].streams } ?? true
+            if isBetter { best = handle }
+        }
+        if let best, carriers[best.index].streams < list.streamLimit { return best }
+        let most = pools[upstream.index].carrierLimit
+        guard count < most else { return best }
+        return openCarrier(upstream, server) ?? best
+    }
+
+    private mutating func openCarrier(_ upstream: Handle, _ server: Int) -> Handle? {
+        guard !carriers.isFull,
+            case .opened(let handle) = openConnection(upstream, server: server, for: .none),
+            let session = HTTP2Session(
+                limits: HTTP2Limits(
+                    head: responseLimits, streamCount: CarrierList.largestStreamCount,
+                    connectionWindowBytes: CarrierList.largestStreamCount * HTTP2Limits.streamWindowBytes),
+                as: .client, now: now.microseconds)
+        else { return nil }
+        counters.add(1, to: .upstreamConnects)
+        let carrier = carriers.insert(
+            Carrier(session, connection: handle, pool: upstream, server: server, now: now))
+        servers[handle.index].carrier = carrier
+        carriersOfPool[upstream.index, default: CarrierList()].handles.append(carrier)
+        let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
+        serverDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))
+        return carrier
+    }
+
+    /// TCP, and TLS where there is one, are there: HTTP/2 begins.
+    mutating func startCarrier(_ server: UInt32) {
+        let carrier = servers[server].carrier
+        guard !servers[server].transport.isSecure || servers[server].transport.isHTTP2 else {
+            return carrierFailed(carrier, "server_speaks_no_http2")
+        }
+        servers[server].phase = .carrying
+        sendLater(carrier: carrier)
+        advanceCarrier(server)
+    }
+
+    // MARK: The beginning
+
+    /// The server has said how many streams it takes: those that wait begin, and those that are too many look for room
+    /// elsewhere.
+    mutating func carrierReady(_ carrier: Handle) {
+        carriers[carrier.index].isReady = true
+        serverDeadlines.set(carriers[carrier.index].connection.index, .never)
+        let limit = min(
+            max(carriers[carrier.index].session.remoteStreamLimit, 1), CarrierList.largestStreamCount)
+        carriersOfPool[carriers[carrier.index].pool.index]?.streamLimit = limit
+        var waiting: [Handle] = []
+        swap(&waiting, &carriers[carrier.index].waiting)
+        var place = 0
+        while place < waiting.count {
+            let stream = waiting[place]
+            place += 1
+            guard servers.contains(stream), servers[stream.index].phase == .connecting else { continue }
+            if place > limit { moveStream(stream) } else { startExchange(stream.index) }
+        }
+    }
+
+    /// Puts a request that nothing was sent of onto another connection.
+    private mutating func moveStream(_ stream: Handle) {
+        let exchange = servers[stream.index].exchange.index
+        let number = servers[stream.index].server
+        let carrier = servers[stream.index].carrier
+        exchanges[exchange].server = .none
+        if carriers.contains(carrier) { carriers[carrier.index].streams -= 1 }
+        _ = servers.remove(stream)
+        serverDeadlines.set(stream.index, .never)
+        openServerStream(exchange, server: number)
+    }
+
+    /// Goes on with connections that had more than one turn's work.
+    mutating func resumeCarriers() {
+        guard !carriersLeftOver.isEmpty else { return }
+        var due: [Handle] = []
+        swap(&due, &carriersLeftOver)
+        for carrier in due where carriers.contains(carrier) {
+            advanceServer(carriers[carrier.index].connection.index)
+        }
+    }
+
+    // MARK: The end
+
+    /// All is written: the connection is over, or waits for what comes next.
+    mutating func settleCarrier(_ carrier: Handle) {
+        guard carriers.contains(carrier) else { return }
+        let server = carriers[carrier.index].connection.index
+        if carriers[carrier.index].session.isFinished { return loseCarrier(carrier) }
+        guard carriers[carrier.index].isReady else { return }
+        guard carriers[carrier.index].streams == 0 else { return serverDeadlines.set(server, .never) }
+        if mayIdle(carrier) {
+            guard serverDeadlines.deadline(of: server) == .never else { return }
+            let timeout = pools[carriers[carrier.index].pool.index].settings.idleTimeoutMilliseconds
+            return serverDeadlines.set(server, now.advanced(byMilliseconds: timeout))
+        }
+        endCarrier(carrier)
+    }
+
+    private func mayIdle(_ carrier: Handle) -> Bool {
+        let upstream = carriers[carrier.index].pool
+        return !isDraining && !carriers[carrier.index].isEnding && poolOfUpstream.contains(upstream)
+            && !pools[upstream.index].isRetired(carriers[carrier.index].server)
+            && carriers[carrier.index].session.takesRequests
+    }
+
+    /// Says goodbye to the server.
+    private mutating func endCarrier(_ carrier: Handle) {
+        carriers[carrier.index].isEnding = true
+        carriers[carrier.index].session.end(.noError)
+        let server = carriers[carrier.index].connection.index
+        serverDeadlines.set(server, now.advanced(byMilliseconds: Self.goodbyeMilliseconds))
+        sendLater(carrier: carrier)
+    }
+
+    /// The connection's deadline has passed.
+    mutating func carrierTooSlow(_ server: UInt32) {
+        let carrier = servers[server].carrier
+        if !carriers[carrier.index].isReady { return carrierFailed(carrier, "server_speaks_no_http2") }
+        guard carriers[carrier.index].streams == 0 else { return }
+        if carriers[carrier.index].isEnding { return loseCarrier(carrier) }
+        endCarrier(carrier)
+    }
+
+    /// A request got no answer in time, and nothing else came on its connection either: no further one goes there.
+    mutating func doubtCarrier(ofStream stream: UInt32) {
+        let carrier = servers[stream].carrier
+        guard carriers.contains(carrier) else { return }
+        if carriers[carrier.index].lastRead <= exchanges[servers[stream].exchange.index].sentAt {
+            carriers[carrier.index].isEnding = true
+        }
+    }
+
+    /// No connection came about, or none that speaks HTTP/2: nothing of any request was sent.
+    mutating func carrierFailed(_ carrier: Handle, _ detail: StaticString) {
+        let (waiting, server) = (carriers[carrier.index].waiting, carriers[carrier.index].server)
+        removeCarrier(carrier)
+        counters.add(1, to: .upstreamConnectFailures)
+        for stream in waiting where servers.contains(stream) {
+            let exchange = servers[stream.index].exchange.index
+            exchanges[exchange].notes.note(refusal: detail)
+            exchanges[exchange].server = .none
+            closeServer(stream.index, wasBusy: true)
+            connectFailed(exchange, server: server)
+        }
+    }
+
+    /// The connection is gone, or of no use any more; its streams learn of it.
+    mutating func loseCarrier(_ carrier: Handle) {
+        guard carriers[carrier.index].isReady else { return carrierFailed(carrier, "server_speaks_no_http2") }
+        for slot in 0..<carriers[carrier.index].session.slots {
+            let stream = carriers[carrier.index].session.owner(slot)
+            if servers.contains(stream) {
+                noteLoss(stream, code: HTTP2ErrorCode.internalError.rawValue, isOfConnection: true)
+            }
+        }
+        removeCarrier(carrier)
+        advanceAnswered()
+    }
+
+    private mutating func removeCarrier(_ handle: Handle) {
+        var carrier = carriers.remove(handle)
+        carriersOfPool[carrier.pool.index]?.handles.removeAll { $0 == handle }
+        carrier.input.detach(to: &pool)
+        carrier.output.detach(to: &pool)
+        guard servers.contains(carrier.connection) else { return }
+        var connection = servers.remove(carrier.connection)
+        connection.transport.sayGoodbye()
+        connection.transport.releaseBuffers(to: &pool)
+        serverDeadlines.set(carrier.connection.index, .never)
+    }
+
+    /// Ends the connections that nothing is on: of all pools, or of those to servers that are gone.
+    mutating func endIdleCarriers() {
+        for slot in 0..<carriers.slots where carriers.isLive(slot) && carriers[slot].streams == 0 {
+            let handle = carriers.handle(at: slot)
+            guard !mayIdle(handle) else { continue }
+            // A number may go to another server at once: the connection must not be there any more.
+            guard carriers[slot].isReady else {
+                removeCarrier(handle)
+                continue
+            }
+            carriers[slot].session.end(.noError)
+            sendCarrier(handle)
+            if carriers.contains(handle) { loseCarrier(handle) }
+        }
+    }
+
+    /// Forgets the connections of a pool that is gone.
+    mutating func forgetCarriers(ofPool upstream: Handle) {
+        for handle in carriersOfPool[upstream.index]?.handles ?? [] where carriers.contains(handle) {
+            removeCarrier(handle)
+        }
+        carriersOfPool[upstream.index] = nil
+    }
+}

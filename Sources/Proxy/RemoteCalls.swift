@@ -1,0 +1,113 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import Policy
+internal import Reactor
+
+// gRPC: its clients read no status of HTTP, but `grpc-status` in trailers. Where the proxy itself answers, an answer
+// without content has them in its head ("Trailers-Only", https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+
+extension Worker {
+    /// Notes a call of gRPC, and how long its client waits.
+    mutating func noteRemoteCall(_ exchange: UInt32, _ client: UInt32) {
+        guard Self.isRemoteCall(head, &clients[client].transport.input) else { return }
+        exchanges[exchange].isGRPC = true
+        guard let patience = Self.patience(head, &clients[client].transport.input) else { return }
+        exchanges[exchange].deadline = now.advanced(byMilliseconds: patience)
+    }
+
+    private static func isRemoteCall(_ head: borrowing RequestHead, _ input: inout Buffer) -> Bool {
+        let bytes = input.bytes
+        for index in 0..<head.fields.count where head.fields[index].name == .contentType {
+            let value = bytes.slice(head.fields[index].valueRange)
+            let prefix = 16
+            guard value.count >= prefix,
+                ASCII.equalsIgnoringCase(value.extracting(first: prefix), "application/grpc")
+            else { return false }
+            // `application/grpc-web` is another protocol, which reads the status of HTTP.
+            return value.count == prefix || value[prefix] == 0x2B || value[prefix] == 0x3B
+        }
+        return false
+    }
+
+    /// `grpc-timeout`, in milliseconds, rounded up: at most eight digits and a unit.
+    private static func patience(_ head: borrowing RequestHead, _ input: inout Buffer) -> Int64? {
+        let bytes = input.bytes
+        for index in 0..<head.fields.count where head.fields[index].name == .other {
+            guard ASCII.equalsIgnoringCase(bytes.slice(head.fields[index].nameRange), "grpc-timeout") else {
+                continue
+            }
+            return RemoteCallTimeout.milliseconds(bytes.slice(head.fields[index].valueRange))
+        }
+        return nil
+    }
+
+    /// Writes the head that says why there is no answer; false where it does not fit.
+    mutating func appendRemoteCallReply(
+        _ exchange: UInt32, _ client: UInt32, _ code: ReasonCode, _ rejection: Rejection?
+    ) -> Bool {
+        clients[client].transport.output.appendStatusLine(200)
+            && clients[client].transport.output.append("Content-Type: application/grpc\r\nGrpc-Status: ")
+            && clients[client].transport.output.appendDecimal(RemoteCallStatus.of(code).rawValue)
+            && clients[client].transport.output.append("\r\nGrpc-Message: ")
+            && clients[client].transport.output.append(code.title)
+            && clients[client].transport.output.append("\r\n")
+            && appendChallenge(client, rejection)
+            && appendRetryAfter(client, code, rejection)
+            && appendAddedFields(exchange, client)
+            && exchanges[exchange].appendOwnFields(
+                date: dateField, clients[client].strictTransportSecurity,
+                to: &clients[client].transport.output)
+            && clients[client].transport.output.append("\r\n")
+    }
+}
+
+/// The status codes of gRPC that the proxy gives.
+enum RemoteCallStatus: UInt64 {
+    case unknown = 2
+    case deadlineExceeded = 4
+    case permissionDenied = 7
+    case resourceExhausted = 8
+    case unimplemented = 12
+    case internalError = 13
+    case unavailable = 14
+    case unauthenticated = 16
+
+    /// What a client of gRPC is told where others get this code. With `denied = 404`, what must not be known to exist is
+    /// the same as what does not.
+    static func of(_ code: ReasonCode) -> RemoteCallStatus {
+        switch code.status {
+        case 400: .internalError
+        case 401: .unauthenticated
+        case 403: .permissionDenied
+        case 404, 405, 501: .unimplemented
+        case 408, 504: .deadlineExceeded
+        case 413, 414, 429, 431: .resourceExhausted
+        case 500: .internalError
+        case 502, 503: .unavailable
+        default: .unknown
+        }
+    }
+}
+
+/// The value of `grpc-timeout`.
+enum RemoteCallTimeout {
+    /// In milliseconds, rounded up; nil for what is none.
+    static func milliseconds(_ text: Span<UInt8>) -> Int64? {
+        guard text.count >= 2, text.count <= 9 else { return nil }
+        var amount: Int64 = 0
+        for index in 0..<text.count - 1 {
+            guard text[index] >= 0x30, text[index] <= 0x39 else { return nil }
+            amount = amount * 10 + Int64(text[index] - 0x30)
+        }
+        switch text[text.count - 1] {
+        case UInt8(ascii: "H"): return amount * 3_600_000
+        case UInt8(ascii: "M"): return amount * 60_000
+        case UInt8(ascii: "S"): return amount * 1000
+        case UInt8(ascii: "m"): return amount
+        case UInt8(ascii: "u"): return (amount + 999) / 1000
+        case UInt8(ascii: "n"): return (amount + 999_999) / 1_000_000
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,235 @@
+"""gRPC through the proxy with grpcio on both sides: unary and streaming calls, deadlines, trailers, and the proxy's own
+refusals as status codes of gRPC."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import time
+
+import grpc
+import pytest
+
+from harness import configuration
+from harness.tokens import token
+
+LISTEN = 'protocols = ["h2", "http/1.1"]'
+UPSTREAM = 'protocol = "h2"\n'
+MORE = """
+[[route]]
+path = "/test.Echo/Scoped"
+auth = "main"
+scopes = ["calls"]
+upstream = "backend"
+
+[[route]]
+path = "/test.Echo/**"
+auth = "main"
+upstream = "backend"
+
+[[route]]
+path = "/test.Brief/**"
+auth = "main"
+upstream = "backend"
+timeout = "400ms"
+
+[[route]]
+path = "/test.Limited/**"
+auth = "main"
+upstream = "backend"
+rate_limit = "one"
+
+[rate_limit.one]
+key = "user"
+requests = 1
+per = "60s"
+burst = 1
+
+[[route]]
+path = "/test.Small/**"
+auth = "main"
+max_body = "1KiB"
+upstream = "backend"
+"""
+
+
+class Servicer(grpc.GenericRpcHandler):
+    def __init__(self):
+        self.metadata: list[dict] = []
+        self.cancelled = threading.Event()
+        self.remaining: list[float] = []
+
+    def service(self, details):
+        name = details.method.rsplit("/", 1)[1]
+        self.metadata.append(dict(details.invocation_metadata))
+        return {
+            "Unary": lambda: grpc.unary_unary_rpc_method_handler(self.unary),
+            "Scoped": lambda: grpc.unary_unary_rpc_method_handler(self.unary),
+            "Fail": lambda: grpc.unary_unary_rpc_method_handler(self.fail),
+            "Slow": lambda: grpc.unary_unary_rpc_method_handler(self.slow),
+            "Down": lambda: grpc.unary_stream_rpc_method_handler(self.down),
+            "Up": lambda: grpc.stream_unary_rpc_method_handler(self.up),
+            "Both": lambda: grpc.stream_stream_rpc_method_handler(self.both),
+            "Endless": lambda: grpc.unary_stream_rpc_method_handler(self.endless),
+        }.get(name, lambda: None)()
+
+    def unary(self, request, context):
+        self.remaining.append(context.time_remaining())
+        context.send_initial_metadata((("x-first", "1"),))
+        context.set_trailing_metadata((("x-last", "2"),))
+        return request
+
+    def fail(self, request, context):
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not now: ü")
+
+    def slow(self, request, context):
+        time.sleep(2)
+        return request
+
+    def down(self, request, context):
+        for n in range(50):
+            yield request + str(n).encode()
+
+    def up(self, requests, context):
+        return b"".join(requests)
+
+    def both(self, requests, context):
+        for request in requests:
+            yield request * 2
+
+    def endless(self, request, context):
+        context.add_callback(self.cancelled.set)
+        while context.is_active():
+            yield b"tick"
+            time.sleep(0.05)
+
+
+class Server:
+    def __init__(self):
+        self.servicer = Servicer()
+        self.grpc = grpc.server(concurrent.futures.ThreadPoolExecutor(20))
+        self.grpc.add_generic_rpc_handlers((self.servicer,))
+        self.port = self.grpc.add_insecure_port("127.0.0.1:0")
+        self.grpc.start()
+
+    def stop(self):
+        self.grpc.stop(None).wait()
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def proxy(start, server):
+    return start(server, configuration.SMALL + MORE, upstream=UPSTREAM, listen=LISTEN)
+
+
+@pytest.fixture
+def channel(proxy):
+    with grpc.insecure_channel(f"127.0.0.1:{proxy.port}") as channel:
+        yield channel
+
+
+def alice(**claims):
+    return (("authorization", f"Bearer {token(sub='alice', **claims)}"),)
+
+
+def refused(call):
+    with pytest.raises(grpc.RpcError) as error:
+        call()
+    return error.value
+
+
+def test_unary(channel, server):
+    response, call = channel.unary_unary("/test.Echo/Unary").with_call(b"hello", metadata=(*alice(), ("x-user-id", "mallory"), ("x-own", "v")))
+    assert response == b"hello" and call.code() == grpc.StatusCode.OK
+    assert dict(call.initial_metadata())["x-first"] == "1" and dict(call.trailing_metadata())["x-last"] == "2"
+    seen = server.servicer.metadata[-1]
+    assert seen["x-user-id"] == "alice" and seen["x-own"] == "v" and "authorization" not in seen
+
+
+def test_many_calls_and_large_messages(channel):
+    unary = channel.unary_unary("/test.Echo/Unary")
+    body = bytes(range(256)) * 8000
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: unary(body + bytes([n]), metadata=alice()), range(16)))
+    assert all(answer == body + bytes([n]) for n, answer in enumerate(answers))
+
+
+def test_streaming(channel):
+    assert list(channel.unary_stream("/test.Echo/Down")(b"n", metadata=alice())) == [b"n%d" % n for n in range(50)]
+    assert channel.stream_unary("/test.Echo/Up")(iter([b"a", b"b" * 100_000, b"c"]), metadata=alice()) == b"a" + b"b" * 100_000 + b"c"
+
+
+def test_both_ways_in_turn(channel):
+    """Each answer comes before the next request is sent: nothing waits for the end of a message."""
+    said = threading.Semaphore(1)
+
+    def requests():
+        for n in range(10):
+            assert said.acquire(timeout=5)
+            yield b"%d" % n
+
+    answers = []
+    for answer in channel.stream_stream("/test.Echo/Both")(requests(), metadata=alice()):
+        answers.append(answer)
+        said.release()
+    assert answers == [b"%d%d" % (n, n) for n in range(10)]
+
+
+def test_the_servers_own_status(channel):
+    error = refused(lambda: channel.unary_unary("/test.Echo/Fail")(b"", metadata=alice()))
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION and error.details() == "not now: ü"
+    error = refused(lambda: channel.unary_unary("/test.Echo/Nothing")(b"", metadata=alice()))
+    assert error.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_deadlines(channel, server):
+    channel.unary_unary("/test.Echo/Unary")(b"", metadata=alice(), timeout=5)
+    assert 3 < server.servicer.remaining[-1] <= 5
+    began = time.monotonic()
+    assert refused(lambda: channel.unary_unary("/test.Echo/Slow")(b"", metadata=alice(), timeout=0.3)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_client_that_cancels(channel, server):
+    call = channel.unary_stream("/test.Echo/Endless")(b"", metadata=alice())
+    assert next(call) == b"tick"
+    call.cancel()
+    assert server.servicer.cancelled.wait(5)
+
+
+# What the proxy says itself.
+
+
+def test_no_token_is_unauthenticated(channel, server, proxy):
+    for metadata in ((), (("authorization", "Bearer x.y.z"),)):
+        error = refused(lambda: channel.unary_unary("/test.Echo/Unary")(b"", metadata=metadata))
+        assert error.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert dict(error.initial_metadata() or ()) | dict(error.trailing_metadata() or ())
+    for kind in (channel.unary_stream, ):
+        assert refused(lambda: list(kind("/test.Echo/Down")(b""))).code() == grpc.StatusCode.UNAUTHENTICATED
+    assert refused(lambda: channel.stream_unary("/test.Echo/Up")(iter([b"a"]))).code() == grpc.StatusCode.UNAUTHENTICATED
+    assert server.servicer.metadata == []
+    assert proxy.wait_log(reason="token_missing")["status"] == 200
+
+
+def test_other_refusals(channel, server):
+    assert refused(lambda: channel.unary_unary("/test.Echo/Scoped")(b"", metadata=alice())).code() == grpc.StatusCode.PERMISSION_DENIED
+    assert channel.unary_unary("/test.Echo/Scoped")(b"x", metadata=alice(scope="calls")) == b"x"
+    assert refused(lambda: channel.unary_unary("/nowhere.At/All")(b"")).code() == grpc.StatusCode.UNIMPLEMENTED
+    assert refused(lambda: channel.unary_unary("/test.Small/Unary")(b"x" * 5000, metadata=alice())).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    limited = channel.unary_unary("/test.Limited/Unary")
+    assert limited(b"x", metadata=alice()) == b"x"
+    assert refused(lambda: limited(b"x", metadata=alice())).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused(lambda: channel.unary_unary("/test.Brief/Slow")(b"", metadata=alice())).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_server_that_is_gone_is_unavailable(channel, server):
+    assert channel.unary_unary("/test.Echo/Unary")(b"x", metadata=alice()) == b"x"
+    server.stop()
+    assert refused(lambda: channel.unary_unary("/test.Echo/Unary")(b"", metadata=alice())).code() == grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,386 @@
+"""HTTP/2 towards backends (`protocol = "h2"`): by prior knowledge and by ALPN, many streams on a connection, and backends
+that misbehave."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import socket
+import threading
+import time
+
+import h2.settings
+import httpx
+import pytest
+
+from harness import configuration
+from harness.authority import Authority
+from harness.http2 import CANCEL, INTERNAL_ERROR, REFUSED_STREAM, Connection, get
+from harness.http2backend import HTTP2Backend
+from harness.tokens import bearer, token
+
+UPSTREAM = 'protocol = "h2"\n'
+LISTEN = 'protocols = ["h2", "http/1.1"]'
+
+
+@pytest.fixture
+def backend():
+    with HTTP2Backend() as backend:
+        yield backend
+        assert not backend.errors, backend.errors
+
+
+@pytest.fixture
+def proxy(start, backend):
+    return start(backend, upstream=UPSTREAM, listen=LISTEN)
+
+
+def wait(condition, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def client(**more):
+    return httpx.Client(http1=False, http2=True, timeout=10, **more)
+
+
+# Requests and answers.
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_request_and_its_answer(proxy, backend, http2):
+    with httpx.Client(http1=not http2, http2=http2) as http:
+        answer = http.get(f"http://127.0.0.1:{proxy.port}/api/alice/x?y=z", headers=bearer(token(sub="alice")) | {
+            "x-user-id": "mallory", "x_user_id": "mallory", "connection": "keep-alive"} if not http2 else
+            bearer(token(sub="alice")) | {"x-user-id": "mallory"})
+    assert answer.status_code == 200 and answer.text == "hello"
+    seen = backend.last
+    assert (seen[":method"], seen[":path"], seen[":scheme"]) == ("GET", "/api/alice/x?y=z", "http")
+    assert seen[":authority"] == f"127.0.0.1:{proxy.port}"
+    assert seen.all("x-user-id") == ["alice"]
+    for name in ("authorization", "host", "connection", "transfer-encoding", "upgrade", "x_user_id"):
+        assert seen.all(name) == [], name
+
+
+def test_no_token_no_stream(proxy, backend):
+    with client() as http:
+        assert http.get(f"http://127.0.0.1:{proxy.port}/api/alice/x").status_code == 401
+        assert http.get(f"http://127.0.0.1:{proxy.port}/api/bob/x", headers=bearer(token(sub="a") + "x")).status_code == 401
+    assert backend.requests == []
+
+
+def test_many_streams_share_a_connection(proxy, backend):
+    backend.on_request = lambda wire, seen: (time.sleep(0.2), wire.answer(seen.stream, seen[":path"].encode()))
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda n: httpx.get(f"http://127.0.0.1:{proxy.port}/public/{n}").text, range(20)))
+    assert answers == [f"/public/{n}" for n in range(20)]
+    assert backend.connections == 1
+
+
+def test_host_of_the_server(start, backend):
+    proxy = start(backend, upstream=UPSTREAM + "preserve_host = false")
+    httpx.get(f"http://127.0.0.1:{proxy.port}/public/x")
+    assert backend.last[":authority"] == f"127.0.0.1:{backend.port}" and backend.last.all("host") == []
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_long_bodies_both_ways(proxy, backend, http2):
+    backend.on_request = lambda wire, seen: wire.answer(seen.stream, seen.body)
+    body = bytes(range(256)) * 8000
+    with httpx.Client(http1=not http2, http2=http2, timeout=20) as http:
+        assert http.post(f"http://127.0.0.1:{proxy.port}/public/x", content=body).content == body
+        pieces = (body[at:at + 70_000] for at in range(0, len(body), 70_000))
+        assert http.post(f"http://127.0.0.1:{proxy.port}/public/x", content=pieces).content == body
+
+
+def test_head_and_no_content(proxy, backend):
+    backend.on_request = lambda wire, seen: wire.head(
+        seen.stream, 204 if seen[":path"].endswith("none") else 200, ("content-length", "5") if seen[":method"] == "HEAD" else ("x", "y"), end=True)
+    assert httpx.head(f"http://127.0.0.1:{proxy.port}/public/x").headers["content-length"] == "5"
+    answer = httpx.get(f"http://127.0.0.1:{proxy.port}/public/none")
+    assert answer.status_code == 204 and "content-length" not in answer.headers
+    answer = httpx.get(f"http://127.0.0.1:{proxy.port}/public/x")
+    assert answer.status_code == 200 and answer.headers["content-length"] == "0"
+
+
+def test_trailers_both_ways(proxy, backend):
+    def answer(wire, seen):
+        wire.head(seen.stream)
+        wire.data(seen.stream, b"part", end=False)
+        wire.trailers(seen.stream, ("x-sum", "7"))
+
+    backend.on_request = answer
+    with socket.create_connection(("127.0.0.1", proxy.port), 5) as sock:
+        sock.sendall(
+            b"POST /public/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            b"3\r\nabc\r\n0\r\nX-End: yes\r\nX-User-Id: mallory\r\n\r\n")
+        raw = b""
+        while data := sock.recv(65536):
+            raw += data
+    assert b"x-sum: 7\r\n" in raw.lower() and b"part" in raw
+    assert backend.last.body == b"abc" and backend.last.trailers == [("x-end", "yes")]
+    with Connection(proxy.port) as connection:
+        answer = connection.get("/public/x")
+        assert answer.body == b"part" and answer.trailers.get("x-sum") == "7"
+
+
+def test_interim_answers(proxy, backend):
+    def answer(wire, seen):
+        wire.head(seen.stream, 103, ("link", "</a>; rel=preload"))
+        wire.answer(seen.stream, b"done")
+
+    backend.on_request = answer
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").text == "done"
+
+
+def test_websocket_is_refused(proxy, backend):
+    answer = httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", headers={
+        "connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert answer.status_code == 501 and backend.requests == []
+
+
+def test_over_tls(start, tmp_path):
+    authority = Authority(tmp_path)
+    context = authority.server_context(authority.sign("good", ["tasks.internal"]))
+    context.set_alpn_protocols(["h2"])
+    with HTTP2Backend(context=context) as backend:
+        proxy = start(backend, upstream=UPSTREAM + f'tls = {{ ca = "{authority.file}", server_name = "tasks.internal" }}')
+        assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").text == "hello"
+        assert backend.last[":scheme"] == "https"
+
+
+def test_a_server_that_agrees_on_nothing_gets_nothing(start, tmp_path):
+    """Without ALPN nobody knows what it speaks (RFC 9113, 3.2)."""
+    authority = Authority(tmp_path)
+    with HTTP2Backend(context=authority.server_context(authority.sign("good", ["tasks.internal"]))) as backend:
+        proxy = start(backend, upstream=UPSTREAM + f'tls = {{ ca = "{authority.file}", server_name = "tasks.internal" }}')
+        assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 503
+        assert proxy.wait_log(status=503)["detail"] == "server_speaks_no_http2" and backend.requests == []
+
+
+# Limits of the server.
+
+
+def test_the_servers_stream_limit(start):
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 3}) as backend:
+        proxy = start(backend, upstream=UPSTREAM + "max_connections = 1")
+        open_now, most, lock = 0, 0, threading.Lock()
+
+        def answer(wire, seen):
+            nonlocal open_now, most
+            with lock:
+                open_now += 1
+                most = max(most, open_now)
+            time.sleep(0.1)
+            with lock:
+                open_now -= 1
+            wire.answer(seen.stream)
+
+        backend.on_request = answer
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda n: httpx.get(f"http://127.0.0.1:{proxy.port}/public/{n}", timeout=10).status_code, range(12)))
+        assert answers == [200] * 12
+        assert most <= 3 and backend.connections == 1 and not backend.errors
+
+
+def test_a_low_limit_opens_further_connections(start):
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 2}) as backend:
+        proxy = start(backend, upstream=UPSTREAM)
+        backend.on_request = lambda wire, seen: (time.sleep(0.3), wire.answer(seen.stream))
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda n: httpx.get(f"http://127.0.0.1:{proxy.port}/public/{n}", timeout=10).status_code, range(8)))
+        assert answers == [200] * 8 and backend.connections >= 3 and not backend.errors
+
+
+# Retries only where nothing was processed.
+
+
+def test_a_refused_stream_is_sent_again(proxy, backend):
+    def answer(wire, seen):
+        if len(backend.requests) == 1:
+            wire.reset(seen.stream, REFUSED_STREAM)
+        else:
+            wire.answer(seen.stream, seen.body)
+
+    backend.on_request = answer
+    assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"once").text == "once"
+    assert len(backend.requests) == 2
+
+
+def test_other_resets_are_not_sent_again(proxy, backend):
+    backend.on_request = lambda wire, seen: wire.reset(seen.stream, INTERNAL_ERROR)
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 502
+    assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"x").status_code == 502
+    assert len(backend.requests) == 2
+
+
+def test_always_refused_is_503(proxy, backend):
+    backend.on_request = lambda wire, seen: wire.reset(seen.stream, REFUSED_STREAM)
+    assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"x").status_code == 503
+    assert len(backend.requests) == 2
+
+
+def test_goaway_mid_flight(proxy, backend):
+    """Streams above the last one go elsewhere, also POST; those below get their answers."""
+    first = threading.Event()
+
+    def answer(wire, seen):
+        if wire.number > 1:
+            return wire.answer(seen.stream, b"second")
+        if seen.stream == 1:
+            first.set()
+            wait(lambda: len(backend.requests) >= 2)
+            wire.goaway(1)
+            time.sleep(0.3)
+            wire.answer(seen.stream, b"first")
+
+    backend.on_request = answer
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        one = pool.submit(httpx.get, f"http://127.0.0.1:{proxy.port}/public/1")
+        first.wait(5)
+        two = pool.submit(httpx.post, f"http://127.0.0.1:{proxy.port}/public/2", content=b"x")
+        assert (one.result().text, two.result().text) == ("first", "second")
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/3").text == "second"
+    assert backend.connections == 2
+
+
+def test_a_lost_connection_is_not_taken_for_refusal(proxy, backend):
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/0").status_code == 200
+    backend.on_request = lambda wire, seen: wire.close()
+    assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"x").status_code == 502
+    assert [seen[":path"] for seen in backend.requests] == ["/public/0", "/public/x"]
+
+
+def test_a_connection_that_was_idle_and_closed(proxy, backend):
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/0").status_code == 200
+    backend.wires[0].goaway(1)
+    backend.wires[0].close()
+    assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"x").status_code == 200
+
+
+# Resets and breaks.
+
+
+def test_a_reset_in_the_middle_reaches_the_client(proxy, backend):
+    def answer(wire, seen):
+        wire.head(seen.stream)
+        wire.data(seen.stream, b"half", end=False)
+        time.sleep(0.1)
+        wire.reset(seen.stream, CANCEL if seen[":path"].endswith("c") else 11)
+
+    backend.on_request = answer
+    with Connection(proxy.port) as connection:
+        assert connection.get("/public/c").reset == CANCEL
+        assert connection.get("/public/d").reset == 11
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"http://127.0.0.1:{proxy.port}/public/c")
+
+
+def test_a_client_that_leaves_cancels(proxy, backend):
+    backend.on_request = lambda wire, seen: wire.head(seen.stream)
+    with httpx.Client() as http, http.stream("GET", f"http://127.0.0.1:{proxy.port}/public/x"):
+        pass
+    wait(lambda: backend.last.reset == CANCEL)
+    backend.on_request = lambda wire, seen: wire.answer(seen.stream)
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").text == "hello" and backend.connections == 1
+
+
+def test_an_answer_before_the_requests_end(proxy, backend):
+    backend.on_head = lambda wire, seen: wire.answer(seen.stream, b"no", 413)
+    backend.on_request = lambda wire, seen: None
+    with Connection(proxy.port) as connection:
+        stream = connection.start(get("/public/x", "POST"), end=False)
+        answer = connection.answer(stream)
+        assert answer.status == 413 and answer.body == b"no"
+    wait(lambda: backend.last.reset is not None)
+
+
+@pytest.mark.parametrize("junk", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 64, b"\0\0\x04\x08\0\0\0\0\0\0\0\0\0", b""], ids=["HTTP/1.1", "zeros", "no SETTINGS", "end"])
+def test_who_speaks_no_http2_is_not_there(start, junk):
+    with HTTP2Backend() as backend:
+        backend.on_connect = lambda sock: (sock.recv(4096), sock.sendall(junk), False)[2]
+        proxy = start(backend, upstream=UPSTREAM + "retries = 0")
+        assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 503
+
+
+def test_who_says_nothing_is_not_there(start):
+    with HTTP2Backend() as backend:
+        backend.on_connect = lambda sock: (time.sleep(3), False)[1]
+        proxy = start(backend, upstream=UPSTREAM + 'connect_timeout = "300ms"')
+        began = time.monotonic()
+        assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 503
+        assert time.monotonic() - began < 2.5
+
+
+def test_garbage_in_the_middle(proxy, backend):
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/0").status_code == 200
+
+    def junk(wire, seen):
+        with wire.lock:
+            wire.sock.sendall(b"\xff" * 64)
+
+    backend.on_request = junk
+    assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"x").status_code == 502
+    backend.on_request = lambda wire, seen: wire.answer(seen.stream)
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/0").status_code == 200
+
+
+@pytest.mark.parametrize("fields", [[("connection", "close")], [("x", "a\r\nx-user-id: b")], [(":path", "/")], [("transfer-encoding", "chunked")]],
+                         ids=["connection", "CRLF", "pseudo-field", "transfer-encoding"])
+def test_malformed_heads_are_502(proxy, backend, fields):
+    """F5: no field of a backend's becomes another line."""
+
+    def answer(wire, seen):
+        with wire.lock:
+            wire.h2.config.validate_outbound_headers = False
+            wire.h2.config.normalize_outbound_headers = False
+            wire.h2.send_headers(seen.stream, [(":status", "200"), *fields], end_stream=True)
+            wire.flush()
+
+    backend.on_request = answer
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 502
+
+
+def test_a_stalled_window_ends_in_time(start):
+    """A backend that takes nothing of an upload, and one that gives nothing, do not hold a request for ever."""
+    limits = '\n[limits]\nbody_timeout = "500ms"\n'
+    with HTTP2Backend(credit=False) as backend:
+        backend.on_request = lambda wire, seen: None
+        proxy = start(backend, configuration.SMALL + limits, upstream=UPSTREAM + 'response_timeout = "500ms"')
+        assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"x" * 1_000_000, timeout=10).status_code == 504
+        assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).status_code == 504
+        backend.gives_credit = True
+        backend.on_request = lambda wire, seen: wire.answer(seen.stream)
+        assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).status_code == 200
+
+
+def test_a_slow_client_holds_nobody_up(proxy, backend):
+    """Its answer waits in its own window; others on the same connection pass."""
+    backend.on_request = lambda wire, seen: wire.answer(seen.stream, b"x" * (8_000_000 if seen[":path"].endswith("big") else 5))
+    with httpx.Client(timeout=20) as http, http.stream("GET", f"http://127.0.0.1:{proxy.port}/public/big") as slow:
+        time.sleep(0.3)
+        for _ in range(5):
+            assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").text == "xxxxx"
+        assert sum(len(piece) for piece in slow.iter_raw()) == 8_000_000
+    assert backend.connections == 1
+
+
+def test_reload_and_drain(start, backend):
+    proxy = start(backend, upstream=UPSTREAM)
+    assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 200
+    assert proxy.stop() == 0
+    wait(lambda: backend.goaways >= 1)
+
+
+def test_health_checks_speak_http2(start, backend):
+    """A server that says it is ill is not asked; the check itself proves nobody (U5)."""
+    backend.on_request = lambda wire, seen: wire.answer(seen.stream, b"", 503 if ill and seen[":path"] == "/health" else 200)
+    ill = True
+    proxy = start(backend, upstream=UPSTREAM + 'health = { path = "/health", interval = "1s", timeout = "500ms", healthy_after = 1, unhealthy_after = 1 }'.replace("{", "{").replace("}", "}"))
+    wait(lambda: httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 503)
+    checked = next(seen for seen in backend.requests if seen[":path"] == "/health")
+    assert checked[":method"] == "GET" and checked["x-user-id"] is None and checked["user-agent"].startswith("usher/")
+    ill = False
+    wait(lambda: httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 200)
