@@ -15,7 +15,15 @@ DEPLOY_ARGS ?=
 REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt \
 	config/examples/auth-stand-in/requirements.txt
 
-.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
+comma := ,
+# What is checked under sanitizers is built apart from the rest (Package.swift).
+SANITIZERS ?= fuzzer
+CHECKS := .build/checks-$(subst $(comma),-,$(SANITIZERS))
+FUZZ_SECONDS ?= 3600
+FUZZ_ARGS ?=
+SEEDS ?= 100000
+
+.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,11 +69,29 @@ deploy-test: deploy-deps build ## tests of deploy/: images, manifests, units, ru
 	@cd Tests/Deploy && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
 		$(CURDIR)/$(PYTHON) -m pytest -q $(DEPLOY_ARGS)
 
-test: ## everything: tidy, unit, conformance, deploy
+checks: packages
+	@echo "== checks: fuzz and simulate, with $(SANITIZERS)"
+	@USHER_CHECKS=$(SANITIZERS) $(SWIFT) build --configuration release --scratch-path $(CHECKS) --product fuzz
+	@USHER_CHECKS=$(SANITIZERS) $(SWIFT) build --configuration release --scratch-path $(CHECKS) --product simulate
+
+fuzz: checks ## an hour of libFuzzer on everything that reads the bytes of others; FUZZ_SECONDS=60, FUZZ_ARGS="json toml"
+	@echo "== fuzz: $(FUZZ_SECONDS) s a target"
+	@python3 Tests/Fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(CHECKS)/release/fuzz $(FUZZ_ARGS)
+
+simulate: checks ## the whole exchange in a made-up kernel and time; SEEDS=100000, and SEEDS="1 FIRST" for one again
+	@echo "== simulate: $(SEEDS) seeds"
+	@Tests/Simulation/simulate.py $(CHECKS)/release/simulate $(SEEDS)
+
+fuzz-briefly: # as a part of `make test`
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
+
+test: ## everything: tidy, unit, conformance, fuzzing, simulation, deploy
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory tidy
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory conformance
+	@$(MAKE) --no-print-directory fuzz-briefly
+	@$(MAKE) --no-print-directory simulate
 	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-170} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
