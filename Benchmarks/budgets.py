@@ -43,6 +43,8 @@ LOOSE = {"answer of 1 MiB": 0.4}
 # What the program does beside the requests, once a second or when it is asked for its counts, shows as a part of one.
 SLACK = {"reference counting": 1.0}
 SMALL_SLACK = 0.1
+# The first refusals of each second are kept for the status page: how many of those that are counted depends on the time.
+KEPT_REFUSALS = {("reference counting", "refused: no token"): 6.0, ("reference counting", "refused: bad signature"): 6.0}
 WARM_REQUESTS = 50
 # The part of the runtime that the way of a request must not need.
 COUNTING = re.compile(r"swift_(retain|release|allocObject|beginAccess|bridgeObjectRetain|bridgeObjectRelease)(_n)?")
@@ -237,7 +239,7 @@ def figures_of(
 def compare(part: str, figures: dict[str, float], budgets: dict[str, float]) -> list[str]:
     complaints = []
     for name in sorted(figures.keys() | budgets.keys()):
-        slack = SLACK.get(part, SMALL_SLACK)
+        slack = KEPT_REFUSALS.get((part, name), SLACK.get(part, SMALL_SLACK))
         above, below = (max(share, LOOSE.get(name, 0)) for share in TOLERANCE[part])
         figure, budget = figures.get(name), budgets.get(name)
         if budget is None:

@@ -1,12 +1,15 @@
 """`make demo`: the proxy in front of the sample backend, five requests that say what it is for, and curl lines.
 
 DEMO_ONCE=1 ends after the show (a test does that); otherwise it stays up until Ctrl-C.
+`make demo BETTER_AUTH_URL=http://localhost:3000/api/auth` takes the tokens of a Better Auth that runs there, by the three
+lines of docs/better-auth.md, instead of tokens of its own.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -150,6 +153,31 @@ def curls(base: str, admin: str, alice: str, bob: str) -> None:
     say()
 
 
+def pointed_at(url: str, folder: Path) -> Path:
+    """The demo's configuration with the three lines of docs/better-auth.md in the place of its own issuer."""
+    lines = f'[issuer.main]\nprovider = "better-auth"\nurl = "{url}"\n\n'
+    text, count = re.subn(r"\[issuer\.main\]\n(?:.+\n)+\n", lambda _: lines, CONFIGURATION.read_text())
+    assert count == 1, CONFIGURATION
+    path = folder / "usher.toml"
+    path.write_text(text)
+    say(bold("The issuer is your Better Auth"))
+    for line in lines.strip().splitlines():
+        say(f"  {line}")
+    say()
+    return path
+
+
+def curls_with_better_auth(base: str, url: str) -> None:
+    say(bold("Sign in to your application, and then"))
+    for line in [
+        f"export TOKEN=$(curl -s -b cookies.txt {url}/token | sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')",
+        f'curl -i {base}/tasks -H "Authorization: Bearer $TOKEN"',
+        f"curl -i {base}/tasks -H 'X-User-Id: alice'",
+    ]:
+        say(f"  {paint('36', line)}")
+    say()
+
+
 def main() -> None:
     if not BINARY.exists():
         raise SystemExit(f"no binary at {BINARY}: run `make build`")
@@ -184,7 +212,9 @@ def main() -> None:
             process, log = spawn(
                 "backend.log", sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", backend)
             wait_for(f"http://127.0.0.1:{backend}/health", process, log)
-            process, log = spawn("usher.log", BINARY, "run", "--config", CONFIGURATION)
+            better_auth = os.environ.get("BETTER_AUTH_URL")
+            file = pointed_at(better_auth, folder) if better_auth else CONFIGURATION
+            process, log = spawn("usher.log", BINARY, "run", "--config", file)
             base, ready = f"http://127.0.0.1:{public}", f"http://127.0.0.1:{admin}"
             other, auth_log = spawn(
                 "auth.log", sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", auth, env=site, cwd=AUTH)
@@ -197,13 +227,16 @@ def main() -> None:
             say(f"{bold('usher')}    {base}   {dim('verifies tokens, strips forged identity')}")
             say(f"{bold('backend')}  http://127.0.0.1:{backend}   {dim('FastAPI, trusts X-User-Id, never heard of a token')}")
             say()
-            alice, bob = sign(folder, "alice"), sign(folder, "bob")
-            tour(base, alice, bob)
-            curls(base, ready, alice, bob)
-            say(bold("In a browser"))
-            say(f"  {paint('36', f'http://localhost:{web}/')}   {dim('ada@example.com, password “correct horse”')}")
-            say(f"  {dim('Sessions by cookie, bearer tokens and CORS: config/examples/tasks-web.toml')}")
-            say()
+            if better_auth:
+                curls_with_better_auth(base, better_auth)
+            else:
+                alice, bob = sign(folder, "alice"), sign(folder, "bob")
+                tour(base, alice, bob)
+                curls(base, ready, alice, bob)
+                say(bold("In a browser"))
+                say(f"  {paint('36', f'http://localhost:{web}/')}   {dim('ada@example.com, password “correct horse”')}")
+                say(f"  {dim('Sessions by cookie, bearer tokens and CORS: config/examples/tasks-web.toml')}")
+                say()
             if os.environ.get("DEMO_ONCE") != "1":
                 say(dim(f"Access log: {log}. Ctrl-C ends it."))
                 while process.poll() is None:

@@ -76,7 +76,7 @@ public struct Handle: Equatable, Sendable, BitwiseCopyable {
     public var isFull: Bool { count == capacity }
 
     /// Takes a slot for a value. The slab must not be full.
-    @inlinable
+    @inlinable @inline(__always)
     public mutating func insert(_ element: consuming Element) -> Handle {
         precondition(count < capacity, "the owner checks isFull first")
         if freeCount == 0 { grow() }
@@ -99,6 +99,17 @@ public struct Handle: Equatable, Sendable, BitwiseCopyable {
         unsafe free[freeCount] = handle.index
         freeCount &+= 1
         return unsafe address(of: handle.index).move()
+    }
+
+    /// Gives the slot back and destroys its value where it lies. The handle must be live.
+    @inlinable
+    public mutating func discard(_ handle: Handle) {
+        precondition(contains(handle))
+        // SAFETY: as in `remove`; the value is destroyed once, here.
+        unsafe generations[Int(handle.index)] &+= 1
+        unsafe free[freeCount] = handle.index
+        freeCount &+= 1
+        unsafe address(of: handle.index).deinitialize(count: 1)
     }
 
     /// True while the value that was inserted under this handle is still there.

@@ -45,6 +45,7 @@ extension IssuerConfiguration {
         switch keySource {
         case .secret: "secret"
         case .remote: "jwks"
+        case .introspection: "introspection"
         case .publicKey(_, let origin), .keySet(_, let origin): origin
         }
     }

@@ -9,7 +9,8 @@ extension Configuration {
         var spec = PolicySpec(
             issuers: keyIssuers.map {
                 IssuerEntry(
-                    name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins)
+                    name: $0.name, spec: $0.spec, tokenFrom: $0.tokenFrom, trustedOrigins: $0.trustedOrigins,
+                    dpop: $0.dpop)
             },
             routes: routes.map { RouteSpec($0, self) }, identity: IdentitySpec(identity),
             upstreams: upstreams.map { UpstreamPolicySpec($0) },
@@ -20,11 +21,23 @@ extension Configuration {
             failedAuthentications: limits.failedAuthentications.map { RateSpec($0) },
             tokensCached: limits.tokensCached, tokenBytes: limits.tokenBytes)
         spec.crossOrigins = crossOrigins.map { CrossOriginSpec($0) }
+        spec.sharedLimits = shared.map { shared in
+            SharedLimitSpec(
+                prefix: shared.prefix, timeoutMilliseconds: shared.timeout.wholeMilliseconds,
+                refusesWithoutStore: shared.whenUnavailable == .refuse,
+                checksRevocations: revocation != nil)
+        }
         let places = sessions.enumerated().filter { $0.element.url != nil }
         spec.remoteSources = places.map { index, session in
             RemoteSourceSpec(
                 name: session.remoteName, owner: .session(index),
                 cacheForSeconds: session.cacheFor.components.seconds)
+        }
+        spec.remoteSources += issuers.enumerated().compactMap { index, issuer in
+            guard case .introspection(let introspection) = issuer.keySource else { return nil }
+            return RemoteSourceSpec(
+                name: issuer.introspectionName, owner: .issuer(index),
+                cacheForSeconds: introspection.cacheFor.components.seconds)
         }
         spec.sessions = sessions.enumerated().map { index, session in
             SessionEntry(session, remote: places.firstIndex { $0.offset == index }, self)
@@ -63,7 +76,7 @@ extension IssuerConfiguration {
             case .secret(let secret): .secret(secret.bytes)
             case .publicKey(let pem, _): .publicKeyPEM(pem)
             case .keySet(let json, _): .jwks(json)
-            case .remote: .pending
+            case .remote, .introspection: .pending
             }
         var spec = IssuerSpec(
             issuer: issuer, audiences: audience, keys: keys,
@@ -122,6 +135,7 @@ extension RouteSpec.Authentication {
 extension RateLimitSpec {
     fileprivate init(_ limit: RateLimitConfiguration) {
         self.init(name: limit.name, key: limit.key == .user ? .user : .address, rate: RateSpec(limit.rate))
+        isShared = limit.isShared
     }
 }
 

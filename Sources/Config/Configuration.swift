@@ -29,6 +29,8 @@ public struct Configuration: Sendable, Equatable {
     public var admin: AdminConfiguration?
     /// Revoked tokens; nil where nothing can be revoked.
     public var revocation: RevocationConfiguration?
+    /// The store that several proxies have in common; nil = none.
+    public var shared: SharedConfiguration? = nil
     /// Where the next process asks for the listening sockets of this one; nil = nowhere.
     public var takeover: TakeoverConfiguration? = nil
     /// Reload whenever the file, or one that it names, changes.

@@ -32,6 +32,8 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var tokenFrom: [TokenPlace] = [.header]
     /// Origins whose pages may use a token in a cookie for more than reading, besides the request's own.
     public var trustedOrigins: [String] = []
+    /// What is demanded of DPoP proofs (RFC 9449); nil = its tokens never come with one.
+    public var dpop: DPoPSpec?
     /// Where the file begins the table.
     public var position: SourcePosition
 }
@@ -46,12 +48,14 @@ public enum KeySource: Sendable, Equatable {
     case keySet(json: [UInt8], origin: String)
     /// A JWK set that is fetched while the proxy runs.
     case remote(RemoteKeys)
+    /// No keys: the issuer is asked about each token (RFC 7662).
+    case introspection(Introspection)
 
     /// Whether it is a secret, or one key without a name: no token can name it.
     var isNameless: Bool {
         switch self {
         case .secret, .publicKey: true
-        case .keySet, .remote: false
+        case .keySet, .remote, .introspection: false
         }
     }
 }

@@ -6,6 +6,8 @@ public struct RateLimitConfiguration: Sendable, Equatable {
     public var key: RateLimitKey
     /// How many there may be.
     public var rate: RateConfiguration
+    /// The budget is that of all proxies together, where there is `[shared]`.
+    public var isShared = true
 }
 
 /// Whose requests are counted together.

@@ -3,9 +3,9 @@ extension ConfigurationReader {
         known: [
             "issuer", "audience", "secret", "public_key", "jwks", "algorithms", "subject", "types",
             "required_type", "leeway", "maximum_lifetime", "refuse_claims", "token_from", "trusted_origins",
-            "provider", "url",
-        ], later: ["introspection", "dpop"],
-        laterNested: ["introspection": ["url", "client_id", "client_secret", "cache_for"]])
+            "provider", "url", "dpop", "dpop_lifetime", "dpop_nonce",
+            "introspection",
+        ])
 
     /// What a route's set of issuers has room for.
     static let maximumIssuers = 64
@@ -45,6 +45,7 @@ extension ConfigurationReader {
             ?? ["JWT", "at+jwt"]
         let refused = section.strings("refuse_claims")
         let requiredType = section.boolean("required_type", default: false)
+        let dpop = dpop(section, tokenFrom)
         refuseEmpty(refused ?? [], "a claim's name in \"refuse_claims\"")
         guard let keys else { return nil }
         var configuration = IssuerConfiguration(
@@ -53,6 +54,7 @@ extension ConfigurationReader {
             requiredType: requiredType, leeway: leeway, maximumLifetime: lifetime.value(default: nil),
             refuseClaims: refused?.map(\.value) ?? preset?.refuseClaims ?? [], tokenFrom: tokenFrom,
             trustedOrigins: trustedOrigins, position: named.position)
+        configuration.dpop = dpop
         // Better Auth names the key in every token, and takes none without.
         configuration.requiresKeyID = preset != nil && !keys.value.isNameless
         checkKeys(configuration)

@@ -1,7 +1,7 @@
 // Where an issuer's keys come from.
 
 extension ConfigurationReader {
-    private static let keySourceKeys = ["secret", "public_key", "jwks"]
+    private static let keySourceKeys = ["secret", "public_key", "jwks", "introspection"]
 
     func keySource(_ section: Section, _ preset: ProviderPreset?) -> Located<KeySource>? {
         let sources = section.table.entries.filter { Self.keySourceKeys.contains($0.key) }
@@ -9,8 +9,10 @@ extension ConfigurationReader {
             if let preset {
                 return Located(value: .remote(RemoteKeys(preset.keySet)), position: preset.position)
             }
-            if section.table["provider"] == nil, section.table["introspection"] == nil {
-                section.missing("secret", "or \"public_key\" or \"jwks\": exactly one source of keys")
+            if section.table["provider"] == nil {
+                section.missing(
+                    "secret", "or \"public_key\" or \"jwks\" or \"introspection\": exactly one source of keys"
+                )
             }
             return nil
         }
@@ -23,6 +25,7 @@ extension ConfigurationReader {
             switch first.key {
             case "secret": hmacKey(first).map { .secret($0) }
             case "public_key": publicKey(first)
+            case "introspection": introspection(first, section)
             default: keySet(first, section, preset)
             }
         return source.map { Located(value: $0, position: first.node.start) }

@@ -7,10 +7,12 @@ extension ConfigurationReader {
         section.namedTables("rate_limit").compactMap { named in
             let section = Section(
                 "[rate_limit.\(named.name.value)]", named.table, at: named.position,
-                keys: .init(known: ["key", "requests", "per", "burst"]), loader: loader)
+                keys: .init(known: ["key", "requests", "per", "burst", "shared"]), loader: loader)
             if section.table["key"] == nil { section.missing("key", "\"user\" or \"address\"") }
             let key = section.choice("key", default: RateLimitKey.address)
-            return RateLimitConfiguration(name: named.name.value, key: key, rate: rate(section))
+            return RateLimitConfiguration(
+                name: named.name.value, key: key, rate: rate(section),
+                isShared: section.boolean("shared", default: true))
         }
     }
 

@@ -197,9 +197,14 @@ extension ConfigurationReader {
             let inner = Section(
                 "\"tls\" of \(section.title)", table, at: entry.position,
                 keys: .init(known: ["ca", "server_name", "certificate", "key"]), loader: loader)
-            tls.authorities = inner.string("ca").flatMap(certificateText)
+            if let file = inner.string("ca") {
+                tls.authorities = certificateText(file)
+                tls.authorityFile = loader.resolve(path: file.value)
+            }
             tls.serverName = serverName(inner)
-            tls.certificate = clientCertificate(inner)
+            let pair = clientCertificate(inner)
+            tls.certificate = pair?.text
+            tls.certificateFiles = pair?.files
         default:
             section.mismatch(entry, expected: "true, false or a table such as { ca = \"ca.pem\" }")
             return nil
@@ -221,7 +226,7 @@ extension ConfigurationReader {
         return name.value
     }
 
-    private func clientCertificate(_ section: Section) -> CertifiedKeyText? {
+    private func clientCertificate(_ section: Section) -> Pair? {
         switch (section.table["certificate"], section.table["key"]) {
         case (nil, nil): return nil
         case (_?, nil): section.missing("key", "that of \"certificate\"")
@@ -231,7 +236,11 @@ extension ConfigurationReader {
                 let text = pairText(certificate, key, nil)
             else { return nil }
             check(text, certificate, key, nil)
-            return text
+            return Pair(
+                text: text,
+                files: CertificateFiles(
+                    certificate: loader.resolve(path: certificate.value),
+                    key: loader.resolve(path: key.value)))
         }
         return nil
     }

@@ -4,6 +4,8 @@ public struct RemoteSource: Sendable, Equatable {
     public enum Kind: Sendable, Equatable {
         /// `GET` of Better Auth's `get-session`: 200 with an object, or with `null`.
         case betterAuthSession
+        /// `POST` to an introspection endpoint: 200 with an object (RFC 7662 §2).
+        case introspection(clientID: String, clientSecret: Secret)
     }
 
     /// A name that no other has: that of the table, such as `session.browser`.

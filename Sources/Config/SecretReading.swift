@@ -5,6 +5,10 @@ extension Loader {
         case hmacKey
         /// A bearer token: characters that can stand in a header.
         case bearerToken
+        /// Something that the proxy logs in with.
+        case password
+        /// What an OAuth client has besides its name.
+        case clientSecret
     }
 
     /// Better Auth's default, which is in its public source code.
@@ -96,7 +100,7 @@ extension Loader {
         case .bearerToken where !bytes.allSatisfy({ (0x21...0x7E).contains($0) }):
             return
                 "holds a space, a control character or a non-ASCII byte, which no bearer token has (RFC 6750, 2.1)"
-        case .hmacKey, .bearerToken: return nil
+        case .hmacKey, .bearerToken, .clientSecret, .password: return nil
         }
     }
 }

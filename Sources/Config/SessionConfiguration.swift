@@ -77,7 +77,9 @@ extension Configuration {
     public var keyIssuers: [IssuerConfiguration] { issuers + sessions.compactMap(\.keyIssuer) }
 
     /// The servers that are asked about credentials.
-    public var remoteSources: [RemoteSource] { sessions.compactMap(\.remoteSource) }
+    public var remoteSources: [RemoteSource] {
+        sessions.compactMap(\.remoteSource) + issuers.compactMap(\.remoteSource)
+    }
 
     /// The place of an issuer or a session among those that routes accept: issuers first, then sessions.
     func authenticatorIndex(named name: String) -> Int? {

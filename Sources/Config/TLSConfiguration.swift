@@ -40,6 +40,10 @@ public struct UpstreamTLSConfiguration: Sendable, Equatable {
     public var serverName: String?
     /// What is shown to servers that ask for a certificate.
     public var certificate: CertifiedKeyText?
+    /// Where the authorities came from, resolved; nil for those of the system.
+    public var authorityFile: String?
+    /// Where the certificate came from; nil without.
+    public var certificateFiles: CertificateFiles?
 }
 
 extension CertificateFault {

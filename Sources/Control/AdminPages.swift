@@ -1,7 +1,6 @@
 import Config
 import JOSE
 import Reactor
-import Telemetry
 
 extension Supervisor {
     /// Opens the admin listener, or takes it from `book.inherited`, and answers on it: at once, but for one that
@@ -38,19 +37,12 @@ extension Supervisor {
     }
 
     var adminState: AdminState {
-        let (counters, lost, reason) = (crew.counters, accessWriter.linesLost, notReadyReason)
-        let keyStatus = keys.status(now: Instant.now())
-        let backendText = backends.metrics(now: Instant.now())
-        let revokedCount = revocations.isEnabled ? revocations.list.count : nil
         let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
         return AdminState(
-            notReadyReason: reason, access: AdminAccess(configuration.admin), revoke: revoke,
+            notReadyReason: notReadyReason, access: AdminAccess(configuration.admin), revoke: revoke,
             reload: { self.reload() }, configuration: { EffectiveConfiguration.json(self.configuration) },
             routes: { RouteRow.table(self.configuration.routes) }, status: { self.statusText }
-        ) {
-            MetricsText.render(workers: counters, isReady: reason == nil, linesLostByWriters: lost)
-                + KeyStatus.metrics(keyStatus) + RevocationMetrics.text(revokedCount) + backendText
-        }
+        ) { self.metricsText }
     }
 
     var notReadyReason: String? {
@@ -59,15 +51,5 @@ extension Supervisor {
         case .running: missingKeysReason
         case .draining, .cuttingOff, .over: "draining"
         }
-    }
-}
-
-/// What the metrics say of revoked tokens.
-enum RevocationMetrics {
-    /// The number of entries, where tokens can be revoked.
-    static func text(_ count: Int?) -> String {
-        guard let count else { return "" }
-        return "# HELP usher_revocations Entries of the list of revoked tokens.\n"
-            + "# TYPE usher_revocations gauge\nusher_revocations \(count)\n"
     }
 }

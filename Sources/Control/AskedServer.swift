@@ -31,6 +31,8 @@ final class AskedServer {
     /// The look-up that is under way.
     var lookup: UInt32?
     var failures: UInt64 = 0
+    /// What the metrics say of it.
+    private(set) var tally = QuestionTally()
     /// Nothing is logged before then.
     var quietUntil = Instant(microseconds: .min)
 
@@ -60,12 +62,16 @@ final class AskedServer {
             return RemoteAnswer(key: question.key, result: known.answer.result)
         }
         guard brokenUntil <= now, queue.count - taken < Self.queueCount else {
+            tally.unavailable += 1
             return RemoteAnswer(key: question.key, result: .unavailable)
         }
         flights[question.key] = now.advanced(byMilliseconds: Self.patienceMilliseconds)
         queue.append(question)
         return nil
     }
+
+    /// Questions that wait for a connection, or for their answer.
+    var openQuestions: Int { flights.count }
 
     /// The question that is put next.
     var next: RemoteQuestion? { taken < queue.count ? queue[taken] : nil }
@@ -85,7 +91,10 @@ final class AskedServer {
 
     /// The question is answered.
     func concluded(_ answer: RemoteAnswer, now: Instant) {
-        flights[answer.key] = nil
+        if let end = flights.removeValue(forKey: answer.key) {
+            let asked = Instant(microseconds: end.microseconds - Self.patienceMilliseconds * 1000)
+            tally.note(answer.result, microseconds: now.microseconds(since: asked))
+        }
         guard answer.result != .unavailable else { return }
         if recent.count >= Self.repeatCount { recent = recent.filter { now < $0.value.until } }
         if recent.count >= Self.repeatCount { recent.removeAll() }
@@ -99,7 +108,10 @@ final class AskedServer {
         let waiting = queue[taken...].filter { late[$0.key] == nil }
         queue = Array(waiting)
         taken = 0
-        for key in late.keys { flights[key] = nil }
+        for key in late.keys {
+            flights[key] = nil
+            tally.note(.unavailable, microseconds: Self.patienceMilliseconds * 1000)
+        }
         return late.keys.map { RemoteAnswer(key: $0, result: .unavailable) }
     }
 
@@ -110,7 +122,10 @@ final class AskedServer {
         let waiting = queue[taken...].map(\.key)
         queue = []
         taken = 0
-        for key in waiting { flights[key] = nil }
+        for key in waiting {
+            flights[key] = nil
+            tally.unavailable += 1
+        }
         return waiting.map { RemoteAnswer(key: $0, result: .unavailable) }
     }
 

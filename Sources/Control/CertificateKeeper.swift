@@ -4,7 +4,8 @@ import Proxy
 import Reactor
 import TLS
 
-/// Watches the files of certificates: what replaces them is used for the next handshakes, and no connection is dropped.
+/// Watches the files of certificates, of listeners and of upstreams: what replaces them is used for the next
+/// handshakes, and no connection with a request is dropped.
 ///
 /// A pair that does not fit keeps the one before: a key that is written a moment after its certificate is nothing to
 /// stumble over, and a mistake in the night takes nothing down.
@@ -14,38 +15,80 @@ struct CertificateKeeper {
     /// A chain or a key is a few kilobytes; more is a mistaken path.
     private static let largestFileBytes = 4 << 20
 
-    /// What the files of a listener were when they were last read.
+    /// What has other certificates now.
+    struct Changes {
+        var listeners: [String] = []
+        var upstreams: [String] = []
+    }
+
+    /// What the files of a table were when they were last read, by its title.
     private var stamps: [String: [FileStamp?]] = [:]
     private var nextPoll = Instant.never
 
     /// When `poll` is to be called next.
     var deadline: Instant { nextPoll }
 
-    /// Takes over the listeners of a configuration. The files may have changed since it was loaded: the first poll reads
-    /// them again.
-    mutating func configure(_ listeners: [ListenerConfiguration], now: Instant) {
+    /// Takes over a configuration. The files may have changed since it was loaded: the first poll reads them again.
+    mutating func configure(_ configuration: Configuration, now: Instant) {
         stamps = [:]
-        nextPoll = listeners.contains { $0.tls != nil } ? now : .never
+        let hasFiles =
+            configuration.listeners.contains { $0.tls != nil }
+            || configuration.upstreams.contains { $0.tls.map { !Self.paths($0).isEmpty } ?? false }
+        nextPoll = hasFiles ? now : .never
     }
 
-    /// Reads what has changed; true where a listener has other certificates now.
-    mutating func poll(_ now: Instant, _ listeners: inout [ListenerConfiguration], _ log: Logger) -> Bool {
-        guard nextPoll <= now else { return false }
+    /// Reads what has changed into the configuration; says what has other certificates now.
+    mutating func poll(_ now: Instant, _ configuration: inout Configuration, _ log: Logger) -> Changes {
+        guard nextPoll <= now else { return Changes() }
         nextPoll = now.advanced(byMilliseconds: Self.pollMilliseconds)
-        var hasChanged = false
-        for place in listeners.indices {
-            guard var tls = listeners[place].tls else { continue }
-            let name = listeners[place].name
-            let current = Self.paths(tls).map { FileContents.stamp($0) }
-            guard stamps[name] != current else { continue }
-            stamps[name] = current
-            guard let settings = Self.read(tls, name, log), settings != tls.settings else { continue }
-            tls.settings = settings
-            listeners[place].tls = tls
-            hasChanged = true
-            log.info("certificates loaded", metadata: ["listener": "\(name)"])
+        var changes = Changes()
+        for place in configuration.listeners.indices {
+            guard let tls = configuration.listeners[place].tls else { continue }
+            let name = configuration.listeners[place].name
+            guard hasNewFiles("listen.\(name)", Self.paths(tls)) else { continue }
+            let trouble: Logger.Metadata = ["listener": "\(name)"]
+            guard let new = Self.attempt(trouble, log, { () throws(Refusal) in try Self.read(tls) }),
+                new != tls.settings
+            else { continue }
+            configuration.listeners[place].tls?.settings = new
+            changes.listeners.append(name)
         }
-        return hasChanged
+        for place in configuration.upstreams.indices {
+            guard let tls = configuration.upstreams[place].tls else { continue }
+            let name = configuration.upstreams[place].name
+            guard hasNewFiles("upstream.\(name)", Self.paths(tls)) else { continue }
+            let trouble: Logger.Metadata = ["upstream": "\(name)"]
+            guard let new = Self.attempt(trouble, log, { () throws(Refusal) in try Self.read(tls) }),
+                new != tls
+            else { continue }
+            configuration.upstreams[place].tls = new
+            changes.upstreams.append(name)
+        }
+        return changes
+    }
+
+    /// True where one of the files is another than when they were last looked at, or they never were.
+    private mutating func hasNewFiles(_ title: String, _ paths: [String]) -> Bool {
+        guard !paths.isEmpty else { return false }
+        let current = paths.map { FileContents.stamp($0) }
+        guard stamps[title] != current else { return false }
+        stamps[title] = current
+        return true
+    }
+
+    /// What `read` gives; nil where something is wrong with the files, which is logged.
+    private static func attempt<Value>(
+        _ metadata: Logger.Metadata, _ log: Logger, _ read: () throws(Refusal) -> Value
+    ) -> Value? {
+        do throws(Refusal) {
+            return try read()
+        } catch {
+            let reason: Logger.Metadata = ["reason": "\(error.reason)"]
+            log.error(
+                "certificates not changed: the old ones are used on",
+                metadata: metadata.merging(reason) { $1 })
+            return nil
+        }
     }
 
     private static func paths(_ tls: ListenerTLSConfiguration) -> [String] {
@@ -53,32 +96,46 @@ struct CertificateKeeper {
             + (tls.clientAuthorityFile.map { [$0] } ?? [])
     }
 
-    /// The settings with the files as they are now; nil where something is wrong with them, which is logged.
-    private static func read(_ tls: ListenerTLSConfiguration, _ name: String, _ log: Logger)
-        -> TLSServerSettings?
-    {
+    private static func paths(_ tls: UpstreamTLSConfiguration) -> [String] {
+        (tls.authorityFile.map { [$0] } ?? [])
+            + (tls.certificateFiles.map { [$0.certificate, $0.key] } ?? [])
+    }
+
+    /// The settings of a listener with the files as they are now.
+    private static func read(_ tls: ListenerTLSConfiguration) throws(Refusal) -> TLSServerSettings {
         var settings = tls.settings
-        do throws(Refusal) {
-            for place in tls.files.indices {
-                settings.certificates[place] = try read(tls.files[place])
-                try check(settings.certificates[place], tls.files[place])
-            }
-            if let file = tls.clientAuthorityFile {
-                let authorities = try contents(file)
-                if case .required = settings.clients {
-                    settings.clients = .required(authorities: authorities)
-                } else {
-                    settings.clients = .optional(authorities: authorities)
-                }
-            }
-            try check(settings)
-            return settings
-        } catch {
-            log.error(
-                "certificates not changed: the old ones are used on",
-                metadata: ["listener": "\(name)", "reason": "\(error.reason)"])
-            return nil
+        for place in tls.files.indices {
+            settings.certificates[place] = try read(tls.files[place])
+            try check(settings.certificates[place], tls.files[place])
         }
+        if let file = tls.clientAuthorityFile {
+            let authorities = try contents(file)
+            if case .required = settings.clients {
+                settings.clients = .required(authorities: authorities)
+            } else {
+                settings.clients = .optional(authorities: authorities)
+            }
+        }
+        try check(settings)
+        return settings
+    }
+
+    /// TLS to the servers of an upstream with the files as they are now.
+    private static func read(_ tls: UpstreamTLSConfiguration) throws(Refusal) -> UpstreamTLSConfiguration {
+        var new = tls
+        if let file = tls.authorityFile {
+            let text = try contents(file)
+            guard (try? TLSClientSettings(trusting: text).check()) != nil else {
+                throw Refusal(reason: "\"\(file)\" holds no certificate")
+            }
+            new.authorities = text
+        }
+        if let files = tls.certificateFiles {
+            let text = try read(files)
+            try check(text, files)
+            new.certificate = text
+        }
+        return new
     }
 
     private struct Refusal: Error {
@@ -124,10 +181,32 @@ struct CertificateKeeper {
 extension Supervisor {
     /// Looks after the certificates, and gives the workers those that have changed.
     func runCertificates() {
-        guard certificates.poll(Instant.now(), &configuration.listeners, log) else { return }
-        for (place, listener) in configuration.listeners.enumerated() {
-            settings.listeners[place].security = listener.tls?.settings
+        let changes = certificates.poll(Instant.now(), &configuration, log)
+        if !changes.listeners.isEmpty {
+            for (place, listener) in configuration.listeners.enumerated() {
+                settings.listeners[place].security = listener.tls?.settings
+            }
+            crew.secure(settings.listeners)
         }
-        crew.secure(settings.listeners)
+        if !changes.upstreams.isEmpty { renewUpstreams() }
+        for name in changes.listeners {
+            log.info("certificates loaded", metadata: ["listener": "\(name)"])
+        }
+        for name in changes.upstreams {
+            log.info("certificates loaded", metadata: ["upstream": "\(name)"])
+        }
+    }
+
+    /// New connections to servers are made with the certificates that have changed; those with requests finish.
+    private func renewUpstreams() {
+        do throws(StartFailure) {
+            let upstreams = try backends.prepare(configuration)
+            backends.commit(configuration, upstreams, now: Instant.now())
+            settings.upstreams = upstreams
+            crew.send(upstreams)
+        } catch {
+            log.error(
+                "certificates not changed: the old ones are used on", metadata: ["reason": "\(error.reason)"])
+        }
     }
 }

@@ -64,7 +64,8 @@ extension UpstreamSettings {
 }
 
 extension TLSClientSettings {
-    fileprivate init(_ tls: UpstreamTLSConfiguration, upstream: String) throws(StartFailure) {
+    /// What an upstream's `tls` says, with the system's authorities where it names none.
+    init(_ tls: UpstreamTLSConfiguration, upstream: String) throws(StartFailure) {
         let authorities = tls.authorities ?? SystemAuthorities(environment: SystemFiles.environment()).load()
         guard !authorities.isEmpty else {
             throw StartFailure(

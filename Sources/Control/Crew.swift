@@ -26,6 +26,8 @@ struct Crew {
     let questions: Inbox<RemoteQuestion>
     /// The buckets of rate limits, which outlive every configuration.
     private let buckets: RateBuckets
+    /// The DPoP proofs that were used, which outlive every configuration too.
+    private let proofMemory: ProofMemory
     private let ledger = ConnectionLedger()
     private let ticketKeys = TicketKeys()
     private var inboxes: [Inbox<WorkerMessage>] = []
@@ -37,8 +39,9 @@ struct Crew {
     /// A crew without workers; throws where the process has no descriptor left, or the system no
     /// randomness.
     init() throws(Errno) {
-        guard let buckets = RateBuckets() else { throw Errno(EIO) }
+        guard let buckets = RateBuckets(), let proofMemory = ProofMemory() else { throw Errno(EIO) }
         self.buckets = buckets
+        self.proofMemory = proofMemory
         reports = try Inbox()
         keyRequests = try Inbox()
         questions = try Inbox()
@@ -52,13 +55,15 @@ struct Crew {
 
     /// Starts one worker for each list of listeners; throws where the system has no thread or descriptor left.
     mutating func start(
-        _ settings: ProxySettings, listeners: [[WorkerListener]], logWriter: LogWriter
+        _ settings: ProxySettings, listeners: [[WorkerListener]], logWriter: LogWriter,
+        store: StoreChannels
     ) throws(Errno) {
         for (index, bound) in listeners.enumerated() {
             let parts = WorkerParts(
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
                 logWriter: logWriter, keyRequests: keyRequests, questions: questions, buckets: buckets,
-                ledger: ledger, ticketKeys: ticketKeys)
+                ledger: ledger, rateRequests: store.rates, standing: store.standing, ticketKeys: ticketKeys,
+                proofMemory: proofMemory)
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
             let reports = reports
@@ -104,6 +109,11 @@ struct Crew {
     /// Tells every worker which servers an upstream has.
     func sendServers(of upstream: UpstreamSettings) {
         for inbox in inboxes { inbox.send(.servers(upstream.name, upstream.servers)) }
+    }
+
+    /// Gives every worker the upstreams anew, the same ones in the same order.
+    func send(_ upstreams: [UpstreamSettings]) {
+        for inbox in inboxes { inbox.send(.upstreams(upstreams)) }
     }
 
     /// Tells every worker what a server said of a credential.

@@ -117,7 +117,7 @@ public struct Doctor {
     private var runningVersion: String? {
         guard let admin = configuration.admin else { return nil }
         let address = SocketAddress(admin.address).reachable
-        guard let answer = try? PlainProbe(address: address, host: "localhost").get("/version"),
+        guard let answer = try? WaitingProbe(address: address, host: "localhost").get("/version"),
             answer.status == 200
         else { return nil }
         let text = String(decoding: answer.body, as: UTF8.self).split(separator: "\"")
@@ -137,8 +137,8 @@ public struct Doctor {
     }
 
     private static func takesConnections(_ address: SocketAddress) -> Bool {
-        do throws(PlainProbe.Failure) {
-            try PlainProbe(address: address.reachable, host: "").connect()
+        do throws(WaitingProbe.Failure) {
+            try WaitingProbe(address: address.reachable, host: "").connect()
             return true
         } catch {
             return false
@@ -216,7 +216,12 @@ public struct Doctor {
 
     private func tell(_ status: KeyStatus, _ lines: [String]) {
         guard status.ageSeconds == nil else {
-            return good("keys of [issuer.\(status.issuer)]: \(Supervisor.counted(status.keys, "usable key"))")
+            let name = "keys of [issuer.\(status.issuer)]"
+            good("\(name): \(Supervisor.counted(status.keys, "usable key"))")
+            if let apart = status.secondsAhead {
+                tellClock("key server of [issuer.\(status.issuer)]", apart: apart)
+            }
+            return
         }
         let reason = lines.first { $0.contains(status.issuer) } ?? "no answer in time"
         bad(

@@ -1,5 +1,6 @@
 import Config
 import Reactor
+import TLS
 
 // The servers behind the proxy: whether they answer, what time they have, and what they make of what a proxy has to be
 // careful with. Only GET is sent, with the name `usher-doctor` where a value is needed.
@@ -18,62 +19,69 @@ extension Doctor {
                     "write the name right, or an address; see getent hosts NAME")
                 continue
             }
-            if upstream.tls != nil {
-                examineConnect(PlainProbe(address: address, host: ""), name)
-                continue
-            }
             let host = if case .unix = server.address { "localhost" } else { "\(server.address)" }
-            examine(PlainProbe(address: address, host: host), name, upstream)
+            do throws(StartFailure) {
+                let security = try upstream.tls.map { (tls) throws(StartFailure) in
+                    try ServerSecurity(tls, upstream: upstream.name, authority: host)
+                }
+                examine(WaitingProbe(address: address, host: host, security: security), name, upstream)
+            } catch {
+                bad(error.reason, "correct \"tls\" of the upstream, or install the package ca-certificates")
+            }
         }
     }
 
-    private func examine(_ probe: PlainProbe, _ name: String, _ upstream: UpstreamConfiguration) {
+    private func examine(_ probe: WaitingProbe, _ name: String, _ upstream: UpstreamConfiguration) {
         let path = samplePath(of: upstream)
-        let answer: PlainProbe.Answer
-        do throws(PlainProbe.Failure) {
+        let answer: WaitingProbe.Answer
+        do throws(WaitingProbe.Failure) {
             answer = try probe.get(path)
         } catch {
-            if case .noAnswer(let reason) = error {
-                return bad(
-                    "\(name): takes connections, but does not answer GET \(path): \(reason)",
-                    "see whether it speaks plain HTTP/1.1 on that port")
-            }
-            return bad(
-                "\(name): \(error.reason)",
-                "start the backend, or correct the address; inside a container, 127.0.0.1 is the container itself"
-            )
+            return tell(error, name, path, isSecure: probe.security != nil)
         }
         good("\(name): answers (GET \(path) gave \(answer.status))")
         examineClock(answer, name)
-        do throws(PlainProbe.Failure) {
+        do throws(WaitingProbe.Failure) {
             try examineHabits(probe, name, path, answer)
         } catch {
             note("\(name): did not answer every question: \(error.reason)", "look at its log")
         }
     }
 
-    /// Of servers that speak TLS nothing is asked.
-    private func examineConnect(_ probe: PlainProbe, _ name: String) {
-        do throws(PlainProbe.Failure) {
-            try probe.connect()
-            good("\(name): takes connections (its TLS was not tried)")
-        } catch {
-            bad("\(name): \(error.reason)", "start the backend, or correct the address")
+    private func tell(_ failure: WaitingProbe.Failure, _ name: String, _ path: String, isSecure: Bool) {
+        switch failure {
+        case .noAnswer(let reason):
+            bad(
+                "\(name): takes connections, but does not answer GET \(path): \(reason)",
+                isSecure
+                    ? "see whether it speaks HTTP/1.1 on that port, and whether it wants a client certificate"
+                    : "see whether it speaks plain HTTP/1.1 on that port")
+        case .unproven(let reason):
+            bad(
+                "\(name): does not prove to be the server: \(reason)",
+                "name its authority in tls.ca and the name of its certificate in tls.server_name; look at its dates"
+            )
+        case .unreachable(let reason):
+            bad(
+                "\(name): \(reason)",
+                "start the backend, or correct the address; inside a container, 127.0.0.1 is the container itself"
+            )
         }
     }
 
-    private func examineClock(_ answer: PlainProbe.Answer, _ name: String) {
+    private func examineClock(_ answer: WaitingProbe.Answer, _ name: String) {
         guard let date = answer.field("date"), let seconds = Self.seconds(ofDate: date) else { return }
-        let apart = wallClockMicroseconds() / 1_000_000 - seconds
+        tellClock(name, apart: wallClockMicroseconds() / 1_000_000 - seconds)
+    }
+
+    /// Says how far a server's clock is from this one.
+    func tellClock(_ name: String, apart: Int64) {
+        let text = "\(name): its clock and this one are \(apart.magnitude) s apart"
+        let remedy = "let both take the time from the network (chrony, systemd-timesyncd)"
         if apart.magnitude > UInt64(Self.clockBadSeconds) {
-            bad(
-                "\(name): its clock and this one are \(apart.magnitude) s apart",
-                "let both take the time from the network (chrony, systemd-timesyncd): tokens would expire at the wrong time"
-            )
+            bad(text, remedy + ": tokens would expire at the wrong time")
         } else if apart.magnitude > UInt64(Self.clockNoticeSeconds) {
-            note(
-                "\(name): its clock and this one are \(apart.magnitude) s apart",
-                "let both take the time from the network (chrony, systemd-timesyncd)")
+            note(text, remedy)
         } else {
             good("\(name): its clock agrees with this one")
         }
@@ -82,8 +90,8 @@ extension Doctor {
     // MARK: Habits
 
     private func examineHabits(
-        _ probe: PlainProbe, _ name: String, _ path: String, _ plain: PlainProbe.Answer
-    ) throws(PlainProbe.Failure) {
+        _ probe: WaitingProbe, _ name: String, _ path: String, _ plain: WaitingProbe.Answer
+    ) throws(WaitingProbe.Failure) {
         let nothing = try probe.get("/usher-doctor/nothing-is-here")
         let tells = plain.status != nothing.status
         let doubled = try probe.get("/" + path)
@@ -116,8 +124,8 @@ extension Doctor {
 
     /// Whether an underscore passes for a dash in the name of the identity header (rule H1).
     private func examineFolding(
-        _ probe: PlainProbe, _ name: String, _ path: String, _ plain: PlainProbe.Answer
-    ) throws(PlainProbe.Failure) {
+        _ probe: WaitingProbe, _ name: String, _ path: String, _ plain: WaitingProbe.Answer
+    ) throws(WaitingProbe.Failure) {
         guard let header = configurationHeader, header.contains("-") else { return }
         let folded = String(header.map { $0 == "-" ? "_" : $0 })
         // Answers that differ by themselves (a time, a counter) tell nothing.
@@ -168,6 +176,18 @@ extension Doctor {
         let dayOfYear = (153 * monthFromMarch + 2) / 5 + day - 1
         let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + dayOfYear - 719_468
         return days * 86_400 + clock[0] * 3600 + clock[1] * 60 + clock[2]
+    }
+}
+
+extension ServerSecurity {
+    /// That of one server of an upstream; throws where its files cannot be used.
+    init(_ tls: UpstreamTLSConfiguration, upstream: String, authority: String) throws(StartFailure) {
+        let settings = try TLSClientSettings(tls, upstream: upstream)
+        do throws(CertificateFault) {
+            self.init(try TLSClientContext(settings), authority: authority)
+        } catch {
+            throw StartFailure("[upstream.\(upstream)]: TLS cannot be set up: \(error)")
+        }
     }
 }
 

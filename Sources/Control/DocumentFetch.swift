@@ -39,6 +39,8 @@ final class DocumentFetch {
     private var connection: FetchConnection?
     private var lastFailure = "no address"
     private var redirectCount = 0
+    /// How far this machine's clock was ahead of the server's when it answered last, in seconds; nil: it has not said.
+    private(set) var secondsAhead: Int64?
 
     /// A fetch of `url`; `authorities` are the certificates that are trusted, as PEM text.
     init(_ url: RemoteURL, trusting authorities: [UInt8], now: Instant) {
@@ -95,6 +97,7 @@ final class DocumentFetch {
         guard let connection else { return nil }
         do throws(FetchFailure) {
             guard let answer = try connection.advance() else { return nil }
+            secondsAhead = answer.dateSeconds.map { wallClockMicroseconds() / 1_000_000 - $0 }
             return try conclude(answer, poller, &tokens)
         } catch {
             lastFailure = error.reason
@@ -164,6 +167,8 @@ struct FetchAnswer {
     var body: [UInt8]
     var location: String?
     var maximumAge: Int64?
+    /// The server's time of day, in seconds since 1970, where it tells it.
+    var dateSeconds: Int64?
     /// The values of `Set-Cookie`.
     var setCookies: [[UInt8]] = []
     /// The connection may carry another request.

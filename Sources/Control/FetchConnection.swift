@@ -235,6 +235,7 @@ struct ResponseReader: ~Copyable {
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             switch text(line.nameRange).lowercased() {
+            case "date": answer.dateSeconds = Doctor.seconds(ofDate: text(line.valueRange))
             case "location": answer.location = text(line.valueRange)
             case "set-cookie": answer.setCookies.append(Array(received[line.valueRange.bounds]))
             case "cache-control":

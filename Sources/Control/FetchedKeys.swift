@@ -35,6 +35,8 @@ final class FetchedKeys {
     var noticeCount: UInt64 = 0
     var fetches: UInt64 = 0
     var failures: UInt64 = 0
+    /// How far this machine's clock is ahead of the key server's, in seconds; nil: it has not said.
+    var secondsAhead: Int64?
     /// Where the metadata said that the keys are.
     private var discovered: RemoteURL?
 
@@ -145,7 +147,8 @@ final class FetchedKeys {
     func status(now: Instant) -> KeyStatus {
         KeyStatus(
             issuer: name, keys: report.usableKeys, fetches: fetches, failures: failures,
-            ageSeconds: keys == nil ? nil : max(0, now.microseconds(since: refresher.fetchedAt)) / 1_000_000)
+            ageSeconds: keys == nil ? nil : max(0, now.microseconds(since: refresher.fetchedAt)) / 1_000_000,
+            secondsAhead: secondsAhead)
     }
 }
 
@@ -158,6 +161,8 @@ struct KeyStatus {
     let failures: UInt64
     /// Since they were fetched; nil where there are none.
     let ageSeconds: Int64?
+    /// How far this machine's clock was ahead of the key server's, in seconds; nil: it has not said.
+    let secondsAhead: Int64?
 
     /// Lines of the Prometheus text format, family after family.
     static func metrics(_ all: [KeyStatus]) -> String {

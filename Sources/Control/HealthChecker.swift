@@ -1,6 +1,7 @@
 import Crypto
 import Logging
 import Reactor
+import TLS
 import Upstream
 
 /// Asks every server of every upstream that wants it for its page, and tells the verdicts.
@@ -9,25 +10,37 @@ final class HealthChecker {
         let upstream: String
         let server: ServerSettings
         let settings: HealthSettings
+        /// TLS to the server; nil where connections are plain.
+        let security: ServerSecurity?
         var check: HealthCheck
         var probe: HealthProbe?
         var lastFailure = ""
 
-        init(_ upstream: String, _ server: ServerSettings, _ settings: HealthSettings, now: Instant) {
+        init(
+            _ upstream: String, _ server: ServerSettings, _ settings: HealthSettings,
+            _ context: TLSClientContext?, now: Instant
+        ) {
             self.upstream = upstream
             self.server = server
             self.settings = settings
+            security = context.map { ServerSecurity($0, authority: server.authority) }
             check = HealthCheck(
                 settings, isHealthy: server.state.isUp, now: now, random: Random.uint64() ?? 0)
         }
 
-        func isSame(_ upstream: String, _ server: ServerSettings, _ settings: HealthSettings) -> Bool {
+        func isSame(
+            _ upstream: String, _ server: ServerSettings, _ settings: HealthSettings,
+            _ context: TLSClientContext?
+        ) -> Bool {
             self.upstream == upstream && self.server.state == server.state && self.settings == settings
+                && security?.context === context
         }
     }
 
     var log: Logger
     private var targets: [Target] = []
+    /// TLS to the servers of an upstream, by its name.
+    private var contexts: [String: TLSClientContext] = [:]
     private var lastToken: UInt64 = 0
 
     /// Checks at once: each holds a descriptor for as long as its server takes to answer.
@@ -40,18 +53,35 @@ final class HealthChecker {
     /// Checks the servers of these upstreams from now on. One whose check is the same goes on.
     func configure(_ upstreams: [UpstreamSettings], now: Instant) {
         var wanted: [Target] = []
+        makeContexts(upstreams)
         for upstream in upstreams {
+            let context = contexts[upstream.name]
             for server in upstream.servers {
                 guard let settings = upstream.health else {
                     // What was down by a check that is gone is not known to be down.
                     server.state.setUp(true, at: now)
                     continue
                 }
-                let known = targets.first { $0.isSame(upstream.name, server, settings) }
-                wanted.append(known ?? Target(upstream.name, server, settings, now: now))
+                // Never a plain check where TLS is wanted: short of memory, the verdict stays.
+                guard upstream.security == nil || context != nil else { continue }
+                let known = targets.first { $0.isSame(upstream.name, server, settings, context) }
+                wanted.append(known ?? Target(upstream.name, server, settings, context, now: now))
             }
         }
         targets = wanted
+    }
+
+    /// Makes what TLS needs where an upstream is checked over it; what has not changed is kept, with its checks.
+    private func makeContexts(_ upstreams: [UpstreamSettings]) {
+        var made: [String: TLSClientContext] = [:]
+        for upstream in upstreams where upstream.health != nil {
+            guard var settings = upstream.security else { continue }
+            settings.protocols = [.http11]
+            let known = contexts[upstream.name]
+            // The same was made when the settings were: a failure is a lack of memory.
+            made[upstream.name] = known?.settings == settings ? known : try? TLSClientContext(settings)
+        }
+        contexts = made
     }
 
     /// When `run` is to be called next.
@@ -86,7 +116,8 @@ final class HealthChecker {
         lastToken = lastToken &+ 1 & 0x0fff_ffff
         do throws(Errno) {
             target.probe = try HealthProbe(
-                target.server, target.settings, token: Token.firstProbe + lastToken, poller, now)
+                target.server, target.settings, target.security, token: Token.firstProbe + lastToken,
+                poller, now)
         } catch {
             // Where the process has no descriptor left, that is not the server's fault: the verdict stays.
             guard !error.isExhaustion else { return _ = target.check.end(passed: target.check.isHealthy) }

@@ -4,7 +4,8 @@ import HTTP1
 import Reactor
 import Upstream
 
-/// One health check on the control loop: connects, asks for the page, reads the head of the answer.
+/// One health check on the control loop: connects, by TLS where requests do, asks for the page, reads the head of the
+/// answer.
 ///
 /// Each has a connection of its own: that the server takes connections is half of the question.
 final class HealthProbe {
@@ -18,9 +19,8 @@ final class HealthProbe {
     /// What the poller's events carry.
     let token: UInt64
     let deadline: Instant
-    private let socket: Socket
+    private var connection: ServerConnection
     private let request: [UInt8]
-    private var isConnected = false
     private var sent = 0
     private var pool = BlockPool(keptBytes: 0)
     private var input = Buffer()
@@ -29,34 +29,36 @@ final class HealthProbe {
 
     private static var limits: HeadLimits { HeadLimits() }
 
-    /// Starts to connect; throws the kernel's reason.
+    /// Starts to connect; throws the kernel's reason. Without `security` the connection is plain.
     init(
-        _ server: ServerSettings, _ settings: HealthSettings, token: UInt64, _ poller: borrowing Poller,
-        _ now: Instant
+        _ server: ServerSettings, _ settings: HealthSettings, _ security: ServerSecurity?, token: UInt64,
+        _ poller: borrowing Poller, _ now: Instant
     ) throws(Errno) {
         self.token = token
         deadline = now.advanced(byMilliseconds: settings.timeoutMilliseconds)
         request = Array(
             ("GET \(settings.path) HTTP/1.1\r\nHost: \(server.authority)\r\n"
                 + "User-Agent: usher/\(Version.usher) (health check)\r\nConnection: close\r\n\r\n").utf8)
-        socket = try Socket.connecting(to: server.address)
+        connection = try ServerConnection(to: server.address, security)
         try poller.add(
-            socket.descriptor, token: token, for: [.readable, .writable, .peerClosed, .edgeTriggered])
+            connection.descriptor, token: token, for: [.readable, .writable, .peerClosed, .edgeTriggered])
     }
 
     deinit {
+        connection.sayGoodbye()
         input.detach(to: &pool)
     }
 
     /// Goes on as far as the connection is ready; nil while it is under way.
     func advance() -> Outcome? {
-        if !isConnected {
-            if let error = socket.pendingError() { return .failed("\(error)") }
-            isConnected = true
+        switch connection.establish() {
+        case .ready: break
+        case .pending: return nil
+        case .unreachable(let reason), .unproven(let reason): return .failed(reason)
         }
         let request = request
         while sent < request.count {
-            switch socket.send(request.span.extracting(sent...)) {
+            switch connection.send(request.span.extracting(sent...)) {
             case .bytes(let count): sent += count
             case .wouldBlock: return nil
             case .endOfStream: return .failed("the connection ended")
@@ -70,7 +72,7 @@ final class HealthProbe {
         while true {
             input.attach(from: &pool)
             guard input.room > 0 else { return .failed("the answer's head is too large") }
-            switch socket.receive(into: &input) {
+            switch connection.receive(into: &input) {
             case .wouldBlock: return nil
             case .endOfStream: return .failed("the connection ended without an answer")
             case .failed(let error): return .failed("\(error)")

@@ -172,6 +172,7 @@ final class KeyKeeper {
         case nil: break
         case .failed(let reason): fail(issuer, reason, poller, now)
         case .document(let body, let maximumAge):
+            issuer.secondsAhead = issuer.fetch?.secondsAhead
             do throws(FetchFailure) {
                 guard try issuer.take(body) else { return next(issuer, poller, now) }
                 finish(issuer, maximumAge, now)
@@ -235,6 +236,9 @@ final class KeyKeeper {
     }
 
     // MARK: What there is to see
+
+    /// What there is of an issuer.
+    func fetched(_ name: String) -> FetchedKeys? { issuers.first { $0.name == name } }
 
     /// The names of the issuers that have no keys.
     var issuersWithoutKeys: [String] { issuers.filter { $0.keys == nil }.map(\.name) }

@@ -13,11 +13,17 @@ struct ReloadTally {
     private(set) var lastMilliseconds: Int64 = 0
     /// What was wrong with the last.
     private(set) var failure: String?
+    /// Those that changed nothing, because something was wrong.
+    private(set) var failures = 0
+    /// When the configuration that is in force was read, in milliseconds since 1970.
+    private(set) var successMilliseconds = wallClockMicroseconds() / 1000
 
     mutating func note(_ failure: String?) {
         self.failure = failure
         lastMilliseconds = wallClockMicroseconds() / 1000
-        if failure == nil { count += 1 }
+        guard failure == nil else { return failures += 1 }
+        count += 1
+        successMilliseconds = lastMilliseconds
     }
 }
 
@@ -99,7 +105,8 @@ extension Supervisor {
         verdicts.fill(&compiled.policy)
         revocations.configure(new.revocation, now: Instant.now())
         compiled.policy.revocations = revocations.list
-        certificates.configure(new.listeners, now: Instant.now())
+        certificates.configure(new, now: Instant.now())
+        compiled.rows = labels.rows(of: compiled.policy)
         crew.reconfigure(compiled, listeners: prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)
@@ -121,6 +128,7 @@ extension Supervisor {
             openSuccessors()
         }
         settings = compiled
+        configureShared()
     }
 
     private func redirectAccessLog(to destination: LogDestination) throws(StartFailure) {

@@ -6,6 +6,7 @@ import Policy
 extension RemoteSource {
     /// The whole request for a question; the connection stays open behind it.
     func request(_ question: RemoteQuestion) -> [UInt8] {
+        if case .introspection(let name, let secret) = kind { return introspection(question, name, secret) }
         var lines = [
             "\(method) \(url.target) HTTP/1.1", "Host: \(url.authority)",
             "User-Agent: usher/\(Version.usher)",
@@ -24,6 +25,7 @@ extension RemoteSource {
     private var method: String {
         switch kind {
         case .betterAuthSession: "GET"
+        case .introspection: "POST"
         }
     }
 
@@ -31,6 +33,7 @@ extension RemoteSource {
     func verdict(_ answer: FetchAnswer) throws(FetchFailure) -> RemoteAnswer.Result {
         switch kind {
         case .betterAuthSession: try sessionVerdict(answer)
+        case .introspection: try introspectionVerdict(answer)
         }
     }
 

@@ -5,7 +5,8 @@ import Policy
 import Proxy
 import Reactor
 
-/// The revoked tokens: those of the watched file, and those that came over the admin listener since the start.
+/// The revoked tokens: those of the watched file, those that came over the admin listener since the start, and those that
+/// other proxies have put into the shared store.
 struct RevocationKeeper {
     /// How often the file is looked at. A change counts within a quarter of a second, for one system call each time.
     static let pollMilliseconds: Int64 = 250
@@ -17,7 +18,10 @@ struct RevocationKeeper {
     private var file: String?
     private var stamp: FileStamp?
     private var fromFile = RevocationList()
-    private var fromAdmin = RevocationList()
+    /// What came over this process's admin listener.
+    private(set) var fromAdmin = RevocationList()
+    /// What the store has that several proxies share.
+    private var fromStore = RevocationList()
     private var nextPoll = Instant.never
 
     /// When `poll` is to be called next.
@@ -31,7 +35,10 @@ struct RevocationKeeper {
         stamp = nil
         fromFile = configuration?.list ?? RevocationList()
         nextPoll = file == nil ? .never : now
-        if !isEnabled { fromAdmin = RevocationList() }
+        if !isEnabled {
+            fromAdmin = RevocationList()
+            fromStore = RevocationList()
+        }
         combine()
     }
 
@@ -64,9 +71,17 @@ struct RevocationKeeper {
         return true
     }
 
+    /// Takes over what the shared store says.
+    mutating func setShared(_ list: RevocationList) {
+        guard isEnabled else { return }
+        fromStore = list
+        combine()
+    }
+
     private mutating func combine() {
         list = fromFile
         list.formUnion(fromAdmin)
+        list.formUnion(fromStore)
     }
 }
 
@@ -81,13 +96,14 @@ extension Supervisor {
     func revoke(_ text: [UInt8]) -> Bool? {
         guard revocations.isEnabled else { return nil }
         guard revocations.add(text) else { return false }
+        if let added = RevocationList(text) { shared.revoke(added.entries) }
         log.notice(
             "tokens revoked", metadata: ["entries_in_all": .stringConvertible(revocations.list.count)])
         publishRevocations()
         return true
     }
 
-    private func publishRevocations() {
+    func publishRevocations() {
         settings.policy.revocations = revocations.list
         crew.send(revocations.list)
     }

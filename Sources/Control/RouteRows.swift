@@ -41,7 +41,8 @@ public struct RouteRow: Sendable, Equatable {
         }.joined()
     }
 
-    private static func text(_ authentication: RouteAuthentication) -> String {
+    /// The issuers of a route as one word: `none`, `main`, `optional:main`.
+    public static func text(_ authentication: RouteAuthentication) -> String {
         switch authentication {
         case .open: "none"
         case .required(let issuers): issuers.joined(separator: ",")
@@ -49,7 +50,8 @@ public struct RouteRow: Sendable, Equatable {
         }
     }
 
-    private static func text(_ requirement: ClaimRequirement) -> String {
+    /// One alternative of `require`: `role=admin|owner and org=acme`.
+    public static func text(_ requirement: ClaimRequirement) -> String {
         requirement.entries.map { entry in
             "\(entry.claim)=" + entry.anyOf.map(\.text).joined(separator: "|")
         }.joined(separator: " and ")

@@ -39,9 +39,11 @@ struct StatusText {
 }
 
 extension Supervisor {
-    /// Samples the counts, where there is a page that shows them.
+    /// Samples the counts, where there is a page that shows them, and asks the workers how soon they get to it.
     func runHistory(at now: Instant) {
-        history.sample(crew.counters, at: now, wallMilliseconds: wallClockMicroseconds() / 1000)
+        let isDue = history.sample(
+            crew.counters, at: now, wallMilliseconds: wallClockMicroseconds() / 1000)
+        if isDue { crew.send(Heartbeat(at: now)) }
     }
 
     /// What the status page shows.
@@ -182,6 +184,7 @@ extension KeySource {
         case .publicKey: "public key"
         case .keySet: "file"
         case .remote: "network"
+        case .introspection: "introspection"
         }
     }
 }

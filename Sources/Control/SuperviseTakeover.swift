@@ -47,11 +47,13 @@ extension Supervisor {
         book.inherited = []
     }
 
-    /// Lets the workers of a process that takes over begin once it has the keys: until then the old one serves.
+    /// Lets the workers of a process that takes over begin once it has the keys: until then the old one serves. What other
+    /// proxies have revoked is waited for in any case.
     func startWorkersIfReady(at now: Instant) {
         guard prepared != nil, phase == .starting else { return }
-        let missing = missingKeysReason
-        guard missing == nil || startDeadline <= now else { return }
+        // Without a process to take over from, requests wait for keys one by one.
+        let missing = predecessor == nil ? nil : missingKeysReason
+        guard missing == nil && !shared.isAwaited || startDeadline <= now else { return }
         startDeadline = .never
         do throws(StartFailure) {
             if let missing { throw StartFailure("not ready to take over: \(missing)") }

@@ -46,6 +46,8 @@ public final class Supervisor {
     let keys: KeyKeeper
     /// The servers that are asked about credentials.
     let verdicts: VerdictKeeper
+    /// What this proxy shares with others.
+    let shared: SharedStore
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
     /// The addresses and the health of the servers behind the proxy.
@@ -57,6 +59,8 @@ public final class Supervisor {
     var listening: [(name: String, address: SocketAddress)] = []
     /// What went through in the last minutes.
     var history = TrafficHistory()
+    /// Where requests of which route are counted.
+    var labels = CountLabels()
     /// How the configuration has changed since the start.
     var reloads = ReloadTally()
     let startedMilliseconds = wallClockMicroseconds() / 1000
@@ -104,12 +108,14 @@ public final class Supervisor {
         verdicts = try Self.system { () throws(Errno) in
             try VerdictKeeper(environment: source.environment, log: logger)
         }
+        shared = try Self.system { () throws(Errno) in try SharedStore(environment: source.environment) }
         keys.configure(configuration.keyIssuers, now: Instant.now())
         verdicts.configure(configuration.remoteSources)
         verdicts.fill(&settings.policy)
         revocations.configure(configuration.revocation, now: Instant.now())
         settings.policy.revocations = revocations.list
-        certificates.configure(configuration.listeners, now: Instant.now())
+        certificates.configure(configuration, now: Instant.now())
+        settings.rows = labels.rows(of: settings.policy)
         self.source = source
         self.configuration = configuration
         watcher.watch(files, isOn: configuration.watch, now: Instant.now())
@@ -160,8 +166,11 @@ public final class Supervisor {
         }
         dropUnclaimedSockets()
         self.prepared = prepared
-        if predecessor == nil { return try startWorkers() }
-        startDeadline = Instant.now().advanced(byMilliseconds: Self.takeoverPatienceMilliseconds)
+        configureShared()
+        if predecessor == nil, !shared.isAwaited { return try startWorkers() }
+        let patience =
+            predecessor == nil ? Self.sharedPatienceMilliseconds : Self.takeoverPatienceMilliseconds
+        startDeadline = Instant.now().advanced(byMilliseconds: patience)
         startWorkersIfReady(at: Instant.now())
     }
 
@@ -172,7 +181,8 @@ public final class Supervisor {
         keys.fill(&settings.policy)
         listening = prepared.addresses
         do throws(Errno) {
-            try crew.start(settings, listeners: prepared.workers, logWriter: accessWriter)
+            try crew.start(
+                settings, listeners: prepared.workers, logWriter: accessWriter, store: shared.channels)
         } catch {
             throw StartFailure("cannot start a thread: \(error)")
         }
@@ -188,6 +198,7 @@ public final class Supervisor {
             try poller.add(backends.names.answers.descriptor, token: Token.serverLookups, for: .readable)
             try poller.add(crew.questions.descriptor, token: Token.questions, for: .readable)
             try poller.add(verdicts.lookups.descriptor, token: Token.verdictLookups, for: .readable)
+            try poller.add(shared.channels.reports.descriptor, token: Token.shared, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -224,6 +235,7 @@ public final class Supervisor {
         case _ where Token.isProbe(token): backends.advance(token, now: Instant.now())
         case _ where Token.isFetch(token): keys.advance(token, poller, now: Instant.now())
         case Token.questions: noteQuestions()
+        case Token.shared: noteShared()
         case Token.verdictLookups: verdicts.noteLookups(poller, now: Instant.now())
         case _ where Token.isVerdict(token): verdicts.advance(token, poller, now: Instant.now())
         default:
@@ -248,6 +260,7 @@ public final class Supervisor {
     private func finish(_ exitStatus: Int32) -> Int32 {
         admin?.closeAll()
         admin = nil
+        shared.stop()
         log.info("stopped", metadata: ["exit_status": .stringConvertible(Int(exitStatus))])
         accessWriter.stop()
         // A log that is stuck must not keep the process alive.

@@ -15,6 +15,7 @@ enum Token {
     static let successor: UInt64 = 8
     static let questions: UInt64 = 20
     static let verdictLookups: UInt64 = 21
+    static let shared: UInt64 = 22
     /// Fetches of keys have 2^28 numbers from here.
     static let firstFetch: UInt64 = 1 << 31
     /// Connections to servers that judge credentials have 2^28 numbers from here.

@@ -52,13 +52,15 @@ struct TrafficHistory {
     /// Begins to look.
     mutating func start(at now: Instant) { deadline = now }
 
-    /// Takes a sample where one is due. A second that was missed, because the thread was busy, counts with the next.
-    mutating func sample(_ workers: [WorkerCounters], at now: Instant, wallMilliseconds: Int64) {
-        guard deadline <= now else { return }
+    /// Takes a sample where one is due, and says whether one was. A second that was missed, because the thread was
+    /// busy, counts with the next.
+    @discardableResult
+    mutating func sample(_ workers: [WorkerCounters], at now: Instant, wallMilliseconds: Int64) -> Bool {
+        guard deadline <= now else { return false }
         deadline = max(deadline.advanced(byMilliseconds: 1000), now.advanced(byMilliseconds: 500))
         let totals = Totals(workers)
         defer { before = totals }
-        guard let before else { return }
+        guard let before else { return true }
         endMilliseconds = wallMilliseconds
         let durations = zip(totals.durations, before.durations).map { $0 &- $1 }
         ring.append(
@@ -72,6 +74,7 @@ struct TrafficHistory {
                 quantiles: [0.5, 0.95, 0.99].map { DurationBuckets.quantile($0, of: durations) },
                 openConnections: Self.open(workers)))
         if ring.count > Self.seconds { ring.removeFirst(ring.count - Self.seconds) }
+        return true
     }
 
     /// Connections that are open now.

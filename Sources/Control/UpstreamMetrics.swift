@@ -1,4 +1,5 @@
 import Reactor
+import Telemetry
 import Upstream
 
 /// The metrics of upstreams and their servers. The labels are names of the configuration, and addresses that a name
@@ -37,6 +38,10 @@ enum UpstreamMetrics {
         (
             "usher_upstream_server_connections_idle", "gauge", "Connections that wait for a request.",
             { state, _ in state.idleConnections }
+        ),
+        (
+            "usher_upstream_server_connections_opened_total", "counter",
+            "Connections opened to the server, or tried.", { state, _ in state.connectionsOpened }
         ),
         (
             "usher_upstream_server_requests_total", "counter", "Requests given to the server.",
@@ -79,25 +84,38 @@ enum UpstreamMetrics {
             text += "# HELP \(family.name) \(family.help)\n# TYPE \(family.name) \(family.type)\n"
             for upstream in settings {
                 for server in upstream.servers {
-                    let labels = "upstream=\"\(upstream.name)\",server=\"\(escaped("\(server.address)"))\""
+                    let address = MetricFamilies.escaped("\(server.address)")
+                    let labels = "upstream=\"\(upstream.name)\",server=\"\(address)\""
                     text += "\(family.name){\(labels)} \(family.value(server.state, now))\n"
                 }
             }
         }
-        return text
+        return text + answers(settings)
     }
 
-    /// A label's value: a Unix socket's path may hold anything.
-    private static func escaped(_ text: String) -> String {
-        var escaped = ""
-        for character in text {
-            switch character {
-            case "\\": escaped += "\\\\"
-            case "\"": escaped += "\\\""
-            case "\n": escaped += "\\n"
-            default: escaped.append(character)
+    /// How servers answered, by upstream.
+    private static func answers(_ settings: [UpstreamSettings]) -> String {
+        var text = MetricFamilies()
+        let requests = "usher_upstream_responses_total"
+        text.family(requests, "Answers of servers, by class of status.", "counter")
+        for upstream in settings {
+            for digit in 1...5 {
+                text.sample(
+                    requests, ["upstream": upstream.name, "class": "\(digit)xx"],
+                    upstream.state.responses(statusClass: digit))
             }
         }
-        return escaped
+        let durations = "usher_upstream_response_duration_seconds"
+        text.family(
+            durations, "From the end of a request to the head of the server's answer.", "histogram")
+        for upstream in settings {
+            text.histogram(durations, ["upstream": upstream.name], upstream.state.durations)
+        }
+        let limit = "usher_upstream_connections_limit"
+        text.family(limit, "Connections that each server of the upstream may have.", "gauge")
+        for upstream in settings {
+            text.sample(limit, ["upstream": upstream.name], upstream.maximumConnections)
+        }
+        return text.text
     }
 }

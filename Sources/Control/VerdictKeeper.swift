@@ -13,7 +13,7 @@ final class VerdictKeeper {
     let lookups: Inbox<LookupAnswer>
     /// What the log gets; its level may change.
     var log: Logger
-    private var servers: [AskedServer] = []
+    private(set) var servers: [AskedServer] = []
     private var answers: [RemoteAnswer] = []
     private var running: [UInt32: NameLookup] = [:]
     private var lastLookup: UInt32 = 0

@@ -68,6 +68,17 @@ public struct SHA256Digest: Hashable, Sendable, BitwiseCopyable {
     @inlinable
     public init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
 
+    /// The digest of these bytes.
+    public init(bytes: [32 of UInt8]) {
+        self.init(words: (Self.word(bytes, 0), Self.word(bytes, 1), Self.word(bytes, 2), Self.word(bytes, 3)))
+    }
+
+    private static func word(_ bytes: [32 of UInt8], _ place: Int) -> UInt64 {
+        var word: UInt64 = 0
+        for index in 0..<8 { word |= UInt64(bytes[place * 8 + index]) << UInt64(index * 8) }
+        return UInt64(littleEndian: word)
+    }
+
     /// True where all 32 bytes are equal.
     @inlinable
     public static func == (a: SHA256Digest, b: SHA256Digest) -> Bool {

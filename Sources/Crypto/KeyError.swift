@@ -16,6 +16,8 @@ public enum KeyError: Error, Equatable, Sendable {
     case badCoordinateSize
     /// A point that is not on its curve.
     case pointNotOnCurve
+    /// An Ed25519 point with which anybody can sign, or that is not written in its one form (RFC 8032 §5.1.3).
+    case weakPoint
     /// The algorithm and the key do not belong together.
     case algorithmDoesNotFit
     /// OpenSSL refused an operation that should have worked.
@@ -32,6 +34,7 @@ public enum KeyError: Error, Equatable, Sendable {
         case .badExponent: "unusable RSA exponent"
         case .badCoordinateSize: "coordinate of the wrong size"
         case .pointNotOnCurve: "point not on the curve"
+        case .weakPoint: "Ed25519 point of small order, or not in its one form"
         case .algorithmDoesNotFit: "the algorithm does not fit the key"
         case .operationFailed: "OpenSSL refused the operation"
         }

@@ -155,10 +155,24 @@ extension PublicKey {
             guard unsafe usher_check_public_key(key) == 1 else { throw .pointNotOnCurve }
             return curve
         case EVP_PKEY_ED25519:
+            guard let point = unsafe edwardsPoint(of: key), !EdwardsPoint.isWeak(point) else {
+                throw .weakPoint
+            }
             return .ed25519
         default:
             throw .unsupportedKey
         }
+    }
+
+    /// The 32 bytes of an Ed25519 key; nil where OpenSSL does not give them.
+    private static func edwardsPoint(of key: OpaquePointer) -> [UInt8]? {
+        var point = [UInt8](repeating: 0, count: EdwardsPoint.byteCount)
+        var count = point.count
+        // SAFETY: OpenSSL writes at most the size that is passed.
+        guard unsafe EVP_PKEY_get_raw_public_key(key, &point, &count) == 1, count == point.count else {
+            return nil
+        }
+        return point
     }
 
     private static func hasGoodExponent(_ key: OpaquePointer) -> Bool {

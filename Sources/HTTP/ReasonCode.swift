@@ -11,7 +11,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     // 5xx: this side is.
     case notImplemented, versionNotSupported
     case upstreamUnavailable, upstreamTimeout, upstreamInvalidResponse, keysUnavailable,
-        authenticationUnavailable, overloaded,
+        authenticationUnavailable, sharedUnavailable, overloaded,
         shuttingDown
     case internalError
 
@@ -33,7 +33,8 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .internalError: 500
         case .notImplemented: 501
         case .upstreamInvalidResponse: 502
-        case .upstreamUnavailable, .keysUnavailable, .authenticationUnavailable, .overloaded, .shuttingDown:
+        case .upstreamUnavailable, .keysUnavailable, .authenticationUnavailable, .sharedUnavailable,
+            .overloaded, .shuttingDown:
             503
         case .upstreamTimeout: 504
         case .versionNotSupported: 505
@@ -73,6 +74,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .upstreamInvalidResponse: "upstream_invalid_response"
         case .keysUnavailable: "keys_unavailable"
         case .authenticationUnavailable: "authentication_unavailable"
+        case .sharedUnavailable: "shared_unavailable"
         case .overloaded: "overloaded"
         case .shuttingDown: "shutting_down"
         case .internalError: "internal_error"
@@ -106,6 +108,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .upstreamInvalidResponse: "The backend gave an invalid answer."
         case .keysUnavailable: "The keys to verify tokens are not available."
         case .authenticationUnavailable: "The server that knows the session is not available."
+        case .sharedUnavailable: "The store that proxies share is not available."
         case .overloaded: "The proxy is overloaded."
         case .shuttingDown: "The proxy is shutting down."
         case .internalError: "The proxy failed."

@@ -74,14 +74,17 @@ final class Issuer {
         return false
     }
 
-    /// Checks all claims of a payload whose signature holds. `expired` comes last: it alone is told to the client,
-    /// and so only where nothing else is wrong.
+    /// Checks all claims of a payload whose signature holds, or that the issuer itself answered with. `expired` comes
+    /// last: it alone is told to the client, and so only where nothing else is wrong. `end` stands for an `exp` that
+    /// need not be there.
     func check(
-        _ claims: RegisteredClaims, _ payload: borrowing JSONDocument, now: Int64
+        _ claims: RegisteredClaims, _ payload: borrowing JSONDocument, now: Int64, orUntil end: Int64? = nil
     ) throws(TokenRefusal) -> AcceptedClaims {
-        guard claims.confirmation < 0 else { throw .boundToKey }
-        guard claims.expires >= 0 else { throw .missingClaim }
-        let expires = try seconds(claims.expires, payload)
+        let binding = try TokenBinding(claims.confirmation, payload)
+        guard claims.expires >= 0 || (end != nil && maximumLifetimeSeconds == nil) else {
+            throw .missingClaim
+        }
+        let expires = claims.expires < 0 ? end ?? now : try seconds(claims.expires, payload)
         let notBefore = claims.notBefore < 0 ? nil : try seconds(claims.notBefore, payload)
         let issuedAt = claims.issuedAt < 0 ? nil : try seconds(claims.issuedAt, payload)
         try checkLifetime(expires, issuedAt)
@@ -92,7 +95,8 @@ final class Issuer {
         if let notBefore, notBefore > latest { throw .notYetValid }
         if let issuedAt, issuedAt > latest { throw .issuedInTheFuture }
         guard expires + leewaySeconds > now else { throw .expired }
-        return AcceptedClaims(expires: expires, notBefore: notBefore, issuedAt: issuedAt, subject: subject)
+        return AcceptedClaims(
+            expires: expires, notBefore: notBefore, issuedAt: issuedAt, subject: subject, binding: binding)
     }
 
     private func seconds(_ node: Int, _ payload: borrowing JSONDocument) throws(TokenRefusal) -> Int64 {

@@ -34,4 +34,5 @@ struct AcceptedClaims: BitwiseCopyable {
     let notBefore: Int64?
     let issuedAt: Int64?
     let subject: Int32
+    let binding: TokenBinding
 }

@@ -40,6 +40,31 @@ public struct RevocationList: Sendable, Equatable {
     /// True where nothing is revoked.
     public var isEmpty: Bool { tokens.isEmpty && subjects.isEmpty }
 
+    /// The entries one by one, each as a text that `init(_:)` reads: to be kept one by one elsewhere.
+    public var entries: [[UInt8]] {
+        var texts: [[UInt8]] = []
+        for (token, issuers) in self.tokens {
+            for issuer in issuers {
+                var text = Array("{\"jti\":[".utf8)
+                if let issuer {
+                    text += Array("{\"iss\":".utf8)
+                    JSONWriter.append(string: issuer.span, to: &text)
+                    text += Array(",\"jti\":".utf8)
+                }
+                JSONWriter.append(string: token.span, to: &text)
+                texts.append(text + Array((issuer == nil ? "]}" : "}]}").utf8))
+            }
+        }
+        for (subject, before) in subjects {
+            var text = Array("{\"sub\":{".utf8)
+            JSONWriter.append(string: subject.span, to: &text)
+            text.append(UInt8(ascii: ":"))
+            JSONWriter.append(integer: before, to: &text)
+            texts.append(text + Array("}}".utf8))
+        }
+        return texts
+    }
+
     /// Takes in the entries of another list; of two moments for one subject the later one stays.
     public mutating func formUnion(_ other: RevocationList) {
         tokens.merge(other.tokens) { $0.union($1) }

@@ -33,8 +33,31 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
     case issuedInTheFuture
     /// `exp` - `iat` is more than `maximum_lifetime`, or negative.
     case lifetimeTooLong
-    /// `cnf`: the token is bound to a key, and possession is not verified here (rule J20).
+    /// `cnf`: the token is bound to a key, and came without a proof of possession, or is bound in a way that cannot
+    /// be verified here (rule J20).
     case boundToKey
+    /// `cnf` names a client certificate, and the connection is not this certificate's (RFC 8705 §3).
+    case wrongCertificate
+    /// It must come with a DPoP proof, and there is none, or more than one (RFC 9449 §4.3).
+    case proofMissing
+    /// It came with a DPoP proof, but is not bound to a key (RFC 9449 §7.1).
+    case notBoundToKey
+    /// The proof is no strict token with the header and claims of RFC 9449 §4.2.
+    case proofMalformed
+    /// The proof's key is not the one that the token is bound to.
+    case proofOfOtherKey
+    /// The proof's key did not make its signature.
+    case proofBadSignature
+    /// The proof is for another method or another URI (`htm`, `htu`).
+    case proofOfOtherRequest
+    /// The proof is for another token (`ath`).
+    case proofOfOtherToken
+    /// The proof was made too long ago, or in the future (`iat`).
+    case proofStale
+    /// The proof has none of the nonces that this proxy gave out lately (RFC 9449 §9).
+    case proofNeedsNonce
+    /// The proof was used before (`jti`).
+    case proofReplayed
     /// One of the issuer's `refuse_claims` is present: not a user's token.
     case refusedClaim
     /// No subject claim is present.
@@ -72,6 +95,17 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
         case .issuedInTheFuture: "token_issued_in_the_future"
         case .lifetimeTooLong: "token_lifetime_too_long"
         case .boundToKey: "token_bound_to_key"
+        case .wrongCertificate: "token_wrong_certificate"
+        case .proofMissing: "proof_missing"
+        case .notBoundToKey: "token_not_bound_to_key"
+        case .proofMalformed: "proof_malformed"
+        case .proofOfOtherKey: "proof_of_other_key"
+        case .proofBadSignature: "proof_bad_signature"
+        case .proofOfOtherRequest: "proof_of_other_request"
+        case .proofOfOtherToken: "proof_of_other_token"
+        case .proofStale: "proof_stale"
+        case .proofNeedsNonce: "proof_needs_nonce"
+        case .proofReplayed: "proof_replayed"
         case .refusedClaim: "token_refused_claim"
         case .missingSubject: "token_missing_subject"
         case .malformedSubject: "token_malformed_subject"
@@ -80,6 +114,17 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
         case .inactive: "token_inactive"
         case .revoked: "token_revoked"
         case .expired: "token_expired"
+        }
+    }
+
+    /// True where the token holds, but not the DPoP proof that came with it: the client may be told so, or it could
+    /// not know what to mend (RFC 9449 §7.1).
+    public var isOfProof: Bool {
+        switch self {
+        case .proofMissing, .proofMalformed, .proofOfOtherKey, .proofBadSignature, .proofOfOtherRequest,
+            .proofOfOtherToken, .proofStale, .proofNeedsNonce, .proofReplayed:
+            true
+        default: false
         }
     }
 

@@ -5,6 +5,9 @@ internal import Crypto
 public enum Verdict: ~Copyable {
     /// Signature and claims hold.
     case verified(VerifiedToken)
+    /// They hold, but the token proves nothing before the request has proven possession of what `binding` names
+    /// (rule J20).
+    case bound(VerifiedToken)
     /// Something does not hold.
     case refused(TokenRefusal)
     /// The issuer's keys were never loaded: not the client's fault.
@@ -26,7 +29,10 @@ public struct TokenVerifier: ~Copyable {
 
     /// The index of the issuer that the last token was for, whatever became of it; nil where none was found.
     public private(set) var chosenIssuer: Int?
-    private let issuers: [Issuer]
+    /// True where the last token named no key, and none of its issuer's made the signature: another may have, since
+    /// keys without names change unnoticed.
+    public private(set) var missesNamelessKey = false
+    let issuers: [Issuer]
     private let tokenLimitBytes: Int
     private var header: JSONDocument
     /// The memory for the next payload; a verified token takes it away, and `recycle` brings it back.
@@ -59,13 +65,14 @@ public struct TokenVerifier: ~Copyable {
     /// Verifies a token for a route that accepts these issuers. `now` is in Unix seconds.
     public mutating func verify(_ token: Span<UInt8>, acceptedBy accepted: IssuerSet, now: Int64) -> Verdict {
         chosenIssuer = nil
+        missesNamelessKey = false
         var payload = takeDocument()
         do throws(Failure) {
             let proof = try check(token, accepted, now, &payload)
-            return .verified(
-                VerifiedToken(
-                    issuer: proof.issuer, key: proof.key, claims: proof.claims,
-                    leewaySeconds: issuers[proof.issuer].leewaySeconds, document: payload))
+            let token = VerifiedToken(
+                issuer: proof.issuer, key: proof.key, claims: proof.claims,
+                leewaySeconds: issuers[proof.issuer].leewaySeconds, document: payload)
+            return proof.claims.binding.isNone ? .verified(token) : .bound(token)
         } catch {
             spare = consume payload
             switch error {
@@ -186,7 +193,9 @@ public struct TokenVerifier: ~Copyable {
             signature: signature.span.extracting(0..<size))
         switch found {
         case .found(let key): return key
-        case .refused(let refusal): throw refusal
+        case .refused(let refusal):
+            missesNamelessKey = fields.keyID < 0 && (refusal == .badSignature || refusal == .keyDoesNotFit)
+            throw refusal
         }
     }
 
@@ -195,7 +204,7 @@ public struct TokenVerifier: ~Copyable {
         return Base64URL.decode(text, into: &span)
     }
 
-    private mutating func takeDocument() -> JSONDocument {
+    mutating func takeDocument() -> JSONDocument {
         if let document = spare.take() { return document }
         return JSONDocument(capacity: tokenLimitBytes, limits: .token)
     }

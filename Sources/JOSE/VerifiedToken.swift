@@ -18,6 +18,8 @@ public struct VerifiedToken: ~Copyable {
     public let notBefore: Int64?
     /// `iat` in Unix seconds, rounded up.
     public let issuedAt: Int64?
+    /// What the sender must prove to have, besides the token.
+    public let binding: TokenBinding
     private let subjectNode: Int32
     /// The node of the claim that identifies the token, where it is no claim `jti`; else -1.
     private let tokenIDNode: Int32
@@ -26,22 +28,23 @@ public struct VerifiedToken: ~Copyable {
     private let outerClaims: Int
     private var document: JSONDocument
 
-    /// Made by the verifier alone, of claims that it checked in that payload.
+    /// Made by the verifier alone, of claims that it checked in that payload; `end` is when the verdict is too old.
     init(
-        issuer: Int, key: KeyIdentity, claims: AcceptedClaims, leewaySeconds: Int64,
+        issuer: Int, key: KeyIdentity, claims: AcceptedClaims, leewaySeconds: Int64, until end: Int64 = .max,
         document: consuming JSONDocument
     ) {
         self.issuer = issuer
         keyIssuer = issuer
         self.key = key
         expires = claims.expires
-        acceptedUntil = claims.expires + leewaySeconds
-        permitsUntil = acceptedUntil
+        acceptedUntil = min(claims.expires + leewaySeconds, end)
+        permitsUntil = claims.expires + leewaySeconds
         tokenIDNode = -1
         self.claims = 0
         outerClaims = 0
         notBefore = claims.notBefore
         issuedAt = claims.issuedAt
+        binding = claims.binding
         subjectNode = claims.subject
         self.document = document
     }
@@ -56,6 +59,7 @@ public struct VerifiedToken: ~Copyable {
         permitsUntil = session.expires
         notBefore = nil
         issuedAt = session.createdAt
+        binding = TokenBinding()
         subjectNode = Int32(truncatingIfNeeded: session.subject)
         tokenIDNode = Int32(truncatingIfNeeded: session.identifier)
         claims = session.user

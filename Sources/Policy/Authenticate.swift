@@ -55,9 +55,9 @@ extension PolicySnapshot {
         }
         switch BearerCredentials.parse(value) {
         case .token(let range):
-            return authenticate(value.slice(range), of: route.issuers, head, bytes, origin, now: now)
+            return authenticate(value.slice(range), .bearer, of: route.issuers, head, bytes, origin, now: now)
         // Credentials that nobody looks at must not pass for none (J15).
-        case .otherScheme: return .refused(.tokenMissing, nil)
+        case .otherScheme, .tokenWithProof: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
         }
     }
@@ -79,47 +79,63 @@ extension PolicySnapshot {
                 return .refused(.originRefused, nil)
             }
             let token = bytes.slice(found.token)
-            return authenticate(token, of: found.issuers, head, bytes, origin, now: now)
+            return authenticate(token, found.scheme, of: found.issuers, head, bytes, origin, now: now)
         }
     }
 
     /// What becomes of a token that was found in the request.
     mutating func authenticate(
-        _ token: Span<UInt8>, of issuers: IssuerSet, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        _ origin: borrowing RequestOrigin, now: Int64
+        _ token: Span<UInt8>, _ scheme: TokenScheme, of issuers: IssuerSet, _ head: borrowing RequestHead,
+        _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {
         guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
-        let known = cache.find(token, issuers, now: now)
+        let asked = introspectingIssuer(for: token, of: issuers)
+        // What an issuer answers is remembered under this issuer alone.
+        let holders = asked.map { IssuerSet(index: $0) } ?? issuers
+        var known = cache.find(token, holders, now: now)
+        if known.isNone { known = cache.find(token, holders, isBound: true, now: now) }
         guard known.isNone else {
             tally.hits &+= 1
-            return .token(known)
+            return admit(known, scheme, token, head, bytes, origin, now: now)
         }
         tally.misses &+= 1
         // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
         guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
-        return verify(token, issuers, mayWait: origin.round != .last, now: now)
+        if let asked { return introspect(token, at: asked, origin, now: now) }
+        let verdict = verify(
+            token, issuers.subtracting(introspecting), mayWait: origin.round != .last, now: now, for: issuers)
+        guard case .token(let identity) = verdict else { return verdict }
+        return admit(identity, scheme, token, head, bytes, origin, now: now)
     }
 
+    /// What a token is worth by itself; what it demands of the request, `admit` asks.
     private mutating func verify(
-        _ token: Span<UInt8>, _ issuers: IssuerSet, mayWait: Bool, now: Int64
+        _ token: Span<UInt8>, _ issuers: IssuerSet, mayWait: Bool, now: Int64, for holders: IssuerSet
     ) -> Authenticated {
         switch verifier.verify(token, acceptedBy: issuers, now: now) {
-        case .verified(let verified):
-            let refusal = scratch.fill(
-                verified, text: token, issuers: issuers, now: now, identity, routes.requirements)
-            verifier.recycle(verified)
-            if let refusal { return .refused(.tokenInvalid, refusal) }
-            if !revocations.isEmpty,
-                scratch.isRevoked(by: revocations, issuer: issuerNames[scratch.issuer])
-            {
-                return .refused(.tokenInvalid, .revoked)
-            }
-            return .token(cache.insert(scratch.compactCopy()))
+        case .verified(let verified): return take(verified, token, holders, now: now)
+        case .bound(let verified): return take(verified, token, holders, now: now)
         case .refused(.unknownKey): return missingKey(.tokenInvalid, .unknownKey, mayWait)
+        case .refused(let refusal) where verifier.missesNamelessKey:
+            return missingKey(.tokenInvalid, refusal, mayWait)
         case .refused(let refusal):
             return .refused(refusal.isExpiredWithValidSignature ? .tokenExpired : .tokenInvalid, refusal)
         case .keysUnavailable: return missingKey(.keysUnavailable, nil, mayWait)
         }
+    }
+
+    /// Remembers a token that holds, unless it is revoked or its claims cannot stand in a header.
+    mutating func take(
+        _ verified: consuming VerifiedToken, _ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64
+    ) -> Authenticated {
+        let refusal = scratch.fill(
+            verified, text: token, issuers: issuers, now: now, identity, routes.requirements)
+        verifier.recycle(verified)
+        if let refusal { return .refused(.tokenInvalid, refusal) }
+        if !revocations.isEmpty, scratch.isRevoked(by: revocations, issuer: issuerNames[scratch.issuer]) {
+            return .refused(.tokenInvalid, .revoked)
+        }
+        return .token(cache.insert(scratch.compactCopy()))
     }
 
     /// The key that the last token names is not there: it may come, where the issuer's keys are fetched.
@@ -137,6 +153,8 @@ extension PolicySnapshot {
 enum BearerCredentials: Equatable {
     /// A token, as a range of the field's value.
     case token(ByteRange)
+    /// The same after the scheme DPoP (RFC 9449 §7.1).
+    case tokenWithProof(ByteRange)
     /// Another scheme than Bearer.
     case otherScheme
     /// Bearer, but not followed by exactly one token of RFC 6750's characters.
@@ -154,11 +172,9 @@ enum BearerCredentials: Equatable {
 
     /// The credentials in a field value without whitespace around it.
     static func parse(_ value: Span<UInt8>) -> BearerCredentials {
-        let scheme: StaticString = "bearer"
-        let length = scheme.utf8CodeUnitCount
-        guard value.count >= length, ASCII.equalsIgnoringCase(value.extracting(0..<length), scheme) else {
-            return .otherScheme
-        }
+        let isBearer = hasScheme(value, "bearer")
+        guard isBearer || hasScheme(value, "dpop") else { return .otherScheme }
+        let length = isBearer ? 6 : 4
         guard value.count > length else { return .malformed }
         guard value[length] == ASCII.space else {
             return ASCII.isToken(value[length]) ? .otherScheme : .malformed
@@ -168,6 +184,12 @@ enum BearerCredentials: Equatable {
         guard start < value.count, ASCII.endOfVisible(value, from: start) == value.count else {
             return .malformed
         }
-        return .token(ByteRange(from: start, to: value.count))
+        let token = ByteRange(from: start, to: value.count)
+        return isBearer ? .token(token) : .tokenWithProof(token)
+    }
+
+    private static func hasScheme(_ value: Span<UInt8>, _ scheme: StaticString) -> Bool {
+        let length = scheme.utf8CodeUnitCount
+        return value.count >= length && ASCII.equalsIgnoringCase(value.extracting(0..<length), scheme)
     }
 }

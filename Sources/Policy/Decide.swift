@@ -95,8 +95,14 @@ extension PolicySnapshot {
         _ carried: inout CarriedToken
     ) -> Decision {
         let peer = origin.peer
-        if origin.round == .first, let wait = exceedsAddressLimit(route, head, bytes, origin) {
-            return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
+        if origin.round == .first {
+            switch checkAddressLimit(route, head, bytes, origin) {
+            case .passes: break
+            case .exceeded(let wait):
+                return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
+            case .asks: return .awaitVerdict
+            case .unavailable: return .reject(Rejection(.sharedUnavailable, route: Int(route.specIndex)))
+            }
         }
         if route.redirectPort > 0 { return .reject(redirection(route, target, head, bytes, origin.peer)) }
         switch authenticate(head, bytes, route, origin, now: now, &carried) {
@@ -109,11 +115,15 @@ extension PolicySnapshot {
         case .awaitVerdict:
             return .awaitVerdict
         case .refused(let code, let refusal):
-            let wait = countFailure(code, head, bytes, origin)
+            let wait = countFailure(code, refusal, head, bytes, origin)
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))
         case .anonymous:
-            if let wait = exceedsUserLimit(route, .none, head, bytes, origin) {
+            switch checkUserLimit(route, .none, head, bytes, origin) {
+            case .passes: break
+            case .exceeded(let wait):
                 return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
+            case .asks: return .awaitVerdict
+            case .unavailable: return .reject(Rejection(.sharedUnavailable, route: Int(route.specIndex)))
             }
             // Nobody has no claims: whoever wants to get through must say who they are.
             if routes.requirements.asks(Int(route.specIndex)) {
@@ -121,9 +131,19 @@ extension PolicySnapshot {
             }
             return .permit(permit(route, target, bytes, peer, .none, carried))
         case .token(let identity):
-            if let wait = exceedsUserLimit(route, identity, head, bytes, origin) {
+            if shared.distrustsTokens(now: origin.microseconds) {
+                return .reject(
+                    Rejection(.sharedUnavailable, route: Int(route.specIndex), identity: identity))
+            }
+            switch checkUserLimit(route, identity, head, bytes, origin) {
+            case .passes: break
+            case .exceeded(let wait):
                 return .reject(
                     Rejection(.rateLimited, route: Int(route.specIndex), identity: identity, wait: wait))
+            case .asks: return .awaitVerdict
+            case .unavailable:
+                return .reject(
+                    Rejection(.sharedUnavailable, route: Int(route.specIndex), identity: identity))
             }
             if let code = authorize(identity, route, captures, bytes) {
                 return .reject(Rejection(code, route: Int(route.specIndex), identity: identity))
@@ -141,10 +161,11 @@ extension PolicySnapshot {
     ) -> ReasonCode? {
         let index = Int(route.specIndex)
         guard routes.requirements.asks(index) else { return nil }
-        guard routes.requirements.holds(index, for: cache[identity], captures, bytes) else {
-            return route.deniesWithNotFound ? .notFound : .notYours
+        return switch routes.requirements.lack(cache[identity], index, captures, bytes) {
+        case .none: nil
+        case .claim: route.deniesWithNotFound ? .notFound : .notYours
+        case .scope: .insufficientScope
         }
-        return routes.requirements.hasScopes(index, cache[identity]) ? nil : .insufficientScope
     }
 
     /// Sees to it that the entry has fresh credentials, where the upstream wants minted ones; false where the system

@@ -83,6 +83,9 @@ extension PolicySnapshot {
     ) -> PeerForwarding {
         var said = PeerForwarding()
         var run = KeptRun()
+        // A proof goes with the token that it is for.
+        let dropsProofs =
+            !forwardsAuthorization && !tokenPlaces.provingIssuers.isDisjoint(with: permit.carried.issuers)
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             guard line.flags.isDisjoint(with: HeaderWriter.neverUpstream) else { continue }
@@ -92,6 +95,7 @@ extension PolicySnapshot {
             switch line.name {
             case .host, .xRequestID, .expect: continue
             case .authorization where !forwardsAuthorization: continue
+            case .dpop where dropsProofs: continue
             // A backend that gets the client's credentials gets them whichever way they came.
             case .cookie where !forwardsAuthorization && readsCookies(permit.carried.issuers):
                 run.flush(bytes, &buffer)

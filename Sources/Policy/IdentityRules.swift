@@ -5,6 +5,7 @@ internal import JOSE
 /// Which claims go upstream under which names, and which names no client may send: one set of rules for every
 /// listener and every route (H1 to H4).
 struct IdentityRules: ~Copyable {
+    private let inPlace = InPlace()
     /// The largest value of one claim, or of one element of an array, in bytes: no identifier comes near it (H11).
     static var maximumElementByteCount: Int { 256 }
     /// The largest value of an array, joined, in bytes: hundreds of roles, and still a modest header.

@@ -13,7 +13,10 @@ extension PolicySpec {
         }
         guard issuers.count + sessions.count <= TokenVerifier.largestIssuerCount,
             sessions.allSatisfy({ $0.remote.map { remoteSources.indices.contains($0) } ?? true }),
-            remoteSources.allSatisfy({ $0.cacheForSeconds >= 1 })
+            remoteSources.allSatisfy({ $0.cacheForSeconds >= 1 }),
+            issuers.compactMap(\.dpop).allSatisfy({
+                (1...SeenProofs.longestLifetimeSeconds).contains($0.lifetimeSeconds)
+            })
         else { throw .badLimit }
         for index in routes.indices { try check(routes[index], index) }
         if let conflict = RouteOrder.conflicts(routes).first {
@@ -54,10 +57,19 @@ extension PolicySpec {
         let accepted = accepted.filter { issuers.indices.contains($0) }
         for (place, first) in accepted.enumerated() {
             for second in accepted[(place + 1)...]
-            where first != second && !issuers[first].spec.isDistinct(from: issuers[second].spec) {
+            where first != second && areConfusable(first, second) {
                 throw .issuersNotDistinct(route: route, first: first, second: second)
             }
         }
+    }
+
+    /// True where a token could be for either. Those that are asked about theirs share them with nobody who has keys.
+    private func areConfusable(_ first: Int, _ second: Int) -> Bool {
+        let asked = introspectingIssuers
+        guard !asked.contains(index: first), !asked.contains(index: second) else {
+            return asked.contains(index: first) && asked.contains(index: second)
+        }
+        return !issuers[first].spec.isDistinct(from: issuers[second].spec)
     }
 
     private func checkRequirements(_ route: RouteSpec, _ index: Int) throws(PolicyError) {

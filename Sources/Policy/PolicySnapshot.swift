@@ -12,11 +12,15 @@ public struct PolicySnapshot: ~Copyable {
     var authorizations: UpstreamAuthorizationTable
     let trust: TrustedProxyTable
     let rates: RateLimits
+    /// Limits shared with other proxies.
+    var shared: SharedLimits
     let crossOrigins: CrossOriginTable
     let signInPages: SignInPages
     let tokenBytes: Int
     let tokenPlaces: TokenPlaces
     var verifier: TokenVerifier
+    let proofs: ProofRules
+    var proofVerifier = DPoPVerifier()
     /// The `iss` of each issuer; nil where it is not checked.
     let issuerNames: [[UInt8]?]
     private(set) var revocations: RevocationList
@@ -34,11 +38,19 @@ public struct PolicySnapshot: ~Copyable {
     var credential = ByteArray()
     /// Whom a second credential of the same request names.
     var otherSubject = ByteArray()
+    /// The issuer of the key that the last session's cache had and nobody knows.
+    var wantedKeyIssuer: Int?
+    /// The issuers that are asked about their tokens.
+    let introspecting: IssuerSet
     private let inPlace = InPlace()
 
-    /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` are those that all workers share; without
-    /// them the snapshot counts for itself.
-    public init(_ spec: PolicySpec, sharing buckets: RateBuckets? = nil) throws(PolicyError) {
+    /// Compiles a policy; `PolicyError` says what is wrong with it. `buckets` and `memory` are those that all workers
+    /// share; without them the snapshot counts and remembers for itself. `standing` tells how the store of shared limits
+    /// is.
+    public init(
+        _ spec: PolicySpec, sharing buckets: RateBuckets? = nil, _ memory: ProofMemory? = nil,
+        standing: SharedStanding? = nil
+    ) throws(PolicyError) {
         try spec.check()
         guard let first = Random.uint64(), let second = Random.uint64() else { throw .noRandomness }
         let verifier = try Self.verifier(spec)
@@ -49,6 +61,7 @@ public struct PolicySnapshot: ~Copyable {
         let trust = try TrustedProxyTable(spec.listeners)
         let crossOrigins = try CrossOriginTable(spec.crossOrigins)
         let signInPages = try SignInPages(spec.routes)
+        proofs = try ProofRules(spec, sharing: memory)
         self.verifier = verifier
         issuerNames =
             spec.issuers.map { $0.spec.issuer.map { Array($0.utf8) } } + spec.sessions.map { _ in nil }
@@ -56,6 +69,7 @@ public struct PolicySnapshot: ~Copyable {
         self.sessionVerifiers = sessionVerifiers
         sessionSources = spec.sessions.map(\.remote)
         revocations = spec.revocations
+        introspecting = spec.introspectingIssuers
         self.routes = routes
         self.identity = identity
         self.authorizations = authorizations
@@ -63,6 +77,9 @@ public struct PolicySnapshot: ~Copyable {
         self.crossOrigins = crossOrigins
         self.signInPages = signInPages
         rates = RateLimits(spec, buckets, seed: (second, first))
+        shared = SharedLimits(
+            spec.sharedLimits, standing ?? SharedStanding(),
+            authorities: spec.issuers.map(\.name) + spec.sessions.map(\.name))
         tokenBytes = spec.tokenBytes
         tokenPlaces = TokenPlaces(spec.issuers)
         remotes = RemoteVerdicts(spec.remoteSources)
@@ -105,6 +122,16 @@ public struct PolicySnapshot: ~Copyable {
         cache.contains(rejection.identity) ? cache.subject(rejection.identity) : Span()
     }
 
+    /// Who issued the token, a place in `PolicySpec.issuers`; nil for nobody.
+    public func issuer(of permit: borrowing Permit) -> Int? {
+        permit.isAnonymous ? nil : cache[permit.identity].issuer
+    }
+
+    /// As above, of whoever was refused with a token that is good, but not for this request.
+    public func issuer(of rejection: Rejection) -> Int? {
+        cache.contains(rejection.identity) ? cache[rejection.identity].issuer : nil
+    }
+
     /// The identity headers that go upstream, as whole lines with CRLF; empty for nobody.
     @_lifetime(borrow self)
     public func identityLines(of permit: borrowing Permit) -> Span<UInt8> {
@@ -118,8 +145,10 @@ public struct PolicySnapshot: ~Copyable {
 
     /// What the cache did since this was asked last.
     public mutating func takeCacheTally() -> CacheTally {
-        let taken = tally
+        var taken = tally
         tally = CacheTally()
+        (taken.verified, taken.evicted) = (cache.inserted, cache.evicted)
+        (cache.inserted, cache.evicted) = (0, 0)
         return taken
     }
 
@@ -164,4 +193,8 @@ public struct CacheTally: Sendable, BitwiseCopyable, Equatable {
     public internal(set) var hits = 0
     /// Tokens that were verified anew.
     public internal(set) var misses = 0
+    /// Tokens that were found good, and are remembered from now on.
+    public internal(set) var verified = 0
+    /// Tokens that made way for others.
+    public internal(set) var evicted = 0
 }

@@ -22,6 +22,8 @@ public struct PolicySpec: Sendable {
     public var revocations = RevocationList()
     /// The rate limits; routes name them by their place here.
     public var rateLimits: [RateLimitSpec]
+    /// How limits are shared with other proxies; nil where they are not.
+    public var sharedLimits: SharedLimitSpec?
     /// What pages of other origins may do; routes name them by their place here.
     public var crossOrigins: [CrossOriginSpec] = []
     /// How many tokens of one address may fail to verify; nil is without bound.
@@ -30,6 +32,13 @@ public struct PolicySpec: Sendable {
     public var tokensCached: Int
     /// The longest token that is looked at, in bytes; a longer one is refused unread.
     public var tokenBytes: Int
+
+    /// The issuers that are asked about their tokens.
+    var introspectingIssuers: IssuerSet {
+        remoteSources.reduce(into: []) { set, source in
+            if case .issuer(let issuer) = source.owner { set.insert(IssuerSet(index: issuer)) }
+        }
+    }
 
     /// A policy; the defaults are those of the configuration file.
     public init(
@@ -60,11 +69,15 @@ public struct IssuerEntry: Sendable {
     public var tokenFrom: [TokenPlace]
     /// Origins besides the request's own whose pages may use a token in a cookie for more than reading.
     public var trustedOrigins: [String]
+    /// What is demanded of DPoP proofs; nil: its tokens never come with one.
+    public var dpop: DPoPSpec?
 
     /// The issuer of that name.
     public init(
-        name: String, spec: IssuerSpec, tokenFrom: [TokenPlace] = [.header], trustedOrigins: [String] = []
+        name: String, spec: IssuerSpec, tokenFrom: [TokenPlace] = [.header], trustedOrigins: [String] = [],
+        dpop: DPoPSpec? = nil
     ) {
+        self.dpop = dpop
         self.name = name
         self.spec = spec
         self.tokenFrom = tokenFrom
@@ -242,6 +255,8 @@ public struct RateLimitSpec: Sendable, Equatable {
     public var key: Key
     /// How many there may be.
     public var rate: RateSpec
+    /// The budget is that of all proxies together, where `PolicySpec.sharedLimits` says how.
+    public var isShared = true
 
     /// The limit of that name.
     public init(name: String, key: Key, rate: RateSpec) {

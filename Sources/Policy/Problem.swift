@@ -84,6 +84,7 @@ public enum Problem {
         case .upstreamInvalidResponse: "The answer broke a rule of HTTP and was not passed on."
         case .keysUnavailable: "Try again later: the token could not be checked."
         case .authenticationUnavailable: "Try again later: it could not be checked who sends this."
+        case .sharedUnavailable: "Try again later: it could not be checked whether this may pass."
         case .overloaded: "Try again later."
         case .shuttingDown: "Try again: another instance may answer."
         case .internalError: "The failure was logged."
@@ -96,7 +97,18 @@ extension PolicySnapshot {
     /// token came, and no reason ever. False where it does not fit; what was written then is to be dropped.
     public func appendChallenge(_ rejection: Rejection, to buffer: inout Buffer) -> Bool {
         precondition(rejection.challenges, "only 401 and insufficient_scope challenge")
-        guard buffer.append("Bearer realm=\"usher\"") else { return false }
+        let schemes = proofs.schemes(route: rejection.route)
+        guard !schemes.bearer || appendBearerChallenge(rejection, to: &buffer) else { return false }
+        guard schemes.proof else { return true }
+        return (!schemes.bearer || buffer.append(", ")) && appendProofChallenge(rejection, to: &buffer)
+    }
+
+    private func appendBearerChallenge(_ rejection: Rejection, to buffer: inout Buffer) -> Bool {
+        buffer.append("Bearer realm=\"usher\"") && appendTokenError(rejection, to: &buffer)
+    }
+
+    /// Adds what RFC 6750 §3.1 says of a token.
+    func appendTokenError(_ rejection: Rejection, to buffer: inout Buffer) -> Bool {
         switch rejection.code {
         case .tokenInvalid:
             return buffer.append(", error=\"invalid_token\", error_description=\"The token is not valid\"")

@@ -36,6 +36,9 @@ public final class RateBuckets: Sendable {
         shard(key).look(key, rate, now: now)
     }
 
+    /// Takes over what is known of a bucket from elsewhere: when it will be full.
+    func set(_ key: UInt64, fullAt: Int64) { shard(key).set(key, fullAt: fullAt) }
+
     private func shard(_ key: UInt64) -> Shard { shards[Int(key >> 58)] }
 
     /// The bucket of a subject under a limit; never 0, which stands for a place that was never used.
@@ -116,6 +119,12 @@ private final class Shard: Sendable {
         buckets.withLock { buckets in
             let place = Self.place(of: key, in: buckets)
             return rate.verdict(fullAt: buckets[place].key == key ? buckets[place].fullAt : now, now: now)
+        }
+    }
+
+    func set(_ key: UInt64, fullAt: Int64) {
+        buckets.withLock { buckets in
+            buckets[Self.place(of: key, in: buckets)] = Bucket(key: key, fullAt: fullAt)
         }
     }
 

@@ -215,8 +215,7 @@ extension PolicySnapshot {
     {
         switch remotes.sources[source].owner {
         case .session(let session): acceptSession(session, claims, credential, source, now: now)
-        // Introspection is not made yet.
-        case .issuer: .unavailable
+        case .issuer(let issuer): acceptToken(issuer, claims, credential, source, now: now)
         }
     }
 }

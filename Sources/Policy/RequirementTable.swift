@@ -15,6 +15,7 @@ struct RequirementTable: ~Copyable {
     private var parts: FixedArray<CompiledPart>
     private var scopes: FixedArray<ByteRange>
     private var literals = ByteArray()
+    private let inPlace = InPlace()
 
     init(_ specs: [RouteSpec]) throws(PolicyError) {
         let all = specs.flatMap(\.require)
@@ -53,6 +54,23 @@ struct RequirementTable: ~Copyable {
             if tableHolds(tables[table], entry, captures, bytes) { return true }
         }
         return false
+    }
+
+    /// What a token lacks for a route.
+    enum Lack {
+        /// One of the claims.
+        case claim
+        /// One of the scopes.
+        case scope
+    }
+
+    /// What the token lacks for the route, claims before scopes; nil where it has all. One call for both, because the
+    /// compiler hands over a copy of the entry with each.
+    func lack(
+        _ entry: borrowing VerifiedTokenEntry, _ route: Int, _ captures: Captures, _ bytes: Span<UInt8>
+    ) -> Lack? {
+        guard holds(route, for: entry, captures, bytes) else { return .claim }
+        return hasScopes(route, entry) ? nil : .scope
     }
 
     /// True where the token has every scope that the route asks for.

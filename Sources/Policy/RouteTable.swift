@@ -4,6 +4,7 @@ internal import JOSE
 
 /// The routes of one snapshot in flat arrays, most specific first: the first one that matches is the one.
 struct RouteTable: ~Copyable {
+    private let inPlace = InPlace()
     /// The compiled routes in the order in which they are tried; `specIndex` is the place in the specification.
     private var routes: FixedArray<CompiledRoute>
     private var segments: FixedArray<CompiledSegment>

@@ -8,7 +8,7 @@ extension PolicySnapshot {
     /// Finds out who sends the request, for a route that accepts sessions, and perhaps tokens of issuers too.
     mutating func authenticateSession(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ route: CompiledRoute,
-        _ origin: RequestOrigin, now: Int64, _ carried: inout CarriedToken
+        _ origin: borrowing RequestOrigin, now: Int64, _ carried: inout CarriedToken
     ) -> Authenticated {
         let accepted = route.issuers.intersection(sessionPlaces.all)
         let bearer = Self.bearer(head, bytes)
@@ -53,7 +53,8 @@ extension PolicySnapshot {
         let result =
             bearer.kind == .session
             ? authenticate(bearer: bearer.token, accepted, head, bytes, origin, now: now)
-            : authenticate(bytes.slice(found.token), of: found.issuers, head, bytes, origin, now: now)
+            : authenticate(
+                bytes.slice(found.token), found.scheme, of: found.issuers, head, bytes, origin, now: now)
         if case .token(let handle) = result, otherSubject.count > 0,
             !ASCII.equals(cache.subject(handle), otherSubject.span)
         {
@@ -68,15 +69,23 @@ extension PolicySnapshot {
         output.append(cache.subject(handle))
     }
 
+    /// The issuer whose keys a request could do without that waits for a verdict; once. Its session's cache has a key that
+    /// nobody knows, and is read again when that is there.
+    public mutating func takeWantedKeyIssuer() -> Int? {
+        defer { wantedKeyIssuer = nil }
+        return wantedKeyIssuer
+    }
+
     // MARK: Cookies
 
     /// What becomes of a session's cookies: the cache answers where it can, else what the server said.
     private mutating func authenticate(
         _ session: Int, _ cookies: SessionCookies, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        _ origin: RequestOrigin, now: Int64
+        _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {
         let token = bytes.slice(cookies.token)
         guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
+        wantedKeyIssuer = nil
         var refusal = TokenRefusal.inactive
         if cookies.hasCache, sessionVerifiers[session].readsCache {
             credential.removeAll()
@@ -146,10 +155,13 @@ extension PolicySnapshot {
         case .verified(let verified): return remember(verified, session, now: now)
         case .refused(let refusal): return .refused(.tokenInvalid, refusal)
         case .unusable(.unknownKey):
-            // The key may come, and a server that can be asked knows without it.
-            if mayWait, sessionSources[session] == nil, let issuer = verifier.chosenIssuer,
-                verifier.fetchesKeys(ofIssuer: issuer)
-            {
+            guard let issuer = verifier.chosenIssuer, verifier.fetchesKeys(ofIssuer: issuer) else {
+                return .refused(.tokenInvalid, .unknownKey)
+            }
+            // A server that can be asked knows without the key, which is for those who come later.
+            if sessionSources[session] != nil {
+                wantedKeyIssuer = issuer
+            } else if mayWait {
                 return .awaitKeys(issuer)
             }
             return .refused(.tokenInvalid, .unknownKey)
@@ -222,6 +234,8 @@ extension PolicySnapshot {
         switch BearerCredentials.parse(bytes.slice(value)) {
         case .otherScheme: return (.otherScheme, .empty)
         case .malformed: return (.malformed, .empty)
+        case .tokenWithProof(let range):
+            return (.token, ByteRange(start: Int(value.start + range.start), count: Int(range.count)))
         case .token(let range):
             let token = ByteRange(start: Int(value.start + range.start), count: Int(range.count))
             var dots = 0
@@ -234,7 +248,7 @@ extension PolicySnapshot {
 
     private mutating func authenticate(
         bearer range: ByteRange, _ accepted: IssuerSet, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        _ origin: RequestOrigin, now: Int64
+        _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {
         let token = bytes.slice(range)
         guard token.count <= min(tokenBytes, SessionVerifier.largestBearerBytes) else {
@@ -298,7 +312,7 @@ extension PolicySnapshot {
     private mutating func ask(
         _ source: Int, as form: RemoteQuestion.Form, _ text: borrowing ByteArray,
         _ head: borrowing RequestHead,
-        _ bytes: Span<UInt8>, _ origin: RequestOrigin
+        _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin
     ) {
         let facts = PeerFacts(
             address: clientAddress(head, bytes, origin.peer), listener: origin.peer.listener, isSecure: false)

@@ -27,6 +27,8 @@ struct TokenPlaces: ~Copyable {
 
     /// The issuers whose tokens come in the header alone: the fast way is theirs.
     private(set) var plainIssuers: IssuerSet = []
+    /// The issuers whose tokens may come with a DPoP proof.
+    private(set) var provingIssuers: IssuerSet = []
     private var entries: FixedArray<Entry>
     private var names = ByteArray()
     private var origins: [[UInt8]]
@@ -36,7 +38,8 @@ struct TokenPlaces: ~Copyable {
         origins = issuers.flatMap(\.trustedOrigins).map { Array($0.utf8) }
         for (index, issuer) in issuers.enumerated() {
             let set = IssuerSet(index: index)
-            if issuer.tokenFrom == [.header] { plainIssuers.insert(set) }
+            if issuer.tokenFrom == [.header], issuer.dpop == nil { plainIssuers.insert(set) }
+            if issuer.dpop != nil { provingIssuers.insert(set) }
             for place in issuer.tokenFrom { add(place, set) }
         }
     }
@@ -72,7 +75,8 @@ struct TokenPlaces: ~Copyable {
             let accepting = entry.issuers.intersection(issuers)
             guard !accepting.isEmpty else { continue }
             switch entry.kind {
-            case .header: if readsHeader { found.noteHeader(head, bytes, accepting) }
+            case .header:
+                if readsHeader { found.noteHeader(head, bytes, accepting, proving: provingIssuers) }
             case .cookie: found.noteCookies(head, bytes, names.span(entry.name), accepting)
             case .query: found.noteQuery(head, bytes, names.span(entry.name), accepting)
             case .webSocket: found.noteSubprotocol(head, bytes, accepting)
@@ -138,6 +142,8 @@ struct FoundToken {
 
     private(set) var kind = Kind.none
     private(set) var token = ByteRange.empty
+    /// How it came.
+    private(set) var scheme = TokenScheme.bearer
     /// The issuers that look where the token was found.
     private(set) var issuers: IssuerSet = []
     /// What is cut out of the target, so that the token does not reach the backend; with one `&` or `?`.
@@ -159,7 +165,7 @@ struct FoundToken {
     }
 
     fileprivate mutating func noteHeader(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ accepting: IssuerSet
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ accepting: IssuerSet, proving: IssuerSet
     ) {
         guard head.authorizationCount > 0 else { return }
         isFromCookieAlone = false
@@ -167,6 +173,15 @@ struct FoundToken {
         switch BearerCredentials.parse(bytes.slice(value)) {
         case .token(let range):
             note(ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes, accepting)
+        case .tokenWithProof(let range):
+            guard !accepting.isDisjoint(with: proving) else {
+                kind = .otherScheme
+                return
+            }
+            scheme = .proof
+            note(
+                ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes,
+                accepting.intersection(proving))
         // Credentials that nobody looks at must not pass for none (J15), whatever else there is.
         case .otherScheme: kind = .otherScheme
         case .malformed: kind = .malformed

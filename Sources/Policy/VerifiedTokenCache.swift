@@ -8,6 +8,7 @@ internal import JOSE
 /// verified it, on revocation, and with the snapshot that owns the cache. Room is bounded twice, in entries and in
 /// bytes; what was not used lately makes way.
 struct VerifiedTokenCache: ~Copyable {
+    private let inPlace = InPlace()
     /// What entries may take on average, in bytes: a large token of 1 KiB and as much derived from it.
     private static var averageEntryByteCount: Int { 2048 }
     /// How many entries are looked at before one is evicted: a bound on the time, at the price of exactness.
@@ -22,6 +23,9 @@ struct VerifiedTokenCache: ~Copyable {
     private var hand: UInt32 = 0
     /// What the entries hold, in bytes.
     private(set) var byteCount = 0
+    /// How many tokens were put in, and how many of them made way for others, since somebody looked.
+    var inserted = 0
+    var evicted = 0
 
     /// A cache for `capacity` tokens of at most `tokenBytes` each.
     init(capacity: Int, tokenBytes: Int, seed: (UInt64, UInt64)) {
@@ -38,9 +42,16 @@ struct VerifiedTokenCache: ~Copyable {
     /// How many tokens are remembered.
     var count: Int { entries.count }
 
-    /// The entry of that token under that set of issuers, where there is one that is good at `now`.
-    mutating func find(_ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64) -> Handle {
-        let hashed = hash(token)
+    /// What tells the hash of a token that is bound to a key from that of any other: the fast way, which asks for no
+    /// proof, never finds one.
+    private static var boundMark: UInt64 { 1 << 63 }
+
+    /// The entry of that token under that set of issuers, where there is one that is good at `now`, among those that
+    /// are bound to a key or a certificate, or among the others.
+    mutating func find(
+        _ token: Span<UInt8>, _ issuers: IssuerSet, isBound: Bool = false, now: Int64
+    ) -> Handle {
+        let hashed = isBound ? hash(token) ^ Self.boundMark : hash(token)
         var index = buckets[Int(hashed & bucketMask)]
         while index != Self.none {
             if entries[index].hash == hashed, entries[index].matches(token, issuers) {
@@ -58,8 +69,9 @@ struct VerifiedTokenCache: ~Copyable {
 
     /// Remembers a token that was just verified, in place of older ones where there is no room.
     mutating func insert(_ entry: consuming VerifiedTokenEntry) -> Handle {
-        entry.hash = hash(entry.token)
+        entry.hash = entry.binding.isNone ? hash(entry.token) : hash(entry.token) ^ Self.boundMark
         let size = entry.byteCount
+        inserted &+= 1
         while entries.isFull || (byteCount + size > byteLimit && entries.count > 0) { evict() }
         let bucket = Int(entry.hash & bucketMask)
         entry.next = buckets[bucket]
@@ -139,6 +151,7 @@ struct VerifiedTokenCache: ~Copyable {
 
     /// Takes out one entry that was not used since the hand last came by, or the one under the hand.
     private mutating func evict() {
+        evicted &+= 1
         var looked = 0
         while true {
             hand = hand + 1 < entries.slots ? hand + 1 : 0

@@ -16,6 +16,8 @@ struct VerifiedTokenEntry: ~Copyable {
     private(set) var key: KeyIdentity?
     /// The issuer that the key belongs to.
     private(set) var issuer = -1
+    /// What whoever sends the token must prove to have.
+    private(set) var binding = TokenBinding()
     /// The issuer whose key was used, which may be another for a session; -1 for a session's own secret.
     private(set) var keyIssuer = -1
     /// When what the token permits must end, in seconds since 1970.
@@ -86,6 +88,7 @@ struct VerifiedTokenEntry: ~Copyable {
     ) -> TokenRefusal? {
         key = token.key
         issuer = token.issuer
+        binding = token.binding
         keyIssuer = token.keyIssuer
         permitsUntil = token.permitsUntil
         expires = token.expires
@@ -121,6 +124,7 @@ struct VerifiedTokenEntry: ~Copyable {
         var copy = VerifiedTokenEntry()
         copy.key = key
         copy.issuer = issuer
+        copy.binding = binding
         copy.keyIssuer = keyIssuer
         copy.permitsUntil = permitsUntil
         copy.expires = expires

@@ -107,3 +107,16 @@ extension IPAddress {
         }
     }
 }
+
+// MARK: - How many
+
+extension Worker {
+    /// Slots that a table of connections may have. Memory is taken as they are used; the system's limits come first.
+    static var connectionCapacity: Int { 1 << 20 }
+
+    /// Client connections that one worker may have.
+    static func connectionLimit(_ limits: LimitSettings, workers: Int) -> Int {
+        let all = limits.connections ?? descriptorLimit() / 2
+        return min(max(1, (all + workers - 1) / workers), connectionCapacity)
+    }
+}

@@ -139,10 +139,18 @@ extension Worker {
         }
         clients[client].phase = .awaitingKeys
         clientDeadlines.set(client, now.advanced(byMilliseconds: Self.keyWaitMilliseconds))
-        if keyWaits.shouldAsk(wait.issuer) {
-            let state = keyWaits.issuers[wait.issuer]
-            keyRequests.send(KeyRequest(issuer: state.name, noticesSeen: state.noticesSeen))
-        }
+        if keyWaits.shouldAsk(wait.issuer) { requestKeys(ofIssuer: wait.issuer) }
+    }
+
+    /// Has an issuer's keys fetched, where that is not in vain, for whoever comes later.
+    mutating func wantKeys(ofIssuer issuer: Int) {
+        guard keyWaits.issuers[issuer].quietUntil <= now, keyWaits.shouldAsk(issuer) else { return }
+        requestKeys(ofIssuer: issuer)
+    }
+
+    private func requestKeys(ofIssuer issuer: Int) {
+        let state = keyWaits.issuers[issuer]
+        keyRequests.send(KeyRequest(issuer: state.name, noticesSeen: state.noticesSeen))
     }
 
     /// The poller reports something of a client that waits: only its end matters. What it sends stays unread.

@@ -78,7 +78,11 @@ extension Worker {
 
     /// Lets the client whose head was just read wait for the answer to the policy's question, or answers it.
     mutating func awaitVerdict(_ client: UInt32, isQuestion: Bool = false) {
+        if let question = policy.takeRateQuestion() {
+            return awaitRate(client, question, isQuestion: isQuestion)
+        }
         guard let question = policy.takeQuestion() else { return refuse(client, Refusal(.internalError)) }
+        if let issuer = policy.takeWantedKeyIssuer() { wantKeys(ofIssuer: issuer) }
         let entry = VerdictWaits.Waiting(
             client: clients.handle(at: client), key: question.key, isQuestion: isQuestion,
             rounds: verdictWaits.rounds + 1, fields: verdictWaits.fields)
@@ -96,12 +100,15 @@ extension Worker {
     /// The poller reports something of a client that waits: only its end matters. What it sends stays unread.
     mutating func advanceVerdictWait(_ client: UInt32) {
         guard clients[client].transport.isBroken else { return }
-        _ = verdictWaits.remove(clients.handle(at: client))
+        if verdictWaits.remove(clients.handle(at: client)) == nil {
+            _ = rateWaits.remove(clients.handle(at: client))
+        }
         closeClient(client)
     }
 
     /// Nothing came in time: the client is answered as things are.
     mutating func endVerdictWait(_ client: UInt32) {
+        if endRateWait(client) { return }
         guard let entry = verdictWaits.remove(clients.handle(at: client)) else { return closeClient(client) }
         decideAgain(entry, .last, adding: [])
     }
@@ -121,24 +128,31 @@ extension Worker {
         for entry in verdictWaits.takeAll() { decideAgain(entry, .again, adding: []) }
     }
 
-    /// Reads the head again, which is still there, and decides.
     private mutating func decideAgain(
         _ entry: VerdictWaits.Waiting, _ round: DecisionRound, adding fields: [UInt8]
     ) {
-        let handle = entry.client
+        decideAgain(
+            entry.client, isQuestion: entry.isQuestion, round, rounds: entry.rounds,
+            fields: entry.fields + fields)
+    }
+
+    /// Reads the head again, which is still there, and decides.
+    mutating func decideAgain(
+        _ handle: Handle, isQuestion: Bool, _ round: DecisionRound, rounds: Int, fields: [UInt8]
+    ) {
         guard clients.contains(handle) else { return }
         let client = handle.index
         clients[client].phase = .reading
         clientDeadlines.set(client, .never)
         decisionRound = round
-        verdictWaits.rounds = entry.rounds
-        verdictWaits.fields = entry.fields + fields
-        if entry.isQuestion { readQuestion(client) } else { _ = readRequest(client) }
+        verdictWaits.rounds = rounds
+        verdictWaits.fields = fields
+        if isQuestion { readQuestion(client) } else { _ = readRequest(client) }
         decisionRound = .first
         verdictWaits.rounds = 0
         verdictWaits.fields = []
         // More requests may be here already.
-        if clients.contains(handle), clients[client].phase == .reading { ready.append(handle) }
+        if clients.contains(handle), clients[client].phase == .reading { resumeNextTurn(handle) }
     }
 
     // MARK: What the server tells the client

@@ -84,7 +84,9 @@ extension Worker {
     /// connections go on with the new ones.
     mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard let compiled = try? PolicySnapshot(settings.policy, sharing: buckets),
+        guard
+            let compiled = try? PolicySnapshot(
+                settings.policy, sharing: buckets, proofMemory, standing: standing),
             let secured = try? Self.securityContexts(
                 settings.listeners, keeping: securities, ticketKeys)
         else { return }
@@ -98,6 +100,7 @@ extension Worker {
         accessLog.configure(settings.accessLog)
         clientLimit = Self.connectionLimit(settings.limits, workers: count)
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
+        rows = settings.rows
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
@@ -107,6 +110,7 @@ extension Worker {
         renumberClients()
         restartWaits(settings.policy.issuers.map(\.name))
         restartVerdictWaits()
+        restartRateWaits()
     }
 
     private mutating func dropListeners(except bound: [WorkerListener]) {

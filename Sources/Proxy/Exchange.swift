@@ -76,7 +76,9 @@ struct Exchange: ~Copyable {
     var isRequestShut = false
     var isResponseShut = false
 
-    // For the log, and for timeouts.
+    // For the log, for the counts, and for timeouts.
+    /// Where its route's requests are counted.
+    var routeRow: UInt16 = 0
     var notes = ExchangeNotes()
     let started: Instant
     var sentAt = Instant.never

@@ -52,12 +52,11 @@ extension Worker {
     private mutating func closeExchange(_ exchange: UInt32) {
         record(exchange)
         noteOutcome(exchange)
-        let handle = exchanges.handle(at: exchange)
         if exchanges[exchange].hasAddedFields { fieldsOfExchange[exchange] = nil }
-        var ended = exchanges.remove(handle)
-        ended.request.detach(to: &pool)
-        ended.notes.memory.detach(to: &pool)
-        clients[ended.client.index].exchange = .none
+        exchanges[exchange].request.detach(to: &pool)
+        exchanges[exchange].notes.memory.detach(to: &pool)
+        clients[exchanges[exchange].client.index].exchange = .none
+        exchanges.discard(exchanges.handle(at: exchange))
     }
 
     private mutating func record(_ exchange: UInt32) {
@@ -65,7 +64,11 @@ extension Worker {
         counters.countEnd(reason: exchanges[exchange].code)
         counters.add(exchanges[exchange].responseBytes, to: .bytesSent)
         counters.add(exchanges[exchange].requestBytes, to: .bytesReceived)
-        counters.countDuration(microseconds: now.microseconds(since: exchanges[exchange].started))
+        let duration = now.microseconds(since: exchanges[exchange].started)
+        counters.countDuration(microseconds: duration)
+        counters.count(
+            route: exchanges[exchange].routeRow, status: Int(exchanges[exchange].status),
+            microseconds: duration)
         // A status of the code is one that the proxy has given itself.
         let isRefused = exchanges[exchange].code.status != 0
         guard accessLog.isOn || isRefused else { return }

@@ -138,8 +138,10 @@ struct Question {
             && output.append(bytes.slice(host)) && output.append("\r\n")
         for index in 0..<head.fields.count {
             let line = head.fields[index]
-            // Whose request it is, rate limits ask of X-Forwarded-For: of a trusted peer, which this one is.
-            let isKept = line.name == .xForwardedFor && !line.flags.contains(.alias)
+            // Whose request it is, rate limits ask of X-Forwarded-For, and DPoP which scheme it had: of a trusted peer,
+            // which this one is.
+            let isKept =
+                (line.name == .xForwardedFor || line.name == .xForwardedProto) && !line.flags.contains(.alias)
             guard isKept || line.flags.isDisjoint(with: [.forwarding, .framing]), line.name != .host else {
                 continue
             }

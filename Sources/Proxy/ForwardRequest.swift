@@ -85,6 +85,7 @@ extension Worker {
 
     /// Keeps what the answer will say of the request, and the log, where there is one.
     mutating func noteRequest(_ exchange: UInt32, _ client: UInt32, route: Int?) {
+        exchanges[exchange].routeRow = rows.row(ofRoute: route)
         let fresh = requestIDs.next()
         exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
         guard accessLog.isOn else { return }

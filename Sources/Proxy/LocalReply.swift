@@ -56,6 +56,10 @@ extension Worker {
     /// Answers a request that the policy rejects.
     mutating func refuse(_ client: UInt32, _ rejection: Rejection) {
         if let redirection = rejection.redirection { return send(client, to: redirection, rejection.route) }
+        if let limit = rejection.exceededLimit {
+            counters.countExceeded(rateLimit: rows.row(ofRateLimit: limit))
+        }
+        if let refusal = rejection.refusal { counters.countRefusal(refusal) }
         refuse(client, Refusal(rejection))
     }
 
@@ -152,6 +156,7 @@ extension Worker {
         return clients[client].transport.output.append("WWW-Authenticate: ")
             && policy.appendChallenge(rejection, to: &clients[client].transport.output)
             && clients[client].transport.output.append("\r\n")
+            && policy.appendNonceField(rejection, now: wallClock, to: &clients[client].transport.output)
     }
 
     /// What passes by itself may be tried again (RFC 9110 §10.2.3); 503 says when.

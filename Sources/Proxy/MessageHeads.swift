@@ -105,18 +105,16 @@ extension Exchange {
             && output.append("\r\n")
     }
 
-    /// Writes the head of a 101 for the client; false where it does not fit.
+    /// Writes the head of a 101 for the client, but for the empty line at its end; false where it does not fit.
     mutating func appendSwitchingHead(
-        _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer,
-        adding fields: [UInt8]
+        _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer
     ) -> Bool {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
             && ResponseFields.append(
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
             && appendSubprotocol(head, to: &output)
-            && output.append(fields.span)
-            && output.append("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+            && output.append("Connection: upgrade\r\nUpgrade: websocket\r\n")
     }
 
     /// A client that offered subprotocols gives up where none is chosen (RFC 6455 §4.1), and the backend saw nothing of
@@ -131,10 +129,10 @@ extension Exchange {
         return output.append("Sec-WebSocket-Protocol: bearer\r\n")
     }
 
-    /// Writes the answer's head for the client; false where it does not fit.
+    /// Writes the answer's head for the client, but for the empty line at its end; false where it does not fit.
     mutating func appendResponseHead(
         _ head: inout ResponseHead, in input: inout Buffer, date: inout DateField,
-        _ security: StrictTransportSecurity, to output: inout Buffer, adding fields: [UInt8]
+        _ security: StrictTransportSecurity, to output: inout Buffer
     ) -> Bool {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
@@ -144,9 +142,7 @@ extension Exchange {
             && appendResponseFraming(head, to: &output)
             && (Self.hasDate(head) || date.append(to: &output))
             && (security == .none || head.hasTransportSecurity(bytes) || security.append(to: &output))
-            && (fields.isEmpty || output.append(fields.span))
             && appendConnection(to: &output)
-            && output.append("\r\n")
     }
 
     private func appendResponseFraming(_ head: borrowing ResponseHead, to output: inout Buffer) -> Bool {

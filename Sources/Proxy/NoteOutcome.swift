@@ -13,6 +13,11 @@ extension Worker {
     mutating func noteOutcome(_ exchange: UInt32) {
         let upstream = exchanges[exchange].pool
         guard !upstream.isNone else { return }
+        if exchanges[exchange].answeredAt != .never, pools.contains(upstream) {
+            pools[upstream.index].noteAnswer(
+                status: Int(exchanges[exchange].status),
+                microseconds: exchanges[exchange].upstreamMicroseconds)
+        }
         switch exchanges[exchange].code {
         case .upstreamInvalidResponse, .upstreamTimeout, .upstreamTruncated:
             noteFailure(exchange)

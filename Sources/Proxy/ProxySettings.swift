@@ -18,6 +18,8 @@ public struct ProxySettings: Sendable {
     public var limits: LimitSettings
     /// What is written of requests.
     public var accessLog = AccessLogSettings()
+    /// Where requests are counted.
+    public var rows = CountRows()
 
     /// Settings of these parts.
     public init(
@@ -29,6 +31,24 @@ public struct ProxySettings: Sendable {
         self.policy = policy
         self.limits = limits
     }
+}
+
+/// The rows of the workers' counts that routes and rate limits have; see `LabelBook`.
+public struct CountRows: Sendable, Equatable {
+    /// Of each route, in the order of `PolicySpec.routes`.
+    public var routes: [UInt16] = []
+    /// Of each rate limit, in the order of `PolicySpec.rateLimits`.
+    public var rateLimits: [UInt16] = []
+
+    /// None: everything is counted as if it had no route.
+    public init() {}
+
+    func row(ofRoute route: Int?) -> UInt16 {
+        guard let route, routes.indices.contains(route) else { return 0 }
+        return routes[route]
+    }
+
+    func row(ofRateLimit limit: Int) -> UInt16 { rateLimits.indices.contains(limit) ? rateLimits[limit] : 0 }
 }
 
 /// What a listener does with a request that is allowed.
@@ -119,5 +139,12 @@ public struct LimitSettings: Sendable, Equatable {
     /// The part that the parsers need.
     public var head: HeadLimits {
         HeadLimits(headBytes: headBytes, fieldCount: fieldCount, targetBytes: targetBytes)
+    }
+}
+
+extension LimitSettings {
+    /// Client connections that so many workers take together.
+    public func connectionLimit(workers: Int) -> Int {
+        Worker.connectionLimit(self, workers: workers) * workers
     }
 }

@@ -178,10 +178,11 @@ extension Worker {
 
     private mutating func appendResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
-        let added = addedFields(exchange)
         return exchanges[exchange].appendResponseHead(
             &responseHead, in: &servers[server].transport.input, date: &dateField,
-            clients[client].strictTransportSecurity, to: &clients[client].transport.output, adding: added)
+            clients[client].strictTransportSecurity, to: &clients[client].transport.output)
+            && appendAddedFields(exchange, client)
+            && clients[client].transport.output.append("\r\n")
     }
 
     /// Relays what there is of the answer's body.

@@ -19,12 +19,12 @@ extension Worker {
     /// Begins the handshake on a connection that was just made.
     mutating func beginHandshake(withServer server: UInt32) {
         let upstream = servers[server].pool.index
-        let name = ServerName.of(servers[server].server, &pools[upstream])
-        guard let context = poolSecurity[upstream],
+        let own = ServerName.of(servers[server].server, &pools[upstream])
+        guard let context = poolSecurity[upstream] else { return handshakeFailed(server, .badServerName) }
+        let name = context.settings.serverName.map { ServerName(host: $0) } ?? own
+        guard
             servers[server].transport.secure(
-                by: context, server: context.settings.serverName ?? name.host,
-                isAddress: context.settings.serverName.map { ServerName.isAddress($0) } ?? name.isAddress,
-                number: servers[server].server)
+                by: context, server: name.host, isAddress: name.isAddress, number: servers[server].server)
         else { return handshakeFailed(server, .badServerName) }
         servers[server].phase = .handshaking
         servers[server].transport.isReadable = true
@@ -36,7 +36,9 @@ extension Worker {
         guard servers[server].transport.isReadable || servers[server].transport.isBroken else { return }
         switch servers[server].transport.shakeHands() {
         case .needsInput, .needsRoom: break
-        case .done: startExchange(server)
+        case .done:
+            counters.add(1, to: .upstreamTLSHandshakes)
+            startExchange(server)
         case .failed(let error): handshakeFailed(server, error)
         }
     }
@@ -45,35 +47,43 @@ extension Worker {
         let exchange = servers[server].exchange.index
         let number = servers[server].server
         counters.add(1, to: .upstreamConnectFailures)
+        counters.add(1, to: .upstreamTLSHandshakeFailures)
         exchanges[exchange].notes.note(refusal: error.code)
         closeServer(server, wasBusy: true)
         connectFailed(exchange, server: number)
     }
 }
 
-/// The name that a server has to prove: the host of `host:port`.
-struct ServerName {
-    let host: String
-    let isAddress: Bool
+/// The name that a server has to prove.
+public struct ServerName: Sendable, Equatable {
+    /// A host name, or an IP address as text without brackets.
+    public let host: String
+    /// True for an IP address, which is proven otherwise than a name (RFC 9525 §6.5).
+    public let isAddress: Bool
 
-    init(_ authority: Span<UInt8>) {
-        var text = String(decoding: authority.indices.map { authority[$0] }, as: UTF8.self)
+    /// The name `host`, which stands without a port.
+    public init(host: String) {
+        self.host = host
+        isAddress = SocketAddress.numeric(host, port: 1) != nil
+    }
+
+    /// The host of `host:port`.
+    public init(authority: String) {
+        var text = authority
         if let colon = text.lastIndex(of: ":"), text[text.index(after: colon)...].allSatisfy(\.isNumber) {
             text = String(text[..<colon])
         }
         if text.hasPrefix("["), text.hasSuffix("]") { text = String(text.dropFirst().dropLast()) }
         if text.hasSuffix(".") { text.removeLast() }
-        host = text
-        isAddress = Self.isAddress(text)
+        self.init(host: text)
     }
 
     /// That of a server of a pool, by the way the configuration names it.
     static func of(_ server: Int, _ pool: inout UpstreamPool) -> ServerName {
-        ServerName(pool.authority(ofServer: server))
+        let authority = pool.authority(ofServer: server)
+        return ServerName(
+            authority: String(decoding: authority.indices.map { authority[$0] }, as: UTF8.self))
     }
-
-    /// True for a textual IP address.
-    static func isAddress(_ text: String) -> Bool { SocketAddress.numeric(text, port: 1) != nil }
 }
 
 extension TLSError {

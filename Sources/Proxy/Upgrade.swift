@@ -27,10 +27,10 @@ extension Worker {
 
     private mutating func appendSwitchingHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
-        let added = addedFields(exchange)
         return exchanges[exchange].appendSwitchingHead(
-            responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output,
-            adding: added)
+            responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output)
+            && appendAddedFields(exchange, client)
+            && clients[client].transport.output.append("\r\n")
     }
 
     /// Moves what there is in both directions.

@@ -4,7 +4,7 @@ public import JOSE
 public import Policy
 public import Reactor
 public import TLS
-public import Telemetry
+internal import Telemetry
 public import Upstream
 
 /// What the control thread tells a worker.
@@ -17,12 +17,16 @@ public enum WorkerMessage: Sendable {
     case secure([ListenerSettings])
     /// The servers of the upstream of that name are these from now on.
     case servers(String, [ServerSettings])
+    /// The upstreams, the same ones in the same order, whose settings have changed.
+    case upstreams([UpstreamSettings])
     /// These tokens are revoked, and no others.
     case revocations(RevocationList)
     /// Accept nothing more, and end each connection with its next answer: another process listens now.
     case retire
     /// What a server said of a credential.
     case verdict(RemoteAnswer)
+    /// What the shared store said of buckets.
+    case rates([RateAnswer])
     /// Accept nothing more, let requests finish, then end.
     case drain
     /// Show that the loop turns.
@@ -45,49 +49,6 @@ public struct WorkerListener: Sendable {
         self.name = name
         self.address = address
         self.descriptor = descriptor
-    }
-}
-
-/// What a worker is made of, besides its settings.
-public struct WorkerParts: Sendable {
-    /// Its number, from 0.
-    public var index: Int
-    /// How many there are: they share the limits evenly.
-    public var count: Int
-    /// What the control thread tells it.
-    public var inbox: Inbox<WorkerMessage>
-    /// What it counts.
-    public var counters: WorkerCounters
-    /// Where its access log goes.
-    public var logWriter: LogWriter
-    /// Where it asks for keys that it does not know.
-    public var keyRequests: Inbox<KeyRequest>
-    /// Where it asks about credentials that only a server can judge.
-    public var questions: Inbox<RemoteQuestion>
-    /// The buckets of rate limits, the same for all workers.
-    public var buckets: RateBuckets
-    /// The connections of each client address, the same for all workers.
-    public var ledger: ConnectionLedger
-    /// The keys of TLS session tickets, the same for all workers.
-    public var ticketKeys: TicketKeys
-
-    /// The parts of worker `index` of `count`.
-    public init(
-        index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
-        keyRequests: Inbox<KeyRequest>, questions: Inbox<RemoteQuestion>, buckets: RateBuckets,
-        ledger: ConnectionLedger,
-        ticketKeys: TicketKeys = TicketKeys()
-    ) {
-        self.ticketKeys = ticketKeys
-        self.keyRequests = keyRequests
-        self.questions = questions
-        self.index = index
-        self.count = count
-        self.inbox = inbox
-        self.counters = counters
-        self.logWriter = logWriter
-        self.buckets = buckets
-        self.ledger = ledger
     }
 }
 
@@ -115,8 +76,11 @@ public struct Worker: ~Copyable {
     let keyRequests: Inbox<KeyRequest>
     let questions: Inbox<RemoteQuestion>
     let buckets: RateBuckets
+    let rateRequests: Inbox<RateRequest>
+    let standing: SharedStanding
     let ledger: ConnectionLedger
     let ticketKeys: TicketKeys
+    let proofMemory: ProofMemory
 
     var limits: LimitSettings
     var headLimits: HeadLimits
@@ -124,6 +88,8 @@ public struct Worker: ~Copyable {
     /// Counts the policies, so that a verdict of an earlier one is not taken for one of this.
     var policyNumber: UInt32 = 0
     var routeNames: [[UInt8]]
+    /// Where requests are counted.
+    var rows: CountRows
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
     /// TLS of each listener; nil where connections are plain.
@@ -162,6 +128,9 @@ public struct Worker: ~Copyable {
     var keyWaits = KeyWaits()
     /// Requests that wait for a verdict.
     var verdictWaits = VerdictWaits()
+    /// Requests that wait for the store of shared limits, and what it was asked.
+    var rateWaits = RateWaits()
+    var rateQuestions: [UInt64: RateQuestion] = [:]
     /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
     var fieldsOfExchange: [UInt32: [UInt8]] = [:]
     /// Whether the request that is being decided on has waited.
@@ -203,7 +172,7 @@ public struct Worker: ~Copyable {
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy, parts.buckets)
+        let policy = try Self.compile(settings.policy, parts)
         let securities = try Self.makeSecurities(settings.listeners, parts.ticketKeys)
         self.init(parts, settings, poller, policy, securities)
         openPools(settings.upstreams)
@@ -223,8 +192,11 @@ public struct Worker: ~Copyable {
         keyRequests = parts.keyRequests
         questions = parts.questions
         buckets = parts.buckets
+        rateRequests = parts.rateRequests
+        standing = parts.standing
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
+        proofMemory = parts.proofMemory
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         accessLog.configure(settings.accessLog)
         self.poller = poller
@@ -233,6 +205,7 @@ public struct Worker: ~Copyable {
         headLimits = settings.limits.head
         pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
+        rows = settings.rows
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
@@ -270,6 +243,7 @@ public struct Worker: ~Copyable {
         expireDeadlines()
         serveWaiting()
         countTokens()
+        tellGauges()
         accessLog.endTurn()
     }
 
@@ -277,6 +251,16 @@ public struct Worker: ~Copyable {
         let tally = policy.takeCacheTally()
         if tally.hits > 0 { counters.add(tally.hits, to: .tokenCacheHits) }
         if tally.misses > 0 { counters.add(tally.misses, to: .tokenCacheMisses) }
+        if tally.verified > 0 { counters.add(tally.verified, to: .tokensVerified) }
+        if tally.evicted > 0 { counters.add(tally.evicted, to: .tokensEvicted) }
+    }
+
+    /// What there is right now, for whoever asks before the next turn.
+    private func tellGauges() {
+        counters.set(.requestsInFlight, to: exchanges.count)
+        counters.set(.bufferBytes, to: pool.bytesInUse)
+        counters.set(.cachedTokens, to: policy.cachedTokenCount)
+        counters.set(.cachedTokenBytes, to: policy.cachedTokenBytes)
     }
 
     @inline(__always)
@@ -319,6 +303,7 @@ public struct Worker: ~Copyable {
     private mutating func resumeLeftovers() {
         // Handshakes that were left over are not pushed back by those that begin now.
         handshakeSteps = 0
+        guard !resuming.isEmpty else { return }
         var place = 0
         while place < resuming.count {
             let handle = resuming[place]
@@ -351,11 +336,16 @@ public struct Worker: ~Copyable {
         case .keys(let notice): note(notice)
         case .secure(let listeners): renewCertificates(listeners)
         case .servers(let upstream, let servers): replaceServers(of: upstream, servers)
+        case .upstreams(let upstreams): openPools(upstreams)
         case .revocations(let list): revoke(list)
         case .retire: retire()
         case .verdict(let answer): note(answer)
+        case .rates(let answers): note(answers)
         case .drain: drain()
-        case .beat(let heartbeat): heartbeat.beat()
+        case .beat(let heartbeat):
+            heartbeat.beat()
+            counters.countAnswer(
+                afterMicroseconds: now.microseconds(since: heartbeat.sentAt), at: now.microseconds)
         case .stop: isStopped = true
         }
     }
@@ -379,20 +369,14 @@ public struct Worker: ~Copyable {
     }
 
     private static func compile(
-        _ spec: PolicySpec, _ buckets: RateBuckets
+        _ spec: PolicySpec, _ parts: WorkerParts
     ) throws(WorkerError) -> PolicySnapshot {
-        do { return try PolicySnapshot(spec, sharing: buckets) } catch { throw .policy(error) }
+        do {
+            return try PolicySnapshot(
+                spec, sharing: parts.buckets, parts.proofMemory, standing: parts.standing)
+        } catch { throw .policy(error) }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.
     private static func responseFieldCount(_ limits: LimitSettings) -> Int { max(limits.fieldCount, 256) }
-
-    /// Slots that a table of connections may have. Memory is taken as they are used; the system's limits come first.
-    private static var connectionCapacity: Int { 1 << 20 }
-
-    /// Client connections that one worker may have.
-    static func connectionLimit(_ limits: LimitSettings, workers: Int) -> Int {
-        let all = limits.connections ?? descriptorLimit() / 2
-        return min(max(1, (all + workers - 1) / workers), connectionCapacity)
-    }
 }

@@ -11,9 +11,13 @@ public final class OutputFile: Sendable {
     public static let standardError = OutputFile(standard: 2)
 
     /// Opens a file for appending, and creates it with mode 0640 where there is none; throws the kernel's reason.
+    ///
+    /// A named pipe is opened for both directions, and so is a reader of itself: opening does not wait for somebody who
+    /// reads, and what was written stays in the pipe while its reader is started anew.
     public init(appendingTo path: String) throws(Errno) {
+        let access = Self.isPipe(path) ? O_RDWR | O_NONBLOCK : O_WRONLY
         // SAFETY: the path is lent as a text that ends with a zero for this call.
-        number = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0o640)
+        number = unsafe open(path, access | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0o640)
         isOwned = true
         guard number >= 0 else { throw Errno(errno) }
     }
@@ -21,6 +25,12 @@ public final class OutputFile: Sendable {
     private init(standard number: Int32) {
         self.number = number
         isOwned = false
+    }
+
+    private static func isPipe(_ path: String) -> Bool {
+        var facts = stat()
+        // SAFETY: the path is lent as a text that ends with a zero, and the facts are written during the call only.
+        return unsafe stat(path, &facts) == 0 && facts.st_mode & S_IFMT == S_IFIFO
     }
 
     deinit {

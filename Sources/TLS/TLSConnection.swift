@@ -50,7 +50,7 @@ public enum TLSHandshake: Equatable, Sendable {
     }
 
     /// The client's side, with the server of that host name (RFC 6066 §3, RFC 9525) or textual IP address; `number`
-    /// tells servers apart whose sessions are taken up again. Nil where the name cannot be one, or memory is short.
+    /// tells servers apart whose sessions are taken up again; below zero none is, nor kept. Nil where the name cannot be one, or memory is short.
     public init?(
         client context: TLSClientContext, descriptor: Int32, server: String, isAddress: Bool, number: Int
     ) {

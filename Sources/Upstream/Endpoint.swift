@@ -55,6 +55,7 @@ struct Endpoint: ~Copyable {
     mutating func open() {
         connections += 1
         cells.open.adjust(by: 1)
+        cells.opened.adjust(by: 1)
         countRequest()
     }
 

@@ -1,5 +1,6 @@
 public import Reactor
 internal import Synchronization
+public import Telemetry
 
 /// A number that one worker writes and any thread reads: a plain load and a plain store.
 struct Cell: ~Copyable, Sendable {
@@ -20,6 +21,7 @@ final class ServerCells: Sendable {
     let idle = Cell()
     let requests = Cell()
     let failures = Cell()
+    let opened = Cell()
 }
 
 /// What the process knows of one server: written by the health checker and by every worker, read for every choice.
@@ -97,6 +99,8 @@ public final class ServerState: Sendable {
     public var idleConnections: Int { sum { $0.idle.value } }
     /// Requests that were given to it, repeated ones included.
     public var requests: Int { sum { $0.requests.value } }
+    /// Connections that were opened to it, or tried: what is left of the requests went over those that were there.
+    public var connectionsOpened: Int { sum { $0.opened.value } }
     /// Requests that failed there.
     public var failures: Int { sum { $0.failures.value } }
 
@@ -117,6 +121,11 @@ final class UpstreamCells: Sendable {
     let unavailable = Cell()
     let retries = Cell()
     let retriesRefused = Cell()
+    /// By the first digit of the status.
+    let responses: InlineArray<6, Cell> = InlineArray { _ in Cell() }
+    /// By the bucket of how long the server took, and all microseconds together.
+    let durations: InlineArray<16, Cell> = InlineArray { _ in Cell() }
+    let microseconds = Cell()
 }
 
 /// What the process knows of one upstream as a whole.
@@ -141,6 +150,20 @@ public final class UpstreamState: Sendable {
     public var retries: Int { sum { $0.retries.value } }
     /// Those that were not, because the retry budget was spent.
     public var retriesRefused: Int { sum { $0.retriesRefused.value } }
+
+    /// Answers that came with a status of that class, 1...5.
+    public func responses(statusClass digit: Int) -> Int {
+        precondition(digit >= 1 && digit <= 5)
+        return sum { $0.responses[digit].value }
+    }
+    /// How long servers took from the end of a request to the head of their answer.
+    public var durations: LatencyHistogram {
+        LatencyHistogram(
+            counts: (0..<LatencyBuckets.count).map { bucket in
+                UInt64(clamping: sum { $0.durations[bucket].value })
+            },
+            microseconds: Int64(sum { $0.microseconds.value }))
+    }
 
     private func sum(_ value: (UpstreamCells) -> Int) -> Int {
         cells.reduce(0) { $0 &+ value($1) }

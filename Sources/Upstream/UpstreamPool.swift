@@ -1,5 +1,6 @@
 public import Bytes
 public import Reactor
+internal import Telemetry
 
 /// The servers of one upstream and their connections, as one worker sees them.
 ///
@@ -235,6 +236,15 @@ public struct UpstreamPool: ~Copyable {
 
     /// A request is sent to another server because no connection could be had: nobody has seen it.
     public mutating func noteReconnect() { cells.retries.adjust(by: 1) }
+
+    /// An answer came with that status, so many microseconds after the request had gone.
+    public func noteAnswer(status: Int, microseconds: Int64) {
+        let duration = max(microseconds, 0)
+        let digit = status / 100
+        cells.responses[digit >= 1 && digit <= 5 ? digit : 0].adjust(by: 1)
+        cells.durations[LatencyBuckets.index(microseconds: duration)].adjust(by: 1)
+        cells.microseconds.adjust(by: Int(duration))
+    }
 
     /// A server gave an answer that says nothing against it.
     public mutating func noteSuccess(server: Int) {

@@ -47,6 +47,8 @@ struct TokenVerifyCommand: ParsableCommand {
             let now = wallClockMicroseconds() / 1_000_000
             switch verifier.verify(token.span, acceptedBy: accepted, now: now) {
             case .verified: return nil
+            // What it is bound to, only a request can prove to have.
+            case .bound: return "\(TokenRefusal.boundToKey.code)"
             case .refused(let refusal): return "\(refusal.code)"
             case .keysUnavailable: return "keys_unavailable"
             }

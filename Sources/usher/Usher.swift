@@ -20,7 +20,8 @@ struct Usher: ParsableCommand {
             """,
         version: "usher \(Version.usher)",
         subcommands: [
-            RunCommand.self, CheckCommand.self, DoctorCommand.self, RoutesCommand.self, TokenCommand.self,
+            RunCommand.self, CheckCommand.self, DoctorCommand.self, RoutesCommand.self, ExplainCommand.self,
+            TokenCommand.self,
             HealthcheckCommand.self,
             VersionCommand.self,
         ])

@@ -64,8 +64,11 @@ struct SlabTests {
             let handles = (0..<70).map { slab.insert(Resource($0, tally)) }
             for handle in handles[10..<20] { _ = slab.remove(handle) }
             #expect(tally.count == 10)
+            for handle in handles[20..<30] { slab.discard(handle) }
+            #expect(tally.count == 20)
+            #expect(handles[20..<30].allSatisfy { !slab.contains($0) })
             #expect(slab.slots >= 70)
-            #expect((0..<slab.slots).filter { slab.isLive($0) }.count == 60)
+            #expect((0..<slab.slots).filter { slab.isLive($0) }.count == 50)
         }
         #expect(tally.count == 70)
     }
@@ -98,6 +101,12 @@ struct SlabTests {
             let handle = slab.insert(1)
             _ = slab.remove(handle)
             _ = slab.remove(handle)
+        }
+        await #expect(processExitsWith: .failure) {
+            var slab = Slab<Int>(capacity: 1)
+            let handle = slab.insert(1)
+            slab.discard(handle)
+            slab.discard(handle)
         }
         await #expect(processExitsWith: .failure) {
             let slab = Slab<Int>(capacity: 1)

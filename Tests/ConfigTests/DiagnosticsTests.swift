@@ -71,7 +71,11 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .route, "[admin]\naddress = \"127.0.0.1:1\"\nnames = [\"a b\"]\ntokne = 1",
             "16:10: holds host names", "17:1: did you mean \"token\"?"),
-        .add(.first, "shared.redis = \"r\"", "1:8: \"shared.redis\" in the file is not supported yet"),
+        .add(.first, "shared.redis = \"r\"", "1:16: must be an address such as \"redis://127.0.0.1:6379\""),
+        .add(.first, "shared = {}", "1:10: [shared] needs \"redis\""),
+        .add(
+            .route, "[shared]\nredis = \"redis://127.0.0.1/x\"\ntimeot = 1",
+            "15:9: must be the number of a database", "16:1: did you mean \"timeout\"?"),
         .add(.first, "tracing = {}", "1:1: not supported yet"),
         .add(.route, "[cors.app]", "14:1: [cors.app] needs \"origins\""),
         .add(.route, "[cors.app]\norigins = []", "15:11: \"origins\" is empty"),
@@ -342,7 +346,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.issuer, "provider = \"better_auth\"", "10:12: did you mean \"better-auth\"?"),
         .add(.issuer, "provider = \"better-auth\"\nurl = \"app.example.com\"", "11:7: is not a URL"),
         .add(.issuer, "provider = \"better-auth\"\nurl = \"https://a.b/?x\"", "11:7: has a query"),
-        .add(.issuer, "introspection = { url = 'x' }", "10:19: \"introspection.url\""),
+        .add(.issuer, "introspection = { url = 'x' }", "10:1: exactly one source of keys"),
         .add(
             .issuer, "[issuer.none]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'SECRET' }",
             "10:9: cannot be named \"none\""),

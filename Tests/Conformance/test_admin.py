@@ -238,6 +238,7 @@ def test_status_page_in_a_browser(busy, tmp_path):
     manager, options = launch()
     folder = Path(os.environ.get("USHER_SCREENSHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
+    expect = pytest.importorskip("playwright.sync_api").expect
     with manager as playwright:
         browser = playwright.chromium.launch(**options)
         problems, requested = [], []
@@ -249,7 +250,7 @@ def test_status_page_in_a_browser(busy, tmp_path):
             page.on("request", lambda request: requested.append(request.url))
             answer = page.goto(f"http://127.0.0.1:{busy.admin}/")
             assert answer.status == 200 and "default-src 'none'" in answer.headers["content-security-policy"]
-            page.wait_for_function("document.getElementById('state').textContent === 'ready'")
+            expect(page.locator("#state")).to_have_text("ready")
             page.wait_for_selector("#traffic polygon")
             first = page.inner_text("#tiles")
             assert "requests a second" in first
@@ -262,7 +263,7 @@ def test_status_page_in_a_browser(busy, tmp_path):
             assert wide <= 0, f"{name}: {wide} pixels too wide"
             page.screenshot(path=folder / f"status-{name}.png", full_page=True)
             if name == "light":
-                page.wait_for_function("text => document.getElementById('refusals').innerText !== text", arg=refusals, timeout=6000)
+                expect(page.locator("#refusals")).not_to_have_text(refusals, use_inner_text=True, timeout=6000)
             context.close()
         assert not problems, problems
         assert requested and all(url.startswith(f"http://127.0.0.1:{busy.admin}/") or url == "data:," for url in requested)

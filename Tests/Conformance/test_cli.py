@@ -60,6 +60,44 @@ def test_routes(config):
     assert "main" in line and "backend" in line
 
 
+def columns(text: str) -> list[dict[str, str]]:
+    """The rows of a table, by the places where its headings begin."""
+    head, *rows = text.splitlines()
+    places = [match.start() for match in re.finditer(r"(?<!\S)\S(?: ?\S)*", head)]
+    cut = list(zip(places, places[1:] + [None]))
+    return [{head[a:b].strip(): row[a:b].strip() for a, b in cut} for row in rows]
+
+
+def test_routes_say_who_may_read_and_where_to_sign_in(tmp_path):
+    from test_config_check import GOOD
+    file = tmp_path / "usher.toml"
+    file.write_text(GOOD + '''
+[cors.app]
+origins = ["https://app.example.com"]
+
+[[route]]
+path = "/page/**"
+auth = "optional:main"
+upstream = "tasks"
+cors = "app"
+sign_in = "https://app.example.com/sign-in"
+
+[[route]]
+path = "/moved"
+auth = "none"
+redirect = "https"
+''')
+    done = command("routes", "--config", file)
+    assert done.returncode == 0, done.stderr
+    rows = {row["PATH"]: row for row in columns(done.stdout)}
+    assert rows["/page/**"] == {
+        "HOST": "*", "METHODS": "*", "PATH": "/page/**", "AUTH": "optional:main", "REQUIRE": "-", "SCOPES": "-", "CORS": "app",
+        "SIGN IN": "https://app.example.com/sign-in", "UPSTREAM": "tasks"}
+    assert {row["CORS"] for path, row in rows.items() if path != "/page/**"} == {"-"}
+    assert {row["SIGN IN"] for path, row in rows.items() if path != "/page/**"} == {"-"}
+    assert rows["/moved"]["UPSTREAM"] == "(https)"
+
+
 def test_routes_of_a_bad_file(tmp_path):
     (tmp_path / "usher.toml").write_text("nonsense")
     assert command("routes", "--config", tmp_path / "usher.toml").returncode == 1

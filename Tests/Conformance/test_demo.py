@@ -21,3 +21,21 @@ def test_demo():
     assert done.stdout.count("curl -i") >= 5 and "export ALICE=ey" in done.stdout
     assert re.search(r"^  http://localhost:\d+/ ", done.stdout, re.M), "the page"
     assert "\x1b[" not in done.stdout, "no colours where nobody looks"
+
+
+@pytest.mark.timeout(60)
+def test_demo_with_a_better_auth():
+    """`make demo BETTER_AUTH_URL=…`: three lines take the place of the demo's own issuer, and the keys come from there."""
+    from harness.keyserver import KeyServer, key_set, response
+
+    with KeyServer() as server:
+        server.pages["/api/auth/jwks"] = response(key_set("one"))
+        done = subprocess.run(
+            [sys.executable, "scripts/demo.py"], cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=55, env=os.environ | {
+                "DEMO_ONCE": "1", "USHER_BINARY": str(BINARY), "PYTHONDONTWRITEBYTECODE": "1",
+                "BETTER_AUTH_URL": server.origin + "/api/auth"})
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert server.requests == ["/api/auth/jwks"], "ready means that the keys are here"
+        assert f'provider = "better-auth"\n  url = "{server.origin}/api/auth"' in done.stdout
+        assert f"{server.origin}/api/auth/token" in done.stdout

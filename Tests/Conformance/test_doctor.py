@@ -2,11 +2,14 @@
 
 import socket
 import threading
+import time
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from harness import configuration
+from harness.authority import Authority
 from harness.keyserver import KeyServer
 from harness.process import command, environment, unused_port
 
@@ -29,7 +32,6 @@ class Careless(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def date_time_string(self, timestamp=None):
-        import time
         return super().date_time_string(time.time() + self.server.off)
 
     def log_message(self, *_):
@@ -121,6 +123,50 @@ def test_port_is_ours(tmp_path, start, own_backend, careless):
     assert done.returncode == 0 and done.stdout.count("listens there already") == 2, done.stdout
 
 
+# Servers that speak TLS are asked the same
+
+@pytest.fixture
+def secure(careless, tmp_path):
+    """`secure(names, …)`: a backend with a certificate for these names, and the `tls` that trusts its authority."""
+    authority = Authority(tmp_path)
+
+    def run(names, days=(-1, 30), **options):
+        server = careless(**options)
+        context = authority.server_context(authority.sign("backend", names, days=days))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        return server, TEXT.replace("{upstream}", f'tls = {{{{ ca = "{authority.file}", server_name = "tasks.internal" }}}}')
+    return run
+
+
+def test_tls_all_is_well(tmp_path, secure):
+    server, text = secure(["tasks.internal"], careless=False)
+    done = doctor(tmp_path, server.server_port, text)
+    assert done.returncode == 0 and "BAD" not in done.stdout, done.stdout
+    assert "does not take X_User_Id for X-User-Id" in done.stdout and "its clock agrees with this one" in done.stdout
+
+
+def test_tls_clock_and_habits(tmp_path, secure):
+    server, text = secure(["tasks.internal"], off=-300)
+    done = doctor(tmp_path, server.server_port, text)
+    assert done.returncode == 1 and "takes X_User_Id for X-User-Id" in done.stdout
+    assert any(line.startswith("BAD") and "its clock and this one are 300 s apart" in line.replace("299", "300").replace("301", "300") for line in done.lines), done.stdout
+
+
+@pytest.mark.parametrize("names, days, reason", [
+    (["other.internal"], (-1, 30), "hostname mismatch"), (["tasks.internal"], (-9, -1), "certificate has expired")])
+def test_tls_of_somebody_else(tmp_path, secure, names, days, reason):
+    server, text = secure(names, days)
+    done = doctor(tmp_path, server.server_port, text)
+    assert done.returncode == 1 and "does not prove to be the server" in done.stdout and reason in done.stdout
+    assert "remedy: name its authority in tls.ca" in done.stdout and not server.seen
+
+
+def test_tls_to_a_plain_server(tmp_path, secure, careless):
+    _, text = secure(["tasks.internal"])
+    done = doctor(tmp_path, careless().server_port, text)
+    assert done.returncode == 1 and "does not prove to be the server: TLS" in done.stdout, done.stdout
+
+
 KEYS = TEXT.replace('secret = {{ env = "USHER_TEST_SECRET" }}', 'jwks = {{ url = "http://127.0.0.1:{keys}/jwks" }}')
 
 
@@ -140,6 +186,19 @@ def test_keys_there(tmp_path, careless):
     finally:
         server.down()
     assert done.returncode == 0 and "keys of [issuer.main]: 1 usable key" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("off, mark, words, status", [
+    (0, "ok", "its clock agrees", 0), (-12, "note", "12 s apart", 0), (3600, "BAD", "s apart", 1)])
+def test_clock_of_a_key_server(tmp_path, careless, off, mark, words, status):
+    server = KeyServer()
+    server.publish("one", Date=formatdate(time.time() + off, usegmt=True))
+    try:
+        done = doctor(tmp_path, careless().server_port, KEYS.replace("{keys}", str(server.port)))
+    finally:
+        server.down()
+    (line,) = [line for line in done.lines if "key server of [issuer.main]" in line]
+    assert line.startswith(mark) and words in line.replace("13 s", "12 s") and done.returncode == status, done.stdout
 
 
 def test_name_without_address(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from harness import configuration
 from harness.tokens import bearer, token
+from harness.wire import render
 
 
 @pytest.fixture
@@ -92,6 +93,57 @@ def test_blocked_pipe(logging):
     assert proxy.ready() and lost(proxy) == 0, "4 MiB wait in memory before a line is lost"
     proxy.collect()
     eventually(lambda: len(proxy.log_lines()) == 1500)
+
+
+def test_blocked_pipe_and_full_queue(logging):
+    """Beyond what the queue takes, lines are lost: each one is counted, no request is, and those that were kept are whole."""
+    proxy = logging('access = "stdout"', collect=False)
+    agent = {"User-Agent": "a" * 400}
+    sent = 0
+    with proxy.client() as client:
+        while lost(proxy) == 0:
+            assert sent < 20_000
+            client.send(render("GET", "/public/" + "x" * 3000, agent) * 50)
+            assert all(client.response().status == 200 for _ in range(50))
+            sent += 50
+        assert client.request("GET", "/public/last").status == 200
+    proxy.collect()
+    eventually(lambda: len(proxy.log_lines()) + lost(proxy) == sent + 1)
+    assert proxy.get("/public/after").status == 200
+    assert proxy.wait_log(path="/public/after")
+
+
+def read_all(descriptor) -> bytes:
+    found = b""
+    while True:
+        try:
+            found += os.read(descriptor, 1 << 20)
+        except BlockingIOError:
+            return found
+
+
+def test_named_pipe_that_nobody_reads(logging, tmp_path):
+    """The start does not wait for a reader, and neither does a request; who reads later gets the lines that fit."""
+    pipe = tmp_path / "access.pipe"
+    os.mkfifo(pipe)
+    started = time.monotonic()
+    proxy = logging(f'access = "{pipe}"')
+    ask(proxy, 500)
+    assert time.monotonic() - started < 10 and lost(proxy) == 0
+    proxy.signal(signal.SIGUSR1)
+    eventually(lambda: b"access log opened again" in proxy.errors)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    found = bytearray()
+    eventually(lambda: found.extend(read_all(reader)) or found.count(b"\n") == 500)
+    assert all(json.loads(line)["status"] == 200 for line in bytes(found).splitlines())
+    # its reader goes, and comes again: nothing was lost in between
+    os.close(reader)
+    ask(proxy, 20, "/public/between")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    found.clear()
+    eventually(lambda: found.extend(read_all(reader)) or found.count(b"/public/between") == 20)
+    os.close(reader)
+    assert lost(proxy) == 0
 
 
 def test_reopen_after_it_was_moved(logging, tmp_path):

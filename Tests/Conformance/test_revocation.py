@@ -196,6 +196,33 @@ def streaming(start, own_backend):
         server.shutdown()
 
 
+def test_an_open_event_stream_ends_when_its_token_is_revoked(start, own_backend):
+    """Server-sent events: the answer is cut at once, not at the next event."""
+    def events(exchange):
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                      b"9\r\ndata: 1\n\n\r\n")
+        exchange.gone(20)
+
+    own_backend.script = events
+    proxy = start(own_backend, REVOCATION, file="")
+    with proxy.client() as client:
+        client.send(f"GET /api/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {tokens.token(jti='sse')}\r\n\r\n".encode())
+        received = b""
+        while b"data: 1" not in received:
+            received += client.sock.recv(4096)
+        # A short answer that is under way is let finish; this one lasts.
+        time.sleep(1.2)
+        asked = time.monotonic()
+        assert post(proxy, {"jti": ["sse"]}).status == 200
+        client.sock.settimeout(5)
+        try:
+            rest = b"".join(iter(lambda: client.sock.recv(4096), b""))
+        except ConnectionResetError:
+            rest = b""
+        assert time.monotonic() - asked < 2
+        assert not rest.endswith(b"0\r\n\r\n"), "cut, so that nobody takes it for whole"
+
+
 def test_an_open_websocket_ends_when_its_token_is_revoked(streaming):
     url = f"ws://127.0.0.1:{streaming.port}/ws/x"
     revoked, other = tokens.token(jti="a"), tokens.token(jti="b")

@@ -78,6 +78,13 @@ def run(start, own_backend):
     return started
 
 
+def eventually(condition, timeout=5):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "did not happen"
+        time.sleep(0.02)
+
+
 def get(proxy, cookie: str, target="/api/x", method="GET", **headers):
     return proxy.request(method, target, {"Cookie": cookie} | {name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -196,6 +203,39 @@ def test_a_cache_with_a_published_key(run, server, algorithm):
         before = server.asked
         proxy.assert_refused(get(proxy, cookies("T", published(payload("T"), ORIGIN, algorithm, claims=bad))), 401, "token_invalid")
         assert server.asked == before, "it is genuine: nobody has to be asked"
+
+
+def test_an_unknown_key_of_a_cache_is_fetched_once(run, server):
+    """The auth server has a new key: it is asked about the session, and its keys are fetched once for those who come later.
+    A key that nobody has costs no further fetch for `cooldown`."""
+    def publish(*kids):
+        server.keys = {"keys": [tokens.jwk(tokens.key_for("EdDSA", "better-auth"), kid=kid, alg="EdDSA") for kid in kids]}
+
+    def fetches():
+        return sum(head.startswith("GET /api/auth/jwks ") for head in server.heads)
+
+    def cached(session, kid):
+        server.sessions[session] = payload(session)
+        return cookies(session, published(payload(session), ORIGIN, kid=kid))
+
+    publish("cache")
+    proxy = run('cookie_cache = "jwks"\nissuer = "https://app.test"', server)
+    proxy.assert_arrived(get(proxy, cached("T", "cache")), "alice")
+    assert (fetches(), server.asked) == (1, 0)
+    publish("cache", "next")
+    with ThreadPoolExecutor(8) as pool:
+        assert {answer.status for answer in pool.map(lambda n: get(proxy, cached(f"A{n}", "next")), range(8))} == {200}
+    eventually(lambda: fetches() == 2)
+    time.sleep(0.2)
+    asked = server.asked
+    for n in range(8):
+        assert get(proxy, cached(f"B{n}", "next")).status == 200
+    assert server.asked == asked, "the new key is known: nobody has to be asked"
+    for n in range(8):
+        assert get(proxy, cached(f"C{n}", "nobody's")).status == 200
+    assert server.asked == asked + 8 and fetches() == 2, "not again within the cooldown"
+    proxy.backend.clear()
+    proxy.assert_refused(get(proxy, cookies("none", published(payload("none"), ORIGIN, kid="nobody's"))), 401, "token_invalid")
 
 
 def test_H7_cookies_that_contradict_are_refused(run, server):

@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from harness import configuration
 from harness.authority import Authority
-from harness.tokens import bearer, token
+from harness.tokens import b64, bearer, token
 from harness.wire import Client, Closed, read_head, read_body
 
 LISTEN = """
@@ -495,6 +495,43 @@ def test_an_optional_certificate_and_none(secure, authority, pairs, own_backend)
         assert ask(client, "/api/x", bearer(token(sub="u1"))).status == 200
     assert own_backend.last.user == ["u1"]
     assert identity(own_backend.last)["x-client-print"] == pairs["alice"].fingerprint
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_j20_a_token_bound_to_a_certificate_is_good_on_its_connections_alone(secure, authority, pairs, own_backend, version):
+    """RFC 8705 section 3: also where the token is remembered, and where the session is taken up again."""
+    version = getattr(ssl.TLSVersion, version)
+    proxy = secure(tls=f'tls.client_ca = "{authority.file}"\ntls.client_auth = "optional"')
+    thumbprint = b64(bytes.fromhex(pairs["alice"].fingerprint))
+    bound = bearer(token(sub="alice", cnf={"x5t#S256": thumbprint}))
+    other = authority.sign("mallory", ["mallory.clients.test"], client=True)
+    alice = authority.client_context(pairs["alice"], version=version)
+
+    def refused():
+        count = len(own_backend.requests)
+        for context in (authority.client_context(version=version), authority.client_context(other, version=version)):
+            with Secure(proxy.secure, context) as client:
+                answer = ask(client, "/api/x", bound)
+                assert answer.status == 401 and answer.json()["code"] == "token_invalid"
+        assert proxy.get("/api/x", bound).status == 401
+        assert len(own_backend.requests) == count
+
+    refused()
+    session = None
+    for _ in range(2):
+        with Secure(proxy.secure, alice, session=session) as client:
+            for _ in range(2):
+                assert ask(client, "/api/x", bound).status == 200
+                assert own_backend.last.user == ["alice"]
+            assert client.sock.session_reused == (session is not None)
+            session = client.sock.session
+        refused()
+    proxy.wait_log(detail="token_wrong_certificate")
+    with Secure(proxy.secure, alice) as client:
+        for cnf in ({"x5t#S256": thumbprint, "jkt": "x" * 43}, {"x5t#S256": thumbprint + "="}, {"x5t#S256": [thumbprint]},
+                    {"x5t": thumbprint}):
+            assert ask(client, "/api/x", bearer(token(sub="alice", cnf=cnf))).status == 401, cnf
+        assert ask(client, "/api/x", bearer(token(sub="alice"))).status == 200, "not bound, good anywhere"
 
 
 @pytest.mark.parametrize("bad", ["stranger", "expired", "server-usage", "nul"])

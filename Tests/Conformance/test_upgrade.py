@@ -1,10 +1,12 @@
 """One process follows another and no connection is refused: takeover, socket activation, and what a service manager hears."""
 
+import ctypes
 import os
 import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -262,6 +264,45 @@ def test_watchdog(start, own_backend, tmp_path):
     beats = manager.count("WATCHDOG")
     assert 5 <= beats <= 12, beats
     assert proxy.get("/public/x").status == 200
+
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH, WAIT_ALL = 0x4206, 0x4207, 17, 0x40000000
+
+
+class Frozen:
+    """One thread of a process does nothing, as if its loop were stuck; the others go on."""
+
+    def __init__(self, process: int, name: str):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.thread = next(int(task.name) for task in Path(f"/proc/{process}/task").iterdir()
+                           if (task / "comm").read_text().strip() == name)
+
+    def _call(self, request: int) -> None:
+        if self.libc.ptrace(request, self.thread, None, None) != 0:
+            pytest.skip(f"a thread cannot be stopped here: {os.strerror(ctypes.get_errno())}")
+
+    def __enter__(self):
+        self._call(PTRACE_SEIZE)
+        self._call(PTRACE_INTERRUPT)
+        os.waitpid(self.thread, WAIT_ALL)
+
+    def __exit__(self, *_):
+        self._call(PTRACE_DETACH)
+
+
+def test_watchdog_of_a_stuck_worker(start, own_backend, tmp_path):
+    """One worker of two does not turn: no sign of life until it does, so that the manager starts the process anew."""
+    manager = Manager(str(tmp_path / "notify"))
+    proxy = start(own_backend, MORE, workers=2, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
+    manager.wait(WATCHDOG="1")
+    with Frozen(proxy.process.pid, "usher-1"):
+        time.sleep(0.5)  # what was on its way
+        manager.heard.clear()
+        time.sleep(1.2)
+        assert not manager.count("WATCHDOG")
+        assert proxy.ready(), "the control thread and the other worker are well"
+    manager.wait(WATCHDOG="1")
+    assert all(proxy.get("/public/x").status == 200 for _ in range(10))
 
 
 def test_watchdog_of_another_process(start, own_backend, tmp_path):

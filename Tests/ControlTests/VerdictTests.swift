@@ -119,7 +119,29 @@ struct VerdictTests {
         #expect(server.ask(question("1"), now: later) == nil)
         #expect(server.giveUp(now: later).map(\.key) == [question("1").key])
         #expect(server.ask(question("2"), now: later.advanced(byMilliseconds: 999))?.result == .unavailable)
+        #expect(server.tally.unavailable == 3 && server.tally.refused == 0)
+        #expect(server.tally.durations.microseconds == 4_500_000, "what was not even put took no time")
         #expect(server.ask(question("2"), now: later.advanced(byMilliseconds: 1000)) == nil)
+        #expect(server.openQuestions == 1)
+    }
+
+    @Test("What came of questions is counted once each, with the time that it took")
+    func tally() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        let (one, two) = (question("1"), question("2"))
+        #expect(server.ask(one, now: start) == nil && server.ask(one, now: start) == nil)
+        #expect(server.ask(two, now: start) == nil)
+        let later = start.advanced(byMilliseconds: 20)
+        server.concluded(RemoteAnswer(key: one.key, result: .accepted([])), now: later)
+        server.concluded(RemoteAnswer(key: one.key, result: .accepted([])), now: later)
+        server.concluded(RemoteAnswer(key: two.key, result: .refused), now: later)
+        #expect(server.tally.accepted == 1 && server.tally.refused == 1 && server.tally.unavailable == 0)
+        #expect(server.tally.durations.microseconds == 40_000)
+        let text = QuestionStatus.metrics([
+            QuestionStatus(source: "session.a", tally: server.tally, open: 0, connections: 2)
+        ])
+        #expect(text.contains("usher_credential_connections{source=\"session.a\"} 2\n"))
+        #expect(QuestionStatus.metrics([]).isEmpty)
     }
 
     @Test("Every address of a name is tried once")

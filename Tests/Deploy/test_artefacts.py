@@ -31,7 +31,10 @@ def test_scripts():
     assert all(os.access(path, os.X_OK) for path in scripts())
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("Containerfile*")), ids=lambda p: str(p.relative_to(DEPLOY)))
+CONTAINERFILES = [path for folder in ("deploy", "config") for path in sorted((ROOT / folder).rglob("Containerfile*"))]
+
+
+@pytest.mark.parametrize("path", CONTAINERFILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_containerfiles(path):
     # DL3006: bases are arguments, with a tag in their default. DL3002 and the like stay on.
     run(tool("hadolint"), "--ignore", "DL3006", path)

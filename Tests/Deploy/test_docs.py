@@ -1,4 +1,5 @@
-"""docs/deploy/: every command of the pages is run. compose.md is in test_compose.py, systemd.md in test_systemd.py."""
+"""docs/deploy/: every command of the pages is run. compose.md is in test_compose.py, systemd.md in test_systemd.py, and those
+of other proxies in test_forward_auth.py."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import re
 import pytest
 
 import documents
-from machine import ROOT
+from machine import ROOT, run
+from podman import image_binary
 from test_image import ask
 
 PAGES = {
@@ -17,6 +19,9 @@ PAGES = {
     "compose.md": {"Start", "Try", "Stop"},
     "kubernetes.md": {"Kubernetes", "In front of a Service", "Beside the backend", "With Helm"},
     "systemd.md": {"Install", "Socket", "Change", "Stop"},
+    "nginx.md": {"Start", "Try", "Stop"},
+    "caddy.md": {"Start", "Try", "Stop"},
+    "traefik.md": {"Start", "Try", "Stop"},
 }
 
 
@@ -46,6 +51,30 @@ def test_docker(podman, image, sample_backend, tmp_path):
         documents.execute(page["Stop"], folder, environment)
         with pytest.raises(OSError):
             ask("/health")
+    finally:
+        podman.remove("usher")
+
+
+def test_readme(podman, image, sample_backend, tmp_path):
+    """From a clone of what is committed to a running container in front of a backend, by three commands."""
+    script = documents.sections(ROOT / "README.md")["In a container"]
+    commands = script.replace("\\\n", " ").strip().splitlines()
+    assert len(commands) == 3
+    url = re.search(r"git clone (\S+)", script)[1]
+    if run("git", "-C", ROOT, "rev-parse", "HEAD", check=False).returncode:
+        pytest.skip("no git repository here")
+    environment = podman.environment | {
+        "USHER_TEST_IMAGE": image, "GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": f"url.{ROOT}.insteadOf", "GIT_CONFIG_VALUE_0": url,
+        "GIT_CONFIG_KEY_1": "safe.directory", "GIT_CONFIG_VALUE_1": "*"}
+    try:
+        documents.execute(script, tmp_path, environment)
+        podman.wait_log("usher", "listening on")
+        assert ask("/tasks")[0] == 401 and ask("/health")[0] == 200
+        secret = tmp_path / "usher" / "secrets" / "token_secret"
+        token = run(
+            image_binary(), "token", "sign", "--algorithm", "HS256", "--secret-file", secret, "--subject", "readme",
+            "--issuer", "https://app.example.com", "--audience", "https://app.example.com").stdout.strip()
+        assert ask("/tasks", token)[0] == 200
     finally:
         podman.remove("usher")
 

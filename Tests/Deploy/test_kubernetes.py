@@ -83,7 +83,10 @@ def test_in_front_of_a_service(podman, play, sample_backend, sign):
     found = podman.inspect(name)
     assert found["HostConfig"]["ReadonlyRootfs"] and not found["EffectiveCaps"]
     assert found["HostConfig"]["Memory"] == 256 * 1024 * 1024
-    assert metric("usher_workers", host=host) <= 2
+    assert metric("usher_workers", host=host) <= 2, "Prometheus asks by the pod's address"
+    status, _, text = ask("/reload", method="POST", host=host, port=9901)
+    assert status == 403 and b"admin.token" in text, "nobody in the network changes anything"
+    assert ask("/metrics", headers={"Host": "usher.default.svc:9901"}, host=host, port=9901)[0] == 403
     podman("stop", "--time", "20", name)
     assert podman.inspect(name)["State"]["ExitCode"] == 0
 

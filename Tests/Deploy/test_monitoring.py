@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import urllib.error
 import urllib.request
 
 import pytest
@@ -21,6 +23,8 @@ MONITORING = ROOT / "deploy" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "grafana-dashboard.json").read_text())
 # Prometheus makes these itself, or a rule of ours does.
 NOT_USHERS = re.compile(r"^(up|job:\w+:\w+)$")
+# Shown only where there is something to show: the container's configuration has no TLS, and no keys from the network.
+WHERE_CONFIGURED = {"usher_tls_certificate_expiry_timestamp_seconds", "usher_key_fetch_failures_total"}
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +32,54 @@ def promtool(bases):
     return bases("promtool")
 
 
-@pytest.fixture(scope="module")
-def metrics(secret, tmp_path_factory) -> str:
-    """The /metrics of the binary under test, after one request."""
-    folder = tmp_path_factory.mktemp("metrics")
+@contextlib.contextmanager
+def running(folder, secret, admin_keys=""):
+    """The binary under test; its public port and its admin port."""
     with socket.socket() as one, socket.socket() as two:
         one.bind(("127.0.0.1", 0)), two.bind(("127.0.0.1", 0))
         public, admin = one.getsockname()[1], two.getsockname()[1]
     text = (ROOT / "deploy" / "container" / "usher.toml").read_text().replace("127.0.0.1:9901", f"127.0.0.1:{admin}")
-    (folder / "usher.toml").write_text(text.replace("0.0.0.0:", "127.0.0.1:"))
+    (folder / "usher.toml").write_text(text.replace("0.0.0.0:", "127.0.0.1:") + admin_keys)
     process = subprocess.Popen(
         [image_binary(), "run", "--config", folder / "usher.toml"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         env={"PATH": os.environ["PATH"], "PORT": str(public), "BACKEND": "127.0.0.1:9", "TOKEN_SECRET_FILE": str(secret)})
     try:
         wait_for(f"http://127.0.0.1:{admin}/readyz", lambda: process.poll() is None)
+        yield public, admin
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def metrics(secret, tmp_path_factory) -> str:
+    """The /metrics of the binary under test, after one request."""
+    with running(tmp_path_factory.mktemp("metrics"), secret) as (public, admin):
         with pytest.raises(OSError):
             urllib.request.urlopen(f"http://127.0.0.1:{public}/tasks", timeout=5)
         with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=5) as answer:
             return answer.read().decode()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+
+
+def scrape(admin: int, host: str) -> int:
+    """The status of /metrics, asked for by that host, as Prometheus asks by its target."""
+    request = urllib.request.Request(f"http://127.0.0.1:{admin}/metrics", headers={"Host": host})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_targets_that_are_answered(secret, tmp_path):
+    """Those of the example as they stand; a name with a dot once it is in admin.names."""
+    example = yaml.safe_load((MONITORING / "prometheus.example.yaml").read_text())
+    targets = [t for job in example["scrape_configs"] for group in job["static_configs"] for t in group["targets"]]
+    with running(tmp_path, secret) as (_, admin):
+        assert targets and {scrape(admin, target) for target in targets} == {200}
+        assert scrape(admin, "usher:9901") == 200 and scrape(admin, "usher.internal:9901") == 403
+    with running(tmp_path, secret, 'names = ["usher.internal"]\n') as (_, admin):
+        assert scrape(admin, "usher.internal:9901") == 200 and scrape(admin, "other.internal:9901") == 403
 
 
 def test_metrics_are_well_formed(promtool, metrics):
@@ -101,9 +132,17 @@ def test_only_metrics_that_are_there(metrics, what):
     expressions = dashboard_expressions() if what == "dashboard" else rule_expressions()
     assert len(expressions) >= 10
     there = set(re.findall(r"^# TYPE (\S+)", metrics, re.M))
+    there |= {f"{name}_bucket" for name in re.findall(r"^# TYPE (\S+) histogram", metrics, re.M)}
     wanted = {name for expression in expressions for name in names_in(expression)}
     assert len(wanted) >= 8, wanted
-    assert not {name for name in wanted if not NOT_USHERS.match(name)} - there
+    missing = {name for name in wanted if not NOT_USHERS.match(name)} - there
+    assert missing <= WHERE_CONFIGURED, missing
+
+
+def test_metrics_that_are_there_where_configured():
+    sources = "".join(file.read_text() for file in (ROOT / "Sources").rglob("*.swift"))
+    for name in WHERE_CONFIGURED:
+        assert f'"{name}"' in sources
 
 
 def test_reasons_that_are_there():

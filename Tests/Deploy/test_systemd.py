@@ -36,6 +36,29 @@ def test_exposure(tmp_path):
     assert rate(tmp_path, 5).returncode != 0
 
 
+def verify(folder: Path, change=("", "")):
+    units = folder / "etc" / "systemd" / "system"
+    units.mkdir(parents=True)
+    for program in ("usr/local/bin/usher", "bin/kill"):
+        (folder / program).parent.mkdir(parents=True)
+        shutil.copy("/bin/true", folder / program)
+    for unit in (UNIT, UNIT.with_suffix(".socket")):
+        (units / unit.name).write_text(unit.read_text().replace(*change))
+    # What the units name of the system itself.
+    for name in ("sysinit", "basic", "network-online", "network", "sockets", "multi-user", "shutdown"):
+        (units / f"{name}.target").write_text("[Unit]\nDescription=part of every system\n")
+    done = run(
+        tool("systemd-analyze"), "verify", "--man=no", f"--root={folder}", "usher.service", "usher.socket", check=False)
+    return done.returncode, "\n".join(line for line in done.stderr.splitlines() if "usher" in line)
+
+
+def test_units_are_right(tmp_path):
+    """No word of them is unknown to systemd; and a wrong one shows."""
+    assert verify(tmp_path / "right") == (0, "")
+    status, said = verify(tmp_path / "wrong", ("ProtectHome=", "ProtectHomes="))
+    assert "ProtectHomes" in said, (status, said)
+
+
 class Machine:
     """A booted systemd, and commands run inside."""
 

@@ -65,6 +65,7 @@ final class TestVerifier {
             verifier.recycle(verified)
             return "ok \(subject)"
         case .refused(let refusal): return "\(refusal.code)"
+        case .bound: return "bound"
         case .keysUnavailable: return "keys_unavailable"
         }
     }
@@ -75,6 +76,7 @@ final class TestVerifier {
     func key(_ token: [UInt8]) -> KeyIdentity? {
         switch verifier.verify(token.span, acceptedBy: .init(index: 0), now: now) {
         case .verified(let verified): verified.key
+        case .bound(let verified): verified.key
         case .refused: nil
         case .keysUnavailable: nil
         }

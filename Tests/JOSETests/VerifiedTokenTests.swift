@@ -14,6 +14,7 @@ struct VerifiedTokenTests {
         let token = try token(text)
         switch verifier.verify(token.span, acceptedBy: [.init(index: 0)], now: now) {
         case .verified(let verified): return body(verified)
+        case .bound(let verified): return body(verified)
         case .refused(let refusal): throw refusal
         case .keysUnavailable: throw TokenRefusal.unknownKey
         }

@@ -165,19 +165,26 @@ extension PolicySnapshot {
 final class Gate {
     var snapshot: PolicySnapshot
 
-    init(_ spec: PolicySpec) throws(PolicyError) { snapshot = try PolicySnapshot(spec) }
+    init(
+        _ spec: PolicySpec, sharing memory: ProofMemory? = nil, standing: SharedStanding? = nil
+    ) throws(PolicyError) {
+        snapshot = try PolicySnapshot(spec, sharing: nil, memory, standing: standing)
+    }
 
+    func takeCacheTally() -> CacheTally { snapshot.takeCacheTally() }
     var cachedTokenCount: Int { snapshot.cachedTokenCount }
 
     /// Decides on a request written as text, and writes what would go upstream.
     func send(
         _ request: String, round: DecisionRound = .first, now: Int64 = now,
-        from address: String = "192.0.2.7", secure: Bool = false
+        from address: String = "192.0.2.7", secure: Bool = false, certificate: InlineArray<32, UInt8>? = nil
     ) -> Outcome {
         var head = RequestHead(fieldCapacity: 100)
         let (bytes, fault) = parse(request, &head)
         if let fault { return .reject(fault.code, route: nil) }
-        let peer = PeerFacts(address: IPAddress(address) ?? .none, listener: 0, isSecure: secure)
+        let peer = PeerFacts(
+            address: IPAddress(address) ?? .none, listener: 0, isSecure: secure,
+            clientCertificateSHA256: certificate)
         switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now, round: round) {
         case .reject(let rejection):
             return .reject(rejection.code, route: rejection.route)
@@ -206,6 +213,17 @@ final class Gate {
             return .permit(
                 route: permit.route, user: snapshot.subjectText(permit), target: target, lines: lines)
         }
+    }
+
+    /// The line `DPoP-Nonce` of a refusal.
+    func nonceField(_ request: String) -> String? {
+        guard let (rejection, _) = rejection(request) else { return nil }
+        var pool = BlockPool(keptBytes: 0)
+        var buffer = Buffer()
+        buffer.attach(from: &pool)
+        defer { buffer.detach(to: &pool) }
+        guard snapshot.appendNonceField(rejection, now: PolicyTests.now, to: &buffer) else { return nil }
+        return text(buffer.bytes)
     }
 
     func subject(of rejection: Rejection) -> String { snapshot.subjectText(rejection) }

@@ -103,7 +103,7 @@ struct SessionTests {
         let request = get(cookies())
         #expect(gate.send(request).user == "alice")
         #expect(gate.send(request).user == "alice")
-        #expect(gate.takeTally() == CacheTally(hits: 1, misses: 1))
+        #expect(gate.takeTally() == CacheTally(hits: 1, misses: 1, verified: 1))
         #expect(gate.send(request, now: now + 599).user == "alice")
         #expect(gate.send(request, now: now + 600).code == .tokenExpired)
         // J6: another cache, or another token, is another credential.

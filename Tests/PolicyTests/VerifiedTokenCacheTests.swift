@@ -26,6 +26,17 @@ struct VerifiedTokenCacheTests {
         #expect(gate.cachedTokenCount == 1)
     }
 
+    @Test("what is found good, and what makes way, is counted")
+    func tally() throws {
+        let gate = try gate(capacity: 2)
+        for user in ["a", "b", "c", "c"] { _ = gate.send(request("/a", token(sub: user))) }
+        _ = gate.send(request("/a", "no.token.atall"))
+        var tally = gate.takeCacheTally()
+        #expect(tally.verified == 3 && tally.evicted == 1 && tally.hits == 1 && tally.misses == 4)
+        tally = gate.takeCacheTally()
+        #expect(tally == CacheTally())
+    }
+
     @Test("J6: a token that differs in one byte never hits, wherever the byte is")
     func oneByte() throws {
         let gate = try gate()

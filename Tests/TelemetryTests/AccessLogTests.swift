@@ -123,10 +123,35 @@ struct AccessLogTests {
         #expect(counters.value(of: .accessLinesLost) > 0)
         writer.stop()
         #expect(!writer.waitUntilStopped(milliseconds: 20))
+        // What was accepted waits for a reader.
         close(ends[1])
-        close(ends[0])
+        let reading = ends[0]
+        Thread.detachNewThread {
+            var room = [UInt8](repeating: 0, count: 65_536)
+            while read(reading, &room, room.count) > 0 {}
+        }
         #expect(writer.waitUntilStopped(milliseconds: 5000))
-        #expect(writer.linesLost > 0)
+        #expect(writer.linesLost == 0)
+    }
+
+    @Test("a named pipe without a reader is opened at once, and keeps its lines for one who comes")
+    func namedPipe() throws {
+        let path = NSTemporaryDirectory() + "usher-pipe-\(UUID().uuidString)"
+        #expect(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let writer = try LogWriter(destination: .file(path))
+        Thread.detachNewThread { try? writer.run() }
+        let access = AccessLog(writer: writer, counters: WorkerCounters())
+        record(access)
+        access.endTurn()
+        let reading = open(path, O_RDONLY)
+        defer { close(reading) }
+        var room = [UInt8](repeating: 0, count: 65_536)
+        let count = read(reading, &room, room.count)
+        #expect(room.prefix(max(count, 0)).last == UInt8(ascii: "\n"))
+        writer.stop()
+        #expect(writer.waitUntilStopped(milliseconds: 5000))
+        #expect(writer.linesLost == 0)
     }
 
     @Test("a file that was moved away is opened again")

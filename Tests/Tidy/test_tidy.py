@@ -17,7 +17,7 @@ SOURCES = ROOT / "Sources"
 LAYERS = {
     "COpenSSL": 0, "CNghttp2": 0, "CLinux": 0, "CTLS": 0, "CBytes": 0, "CTOML": 0,
     "Bytes": 1,
-    "Reactor": 2, "Crypto": 2, "HTTP": 2,
+    "Reactor": 2, "Crypto": 2, "HTTP": 2, "Redis": 2,
     "TLS": 3, "HTTP1": 3, "HTTP2": 3, "JOSE": 3,
     "Policy": 4, "Telemetry": 4,
     "Upstream": 5,
@@ -42,6 +42,7 @@ NEVER = {
     "JOSE": {"HTTP", "HTTP1", "HTTP2", "Reactor", "TLS"},
     "Policy": {"Reactor"},
     "HTTP": {"Reactor"},
+    "Redis": {"Reactor", "HTTP", "Crypto"},
     "HTTP1": {"Reactor"},
     "HTTP2": {"Reactor"},
     "TLS": {"Reactor"},

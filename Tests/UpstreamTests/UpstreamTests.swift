@@ -1,6 +1,7 @@
 import Bytes
 import HTTP
 import Reactor
+import Telemetry
 import Testing
 
 @testable import Upstream
@@ -35,6 +36,23 @@ struct UpstreamPoolTests {
         #expect((pool.choose(at: start) == .reuse(handle(2), server: 0)) == true)
         #expect((pool.choose(at: start) == .reuse(handle(1), server: 0)) == true)
         #expect((pool.connectionCount == 2) == true)
+    }
+
+    @Test("what is counted of answers and of connections")
+    func counts() {
+        let settings = settings([1])
+        var pool = UpstreamPool(settings, workers: 1)
+        _ = pool.choose(at: start)
+        pool.giveBack(handle(1), server: 0)
+        _ = pool.choose(at: start)
+        pool.noteAnswer(status: 204, microseconds: 251)
+        pool.noteAnswer(status: 599, microseconds: -1)
+        pool.noteAnswer(status: 42, microseconds: 20_000_000)
+        #expect((1...5).map { settings.state.responses(statusClass: $0) } == [0, 1, 0, 0, 1])
+        let durations = settings.state.durations
+        #expect(durations.counts[0] == 1 && durations.counts[1] == 1 && durations.counts[15] == 1)
+        #expect(durations.microseconds == 20_000_251)
+        #expect(settings.servers[0].state.connectionsOpened == 1 && settings.servers[0].state.requests == 2)
     }
 
     @Test("beyond max_connections requests wait, beyond max_pending they are refused")

@@ -232,6 +232,7 @@ public final class SessionVerifier {
         switch verifier.verify(cache, acceptedBy: IssuerSet(index: issuer), now: now) {
         case .refused(let refusal): return .unusable(refusal)
         case .keysUnavailable: return .unusable(.unknownKey)
+        case .bound: return .unusable(.boundToKey)
         case .verified(let proven):
             var proof = Proof(key: proven.key, root: 0, until: proven.acceptedUntil)
             proof.keyIssuer = issuer

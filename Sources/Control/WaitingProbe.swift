@@ -1,8 +1,8 @@
 import Bytes
 import Reactor
 
-/// One request over plain HTTP/1.1 and its whole answer, for commands: it waits.
-struct PlainProbe {
+/// One request over HTTP/1.1, through TLS where that is wanted, and its whole answer, for commands: it waits.
+struct WaitingProbe {
     /// What came back.
     struct Answer: Equatable {
         var status: Int
@@ -21,18 +21,21 @@ struct PlainProbe {
     enum Failure: Error, Equatable {
         /// No connection, for that reason.
         case unreachable(String)
+        /// A connection, but nobody who proves to be the server, for that reason.
+        case unproven(String)
         /// A connection, but no answer that could be read.
         case noAnswer(String)
 
         var reason: String {
             switch self {
-            case .unreachable(let reason), .noAnswer(let reason): reason
+            case .unreachable(let reason), .unproven(let reason), .noAnswer(let reason): reason
             }
         }
     }
 
     let address: SocketAddress
     let host: String
+    var security: ServerSecurity?
     var timeoutMilliseconds: Int64 = 3000
     /// What is read of an answer; more does not matter for a comparison.
     private static let answerBytes = 65_536
@@ -53,22 +56,41 @@ struct PlainProbe {
     private func exchange(_ request: [UInt8]?) throws(Failure) -> [UInt8] {
         let deadline = Instant.now().advanced(byMilliseconds: timeoutMilliseconds)
         var poller = try Self.system { () throws(Errno) in try Poller() }
-        let socket = try Self.system { () throws(Errno) in try Socket.connecting(to: address) }
-        try Self.system { () throws(Errno) in
-            try poller.add(socket.descriptor, token: 0, for: [.readable, .writable, .edgeTriggered])
+        var connection = try Self.system { () throws(Errno) in
+            try ServerConnection(to: address, security)
         }
-        guard Self.wait(&poller, until: deadline) else { throw .unreachable("no connection in time") }
-        if let error = socket.pendingError() { throw .unreachable("\(error)") }
+        try Self.system { () throws(Errno) in
+            try poller.add(
+                connection.descriptor, token: 0, for: [.readable, .writable, .peerClosed, .edgeTriggered])
+        }
+        try Self.establish(&connection, &poller, deadline)
         guard let request else { return [] }
         // A request this short fits the socket's empty buffer whole.
-        guard socket.send(request.span) == .bytes(request.count) else {
+        guard connection.send(request.span) == .bytes(request.count) else {
             throw .noAnswer("the request could not be sent")
         }
-        return try Self.receive(socket, &poller, deadline)
+        let answer = try Self.receive(&connection, &poller, deadline)
+        connection.sayGoodbye()
+        return answer
+    }
+
+    private static func establish(
+        _ connection: inout ServerConnection, _ poller: inout Poller, _ deadline: Instant
+    ) throws(Failure) {
+        guard wait(&poller, until: deadline) else { throw .unreachable("no connection in time") }
+        while true {
+            switch connection.establish() {
+            case .ready: return
+            case .unreachable(let reason): throw .unreachable(reason)
+            case .unproven(let reason): throw .unproven(reason)
+            case .pending:
+                guard wait(&poller, until: deadline) else { throw .unproven("TLS: no answer in time") }
+            }
+        }
     }
 
     private static func receive(
-        _ socket: borrowing Socket, _ poller: inout Poller, _ deadline: Instant
+        _ connection: inout ServerConnection, _ poller: inout Poller, _ deadline: Instant
     ) throws(Failure) -> [UInt8] {
         var pool = BlockPool(keptBytes: 0)
         var buffer = Buffer()
@@ -76,13 +98,15 @@ struct PlainProbe {
         var bytes: [UInt8] = []
         while bytes.count < answerBytes {
             buffer.attach(from: &pool)
-            switch socket.receive(into: &buffer) {
+            switch connection.receive(into: &buffer) {
             case .bytes:
                 for index in 0..<buffer.count { bytes.append(buffer.bytes[index]) }
                 buffer.consume(buffer.count)
                 buffer.detach(to: &pool)
             case .wouldBlock:
                 guard wait(&poller, until: deadline) else { throw .noAnswer("no answer in time") }
+            // Many servers end TLS without a word; what they said before is enough to judge them by.
+            case .failed where !bytes.isEmpty: return bytes
             case .failed(let error): throw .noAnswer("\(error)")
             case .endOfStream: return bytes
             }

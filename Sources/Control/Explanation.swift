@@ -1,0 +1,299 @@
+import Bytes
+public import Config
+public import HTTP
+import HTTP1
+import JOSE
+public import Policy
+import Reactor
+
+/// A request that is only thought of.
+public struct ImaginedRequest: Sendable {
+    /// The method, as it is written on the wire.
+    public var method: String
+    /// Path and query, as they are written on the wire.
+    public var target: String
+    /// The value of `Host`.
+    public var host: String
+    /// True where it comes over TLS.
+    public var isSecure: Bool
+    /// The client's address; `IPAddress.none` for a Unix socket.
+    public var address: IPAddress
+    /// The listener, a place in `Configuration.listeners`.
+    public var listener: Int
+    /// The fields besides Host, in their order.
+    public var fields: [(name: String, value: String)]
+
+    /// A request with these parts.
+    public init(
+        method: String, target: String, host: String, isSecure: Bool, address: IPAddress, listener: Int,
+        fields: [(name: String, value: String)]
+    ) {
+        self.method = method
+        self.target = target
+        self.host = host
+        self.isSecure = isSecure
+        self.address = address
+        self.listener = listener
+        self.fields = fields
+    }
+
+    /// The head on the wire.
+    var bytes: [UInt8] {
+        var text = "\(method) \(target) HTTP/1.1\r\nHost: \(host)\r\n"
+        for field in fields { text += "\(field.name): \(field.value)\r\n" }
+        return Array((text + "\r\n").utf8)
+    }
+}
+
+/// What would become of a request: found out by the parser and the policy that a running proxy uses.
+public struct Explanation: Sendable {
+    /// Where an answer was decided on.
+    public enum Step: Int, Sendable, CaseIterable {
+        /// The rules of HTTP and of paths.
+        case request
+        /// The table of routes.
+        case route
+        /// The limits of addresses and users.
+        case rateLimit
+        /// Who it is.
+        case authentication
+        /// The claims that the route requires.
+        case requirements
+        /// The scopes that the route requires.
+        case scopes
+        /// What is made for the backend.
+        case forward
+    }
+
+    /// Why keys could or could not be used.
+    public struct KeyNote: Sendable {
+        /// The issuer, a place in `Configuration.keyIssuers`.
+        public var issuer: Int
+        /// Why its keys could not be fetched; nil where they were.
+        public var failure: String?
+    }
+
+    /// The step that refused; nil where the request goes to the backend.
+    public private(set) var refusedBy: Step?
+    /// The code of the answer and of the log's `reason`.
+    public private(set) var code = ReasonCode.ok
+    /// The log's `detail`: which check of the token or of the request it was; may be empty.
+    public private(set) var detail = ""
+    /// The route, a place in `Configuration.routes`.
+    public private(set) var route: Int?
+    /// Who it is; nil for nobody.
+    public private(set) var user: String?
+    /// Who says so, a place in `Configuration.keyIssuers`, and behind those in `sessions`.
+    public private(set) var issuer: Int?
+    /// When the token expires, in seconds since 1970.
+    public private(set) var expires: Int64?
+    /// The upstream, a place in `Configuration.upstreams`.
+    public private(set) var upstream: Int?
+    /// The target that the backend sees.
+    public private(set) var target = ""
+    /// The fields that the backend sees, or those of the proxy's own answer.
+    public private(set) var fields: [String] = []
+    /// The status of the proxy's own answer; 0 where the request goes to the backend.
+    public private(set) var status: UInt16 = 0
+    /// The body of the proxy's own answer.
+    public private(set) var body = ""
+    /// The keys that had to be fetched for it.
+    public private(set) var keys: [KeyNote] = []
+    /// The server that alone could judge the credential, and was not asked; nil where none was needed.
+    public private(set) var asked: String?
+    /// The peer's forwarding headers are believed.
+    public private(set) var peerIsTrusted = false
+
+    /// Finds out what would become of a request at `now`, in seconds since 1970. `fetch` gives the keys of an issuer
+    /// that has them on the network, or why they are not there.
+    public init(
+        of request: ImaginedRequest, under configuration: Configuration, now: Int64,
+        fetch: (Int) -> Result<[UInt8], StartFailure>
+    ) throws(StartFailure) {
+        var policy = configuration.policy
+        policy.revocations = configuration.revocation?.list ?? RevocationList()
+        var snapshot: PolicySnapshot
+        do throws(PolicyError) {
+            snapshot = try PolicySnapshot(policy)
+        } catch {
+            throw StartFailure("the policy does not compile: \(error)")
+        }
+        var head = RequestHead(fieldCapacity: configuration.limits.headerCount)
+        let bytes = request.bytes
+        let peer = PeerFacts(
+            address: request.address, listener: request.listener, isSecure: request.isSecure)
+        peerIsTrusted = snapshot.trusts(peer)
+        let limits = HeadLimits(
+            headBytes: configuration.limits.headerBytes, fieldCount: configuration.limits.headerCount,
+            targetBytes: configuration.limits.targetBytes)
+        var parser = RequestHeadParser()
+        switch parser.parse(bytes.span, into: &head, limits: limits) {
+        case .complete: break
+        case .refused(let fault):
+            answer(to: fault)
+            return
+        case .incomplete:
+            answer(to: .badRequestLine)
+            return
+        }
+        let server = configuration.upstreams.map { $0.servers.first?.address.authority ?? "" }
+        var round = DecisionRound.first
+        while true {
+            switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now, round: round) {
+            case .awaitKeys(let wait):
+                note(wait.issuer, fetch(wait.issuer), &snapshot)
+                round = .last
+            case .awaitVerdict:
+                let question = snapshot.takeQuestion()
+                asked = question?.key.source
+                round = .last
+            case .permit(let permit):
+                note(permit, head, bytes, peer, server, snapshot)
+                return
+            case .reject(let rejection):
+                note(rejection, bytes, snapshot, now)
+                return
+            }
+        }
+    }
+
+    private mutating func note(
+        _ issuer: Int, _ keys: Result<[UInt8], StartFailure>, _ snapshot: inout PolicySnapshot
+    ) {
+        switch keys {
+        case .failure(let failure): self.keys.append(KeyNote(issuer: issuer, failure: failure.reason))
+        case .success(let text):
+            do throws(IssuerError) {
+                try snapshot.replaceKeys(ofIssuer: issuer, with: .jwks(text))
+                self.keys.append(KeyNote(issuer: issuer))
+            } catch {
+                self.keys.append(KeyNote(issuer: issuer, failure: "\(error)"))
+            }
+        }
+    }
+
+    // MARK: Outcomes
+
+    private mutating func answer(to fault: MessageFault) {
+        refusedBy = .request
+        code = fault.code
+        detail = "\(fault.text)"
+        writeAnswer()
+    }
+
+    private mutating func note(
+        _ rejection: Rejection, _ bytes: [UInt8], _ snapshot: borrowing PolicySnapshot, _ now: Int64
+    ) {
+        code = rejection.code
+        detail = "\(rejection.refusal?.code ?? rejection.fault?.text ?? "")"
+        route = rejection.route
+        let subject = Self.text(snapshot.subject(of: rejection))
+        user = subject.isEmpty ? nil : subject
+        issuer = snapshot.issuer(of: rejection)
+        refusedBy = Self.step(rejection)
+        writeAnswer(rejection, bytes, snapshot)
+        fields += Self.lines(Self.text(snapshot.crossOriginLines(rejection.crossOrigin)))
+        if rejection.crossOrigin.variesByOrigin { fields.append("Vary: Origin") }
+        let challenge = Self.written { buffer in
+            !rejection.challenges
+                || buffer.append("WWW-Authenticate: ")
+                    && snapshot.appendChallenge(rejection, to: &buffer) && buffer.append("\r\n")
+        }
+        let nonce = Self.written { snapshot.appendNonceField(rejection, now: now, to: &$0) }
+        let limit = Self.written { snapshot.appendRateLimitFields(rejection, to: &$0) }
+        fields += Self.lines(challenge) + Self.lines(nonce) + Self.lines(limit)
+    }
+
+    private mutating func note(
+        _ permit: borrowing Permit, _ head: borrowing RequestHead, _ bytes: [UInt8], _ peer: PeerFacts,
+        _ servers: [String], _ snapshot: borrowing PolicySnapshot
+    ) {
+        route = permit.route
+        upstream = permit.upstream
+        expires = permit.expires
+        user = permit.isAnonymous ? nil : Self.text(snapshot.subject(of: permit))
+        issuer = snapshot.issuer(of: permit)
+        target = Self.written { permit.appendTarget(bytes.span, to: &$0) }
+        let id = Array("(one for each request)".utf8)
+        let server = Array(servers[permit.upstream].utf8)
+        let written = Self.written { buffer in
+            snapshot.appendUpstreamFields(
+                of: head, bytes: bytes.span, permit: permit, peer: peer, certificate: ClientCertificate(),
+                requestID: id.span, serverAuthority: server.span, to: &buffer)
+        }
+        fields = Self.lines(written)
+    }
+
+    /// The answer to a rejection: a problem, or what a browser is told instead.
+    private mutating func writeAnswer(
+        _ rejection: Rejection, _ bytes: [UInt8], _ snapshot: borrowing PolicySnapshot
+    ) {
+        status = rejection.redirection == nil ? rejection.status : 308
+        if let redirection = rejection.redirection {
+            code = .ok
+            let location = Self.written {
+                snapshot.appendLocation(redirection, bytes: bytes.span, to: &$0)
+            }
+            fields = Self.lines(location) + ["Content-Length: 0"]
+            return
+        }
+        switch rejection.form {
+        case .problem:
+            writeAnswer()
+        case .preflight:
+            fields = Self.lines(Self.written { snapshot.appendPreflight(rejection, to: &$0) })
+        case .signIn(let path):
+            let place = Array(Self.written { path.append(bytes.span, to: &$0) }.utf8)
+            let location = Self.written {
+                snapshot.appendSignIn(rejection, path: place.span, to: &$0)
+            }
+            fields = ["Content-Length: 0", "Cache-Control: no-store"] + Self.lines(location)
+        }
+    }
+
+    /// The answer of the proxy's own, but for what is of the moment.
+    private mutating func writeAnswer() {
+        fields = ["Content-Type: \(Problem.mediaType)", "Cache-Control: no-store"]
+        if code.status == 503 { fields.append("Retry-After: 1") }
+        status = code.status
+        let code = code
+        body = Self.written { Problem.append(code, to: &$0) }
+    }
+
+    /// The step that a rejection comes from: each has codes of its own.
+    private static func step(_ rejection: Rejection) -> Step {
+        switch rejection.code {
+        case .ok, .noRoute: .route
+        case .rateLimited: .rateLimit
+        case .tokenMissing, .tokenInvalid, .tokenExpired, .keysUnavailable, .originRefused,
+            .authenticationUnavailable:
+            .authentication
+        case .notYours, .notFound, .forbidden: .requirements
+        case .insufficientScope: .scopes
+        case .internalError: .forward
+        default: rejection.route == nil ? .request : .authentication
+        }
+    }
+
+    // MARK: Text
+
+    private static func written(_ body: (inout Buffer) -> Bool) -> String {
+        var pool = BlockPool(keptBytes: 0)
+        var buffer = Buffer()
+        buffer.attach(from: &pool, .large)
+        defer { buffer.detach(to: &pool) }
+        return body(&buffer) ? text(buffer.bytes) : ""
+    }
+
+    private static func text(_ bytes: Span<UInt8>) -> String {
+        var copy: [UInt8] = []
+        for index in bytes.indices { copy.append(bytes[index]) }
+        return String(decoding: copy, as: UTF8.self)
+    }
+
+    private static func lines(_ text: String) -> [String] {
+        text.utf8.split(separator: UInt8(ascii: "\n")).map { line in
+            String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line, as: UTF8.self)
+        }
+    }
+}

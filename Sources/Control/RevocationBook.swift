@@ -1,0 +1,125 @@
+import JOSE
+import Redis
+
+/// What a proxy knows of the list of revoked tokens in the shared store: what it has read, and what it has to add.
+///
+/// Nothing is ever taken back because the store has lost it, after a restart without its data or a failover to a server
+/// that lagged behind: what this proxy knows is added again. Only what the store itself drops by age goes here, too.
+struct RevocationBook {
+    /// More entries than are of use, and a bound for what a store can make a proxy hold.
+    static let largestCount = 200_000
+    /// Entries of one call.
+    static let addCount = 500
+    static let readCount = 1000
+
+    /// Everything that the store has said.
+    private(set) var list = RevocationList()
+    /// What is to be added to the store.
+    private(set) var pending: [[UInt8]] = []
+    /// Entries of the store that are none.
+    private(set) var malformedCount = 0
+    /// Each entry as the store holds it, and its score: when it was added, in microseconds since 1970.
+    private var scores: [[UInt8]: Int64] = [:]
+    /// The name of the store's list; nil until it was read once.
+    private var name: [UInt8]?
+    /// The score that was read last.
+    private var read: Int64 = 0
+
+    /// Adds what this proxy was told.
+    mutating func add(_ entries: [[UInt8]]) {
+        pending += entries.filter { scores[$0] == nil }
+    }
+
+    /// What goes with the next call that adds.
+    var nextAdded: [[UInt8]] {
+        var bytes = 0
+        return Array(
+            pending.prefix(Self.addCount).prefix {
+                bytes += $0.count
+                return bytes <= 500_000 || bytes == $0.count
+            })
+    }
+
+    /// The store has taken so many.
+    mutating func noteAdded(_ count: Int) { pending.removeFirst(min(count, pending.count)) }
+
+    /// Another store: everything that is known is news to it.
+    mutating func forgetStore() {
+        name = nil
+        read = 0
+        pending = Array(scores.keys) + pending.filter { scores[$0] == nil }
+    }
+
+    /// The arguments of a call that reads; `proposed` names the list where it has no name.
+    func readArguments(proposed: [UInt8]) -> [[UInt8]] {
+        [Array("\(read)".utf8), proposed, Array("\(Self.readCount)".utf8)]
+    }
+
+    /// What a reply came to.
+    struct Outcome: Equatable {
+        /// `list` has changed.
+        var isChanged = false
+        /// There is nothing more to read.
+        var isWhole = false
+    }
+
+    /// Takes in the reply to a call that reads.
+    mutating func take(_ reply: RedisReply) throws(RedisFault) -> Outcome {
+        guard let parts = reply.parts, parts.count == 5, let named = parts[0].bytes, !named.isEmpty,
+            let low = Self.score(parts[1]), let top = Self.score(parts[2]), let last = Self.score(parts[3]),
+            let entries = parts[4].parts, entries.count.isMultiple(of: 2)
+        else { throw .unexpected }
+        if let name, name != named || top < read {
+            self.name = named
+            read = 0
+            pending = Array(scores.keys) + pending.filter { scores[$0] == nil }
+            return Outcome()
+        }
+        name = named
+        var outcome = Outcome(isWhole: last >= top)
+        if low > 0, drop(before: low) { outcome.isChanged = true }
+        for place in stride(from: 0, to: entries.count, by: 2) {
+            guard let entry = entries[place].bytes, let score = Self.score(entries[place + 1]) else {
+                throw .unexpected
+            }
+            if try take(entry, score) { outcome.isChanged = true }
+        }
+        read = max(read, last)
+        return outcome
+    }
+
+    private mutating func take(_ entry: [UInt8], _ score: Int64) throws(RedisFault) -> Bool {
+        guard scores[entry] == nil else {
+            scores[entry] = score
+            return false
+        }
+        guard let parsed = RevocationList(entry) else {
+            malformedCount += 1
+            return false
+        }
+        guard scores.count < Self.largestCount else { throw .tooLarge }
+        scores[entry] = score
+        list.formUnion(parsed)
+        return true
+    }
+
+    /// Drops what the store has dropped by its age.
+    private mutating func drop(before low: Int64) -> Bool {
+        let kept = scores.filter { $0.value >= low }
+        guard kept.count < scores.count else { return false }
+        scores = kept
+        list = RevocationList()
+        for entry in kept.keys {
+            if let parsed = RevocationList(entry) { list.formUnion(parsed) }
+        }
+        return true
+    }
+
+    /// Scores are whole microseconds, which a store may write in another way.
+    private static func score(_ reply: RedisReply) -> Int64? {
+        guard let bytes = reply.bytes, bytes.count <= 32 else { return nil }
+        let text = String(decoding: bytes, as: UTF8.self)
+        if let whole = Int64(text) { return whole >= 0 ? whole : nil }
+        return Double(text).flatMap { Int64(exactly: $0.rounded(.down)) }.flatMap { $0 >= 0 ? $0 : nil }
+    }
+}

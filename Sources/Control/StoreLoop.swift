@@ -1,0 +1,354 @@
+import Config
+import Crypto
+import JOSE
+import Logging
+import Policy
+import Proxy
+import Reactor
+import Redis
+import TLS
+
+/// What the control thread tells the thread that talks to the shared store.
+enum StoreOrder: Sendable {
+    /// Talk to this store from now on, or to none.
+    case configure(StoreTarget?, Logger)
+    /// Add these entries to the list of revoked tokens.
+    case revoke([[UInt8]])
+    /// End.
+    case stop
+}
+
+/// What that thread tells the control thread.
+enum StoreReport: Sendable {
+    /// The list of revoked tokens as the store has it.
+    case revocations(RevocationList)
+    /// The list was read for the first time, or could not be.
+    case settled
+}
+
+/// A store, and what it is used for.
+struct StoreTarget: Sendable, Equatable {
+    var shared: SharedConfiguration
+    /// The authorities of the system, where `shared` names none.
+    var authorities: [UInt8]
+    /// The list of revoked tokens is kept there.
+    var keepsRevocations: Bool
+}
+
+/// The loop that talks to the shared store, on a thread of its own: nothing else that the process does delays it, as a
+/// request that waits has no more than some milliseconds.
+///
+/// One connection carries everything, calls go one behind the other without waiting for replies. What was under way when
+/// a connection ends is not asked again: nobody knows whether it has counted.
+final class StoreLoop {
+    private static let (ordersToken, ratesToken, lookupsToken, firstLine): (UInt64, UInt64, UInt64, UInt64) =
+        (1, 2, 3, 16)
+    /// From the connect to the end of the login.
+    private static let loginMilliseconds: Int64 = 1000
+    /// A reply that takes longer never comes: the connection is given up.
+    private static let patienceMilliseconds: Int64 = 1000
+    /// Between two attempts to connect: a revocation counts everywhere a second after the store is back.
+    private static let retryMilliseconds: Int64 = 250
+    /// Between two looks at the list of revoked tokens, which are signs of life, too.
+    static let pollMilliseconds: Int64 = 250
+    /// Between two lines of the log about the same trouble.
+    static let quietMilliseconds: Int64 = 10_000
+
+    /// What a reply is awaited for.
+    enum Flight {
+        case rate(RateRequest)
+        case read
+        case added(Int)
+        case ping
+    }
+
+    let channels: StoreChannels
+    private var poller: Poller
+    var log: Logger
+    var target: StoreTarget?
+    private var context: TLSContext?
+    var book = RevocationBook()
+    private var hasSettled = false
+
+    var line: StoreLine?
+    private var nextToken = StoreLoop.firstLine
+    private var lineDeadline = Instant.never
+    private var connectAt = Instant.never
+    private var addresses: [SocketAddress] = []
+    private var lookup: NameLookup?
+    private var lookupNumber: UInt32 = 0
+
+    /// In the order of the calls; those before `landed` are done.
+    var flights: [(flight: Flight, at: Instant)] = []
+    var landed = 0
+    var pollAt = Instant.never
+    var isReading = false
+    /// Something was read that the workers do not know yet.
+    var hasNews = false
+    var isAdding = false
+    var answers: [(inbox: Inbox<WorkerMessage>, answers: [RateAnswer])] = []
+    var now = Instant.now()
+    private var isStopped = false
+    var lastFailure = ""
+    var quietUntil = Instant(microseconds: .min)
+
+    init(_ channels: StoreChannels, log: Logger) throws(Errno) {
+        self.channels = channels
+        self.log = log
+        poller = try Poller()
+        try poller.add(channels.orders.descriptor, token: Self.ordersToken, for: .readable)
+        try poller.add(channels.rates.descriptor, token: Self.ratesToken, for: .readable)
+        try poller.add(channels.lookups.descriptor, token: Self.lookupsToken, for: .readable)
+    }
+
+    /// Runs until it is told to stop.
+    func run() {
+        while !isStopped {
+            let count = poller.wait(timeoutMilliseconds: waitMilliseconds)
+            now = Instant.now()
+            for index in 0..<count { dispatch(poller.token(index)) }
+            runDeadlines()
+            advanceLine(isEvent: false)
+            deliverAnswers()
+        }
+        endLine()
+        deliverAnswers()
+    }
+
+    private func dispatch(_ token: UInt64) {
+        switch token {
+        case Self.ordersToken: for order in channels.orders.receive() { obey(order) }
+        case Self.ratesToken: for request in channels.rates.receive() { ask(request) }
+        case Self.lookupsToken: for answer in channels.lookups.receive() { note(answer) }
+        case line?.token: advanceLine(isEvent: true)
+        default: break
+        }
+    }
+
+    private var waitMilliseconds: Int32 {
+        var next = min(connectAt, lineDeadline, pollAt)
+        if landed < flights.count {
+            next = min(next, flights[landed].at.advanced(byMilliseconds: Self.patienceMilliseconds))
+            if channels.standing.isAnswering { next = min(next, lateAt) }
+        }
+        guard next < .never else { return -1 }
+        return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
+    }
+
+    /// When the oldest call has waited longer than a request may.
+    private var lateAt: Instant {
+        flights[landed].at.advanced(byMilliseconds: target?.shared.timeout.wholeMilliseconds ?? 0)
+    }
+
+    // MARK: Orders
+
+    private func obey(_ order: StoreOrder) {
+        switch order {
+        case .stop: isStopped = true
+        case .revoke(let entries):
+            book.add(entries)
+            channels.meters.setPending(book.pending.count)
+            pollAt = line?.isReady == true ? now : pollAt
+        case .configure(let new, let logger):
+            log = logger
+            guard new != target else { return }
+            if new?.shared.address != target?.shared.address || new?.shared.prefix != target?.shared.prefix {
+                book.forgetStore()
+            }
+            endLine()
+            target = new
+            hasSettled = false
+            addresses = []
+            context = nil
+            connectAt = new == nil ? .never : now
+            quietUntil = now
+            lastFailure = ""
+        }
+    }
+
+    // MARK: Connecting
+
+    private func connect() {
+        connectAt = .never
+        guard let target else { return }
+        if target.shared.isSecure, context == nil {
+            let trusted = target.shared.authorities ?? target.authorities
+            do throws(TLSError) { context = try TLSContext(clientTrusting: trusted.span) } catch {
+                return fail("\(error)")
+            }
+        }
+        switch target.shared.address {
+        case .unix(let path): open(.unix(path), target)
+        case .ip(_, let port):
+            guard let address = SocketAddress.numeric(target.shared.host, port: port) else {
+                return fail("no address")
+            }
+            open(address, target)
+        case .name(let name, let port):
+            guard addresses.isEmpty else { return open(addresses.removeFirst(), target) }
+            startLookup(name, port)
+        }
+    }
+
+    private func startLookup(_ name: String, _ port: UInt16) {
+        guard lookup == nil else { return }
+        lookupNumber &+= 1
+        do throws(Errno) {
+            lookup = try NameLookup(name, port: port, identifier: lookupNumber, answerTo: channels.lookups)
+        } catch {
+            fail("cannot look up \"\(name)\": \(error)")
+        }
+    }
+
+    private func note(_ answer: LookupAnswer) {
+        lookup?.finish()
+        lookup = nil
+        guard let target, line == nil, case .name(let name, let port) = target.shared.address else { return }
+        addresses = answer.addresses.map { $0.with(port: port) }
+        guard !addresses.isEmpty else { return fail("the name \"\(name)\" has no address") }
+        open(addresses.removeFirst(), target)
+    }
+
+    private func open(_ address: SocketAddress, _ target: StoreTarget) {
+        let shared = target.shared
+        let login = RedisLogin(
+            user: Array(shared.user.utf8), password: shared.password?.bytes, database: shared.database)
+        nextToken += 1
+        do throws(StoreFailure) {
+            var isAddress = true
+            if case .name = shared.address { isAddress = false }
+            line = try StoreLine(
+                to: address, RedisSession(login: login, scripts: StoreScript.texts),
+                secured: shared.isSecure ? context : nil, host: shared.host, isAddress: isAddress, poller,
+                nextToken)
+            lineDeadline = now.advanced(byMilliseconds: Self.loginMilliseconds)
+            channels.meters.count(.connects)
+        } catch {
+            fail("\(address): \(error.reason)")
+        }
+    }
+
+    /// The store cannot be used now; it is tried again soon, at another address of its name if there is one.
+    private func fail(_ reason: String) {
+        endLine()
+        channels.meters.count(.failures)
+        connectAt = now.advanced(byMilliseconds: addresses.isEmpty ? Self.retryMilliseconds : 0)
+        settle()
+        guard reason != lastFailure || quietUntil <= now else { return }
+        lastFailure = reason
+        quietUntil = now.advanced(byMilliseconds: Self.quietMilliseconds)
+        log.warning(
+            "the shared store cannot be used; what is configured for that applies",
+            metadata: [
+                "reason": "\(reason)",
+                "when_unavailable": "\(target?.shared.whenUnavailable.rawValue ?? "")",
+            ])
+    }
+
+    /// Forgets the connection; whoever waits for a reply is told.
+    private func endLine() {
+        line = nil
+        lineDeadline = .never
+        pollAt = .never
+        channels.standing.isAnswering = false
+        isReading = false
+        isAdding = false
+        let open = flights[landed...]
+        flights = []
+        landed = 0
+        for (flight, _) in open {
+            if case .rate(let request) = flight { answer(request, .unavailable) }
+        }
+    }
+
+    func settle() {
+        guard !hasSettled else { return }
+        hasSettled = true
+        channels.reports.send(.settled)
+    }
+
+    // MARK: Calls
+
+    private func ask(_ request: RateRequest) {
+        let question = request.question
+        let arguments = [
+            question.interval, question.fillTime, Int64(question.wanted), Int64(question.ahead),
+        ].map { Array("\($0)".utf8) }
+        guard channels.standing.isAnswering,
+            line?.call(.takeRate, keys: [question.name], arguments: arguments, tag: 0) == true
+        else { return answer(request, .unavailable) }
+        begin(.rate(request))
+    }
+
+    private func begin(_ flight: Flight) {
+        flights.append((flight, now))
+        channels.meters.count(.calls)
+    }
+
+    /// Looks at the list of revoked tokens, or just for a sign of life.
+    private func poll() {
+        pollAt = .never
+        guard let line, line.isReady, let target else { return }
+        guard target.keepsRevocations else {
+            if line.ping(tag: 0) { begin(.ping) }
+            return
+        }
+        let list = name("revocations", target)
+        let added = book.nextAdded
+        if !added.isEmpty, !isAdding {
+            let kept = target.shared.revocationsKept.wholeMilliseconds * 1000
+            let arguments = [Array("\(kept)".utf8)] + added
+            if line.call(.addRevocations, keys: [list], arguments: arguments, tag: 0) {
+                isAdding = true
+                begin(.added(added.count))
+            }
+        }
+        guard !isReading else { return }
+        let proposed = Array("\(Random.uint64() ?? 0)-\(Random.uint64() ?? 0)".utf8)
+        let keys = [list, name("revocations:name", target)]
+        if line.call(.readRevocations, keys: keys, arguments: book.readArguments(proposed: proposed), tag: 0)
+        {
+            isReading = true
+            begin(.read)
+        }
+    }
+
+    private func name(_ text: String, _ target: StoreTarget) -> [UInt8] {
+        Array((target.shared.prefix + text).utf8)
+    }
+
+    private func advanceLine(isEvent: Bool) {
+        guard let line else { return }
+        let wasReady = line.isReady
+        do throws(StoreFailure) {
+            guard isEvent else { return try line.flush() }
+            for (_, reply) in try line.advance() { try take(reply) }
+        } catch {
+            return fail("\(line.address): \(error.reason)")
+        }
+        guard line.isReady, !wasReady else { return }
+        lineDeadline = .never
+        poll()
+        advanceLine(isEvent: false)
+    }
+
+    private func runDeadlines() {
+        if landed < flights.count {
+            let waited = now.microseconds(since: flights[landed].at) / 1000
+            if waited >= Self.patienceMilliseconds { return fail("no answer for a second") }
+            if channels.standing.isAnswering, lateAt <= now { stopWaiting() }
+        }
+        if lineDeadline <= now { fail("\(line.map { "\($0.address)" } ?? ""): no login within a second") }
+        if connectAt <= now { connect() }
+        if pollAt <= now { poll() }
+    }
+
+    /// Replies come too late to wait for: requests go on without, until one comes in time.
+    private func stopWaiting() {
+        channels.standing.isAnswering = false
+        channels.meters.count(.late)
+        guard quietUntil <= now else { return }
+        quietUntil = now.advanced(byMilliseconds: Self.quietMilliseconds)
+        log.warning("the shared store is slow: requests do not wait for it")
+    }
+}

@@ -1,0 +1,107 @@
+import Config
+import Logging
+import Policy
+import Proxy
+import Reactor
+import Redis
+
+// What becomes of the replies of the shared store.
+
+extension StoreLoop {
+    func take(_ reply: RedisReply) throws(StoreFailure) {
+        guard landed < flights.count else { throw StoreFailure(reason: "\(RedisFault.unexpected)") }
+        let (flight, at) = flights[landed]
+        landed += 1
+        if landed == flights.count || landed > 1024 {
+            flights.removeFirst(landed)
+            landed = 0
+        }
+        let microseconds = now.microseconds(since: at)
+        channels.meters.count(microseconds: microseconds)
+        let timeout = (target?.shared.timeout.wholeMilliseconds ?? 0) * 1000
+        noteSpeed(isInTime: microseconds <= timeout)
+        if case .error(let words) = reply { return take(error: RedisSession.printable(words), flight) }
+        do throws(RedisFault) {
+            switch flight {
+            case .rate(let request): answer(request, try Self.verdict(reply, request.question))
+            case .read: try takeRead(reply, at)
+            case .added(let count):
+                isAdding = false
+                book.noteAdded(count)
+                channels.meters.setPending(book.pending.count)
+                if !book.pending.isEmpty { pollAt = now }
+            case .ping: pollAt = now.advanced(byMilliseconds: Self.pollMilliseconds)
+            }
+        } catch {
+            throw StoreFailure(reason: "\(error)")
+        }
+    }
+
+    private func noteSpeed(isInTime: Bool) {
+        guard isInTime, !channels.standing.isAnswering else { return }
+        channels.standing.isAnswering = true
+        log.notice("the shared store answers", metadata: ["address": "\(line.map { "\($0.address)" } ?? "")"])
+        lastFailure = ""
+        quietUntil = now
+        if target?.keepsRevocations == false { settle() }
+    }
+
+    /// The store understood, and would not.
+    private func take(error words: String, _ flight: Flight) {
+        channels.meters.count(.errors)
+        switch flight {
+        case .rate(let request): answer(request, .unavailable)
+        case .read:
+            isReading = false
+            settle()
+        case .added: isAdding = false
+        case .ping: break
+        }
+        if case .rate = flight {} else { pollAt = now.advanced(byMilliseconds: Self.pollMilliseconds) }
+        guard words != lastFailure || quietUntil <= now else { return }
+        lastFailure = words
+        quietUntil = now.advanced(byMilliseconds: Self.quietMilliseconds)
+        log.warning("the shared store refuses a call", metadata: ["reason": "\(words)"])
+    }
+
+    private func takeRead(_ reply: RedisReply, _ at: Instant) throws(RedisFault) {
+        isReading = false
+        let outcome = try book.take(reply)
+        channels.meters.setPending(book.pending.count)
+        // One report for all that was read: the workers take the whole list each time.
+        hasNews = hasNews || outcome.isChanged
+        guard outcome.isWhole else { return pollAt = now }
+        if hasNews {
+            hasNews = false
+            channels.reports.send(.revocations(book.list))
+        }
+        channels.standing.revocationsReadMicroseconds = at.microseconds
+        channels.meters.setRevocationsRead(at)
+        settle()
+        pollAt = book.pending.isEmpty ? now.advanced(byMilliseconds: Self.pollMilliseconds) : now
+    }
+    private static func verdict(
+        _ reply: RedisReply, _ question: RateQuestion
+    ) throws(RedisFault) -> RateAnswer.Verdict {
+        guard let parts = reply.parts, parts.count == 2, let given = parts[0].number,
+            let fullIn = parts[1].number, (0...Int64(question.wanted + question.ahead)).contains(given),
+            (0...question.fillTime).contains(fullIn)
+        else { throw .unexpected }
+        return .given(Int(given), fullInMicroseconds: fullIn)
+    }
+
+    func answer(_ request: RateRequest, _ verdict: RateAnswer.Verdict) {
+        let answer = RateAnswer(request.question, verdict)
+        if let place = answers.firstIndex(where: { $0.inbox === request.answerTo }) {
+            answers[place].answers.append(answer)
+        } else {
+            answers.append((request.answerTo, [answer]))
+        }
+    }
+
+    /// One message for each worker and turn.
+    func deliverAnswers() {
+        for (inbox, answers) in answers { inbox.send(.rates(answers)) }
+        answers.removeAll(keepingCapacity: true)
+    }
+}

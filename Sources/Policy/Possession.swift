@@ -1,0 +1,143 @@
+internal import Bytes
+internal import Crypto
+internal import HTTP
+internal import JOSE
+
+/// How a token came.
+enum TokenScheme: BitwiseCopyable {
+    /// As one that whoever has it may use: `Bearer`, or outside the header.
+    case bearer
+    /// As one that is bound to a key: `DPoP` (RFC 9449 §7.1).
+    case proof
+}
+
+/// A token that holds by itself is asked what else it demands: a proof that the sender has the key that it is bound to
+/// (RFC 9449), or the client certificate (RFC 8705). Never remembered: it is of the request, not of the token.
+extension PolicySnapshot {
+    /// What becomes of a request with a good token.
+    mutating func admit(
+        _ identity: Handle, _ scheme: TokenScheme, _ token: Span<UInt8>, _ head: borrowing RequestHead,
+        _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin, now: Int64
+    ) -> Authenticated {
+        let binding = cache[identity].binding
+        let rule = proofs.rule(cache[identity].issuer)
+        if binding.isNone, scheme == .bearer, rule?.isRequired != true { return .token(identity) }
+        do throws(TokenRefusal) {
+            try checkCertificate(binding, origin.peer)
+            try checkScheme(scheme, binding, rule)
+            if let key = binding.key, let rule {
+                try checkProof(boundTo: key, token, rule, head, bytes, origin.peer, now: now)
+            }
+            return .token(identity)
+        } catch {
+            return .refused(.tokenInvalid, error)
+        }
+    }
+
+    /// The certificate that the token names is the one of the connection (RFC 8705 §3).
+    private func checkCertificate(_ binding: TokenBinding, _ peer: PeerFacts) throws(TokenRefusal) {
+        guard let certificate = binding.certificate else { return }
+        guard let own = peer.clientCertificateSHA256 else { throw .boundToKey }
+        guard SHA256Digest(bytes: own) == certificate else { throw .wrongCertificate }
+    }
+
+    /// A bound token is no bearer token, and one that is not bound proves nothing with a proof (RFC 9449 §7.1, §7.2).
+    private func checkScheme(
+        _ scheme: TokenScheme, _ binding: TokenBinding, _ rule: ProofRules.Rule?
+    ) throws(TokenRefusal) {
+        switch scheme {
+        case .bearer:
+            guard binding.key == nil else { throw .boundToKey }
+            guard rule?.isRequired != true else { throw .proofMissing }
+        case .proof:
+            guard binding.key != nil else { throw .notBoundToKey }
+            guard rule != nil else { throw .boundToKey }
+        }
+    }
+
+    /// The checks of RFC 9449 §4.3, the replay last: a proof that is refused is not used up.
+    private mutating func checkProof(
+        boundTo key: SHA256Digest, _ token: Span<UInt8>, _ rule: ProofRules.Rule,
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ peer: PeerFacts, now: Int64
+    ) throws(TokenRefusal) {
+        guard let range = ProofField.find(head) else { throw .proofMissing }
+        let proof = try proofVerifier.verify(bytes.slice(range), boundTo: key)
+        guard let target = clientTarget(head, bytes, peer),
+            ASCII.equals(proofVerifier.method(of: proof), bytes.slice(head.methodRange)),
+            target.matches(proofVerifier.target(of: proof), bytes)
+        else { throw .proofOfOtherRequest }
+        let digest = proofVerifier.digest(of: token)
+        guard SHA256Digest(base64URL: proofVerifier.tokenDigest(of: proof)) == digest else {
+            throw .proofOfOtherToken
+        }
+        guard proof.issuedAt <= now + rule.leewaySeconds, proof.issuedAt >= now - rule.lifetimeSeconds else {
+            throw .proofStale
+        }
+        if rule.needsNonce {
+            guard proofs.accepts(nonce: proofVerifier.nonce(of: proof), now: now) else {
+                throw .proofNeedsNonce
+            }
+        }
+        let mark = proofVerifier.mark(of: proof, key: key)
+        guard proofs.memory?.note(mark, issuedAt: proof.issuedAt, now: now) == true else {
+            throw .proofReplayed
+        }
+    }
+
+    /// The target as the client saw it: the connection's and the request's own, or what a trusted proxy in front says
+    /// of them (H8); nil where that cannot be told for certain.
+    private func clientTarget(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ peer: PeerFacts
+    ) -> ProofTarget? {
+        var isSecure = peer.isSecure
+        var authority = head.authority
+        if trust.trusts(peer) {
+            var (schemes, hosts) = (0, 0)
+            for index in 0..<head.fields.count {
+                let line = head.fields[index]
+                guard line.flags.isDisjoint(with: [.alias, .nominated]), !line.valueRange.isEmpty else {
+                    continue
+                }
+                switch line.name {
+                case .xForwardedProto:
+                    schemes += 1
+                    guard let secure = Self.isSecure(bytes.slice(line.valueRange)) else { return nil }
+                    isSecure = secure
+                case .xForwardedHost:
+                    hosts += 1
+                    guard let forwarded = Authority.parse(bytes, line.valueRange) else { return nil }
+                    authority = forwarded
+                default: continue
+                }
+            }
+            guard schemes <= 1, hosts <= 1 else { return nil }
+        }
+        return ProofTarget(isSecure: isSecure, authority: authority, path: head.path)
+    }
+
+    private static func isSecure(_ scheme: Span<UInt8>) -> Bool? {
+        if ASCII.equalsIgnoringCase(scheme, "https") || ASCII.equalsIgnoringCase(scheme, "wss") {
+            return true
+        }
+        if ASCII.equalsIgnoringCase(scheme, "http") || ASCII.equalsIgnoringCase(scheme, "ws") { return false }
+        return nil
+    }
+}
+
+/// The field `DPoP` (RFC 9449 §4.1).
+enum ProofField {
+    /// The value of the one line with that name; nil where there is none, or a second one.
+    static func find(_ head: borrowing RequestHead) -> ByteRange? {
+        var found: ByteRange?
+        for index in 0..<head.fields.count where isProof(head.fields[index]) {
+            guard found == nil else { return nil }
+            found = head.fields[index].valueRange
+        }
+        return found
+    }
+
+    /// True for a line of that name.
+    static func isProof(_ line: FieldLine) -> Bool {
+        line.name == .dpop && !line.flags.contains(.alias)
+    }
+}

@@ -1,0 +1,121 @@
+internal import Bytes
+internal import Crypto
+internal import Synchronization
+
+/// What all workers share about DPoP proofs: those that were used, so that none is accepted twice whichever worker
+/// gets it, and the secret of the nonces, so that each takes those of the others.
+public final class ProofMemory: Sendable {
+    /// What nonces are made with: it dies with the process, and they with it.
+    let nonceSecret: [UInt8]
+    private let seen = Mutex(SeenProofs())
+
+    /// A memory of nothing, with a random secret; nil where the system has no randomness.
+    public init?() {
+        var secret = [UInt8](repeating: 0, count: 32)
+        var room = secret.mutableSpan
+        guard Random.fill(&room) else { return nil }
+        nonceSecret = secret
+    }
+
+    /// Notes that a proof is used; false where it was before, or may have been. Times are seconds since 1970.
+    func note(_ proof: SHA256Digest, issuedAt: Int64, now: Int64) -> Bool {
+        seen.withLock { $0.insert(proof, issuedAt: issuedAt, now: now) }
+    }
+}
+
+/// The proofs that were used: a set with a bound, which forgets those that were made in the oldest seconds first, and
+/// from then on takes nothing that was made then.
+struct SeenProofs {
+    /// How many proofs are remembered: 4,000 a second for a minute. They take about 14 MiB then.
+    static let largestCount = 1 << 18
+    /// No issuer accepts proofs for longer, in seconds.
+    static let longestLifetimeSeconds: Int64 = 300
+
+    /// Half of a proof's digest.
+    private struct Mark: Hashable {
+        let high: UInt64
+        let low: UInt64
+    }
+
+    private let largestCount: Int
+    private var marks: Set<Mark> = []
+    /// The same by the second in which they were made.
+    private var seconds: [Int64: [Mark]] = [:]
+    /// Of this second and those before nothing is remembered for certain.
+    private var forgotten = Int64.min
+
+    init(largestCount: Int = SeenProofs.largestCount) {
+        self.largestCount = largestCount
+    }
+
+    var count: Int { marks.count }
+
+    /// True for a proof that is new for certain.
+    mutating func insert(_ proof: SHA256Digest, issuedAt: Int64, now: Int64) -> Bool {
+        forget(before: now - Self.longestLifetimeSeconds)
+        let mark = Mark(high: proof.words.0, low: proof.words.1)
+        guard issuedAt > forgotten, marks.insert(mark).inserted else { return false }
+        seconds[issuedAt, default: []].append(mark)
+        while count > largestCount, let oldest = seconds.keys.min() { drop(oldest) }
+        return true
+    }
+
+    /// Proofs that no issuer accepts any more need not be remembered.
+    private mutating func forget(before second: Int64) {
+        guard forgotten == .min || second > forgotten + 1 else { return }
+        for old in seconds.keys.filter({ $0 < second }) { drop(old) }
+        forgotten = max(forgotten, second - 1)
+    }
+
+    private mutating func drop(_ second: Int64) {
+        for mark in seconds.removeValue(forKey: second) ?? [] { marks.remove(mark) }
+        forgotten = max(forgotten, second)
+    }
+}
+
+/// Nonces that a proof may have to carry (RFC 9449 §8, §9): a time and its code, so that nothing has to be remembered
+/// of them.
+struct ProofNonces: ~Copyable {
+    /// For how long a nonce is accepted.
+    static let lifetimeSeconds: Int64 = 300
+    /// Of the code: enough that nobody guesses one.
+    private static let codeByteCount = 16
+    private static let byteCount = 8 + codeByteCount
+
+    private let key: HMACKey
+
+    /// Nonces made with that secret of 32 bytes; nil where OpenSSL failed.
+    init?(secret: [UInt8]) {
+        guard let key = HMACKey(algorithm: .hs256, secret: secret.span) else { return nil }
+        self.key = key
+    }
+
+    /// The nonce of that second, as text.
+    func nonce(at now: Int64) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for shift in stride(from: 56, through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: now >> Int64(shift)))
+        }
+        var code = [UInt8](repeating: 0, count: HMACKey.largestByteCount)
+        var room = code.mutableSpan
+        let written = key.authenticate(bytes.span, into: &room)
+        precondition(written != nil, "HMAC of bytes in memory cannot fail")
+        bytes += code.prefix(Self.codeByteCount)
+        var text = [UInt8](repeating: 0, count: Base64URL.encodedCount(bytes.count))
+        var output = text.mutableSpan
+        _ = Base64URL.encode(bytes.span, into: &output)
+        return text
+    }
+
+    /// True for a nonce that was made not long ago. One of a worker whose clock is a second ahead is good too.
+    func accepts(_ text: Span<UInt8>, now: Int64) -> Bool {
+        guard text.count == Base64URL.encodedCount(Self.byteCount) else { return false }
+        var bytes = [UInt8](repeating: 0, count: Self.byteCount)
+        var room = bytes.mutableSpan
+        guard Base64URL.decode(text, into: &room) == Self.byteCount else { return false }
+        let made = bytes.prefix(8).reduce(Int64(0)) { $0 << 8 | Int64($1) }
+        // Compared with now first: what is far off may overflow.
+        guard made <= now + 2, made > 0, now - made <= Self.lifetimeSeconds else { return false }
+        return ConstantTime.equal(nonce(at: made).span, text)
+    }
+}

@@ -1,0 +1,289 @@
+"""Opaque tokens: the issuer is asked about them (RFC 7662)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from harness import tokens
+from harness.dpop import Client
+from harness.ports import free_port
+from harness.process import command
+from harness.tokens import bearer
+
+CONFIGURATION = """
+[upstream.backend]
+servers = ["127.0.0.1:{backend}"]
+
+[issuer.main]
+issuer = "https://main.test"
+audience = ["https://api.test"]
+secret = {{ env = "USHER_TEST_SECRET" }}
+
+[issuer.opaque]
+issuer = "{issuer}"
+audience = ["https://api.test"]
+introspection = {{ url = "{url}", client_id = "usher:1", client_secret = {{ env = "USHER_TEST_SECRET" }}, cache_for = "{cache_for}" }}
+{more}
+
+[[route]]
+path = "/api/**"
+auth = ["main", "opaque"]
+scopes = ["tasks:read"]
+upstream = "backend"
+
+[[route]]
+path = "/only/**"
+auth = "opaque"
+upstream = "backend"
+
+[[route]]
+path = "/main/**"
+auth = "main"
+upstream = "backend"
+
+[[route]]
+path = "/public/**"
+auth = "none"
+upstream = "backend"
+"""
+
+
+class Endpoint:
+    """An introspection endpoint: `tokens` are active; `status`, `delay` and `body` make it misbehave."""
+
+    def __init__(self):
+        self.tokens: dict[str, dict] = {}
+        self.asked: list[str] = []
+        self.forms: list[dict] = []
+        self.headers: list = []
+        self.status, self.delay, self.body = 200, 0.0, None
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode()))
+                endpoint.forms.append(form)
+                endpoint.headers.append(self.headers)
+                endpoint.asked.append(form["token"])
+                time.sleep(endpoint.delay)
+                claims = endpoint.tokens.get(form["token"])
+                body = json.dumps({"active": True} | claims if claims is not None else {"active": False}).encode()
+                body = body if endpoint.body is None else endpoint.body
+                self.send_response(endpoint.status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/introspect?x=1"
+
+    def down(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def claims(**more) -> dict:
+    return {k: v for k, v in ({
+        "iss": "https://opaque.test", "aud": "https://api.test", "sub": "alice", "scope": "tasks:read x",
+        "exp": int(time.time()) + 600} | more).items() if v is not ...}
+
+
+@pytest.fixture
+def endpoint():
+    running = Endpoint()
+    yield running
+    running.down()
+
+
+@pytest.fixture
+def run(start, own_backend, endpoint):
+    def run(workers=1, cache_for="30s", issuer="https://opaque.test", more="", url=None):
+        return start(own_backend, CONFIGURATION, workers=workers, cache_for=cache_for, issuer=issuer, more=more,
+                     url=url or endpoint.url)
+    return run
+
+
+def test_an_active_token_is_asked_about_once(run, endpoint):
+    proxy = run()
+    endpoint.tokens["opaque-1+/=~"] = claims()
+    for _ in range(3):
+        request = proxy.assert_arrived(proxy.get("/api/x", bearer("opaque-1+/=~")), "alice")
+        assert not request.headers.all("authorization")
+        proxy.backend.clear()
+    assert endpoint.asked == ["opaque-1+/=~"]
+    assert endpoint.forms[0]["token_type_hint"] == "access_token"
+    head = endpoint.headers[0]
+    scheme, text = head["authorization"].split(" ")
+    assert scheme == "Basic" and base64.b64decode(text) == b"usher%3A1:" + tokens.SECRET
+    assert head["content-type"] == "application/x-www-form-urlencoded" and not head["cookie"]
+    proxy.assert_arrived(proxy.get("/only/x", bearer("opaque-1+/=~")), "alice")
+    assert len(endpoint.asked) == 1
+
+
+def test_an_inactive_token(run, endpoint):
+    proxy = run()
+    for _ in range(3):
+        proxy.assert_refused(proxy.get("/api/x", bearer("unknown")), 401, "token_invalid")
+    assert endpoint.asked == ["unknown"], "a no is remembered for a moment"
+
+
+REFUSED = {
+    "another audience": dict(aud="https://other.test"), "no audience": dict(aud=...), "another issuer": dict(iss="https://x"),
+    "no issuer": dict(iss=...), "no subject": dict(sub=...), "subject number": dict(sub=5), "expired": dict(exp=1),
+    "not yet": dict(nbf=int(time.time()) + 3600), "exp text": dict(exp="soon"), "bound to who knows": dict(cnf={"x": "y"}),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_answer_s_claims_count(run, endpoint, name):
+    proxy = run()
+    endpoint.tokens["t"] = claims(**REFUSED[name])
+    proxy.assert_refused(proxy.get("/api/x", bearer("t")), 401, "token_invalid")
+
+
+def test_scopes_and_issuers_that_are_not_checked(run, endpoint):
+    proxy = run(issuer="*")
+    endpoint.tokens |= {"a": claims(scope="other"), "b": claims(iss=..., exp=...), "c": claims(iss="https://any")}
+    proxy.assert_refused(proxy.get("/api/x", bearer("a")), 403, "insufficient_scope")
+    assert proxy.get("/api/x", bearer("b")).status == 200
+    assert proxy.get("/api/x", bearer("c")).status == 200
+
+
+def test_j5_jwts_and_opaque_tokens_on_one_route(run, endpoint):
+    proxy = run()
+    endpoint.tokens["o"] = claims(sub="bob")
+    signed = tokens.token(scope="tasks:read")
+    proxy.assert_arrived(proxy.get("/api/x", bearer(signed)), "alice")
+    proxy.backend.clear()
+    proxy.assert_arrived(proxy.get("/api/x", bearer("o")), "bob")
+    assert endpoint.asked == ["o"]
+    proxy.backend.clear()
+    # Each issuer's verdict is its own.
+    proxy.assert_refused(proxy.get("/main/x", bearer("o")), 401, "token_invalid")
+    proxy.assert_refused(proxy.get("/api/x", bearer(tokens.token(secret_or_key=b"x" * 40))), 401)
+    assert endpoint.asked == ["o"], "a signed token is nothing to ask about where its issuer has keys"
+    endpoint.tokens[signed] = claims(sub="carol")
+    proxy.assert_arrived(proxy.get("/only/x", bearer(signed)), "carol")
+    proxy.backend.clear()
+    proxy.assert_arrived(proxy.get("/api/x", bearer(signed)), "alice")
+
+
+def test_single_flight(run, endpoint):
+    proxy = run(workers=2)
+    endpoint.tokens["t"] = claims()
+    endpoint.delay = 0.4
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(proxy.get("/api/x", bearer("t")).status)) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert answers == [200] * 12 and endpoint.asked == ["t"]
+
+
+def test_a_verdict_ages(run, endpoint):
+    proxy = run(cache_for="1s")
+    endpoint.tokens["t"] = claims()
+    assert proxy.get("/api/x", bearer("t")).status == 200
+    del endpoint.tokens["t"]
+    assert proxy.get("/api/x", bearer("t")).status == 200
+    time.sleep(2.1)
+    proxy.backend.clear()
+    proxy.assert_refused(proxy.get("/api/x", bearer("t")), 401, "token_invalid")
+
+
+def test_a_verdict_ends_with_the_token(run, endpoint):
+    proxy = run(more='leeway = "0s"')
+    endpoint.tokens["t"] = claims(exp=int(time.time()) + 2)
+    assert proxy.get("/api/x", bearer("t")).status == 200
+    time.sleep(3)
+    assert proxy.get("/api/x", bearer("t")).status == 401
+
+
+@pytest.mark.parametrize("how", ["500", "401", "html", "null", "no active", "active text", "redirect", "huge", "slow"])
+def test_503_where_the_issuer_does_not_answer(run, endpoint, how):
+    proxy = run()
+    endpoint.tokens["t"] = claims()
+    endpoint.status = {"500": 500, "401": 401, "redirect": 302}.get(how, 200)
+    endpoint.delay = 6 if how == "slow" else 0
+    endpoint.body = {"html": b"<html>", "null": b"null", "no active": b'{"sub":"alice"}', "active text": b'{"active":"true"}',
+                     "huge": b'{"active":true,"x":"' + b"x" * 300_000 + b'"}'}.get(how)
+    answer = proxy.get("/api/x", bearer("t"))
+    proxy.assert_refused(answer, 503, "authentication_unavailable")
+    assert answer.headers.get("retry-after")
+    assert proxy.get("/api/x", bearer(tokens.token(scope="tasks:read"))).status == 200, "other issuers are not touched"
+    endpoint.status, endpoint.delay, endpoint.body = 200, 0, None
+    time.sleep(2.2)
+    assert proxy.get("/api/x", bearer("t")).status == 200
+
+
+def test_503_where_it_is_down(run):
+    proxy = run(url=f"http://127.0.0.1:{free_port()}/introspect")
+    proxy.assert_refused(proxy.get("/api/x", bearer("t")), 503, "authentication_unavailable")
+
+
+def test_a_token_that_is_bound_to_a_key(run, endpoint):
+    proxy, client = run(more='dpop = "optional"'), Client()
+    endpoint.tokens["t"] = claims(cnf={"jkt": client.thumbprint})
+    for _ in range(2):
+        proxy.assert_refused(proxy.get("/only/x", bearer("t")), 401, "token_invalid")
+        fields = client.fields("t", url="http://usher.test/only/x")
+        proxy.assert_arrived(proxy.get("/only/x", fields), "alice")
+        proxy.backend.clear()
+    assert endpoint.asked == ["t"]
+
+
+CHECK = """
+[listen.public]
+address = "127.0.0.1:8080"
+
+[upstream.backend]
+servers = ["127.0.0.1:8000"]
+
+[issuer.opaque]
+issuer = "https://opaque.test"
+audience = ["https://api.test"]
+KEYS
+
+[[route]]
+path = "/api/**"
+auth = "opaque"
+upstream = "backend"
+"""
+
+ALL = 'introspection = { url = "https://a.test/introspect", client_id = "c", client_secret = { env = "USHER_TEST_SECRET" } }'
+
+
+@pytest.mark.parametrize("keys, message", [
+    (ALL, None), (ALL.replace(" }\n", ', cache_for = "1m" }\n'), None),
+    ('introspection = "x"', "must be {"), ("introspection = { }", 'needs "url"'),
+    (ALL.replace("client_id", "client_idd"), 'did you mean "client_id"'),
+    (ALL.replace('client_id = "c", ', ""), 'needs "client_id"'),
+    (ALL.replace("https://a.test/introspect", "nonsense"), "is not a URL"),
+    (ALL + '\nsecret = { env = "USHER_TEST_SECRET" }', "exactly one source of keys"),
+    (ALL + '\nalgorithms = ["RS256"]', "about signed tokens"),
+    (ALL.replace('client_secret = { env = "USHER_TEST_SECRET" }', 'client_secret = "inline"'), None),
+])
+def test_configuration(tmp_path, keys, message):
+    (tmp_path / "usher.toml").write_text(CHECK.replace("KEYS", keys))
+    done = command("check", "--config", tmp_path / "usher.toml")
+    assert done.returncode == (1 if message else 0), done.stderr
+    assert (message or "ok") in done.stdout + done.stderr

@@ -1,0 +1,696 @@
+"""`[shared]`: one budget and one list of revoked tokens for several proxies, through a real redis-server; and what they do
+when it is away, slow, full of other things, or somebody else."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import socketserver
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness import tokens
+from harness.authority import Authority
+from harness.configuration import SMALL
+from harness.ports import free_port
+from harness.store import SERVER, Store
+from harness.tokens import bearer, token
+from harness.wire import Client
+
+pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server: scripts/install-packages installs it")
+
+SHARED = SMALL + """
+[revocation]
+
+[shared]
+redis = "{redis}"
+{shared}
+
+[rate_limit.per-user]
+key = "user"
+requests = {requests}
+per = "{per}"
+burst = {burst}
+
+[rate_limit.per-address]
+key = "address"
+requests = 60
+per = "60s"
+burst = 5
+
+[rate_limit.own]
+key = "user"
+requests = 10
+per = "100s"
+shared = false
+
+[[route]]
+path = "/users/**"
+auth = "optional:main"
+upstream = "backend"
+rate_limit = "per-user"
+
+[[route]]
+path = "/addresses/**"
+auth = "main"
+upstream = "backend"
+rate_limit = "per-address"
+
+[[route]]
+path = "/own/**"
+auth = "main"
+upstream = "backend"
+rate_limit = "own"
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def share(start, own_backend):
+    """`share(store)` runs one more proxy on that store, and waits until it talks to it."""
+    def run(store, count=1, wait=True, **fill):
+        fill = {"redis": f"redis://127.0.0.1:{store.port}" if store else "", "shared": "", "requests": 60,
+                "per": "60s", "burst": 10, "workers": 1} | fill
+        proxies = [start(own_backend, SHARED, **fill) for _ in range(count)]
+        if wait:
+            for proxy in proxies:
+                wait_up(proxy)
+        return proxies if count > 1 else proxies[0]
+    return run
+
+
+def metric(proxy, name) -> float:
+    text = proxy.admin_request("/metrics").body.decode()
+    found = re.search(rf"^{re.escape(name)} ([0-9.e+-]+)$", text, re.M)
+    assert found, (name, text)
+    return float(found[1])
+
+
+def wait_until(condition, timeout=5.0):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.02)
+
+
+def wait_up(proxy, up=1):
+    wait_until(lambda: metric(proxy, "usher_shared_up") == up)
+
+
+def user(name="alice", **claims):
+    return bearer(token("HS256", subject=name, **claims))
+
+
+def ask(proxy, count, headers=None, target="/users/x"):
+    with proxy.client() as client:
+        return [client.request("GET", target, user() if headers is None else headers).status for _ in range(count)]
+
+
+def post(proxy, value):
+    with Client(proxy.admin) as client:
+        return client.request("POST", "/revocations", {}, json.dumps(value).encode(), host="127.0.0.1").status
+
+
+def wait_status(proxy, token, status, timeout, path="/api/x"):
+    end = time.monotonic() + timeout
+    while (answer := proxy.get(path, bearer(token))).status != status:
+        assert time.monotonic() < end, f"still {answer.status} after {timeout} s"
+        time.sleep(0.02)
+    return answer
+
+
+# ---- one budget
+
+def test_two_proxies_have_one_budget(share, store):
+    one, two = share(store, 2)
+    got = [ask(proxy, 1)[0] for _ in range(8) for proxy in (one, two)]
+    assert got == [200] * 10 + [429] * 6
+    answer = two.get("/users/x", user())
+    assert answer.headers.get("retry-after") == "1" and answer.problem["code"] == "rate_limited"
+    # others have their own, and a limit that is not shared is each proxy's own
+    assert ask(one, 3, user("bob")) == [200] * 3
+    assert ask(one, 11, target="/own/x") == ask(two, 11, target="/own/x") == [200] * 10 + [429]
+    names = {key.decode().rsplit(":", 1)[0] for key in store.call("KEYS", "usher:rate:*")}
+    assert names == {"usher:rate:per-user"}
+    assert all(0 < store.call("PTTL", key) <= 10_000 for key in store.call("KEYS", "usher:rate:*")), "and are gone when full"
+    assert not any(b"alice" in key for key in store.call("KEYS", "*")), "nobody reads who asks"
+
+
+def test_addresses_share_a_budget_too(share, store):
+    one, two = share(store, 2)
+    assert [ask(p, 1, {}, "/addresses/x")[0] for p in (one, two, one, two, one, two)] == [401] * 5 + [429]
+
+
+def test_many_at_once_get_no_more_than_the_budget(share, store):
+    """Several workers of two proxies, all at once: not one more passes, and not one less."""
+    proxies = share(store, 2, workers=2, requests=60, per="3600s", burst=200)
+    with ThreadPoolExecutor(16) as pool:
+        got = sum(pool.map(lambda n: ask(proxies[n % 2], 20), range(16)), [])
+    rest = ask(proxies[0], 10) + ask(proxies[1], 10)
+    assert set(got + rest) == {200, 429}
+    assert (got + rest).count(200) == 200
+    assert metric(proxies[0], 'usher_shared_limit_decisions_total{by="process"}') == 0
+
+
+def test_a_busy_client_takes_some_ahead(share, store):
+    """Of a large budget a busy worker takes several at once: far fewer calls than requests."""
+    proxy = share(store, requests=1_000_000, per="1s", burst=1_000_000)
+    before = metric(proxy, "usher_shared_calls_total")
+    assert ask(proxy, 400) == [200] * 400
+    assert metric(proxy, "usher_shared_calls_total") - before < 100
+
+
+def test_whoever_asks_far_too_often_costs_the_store_nothing(share, store):
+    proxy = share(store)
+    assert ask(proxy, 12) == [200] * 10 + [429] * 2
+    before = metric(proxy, "usher_shared_calls_total")
+    started = time.monotonic()
+    ask(proxy, 200)
+    polls = (time.monotonic() - started) * 8 + 4
+    assert metric(proxy, "usher_shared_calls_total") - before <= polls + 2
+
+
+def test_routes_without_shared_limits_ask_nobody(share, store):
+    proxy = share(store)
+    store.freeze()
+    started = time.monotonic()
+    assert ask(proxy, 20, target="/api/x") == [200] * 20 and ask(proxy, 5, target="/own/x") == [200] * 5
+    assert time.monotonic() - started < 0.5
+    store.thaw()
+
+
+def test_the_budget_comes_back_with_time(share, store):
+    one, two = share(store, 2, requests=10, per="1s", burst=2)
+    assert ask(one, 2) == [200, 200]
+    assert ask(two, 1) == [429]
+    time.sleep(0.25)
+    assert ask(two, 1) == [200]
+
+
+def test_pipelined_requests_keep_their_order(share, store):
+    proxy = share(store)
+    with proxy.client() as client:
+        client.send(b"".join(b"GET /users/%d HTTP/1.1\r\nHost: usher.test\r\n\r\n" % n for n in range(14)))
+        assert [client.response().status for _ in range(14)] == [200] * 10 + [429] * 4
+    assert [r.target for r in proxy.backend.requests] == [f"/users/{n}" for n in range(10)]
+
+
+def test_a_client_that_leaves_while_it_waits(share, store):
+    proxy = share(store, shared='timeout = "300ms"')
+    store.freeze()
+    for _ in range(20):
+        with proxy.client() as client:
+            client.send(b"GET /users/x HTTP/1.1\r\nHost: usher.test\r\n\r\n")
+    store.thaw()
+    wait_up(proxy)
+    assert ask(proxy, 1, user("bob")) == [200]
+
+
+def test_questions_of_a_proxy_in_front_wait_too(start, store, own_backend):
+    """Forward-auth: the request in question is counted, and the answer to the question says so."""
+    proxy = start(own_backend, SHARED.replace("[revocation]", """[revocation]
+
+[listen.questions]
+address = "127.0.0.1:{questions}"
+mode = "forward-auth"
+trusted_proxies = ["127.0.0.1"]
+"""), redis=f"redis://127.0.0.1:{store.port}", shared="", requests=60, per="60s", burst=3, questions=(port := free_port()))
+    wait_up(proxy)
+    asked = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/users/x", "X-Forwarded-Host": "usher.test", "X-Forwarded-For": "192.0.2.1"}
+    with Client(port) as client:
+        got = [client.request("GET", "/", asked | user()) for _ in range(4)]
+    assert [a.status for a in got] == [200] * 3 + [429]
+    assert got[0].headers.get("x-user-id") == "alice" and got[3].headers.get("retry-after") == "1"
+    assert len(store.call("KEYS", "usher:rate:*")) == 1
+
+
+def test_a_body_waits_with_its_head(share, store):
+    proxy = share(store)
+    body = b"x" * 300_000
+    answer = proxy.request("POST", "/users/x", user(), body)
+    assert answer.status == 200 and proxy.backend.last.body == body
+
+
+# ---- the store is away
+
+def test_while_it_is_frozen_each_proxy_counts_for_itself(share, store):
+    """A frozen store costs the first request the timeout, and those behind it nothing."""
+    one, two = share(store, 2, shared='timeout = "100ms"', requests=60, per="3600s", burst=6)
+    assert ask(one, 2) == [200] * 2 and ask(two, 1) == [200]
+    store.freeze()
+    started = time.monotonic()
+    assert ask(one, 1, user("bob")) == [200]
+    assert time.monotonic() - started < 0.4
+    started = time.monotonic()
+    # what was known of the bucket counts: proxy one knows of 2 taken, proxy two of 3
+    assert ask(one, 6) == [200] * 4 + [429] * 2
+    assert ask(two, 6) == [200] * 3 + [429] * 3
+    assert time.monotonic() - started < 0.5
+    assert metric(one, "usher_shared_up") == 0
+    assert metric(one, 'usher_shared_limit_decisions_total{by="process"}') >= 5
+    store.thaw()
+    wait_up(one), wait_up(two)
+    assert ask(one, 4, user("carol")) + ask(two, 4, user("carol")) == [200] * 6 + [429] * 2
+
+
+def test_killed_and_started_again(share, store):
+    one, two = share(store, 2)
+    store.kill()
+    wait_up(one, 0), wait_up(two, 0)
+    started = time.monotonic()
+    assert ask(one, 5) == [200] * 5
+    assert time.monotonic() - started < 0.3
+    store.start()
+    wait_up(one), wait_up(two)
+    # it comes back empty: what this process knows still counts here
+    assert ask(two, 10, user("bob")) == [200] * 10
+    assert ask(one, 1, user("bob")) == [429]
+
+
+def test_no_store_at_the_start(share, store):
+    store.kill()
+    started = time.monotonic()
+    proxy = share(store, wait=False)
+    assert time.monotonic() - started < 3
+    assert ask(proxy, 11) == [200] * 10 + [429]
+    store.start()
+    wait_up(proxy)
+    assert b"the shared store cannot be used" in bytes(proxy.errors)
+
+
+def test_refuse_means_503_for_what_it_would_count(share, store):
+    proxy = share(store, shared='when_unavailable = "refuse"\ntimeout = "100ms"')
+    assert ask(proxy, 1) == [200]
+    store.kill()
+    wait_up(proxy, 0)
+    answer = proxy.get("/users/x", {})
+    assert answer.status == 503 and answer.problem["code"] == "shared_unavailable" and answer.headers.get("retry-after") == "1"
+    assert proxy.get("/public/x").status == 200
+    # a list of revoked tokens that is older than a second is none
+    wait_until(lambda: proxy.get("/api/x", user()).status == 503, 3)
+    assert proxy.get("/api/x", user()).problem["code"] == "shared_unavailable"
+    assert proxy.get("/api/x").status == 401
+    store.start()
+    wait_up(proxy)
+    wait_until(lambda: ask(proxy, 1) == [200], 2)
+    assert proxy.get("/api/x", user()).status == 200
+
+
+def test_refuse_while_frozen_answers_within_the_timeout(share, store):
+    proxy = share(store, shared='when_unavailable = "refuse"\ntimeout = "100ms"')
+    store.freeze()
+    started = time.monotonic()
+    assert proxy.get("/users/x").status == 503
+    assert time.monotonic() - started < 0.4
+    store.thaw()
+
+
+def test_slow_answers_are_not_waited_for(share, store):
+    """Each answer takes longer than the timeout: the first request waits for it, the others do not."""
+    with Relay(store.port) as relay:
+        proxy = share(relay, shared='timeout = "50ms"', burst=1000)
+        relay.delay = 0.12
+        ask(proxy, 1)
+        wait_until(lambda: metric(proxy, "usher_shared_up") == 0)
+        started = time.monotonic()
+        assert ask(proxy, 50) == [200] * 50
+        assert time.monotonic() - started < 0.6
+        relay.delay = 0
+        wait_up(proxy)
+
+
+def test_a_connection_that_is_cut_in_the_middle(share, store):
+    with Relay(store.port) as relay:
+        proxy = share(relay, burst=1_000_000, requests=1_000_000, per="1s")
+        stop = threading.Event()
+        def cut():
+            while not stop.wait(0.05):
+                relay.cut()
+        thread = threading.Thread(target=cut)
+        thread.start()
+        got = ask(proxy, 300)
+        stop.set()
+        thread.join()
+        assert set(got) == {200}
+        wait_up(proxy)
+
+
+def test_a_script_flush_and_a_flushed_store(share, store):
+    one, two = share(store, 2)
+    assert ask(one, 2) == [200] * 2
+    store.call("SCRIPT", "FLUSH")
+    assert ask(two, 2) == [200] * 2
+    assert ask(one, 7) == [200] * 6 + [429]
+    store.call("FLUSHALL")
+    store.call("SCRIPT", "FLUSH")
+    assert ask(two, 10, user("bob")) == [200] * 10 and ask(one, 1, user("bob")) == [429]
+    assert metric(one, "usher_shared_up") == 1
+
+
+@pytest.mark.parametrize("value", [b"nonsense", b"", b"-1", b"1e400", b"99999999999999999999999"])
+def test_a_bucket_with_other_contents_is_a_new_one(share, store, value):
+    proxy = share(store)
+    ask(proxy, 1)
+    (key,) = store.call("KEYS", "usher:rate:*")
+    store.call("SET", key, value)
+    assert ask(share(store), 12).count(200) in (0, 10)
+    assert metric(proxy, "usher_shared_up") == 1
+
+
+def test_a_bucket_of_another_type_counts_here(share, store):
+    proxy = share(store)
+    ask(proxy, 1)
+    (key,) = store.call("KEYS", "usher:rate:*")
+    store.call("DEL", key)
+    store.call("SADD", key, "x")
+    assert ask(proxy, 12) == [200] * 9 + [429] * 3
+    assert metric(proxy, "usher_shared_call_errors_total") > 0
+    assert metric(proxy, "usher_shared_up") == 1
+    assert ask(proxy, 1, user("bob")) == [200]
+    assert b"WRONGTYPE" in bytes(proxy.errors)
+
+
+# ---- logging in
+
+def test_a_user_of_the_access_list(share, tmp_path):
+    rules = ("user default off", "user usher on >p@ss:w/ord ~usher:* resetchannels -@all +evalsha +eval +script|load "
+             "+ping +select +get +set +time +zadd +zscore +zrange +zrangebyscore +zremrangebyscore")
+    with Store(tmp_path, *rules) as store:
+        one, two = share(store, redis=f"redis://usher:p%40ss%3Aw%2Ford@127.0.0.1:{store.port}/0"), share(
+            store, redis=f"redis://usher@127.0.0.1:{store.port}", shared="password = { env = \"STORE_PASSWORD\" }",
+            env={"STORE_PASSWORD": "p@ss:w/ord"})
+        assert ask(one, 5) + ask(two, 6) == [200] * 10 + [429]
+        assert post(one, {"jti": ["a"]}) == 200
+        wait_status(two, token(jti="a"), 401, 1)
+        for proxy in (one, two):
+            assert b"p@ss" not in bytes(proxy.errors) and b"p%40ss" not in bytes(proxy.errors)
+            assert b"p@ss" not in proxy.admin_request("/config").body
+
+
+def test_a_wrong_password(share, tmp_path):
+    with Store(tmp_path, "requirepass right") as store:
+        proxy = share(store, wait=False, redis=f"redis://:wrong@127.0.0.1:{store.port}")
+        assert ask(proxy, 11) == [200] * 10 + [429]
+        wait_until(lambda: b"WRONGPASS" in bytes(proxy.errors))
+        assert b"wrong@" not in bytes(proxy.errors)
+        assert share(store, redis=f"redis://:right@127.0.0.1:{store.port}/3").get("/users/x").status == 200
+        assert store.call("INFO", "keyspace", auth=("right",)).count(b"db3") == 1
+
+
+def test_a_user_who_may_not(share, tmp_path):
+    """No scripts for this user: each proxy counts for itself, and says why."""
+    with Store(tmp_path, "user usher on nopass ~* +@all -@scripting") as store:
+        proxy = share(store, wait=False, redis=f"redis://usher:x@127.0.0.1:{store.port}")
+        assert ask(proxy, 11) == [200] * 10 + [429]
+        wait_until(lambda: b"NOPERM" in bytes(proxy.errors))
+
+
+def test_tls(share, tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.sign("redis", ["localhost", "127.0.0.1"])
+    with Store(tmp_path, tls=pair, authority=authority) as store:
+        trust = f'ca = "{authority.file}"'
+        one = share(store, redis=f"rediss://localhost:{store.port}", shared=trust)
+        two = share(store, redis=f"rediss://127.0.0.1:{store.port}", shared=trust)
+        assert ask(one, 5) + ask(two, 6) == [200] * 10 + [429]
+        entries = [f"token-{n}" for n in range(3000)]
+        assert post(one, {"jti": entries}) == 200
+        wait_status(two, token(jti="token-2999"), 401, 3)
+        # not trusted, and not its name
+        stranger = share(store, wait=False, redis=f"rediss://127.0.0.1:{store.port}")
+        wait_until(lambda: b"certificate is refused" in bytes(stranger.errors))
+        assert ask(stranger, 1, user("bob")) == [200]
+    with Store(tmp_path, tls=authority.sign("other", ["redis.test"]), authority=authority) as store:
+        proxy = share(store, wait=False, redis=f"rediss://127.0.0.1:{store.port}", shared=trust)
+        wait_until(lambda: b"certificate is refused" in bytes(proxy.errors))
+
+
+def test_a_unix_socket_and_names(share, tmp_path):
+    with Store(tmp_path, f"unixsocket {tmp_path}/r.sock") as store:
+        one = share(store, redis=f"unix:{tmp_path}/r.sock")
+        two = share(store, redis=f"redis://localhost:{store.port}")
+        assert ask(one, 5) + ask(two, 6) == [200] * 10 + [429]
+
+
+# ---- revocations
+
+def test_a_revocation_counts_everywhere_within_a_second(share, store):
+    one, two = share(store, 2, workers=2)
+    tokens_ = [token(jti=f"t{n}") for n in range(3)]
+    for t in tokens_:
+        assert two.get("/api/x", bearer(t)).status == 200
+    for t, value in zip(tokens_, [{"jti": ["t0"]}, {"jti": [{"iss": "https://main.test", "jti": "t1"}]},
+                                  {"sub": {"alice": int(time.time()) + 1}}]):
+        assert post(one, value) == 200
+        wait_status(two, t, 401, 1)
+        wait_status(one, t, 401, 1)
+    assert two.get("/api/x", user("bob")).status == 200
+    # made before a proxy started: its first request knows of them
+    three = share(store, wait=False)
+    assert three.get("/api/x", bearer(token(jti="t0", subject="bob"))).status == 401
+    assert three.get("/api/x", user("bob")).status == 200
+
+
+def test_revoked_by_an_operator_in_the_store(share, store):
+    """An entry is what the file and the admin listener take, and its score the time in microseconds."""
+    proxy = share(store)
+    store.call("ZADD", "usher:revocations", int(time.time() * 1e6), '{"jti": ["by-hand"]}')
+    wait_status(proxy, token(jti="by-hand"), 401, 1)
+    for junk in [b"junk", b"{}x", b"\xff\x00", b"x" * 70_000]:
+        store.call("ZADD", "usher:revocations", int(time.time() * 1e6), junk)
+    time.sleep(0.3)
+    store.call("ZADD", "usher:revocations", int(time.time() * 1e6) + 1, '{"jti": ["behind-junk"]}')
+    wait_status(proxy, token(jti="behind-junk"), 401, 1)
+
+
+def test_revoked_while_the_store_is_away(share, store):
+    one, two = share(store, 2)
+    revoked, earlier = token(jti="a"), token(jti="b")
+    assert post(one, {"jti": ["b"]}) == 200
+    wait_status(two, earlier, 401, 1)
+    store.kill()
+    wait_up(one, 0)
+    assert post(one, {"jti": ["a"]}) == 200
+    wait_status(one, revoked, 401, 1)
+    assert metric(one, "usher_shared_revocations_pending") == 1
+    for proxy in (one, two):
+        assert proxy.get("/api/x", bearer(earlier)).status == 401, "the last known list applies"
+    assert two.get("/api/x", bearer(revoked)).status == 200
+    store.start()
+    wait_status(two, revoked, 401, 2)
+    # it came back without its data: what the proxies know is there again, for one that starts now
+    wait_until(lambda: metric(one, "usher_shared_revocations_pending") == 0)
+    wait_until(lambda: store.call("ZCARD", "usher:revocations") == 2)
+    assert share(store).get("/api/x", bearer(earlier)).status == 401
+
+
+def test_a_store_that_forgets_a_part(share, store):
+    """As after a failover to a replica that lagged behind."""
+    one, two = share(store, 2)
+    for name in "abc":
+        assert post(one, {"jti": [name]}) == 200
+        wait_status(two, token(jti=name), 401, 1)
+    store.call("ZREMRANGEBYRANK", "usher:revocations", -1, -1)
+    wait_until(lambda: store.call("ZCARD", "usher:revocations") == 3)
+    assert two.get("/api/x", bearer(token(jti="c"))).status == 401
+
+
+def test_old_revocations_go(share, store):
+    one, two = share(store, 2, shared='revocations_kept = "1h"')
+    store.call("ZADD", "usher:revocations", int((time.time() - 3700) * 1e6), '{"jti": ["old"]}')
+    store.call("ZADD", "usher:revocations", int((time.time() - 3500) * 1e6), '{"jti": ["young"]}')
+    assert post(one, {"jti": ["new"]}) == 200
+    wait_status(two, token(jti="new"), 401, 1)
+    wait_status(two, token(jti="old"), 200, 1)
+    assert two.get("/api/x", bearer(token(jti="young"))).status == 401
+
+
+def test_the_list_of_another_type(share, store):
+    proxy = share(store)
+    assert post(proxy, {"jti": ["a"]}) == 200
+    wait_until(lambda: store.call("ZCARD", "usher:revocations") == 1)
+    store.call("DEL", "usher:revocations")
+    store.call("SET", "usher:revocations", "x")
+    wait_until(lambda: b"WRONGTYPE" in bytes(proxy.errors))
+    assert proxy.get("/api/x", bearer(token(jti="a"))).status == 401
+    assert ask(proxy, 11) == [200] * 10 + [429]
+    store.call("DEL", "usher:revocations")
+    wait_until(lambda: store.call("TYPE", "usher:revocations") == "zset")
+
+
+# ---- reload
+
+def test_a_reload_changes_the_store(share, store, tmp_path):
+    (tmp_path / "second").mkdir()
+    with Store(tmp_path / "second") as other:
+        proxy = share(store)
+        revoked = token(jti="a")
+        assert post(proxy, {"jti": ["a"]}) == 200 and ask(proxy, 3) == [200] * 3
+        text = proxy.file.read_text()
+        proxy.file.write_text(text.replace(f":{store.port}", f":{other.port}"))
+        proxy.signal(1)
+        wait_until(lambda: other.call("ZCARD", "usher:revocations") == 1)
+        store.kill()
+        wait_up(proxy)
+        wait_status(share(other), revoked, 401, 1)
+        # without the table nothing is shared any more, and nothing is forgotten
+        proxy.file.write_text(text[:text.index("[shared]")] + text[text.index("[rate_limit.per-user]"):])
+        proxy.signal(1)
+        wait_until(lambda: b"usher_shared_up" not in proxy.admin_request("/metrics").body)
+        assert proxy.get("/api/x", bearer(revoked)).status == 401
+        assert ask(proxy, 11, user("bob")) == [200] * 10 + [429]
+
+
+# ---- somebody else at the store's address
+
+class Relay:
+    """Between a proxy and a store: delays what the store says, or cuts."""
+
+    def __init__(self, target: int):
+        self.target, self.port, self.delay = target, free_port(), 0.0
+        self.pairs: list[socket.socket] = []
+
+    def __enter__(self):
+        relay = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                try:
+                    with socket.create_connection(("127.0.0.1", relay.target)) as server:
+                        relay.pairs += [self.request, server]
+                        threading.Thread(target=relay.copy, args=(self.request, server, False), daemon=True).start()
+                        relay.copy(server, self.request, True)
+                except OSError:
+                    pass
+
+        socketserver.ThreadingTCPServer.allow_reuse_address = True
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def copy(self, source, sink, slow):
+        try:
+            while data := source.recv(65536):
+                if slow and self.delay:
+                    time.sleep(self.delay)
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        pairs, self.pairs = self.pairs, []
+        for end in pairs:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def __exit__(self, *_):
+        self.cut()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+LOADED = b"$40\r\n" + b"a" * 40 + b"\r\n"
+READ = b"*5\r\n$1\r\nn\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n*0\r\n"
+
+HOSTILE = {
+    "http": (b"HTTP/1.1 400 Bad Request\r\n\r\n", b""),
+    "nothing": (b"", b""),
+    "endless line": (b"+" + b"x" * 100_000, b""),
+    "endless text": (b"$2147483647\r\n" + b"x" * 1_000_000, b""),
+    "negative text": (b"$-2\r\n", b""),
+    "huge list": (b"*2147483647\r\n", b""),
+    "deep list": (b"*1\r\n" * 100, b""),
+    "wrong digest": (b"$3\r\nabc\r\n" * 3, b""),
+    "number for a digest": (b":1\r\n" * 3, b""),
+    "unasked": (LOADED * 3 + READ * 50, b""),
+    "more than was asked": (LOADED * 3 + READ, b"*2\r\n:1000000\r\n:0\r\n"),
+    "negative": (LOADED * 3 + READ, b"*2\r\n:-5\r\n:0\r\n"),
+    "for ever": (LOADED * 3 + READ, b"*2\r\n:0\r\n:9223372036854775807\r\n"),
+    "text for a verdict": (LOADED * 3 + READ, b"$2\r\nok\r\n"),
+    "nil for a verdict": (LOADED * 3 + READ, b"*-1\r\n"),
+    "error for a verdict": (LOADED * 3 + READ, b"-ERR \x1b[31m\x00no\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_answers(share, name):
+    first, later = HOSTILE[name]
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            try:
+                self.request.recv(65536)
+                self.request.sendall(first)
+                while data := self.request.recv(65536):
+                    self.request.sendall(READ if b"revocations" in data else later)
+            except OSError:
+                pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = share(None, wait=False, redis=f"redis://127.0.0.1:{server.server_address[1]}", shared='timeout = "100ms"')
+        started = time.monotonic()
+        got = ask(proxy, 12)
+        assert got == [200] * 10 + [429] * 2
+        assert time.monotonic() - started < 2.5
+        time.sleep(0.3)
+        assert proxy.get("/api/x", user()).status == 200
+        assert proxy.peak_memory < 200 << 20
+        assert b"\x1b" not in bytes(proxy.errors)
+        server.shutdown()
+
+
+# ---- the file
+
+@pytest.mark.parametrize("line, message", [
+    ('redis = "http://127.0.0.1:6379"', '"redis" must be an address such as "redis://127.0.0.1:6379"'),
+    ('redis = "redis://127.0.0.1:6379/x"', "the number of a database"),
+    ('redis = "redis://a%zz@127.0.0.1"', "percent-encoding"),
+    ('redis = "redis://"', "error"),
+    ('redis = 5', '"redis" must be a string'),
+    ('redis = "redis://127.0.0.1"\nwhen_unavailable = "locel"', "did you mean \"local\""),
+    ('redis = "redis://127.0.0.1"\ntimeout = 50', "bare number"),
+    ('redis = "redis://127.0.0.1"\ntimeout = "1h"', "between 1ms and 5s"),
+    ('redis = "redis://127.0.0.1"\nprefix = ""', "visible ASCII"),
+    ('redis = "redis://127.0.0.1"\nca = "x.pem"', "rediss://"),
+    ('redis = "redis://:p@127.0.0.1"\npassword = { env = "USHER_TEST_SECRET" }', "one of them is enough"),
+    ('rediss = "redis://127.0.0.1"', 'unknown key "rediss"'),
+    ('when_unavailable = "local"', 'needs "redis"'),
+])
+def test_mistakes_in_the_table(tmp_path, line, message):
+    from harness.configuration import PREAMBLE
+    from harness.process import command
+    file = tmp_path / "usher.toml"
+    file.write_text((PREAMBLE + SMALL).format(workers=1, port=1, admin=2, listen="", upstream="", backend=3) + f"\n[shared]\n{line}\n")
+    done = command("check", "--config", file)
+    assert done.returncode == 1 and message in done.stderr + done.stdout, done.stderr + done.stdout
+
+
+def test_a_password_in_the_file_is_warned_of_and_not_shown(tmp_path):
+    from harness.configuration import PREAMBLE
+    from harness.process import command
+    file = tmp_path / "usher.toml"
+    file.write_text((PREAMBLE + SMALL).format(workers=1, port=1, admin=2, listen="", upstream="", backend=3)
+                    + '\n[shared]\nredis = "redis://u:hunter2@192.0.2.1"\n')
+    done = command("check", "--config", file)
+    text = done.stderr + done.stdout
+    assert done.returncode == 0 and "hunter2" not in text, text
+    assert "a password is written into the file" in text and "not encrypted" in text
