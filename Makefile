@@ -22,8 +22,11 @@ CHECKS := .build/checks-$(subst $(comma),-,$(SANITIZERS))
 FUZZ_SECONDS ?= 3600
 FUZZ_ARGS ?=
 SEEDS ?= 100000
+SOAK_SECONDS ?= 1800
+SANITIZE ?= address thread
+SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py
 
-.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
+.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak sanitize deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +84,21 @@ fuzz: checks ## an hour of libFuzzer on everything that reads the bytes of other
 simulate: checks ## the whole exchange in a made-up kernel and time; SEEDS=100000, and SEEDS="1 FIRST" for one again
 	@echo "== simulate: $(SEEDS) seeds"
 	@Tests/Simulation/simulate.py $(CHECKS)/release/simulate $(SEEDS)
+
+soak: deps build ## half an hour of everything at once, with flat memory; SOAK_SECONDS=180
+	@echo "== soak: $(SOAK_SECONDS) s"
+	@cd Tests/Conformance && USHER_SOAK_SECONDS=$(SOAK_SECONDS) USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
+		$(CURDIR)/$(PYTHON) -m pytest -q -s test_soak.py
+
+# The unit tests, and black-box tests that open and close the most, under each sanitizer; built apart.
+sanitize: deps ## unit and black-box tests under AddressSanitizer and ThreadSanitizer; SANITIZE=thread for one of them
+	@for sanitizer in $(SANITIZE); do \
+		echo "== sanitize: $$sanitizer"; \
+		$(SWIFT) test --sanitize $$sanitizer --scratch-path .build/$$sanitizer; \
+		$(SWIFT) build --sanitize $$sanitizer --scratch-path .build/$$sanitizer --product usher; \
+		(cd Tests/Conformance && USHER_BINARY=$(CURDIR)/.build/$$sanitizer/debug/usher \
+			$(CURDIR)/$(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(SANITIZE_TESTS)); \
+	done
 
 fuzz-briefly: # as a part of `make test`
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10

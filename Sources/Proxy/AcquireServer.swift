@@ -310,9 +310,7 @@ extension Worker {
         let isCurrent =
             pools.contains(upstream) && poolOfUpstream.contains(upstream)
             && !pools[upstream.index].isRetired(servers[server].server)
-        guard isCurrent, !isDraining, !servers[server].transport.isReadable,
-            servers[server].transport.output.isEmpty
-        else {
+        guard isCurrent, !isDraining, !servers[server].transport.isReadable else {
             return closeServer(server, wasBusy: true)
         }
         servers[server].phase = .idle

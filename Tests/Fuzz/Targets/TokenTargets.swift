@@ -86,14 +86,22 @@ final class TokenTarget: FuzzTarget {
         case .verified(let token):
             let subject = Accepted(token).subject
             verifier.recycle(token)
-            let parts = input.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-            try demand(parts.count == 3, "a token of \(parts.count) parts")
-            let signed = Array(input.prefix(parts[0].count + 1 + parts[1].count))
-            try demand(Array(parts[2]) == base64URL(hmac(signed)), "a token that nobody signed")
-            try checkSubject(subject)
+            try check(input, subject)
+        case .bound(let token):
+            let subject = Accepted(token).subject
+            verifier.recycle(token)
+            try check(input, subject)
         case .refused: break
         case .keysUnavailable: break
         }
+    }
+
+    private func check(_ input: [UInt8], _ subject: [UInt8]) throws {
+        let parts = input.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        try demand(parts.count == 3, "a token of \(parts.count) parts")
+        let signed = Array(input.prefix(parts[0].count + 1 + parts[1].count))
+        try demand(Array(parts[2]) == base64URL(hmac(signed)), "a token that nobody signed")
+        try checkSubject(subject)
     }
 }
 
@@ -143,20 +151,29 @@ final class ClaimsTarget: FuzzTarget {
         case .verified(let token):
             let accepted = Accepted(token)
             verifier.recycle(token)
-            try accepted.check()
-            let header = String(decoding: parts[0], as: UTF8.self)
-            let payload = String(decoding: parts[1], as: UTF8.self)
-            // Names may be written with escapes; then they are not looked for.
-            if !header.contains("\\") {
-                try demand(header.contains("HS256"), "another algorithm")
-                try demand(!header.contains("\"crit\""), "J3: crit")
-            }
-            if !payload.contains("\\") {
-                try demand(payload.contains("\"tasks\""), "J14: without the audience")
-                try demand(payload.contains("\"https://i.example\""), "another issuer")
-            }
+            try check(accepted, parts[0], parts[1])
+        case .bound(let token):
+            // J20: it proves nothing by itself.
+            let accepted = Accepted(token)
+            verifier.recycle(token)
+            try check(accepted, parts[0], parts[1])
         case .refused: break
         case .keysUnavailable: break
+        }
+    }
+
+    private func check(_ accepted: Accepted, _ head: ArraySlice<UInt8>, _ body: ArraySlice<UInt8>) throws {
+        try accepted.check()
+        let header = String(decoding: head, as: UTF8.self)
+        let payload = String(decoding: body, as: UTF8.self)
+        // Names may be written with escapes; then they are not looked for.
+        if !header.contains("\\") {
+            try demand(header.contains("HS256"), "another algorithm")
+            try demand(!header.contains("\"crit\""), "J3: crit")
+        }
+        if !payload.contains("\\") {
+            try demand(payload.contains("\"tasks\""), "J14: without the audience")
+            try demand(payload.contains("\"https://i.example\""), "another issuer")
         }
     }
 }
@@ -180,6 +197,7 @@ final class KeySetTarget: FuzzTarget {
         try demand((report?.usableKeys ?? 0) <= 100, "J10: too many keys")
         switch verifier.verify(token.span, acceptedBy: .init(index: 0), now: fuzzClock) {
         case .verified: throw Violation(description: "a signature that is none")
+        case .bound: throw Violation(description: "a signature that is none, and a binding")
         case .refused: break
         case .keysUnavailable: break
         }

@@ -102,6 +102,8 @@ struct FixedParts {
     let logWriter: LogWriter
     let keyRequests: Inbox<KeyRequest>
     let questions: Inbox<RemoteQuestion>
+    let rateRequests: Inbox<RateRequest>
+    let proofMemory: ProofMemory
     private static let secret = Array("a-simulated-secret-of-32-bytes-or-more".utf8)
 
     init() throws {
@@ -129,5 +131,8 @@ struct FixedParts {
         logWriter = try LogWriter(destination: .off)
         keyRequests = try Inbox()
         questions = try Inbox()
+        rateRequests = try Inbox()
+        guard let memory = ProofMemory() else { throw Violation(description: "no random numbers") }
+        proofMemory = memory
     }
 }

@@ -46,7 +46,9 @@ final class World {
         let parts = WorkerParts(
             index: 0, count: 1, inbox: inbox, counters: counters, logWriter: scenario.fixed.logWriter,
             keyRequests: scenario.fixed.keyRequests, questions: scenario.fixed.questions,
-            buckets: RateBuckets(seed: (1, 2)), ledger: ConnectionLedger())
+            buckets: RateBuckets(seed: (1, 2)), ledger: ConnectionLedger(),
+            rateRequests: scenario.fixed.rateRequests, standing: SharedStanding(),
+            proofMemory: scenario.fixed.proofMemory)
         try work(parts, listener)
         if sim_is_stuck() { ledger.violate("the worker waits for what never comes") }
         let (accepted, closed) = (
