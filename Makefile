@@ -110,7 +110,7 @@ test: ## everything: tidy, unit, conformance, fuzzing, simulation, deploy
 	@$(MAKE) --no-print-directory conformance
 	@$(MAKE) --no-print-directory fuzz-briefly
 	@$(MAKE) --no-print-directory simulate
-	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-170} $(MAKE) --no-print-directory deploy-test
+	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-270} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
 

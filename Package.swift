@@ -90,6 +90,7 @@ let package = Package(
     targets: [
         // Layer 0: C at an address.
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .target(name: "CBytes", cSettings: instrumentedC),
         .target(name: "CLinux", cSettings: instrumentedC),
         .target(name: "CTLS", dependencies: ["COpenSSL", "CLinux"], cSettings: instrumentedC),
@@ -102,13 +103,17 @@ let package = Package(
         layer("HTTP", ["Bytes"]),
         layer("TLS", ["COpenSSL", "CTLS", "Bytes"]),
         layer("HTTP1", ["Bytes", "HTTP"]),
+        layer("HTTP2", ["CNghttp2", "Bytes", "HTTP"]),
         layer("JOSE", ["Bytes", "Crypto"]),
         layer("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         layer("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
         layer("Upstream", ["Bytes", "Reactor", "HTTP", "TLS", "Telemetry"]),
         layer(
             "Proxy",
-            ["Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "JOSE", "Policy", "Telemetry", "Upstream"]),
+            [
+                "Bytes", "Reactor", "Crypto", "HTTP", "TLS", "HTTP1", "HTTP2", "JOSE", "Policy", "Telemetry",
+                "Upstream",
+            ]),
         layer(
             "Config",
             ["CTOML", "Bytes", "HTTP", "TLS", "JOSE", "Policy", "Upstream", "Proxy", "Crypto", "Reactor"]),
@@ -136,6 +141,7 @@ let package = Package(
         tests("HTTP", ["Bytes"]),
         tests("TLS", ["Bytes"]),
         tests("HTTP1", ["Bytes", "HTTP"]),
+        tests("HTTP2", ["Bytes", "HTTP", "CNghttp2"]),
         tests("JOSE", ["Bytes", "Crypto"], exclude: ["Vectors"]),
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         tests("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),

@@ -1,4 +1,5 @@
 public import JOSE
+public import Proxy
 
 /// Everything that `usher.toml` says, complete and valid: defaults filled in, secrets and key files read,
 /// names checked. A value of this type is only worth running when the load reported no error.
@@ -33,6 +34,8 @@ public struct Configuration: Sendable, Equatable {
     public var shared: SharedConfiguration? = nil
     /// Where the next process asks for the listening sockets of this one; nil = nowhere.
     public var takeover: TakeoverConfiguration? = nil
+    /// Where spans of requests go; nil: none are recorded.
+    public var tracing: TracingConfiguration?
     /// Reload whenever the file, or one that it names, changes.
     public var watch = false
 
@@ -77,6 +80,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var proxyProtocol: Bool
     /// True for `mode = "forward-auth"`: requests are questions of a proxy in front about its clients' requests.
     public var answersForwardAuth = false
+    /// The versions of HTTP that it speaks (`protocols`).
+    public var protocols = ProtocolSet.http1
     /// Not nil for `mode = "redirect"`: requests are sent to the same place over TLS, at this port.
     public var redirectPort: UInt16? = nil
     /// TLS; nil where connections are plain.

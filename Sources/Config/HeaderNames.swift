@@ -40,7 +40,7 @@ enum HeaderNames {
         "proxy", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "content-type",
         "content-encoding", "expect", "authorization", "cookie", "set-cookie", "via", "forwarded",
         "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip",
-        "x-request-id", "date", "range", "http2-settings",
+        "x-request-id", "traceparent", "tracestate", "date", "range", "http2-settings",
     ]
 
     /// Names without which a message cannot be framed or routed, folded.

@@ -5,9 +5,8 @@ struct ConfigurationReader {
     static let keys = Section.Keys(
         known: [
             "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin", "revocation", "cors", "takeover", "watch", "session", "shared",
-        ],
-        later: ["tracing"])
+            "admin", "revocation", "cors", "takeover", "watch", "session", "shared", "tracing",
+        ])
 
     func configuration(_ root: TOMLNode) -> Configuration? {
         guard case .table(let table) = root.value else { return nil }
@@ -22,6 +21,7 @@ struct ConfigurationReader {
         configuration.crossOrigins = crossOrigins(section)
         configuration.routes = routes(section, names, configuration.issuers)
         configuration.takeover = takeover(section)
+        configuration.tracing = tracing(section)
         configuration.shared = shared(section)
         configuration.watch = section.boolean("watch", default: false)
         refuseSharedNames(configuration)

@@ -83,7 +83,7 @@ extension ConfigurationReader {
     private static let statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"]
 
     /// A number from 0 to 1; 1 where nothing is written.
-    private func share(_ key: String, _ section: Section) -> Double {
+    func share(_ key: String, _ section: Section) -> Double {
         guard let entry = section.table[key] else { return 1 }
         let number: Double
         switch entry.node.value {

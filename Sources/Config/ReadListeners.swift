@@ -1,3 +1,6 @@
+internal import Proxy
+internal import TLS
+
 extension ConfigurationReader {
     static let listenerKeys = Section.Keys(
         known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol", "tls", "redirect"])
@@ -28,7 +31,6 @@ extension ConfigurationReader {
         let section = Section(
             "[listen.\(named.name.value)]", named.table, at: named.position, keys: Self.listenerKeys,
             loader: loader)
-        checkProtocols(section)
         let tls = listenerTLS(section, name: named.name.value)
         let ranges = (section.strings("trusted_proxies") ?? []).compactMap(loader.addressRange)
         if section.table["address"] == nil {
@@ -43,6 +45,8 @@ extension ConfigurationReader {
             position: text.position)
         listener.tls = tls
         listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
+        listener.protocols = protocols(section, answersForwardAuth: listener.answersForwardAuth)
+        listener.tls?.settings.protocols = offeredProtocols(section, listener.protocols)
         listener.redirectPort = redirectPort(section)
         return listener
     }
@@ -99,21 +103,37 @@ extension ConfigurationReader {
         }
     }
 
-    /// HTTP/1.1 is what this release speaks.
-    private func checkProtocols(_ section: Section) {
-        guard let protocols = section.strings("protocols") else { return }
-        for name in protocols where name.value != "http/1.1" {
-            if name.value == "h2" {
-                loader.error(name.position, "protocol \"h2\" is not supported yet")
-            } else {
+    /// What ALPN offers: what the listener speaks, the preferred one first.
+    private func offeredProtocols(_ section: Section, _ spoken: ProtocolSet) -> [ApplicationProtocol] {
+        let named = (section.strings("protocols") ?? []).compactMap {
+            ApplicationProtocol(rawValue: $0.value)
+        }
+        return named.isEmpty ? [.http11] : named
+    }
+
+    /// The versions of HTTP that a listener speaks; HTTP/1.1 where it does not say.
+    private func protocols(_ section: Section, answersForwardAuth: Bool) -> ProtocolSet {
+        guard let names = section.strings("protocols") else { return .http1 }
+        var protocols: ProtocolSet = []
+        for name in names {
+            switch name.value {
+            case "http/1.1":
+                protocols.insert(.http1)
+            case "h2":
+                protocols.insert(.http2)
+                if answersForwardAuth {
+                    loader.error(name.position, "a forward-auth listener speaks \"http/1.1\" alone")
+                }
+            default:
                 loader.error(
                     name.position, "unknown protocol \"\(name.value)\"",
                     didYouMean: Suggestion.nearest(to: name.value, among: ["http/1.1", "h2"]) ?? "http/1.1")
             }
         }
-        if protocols.isEmpty, let entry = section.table["protocols"], entry.node.value == .array([]) {
+        if names.isEmpty, let entry = section.table["protocols"], entry.node.value == .array([]) {
             loader.error(entry.node.start, "\"protocols\" is empty; leave it out for [\"http/1.1\"]")
         }
+        return protocols.isEmpty ? .http1 : protocols
     }
 
     /// The `[admin]` table, or nil where it is off.

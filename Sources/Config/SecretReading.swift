@@ -9,6 +9,8 @@ extension Loader {
         case password
         /// What an OAuth client has besides its name.
         case clientSecret
+        /// The value of a header field: no line ends, no control characters.
+        case headerValue
     }
 
     /// Better Auth's default, which is in its public source code.
@@ -100,7 +102,9 @@ extension Loader {
         case .bearerToken where !bytes.allSatisfy({ (0x21...0x7E).contains($0) }):
             return
                 "holds a space, a control character or a non-ASCII byte, which no bearer token has (RFC 6750, 2.1)"
-        case .hmacKey, .bearerToken, .clientSecret, .password: return nil
+        case .headerValue where !bytes.allSatisfy({ (0x20...0x7E).contains($0) }) || bytes.count > 8192:
+            return "holds what cannot stand in a header, or more than 8 KiB"
+        case .hmacKey, .bearerToken, .clientSecret, .headerValue, .password: return nil
         }
     }
 }

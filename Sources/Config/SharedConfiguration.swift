@@ -13,7 +13,7 @@ public struct SharedConfiguration: Sendable, Equatable {
     /// What all names in the store begin with.
     public var prefix = "usher:"
     /// How long a request waits for it at most.
-    public var timeout: Duration = .milliseconds(50)
+    public var timeout: Duration = .milliseconds(100)
     /// What happens while it does not answer.
     public var whenUnavailable = WhenUnavailable.local
     /// How long revoked tokens are remembered there.

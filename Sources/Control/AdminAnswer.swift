@@ -76,7 +76,7 @@ struct AdminAnswer: Equatable {
 
     private static func revocation(_ body: [UInt8], _ state: AdminState) -> AdminAnswer {
         switch state.revoke(body) {
-        case nil: AdminAnswer(status: 404, body: "nothing can be revoked without [revocation]\n")
+        case nil: AdminAnswer(status: 404, body: "nothing can be revoked without [revocation] or [shared]\n")
         case true?: AdminAnswer(status: 200, body: "revoked\n")
         case false?:
             AdminAnswer(

@@ -9,12 +9,32 @@ extension ProxySettings {
     /// What the workers need of a configuration, with its upstreams as they are known now.
     init(_ configuration: Configuration, upstreams: [UpstreamSettings]) {
         self.init(
-            listeners: configuration.listeners.map {
-                ListenerSettings($0)
-            },
+            listeners: configuration.listeners.map(ListenerSettings.init),
             upstreams: upstreams, policy: configuration.policy,
             limits: LimitSettings(configuration.limits))
         accessLog = AccessLogSettings(configuration.log)
+        tracing = configuration.tracing.map(TracingSettings.init)
+    }
+}
+
+extension TracingSettings {
+    fileprivate init(_ tracing: TracingConfiguration) {
+        self.init(share: tracing.sample)
+        continuesFrom = Trust(tracing.continueFrom)
+        sampledBy = Trust(tracing.sampledBy)
+        tellsPath = tracing.include.contains(.path)
+        tellsUser = tracing.include.contains(.user)
+        tellsClient = tracing.include.contains(.client)
+    }
+}
+
+extension TracingSettings.Trust {
+    fileprivate init(_ trust: TracingConfiguration.Trust) {
+        switch trust {
+        case .anyone: self = .anyone
+        case .trusted: self = .trusted
+        case .nobody: self = .nobody
+        }
     }
 }
 
@@ -32,6 +52,7 @@ extension ListenerSettings {
             name: listener.name, address: SocketAddress(listener.address),
             mode: listener.answersForwardAuth ? .forwardAuth : .proxy,
             expectsProxyHeader: listener.proxyProtocol)
+        protocols = listener.protocols
         if let port = listener.redirectPort { mode = .redirect(port: port) }
         security = listener.tls?.settings
         if let strict = listener.tls?.strictTransport {

@@ -33,6 +33,8 @@ struct Crew {
     private var inboxes: [Inbox<WorkerMessage>] = []
     /// What each worker counts.
     private(set) var counters: [WorkerCounters] = []
+    /// The spans of each worker, on their way to the collector.
+    private(set) var spans: [SpanQueue] = []
     private(set) var startedCount = 0
     private(set) var endedCount = 0
 
@@ -46,6 +48,10 @@ struct Crew {
         keyRequests = try Inbox()
         questions = try Inbox()
     }
+
+    /// What spans may take that wait for the collector: some 40,000 requests.
+    private static let spanBytes = 16 << 20
+    private static let leastSpanBytes = 1 << 19
 
     var count: Int { inboxes.count }
     /// True when every worker listens.
@@ -63,9 +69,11 @@ struct Crew {
                 index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
                 logWriter: logWriter, keyRequests: keyRequests, questions: questions, buckets: buckets,
                 ledger: ledger, rateRequests: store.rates, standing: store.standing, ticketKeys: ticketKeys,
-                proofMemory: proofMemory)
+                proofMemory: proofMemory,
+                spans: SpanQueue(limitBytes: max(Self.spanBytes / listeners.count, Self.leastSpanBytes)))
             inboxes.append(parts.inbox)
             counters.append(parts.counters)
+            spans.append(parts.spans)
             let reports = reports
             // Never joined: its end is reported, and the process's end ends it anyway.
             _ = try Thread(name: "usher-\(index)") {

@@ -171,6 +171,8 @@ struct FetchAnswer {
     var dateSeconds: Int64?
     /// The values of `Set-Cookie`.
     var setCookies: [[UInt8]] = []
+    /// How long to wait before another try, where the server says so.
+    var retryAfterSeconds: Int64?
     /// The connection may carry another request.
     var isPersistent = false
 }

@@ -115,8 +115,9 @@ final class FetchConnection {
     private func send(_ bytes: [UInt8]) throws(FetchFailure) {
         if case .failed(let error) = tls?.write(bytes.span) { throw FetchFailure("\(error)") }
         guard tls == nil else { return }
-        output.attach(from: &pool)
-        guard output.append(bytes.span) else { throw FetchFailure("the URL is too long") }
+        output.detachIfEmpty(to: &pool)
+        output.attach(from: &pool, BlockPool.SizeClass.holding(bytes.count) ?? .large)
+        guard output.append(bytes.span) else { throw FetchFailure("the request is too long") }
     }
 
     /// Sends what waits, as much as the socket takes; an event comes when it takes more.
@@ -237,6 +238,7 @@ struct ResponseReader: ~Copyable {
             switch text(line.nameRange).lowercased() {
             case "date": answer.dateSeconds = Doctor.seconds(ofDate: text(line.valueRange))
             case "location": answer.location = text(line.valueRange)
+            case "retry-after": answer.retryAfterSeconds = Int64(text(line.valueRange))
             case "set-cookie": answer.setCookies.append(Array(received[line.valueRange.bounds]))
             case "cache-control":
                 answer.maximumAge = CacheControl.maximumAge(text(line.valueRange)) ?? answer.maximumAge

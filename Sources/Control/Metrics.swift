@@ -36,7 +36,7 @@ extension Supervisor {
             + MetricsText.loops(workers, now: now.microseconds)
             + KeyStatus.metrics(keys.status(now: now)) + QuestionStatus.metrics(verdicts.status)
             + revocationText + backends.metrics(now: now) + shared.metrics(now: now)
-            + certificateText + reloadText + processText
+            + spanExporter.metrics(crew.spans) + certificateText + reloadText + processText
     }
 
     private var revocationText: String {

@@ -103,7 +103,7 @@ extension Supervisor {
         keys.fill(&compiled.policy)
         verdicts.configure(new.remoteSources)
         verdicts.fill(&compiled.policy)
-        revocations.configure(new.revocation, now: Instant.now())
+        revocations.configure(new, now: Instant.now())
         compiled.policy.revocations = revocations.list
         certificates.configure(new, now: Instant.now())
         compiled.rows = labels.rows(of: compiled.policy)
@@ -114,6 +114,8 @@ extension Supervisor {
         keys.log = log
         verdicts.log = log
         backends.log = log
+        spanExporter.log = log
+        spanExporter.configure(new.tracing, now: Instant.now())
         let admin = configuration.admin
         let isTakeoverMoved = new.takeover?.path != configuration.takeover?.path
         configuration = new

@@ -24,6 +24,8 @@ struct RevocationBook {
     private var name: [UInt8]?
     /// The score that was read last.
     private var read: Int64 = 0
+    /// The lowest score that the store had.
+    private var lowest: Int64 = 0
 
     /// Adds what this proxy was told.
     mutating func add(_ entries: [[UInt8]]) {
@@ -75,9 +77,12 @@ struct RevocationBook {
             pending = Array(scores.keys) + pending.filter { scores[$0] == nil }
             return Outcome()
         }
+        // A page that leads nowhere would be asked for again at once, for ever.
+        guard last >= top || last > read else { throw .unexpected }
         name = named
         var outcome = Outcome(isWhole: last >= top)
-        if low > 0, drop(before: low) { outcome.isChanged = true }
+        if low > lowest, drop(before: low) { outcome.isChanged = true }
+        lowest = low
         for place in stride(from: 0, to: entries.count, by: 2) {
             guard let entry = entries[place].bytes, let score = Self.score(entries[place + 1]) else {
                 throw .unexpected

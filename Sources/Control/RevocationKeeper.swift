@@ -28,8 +28,10 @@ struct RevocationKeeper {
     var deadline: Instant { nextPoll }
 
     /// Takes over the settings of a configuration; what came over the admin listener stays.
-    mutating func configure(_ configuration: RevocationConfiguration?, now: Instant) {
-        isEnabled = configuration != nil
+    mutating func configure(_ whole: Configuration, now: Instant) {
+        let configuration = whole.revocation
+        // What other proxies revoke is revoked here, whether or not this one says more of it.
+        isEnabled = configuration != nil || whole.shared != nil
         file = configuration?.file
         // The file may have changed since the configuration was loaded: the first poll reads it again.
         stamp = nil

@@ -45,8 +45,7 @@ final class SharedStore {
     func configure(_ configuration: Configuration, _ log: Logger) throws(Errno) {
         let wanted = configuration.shared.map {
             StoreTarget(
-                shared: $0, authorities: $0.isSecure && $0.authorities == nil ? authorities.load() : [],
-                keepsRevocations: configuration.revocation != nil)
+                shared: $0, authorities: $0.isSecure && $0.authorities == nil ? authorities.load() : [])
         }
         if wanted == nil, thread == nil { return }
         if thread == nil {
@@ -60,7 +59,7 @@ final class SharedStore {
 
     /// Tells the other proxies what is revoked.
     func revoke(_ entries: [[UInt8]]) {
-        guard target?.keepsRevocations == true, !entries.isEmpty else { return }
+        guard target != nil, !entries.isEmpty else { return }
         channels.orders.send(.revoke(entries))
     }
 
@@ -87,8 +86,7 @@ final class SharedStore {
 
     /// What the metrics say; empty without a store.
     func metrics(now: Instant) -> String {
-        guard let target else { return "" }
-        return StoreMetrics.text(channels, keepsRevocations: target.keepsRevocations, now: now)
+        target == nil ? "" : StoreMetrics.text(channels, now: now)
     }
 }
 

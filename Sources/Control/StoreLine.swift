@@ -66,9 +66,6 @@ final class StoreLine {
         session.call(script.rawValue, keys: keys, arguments: arguments, tag: tag)
     }
 
-    /// Asks for a sign of life.
-    func ping(tag: UInt64) -> Bool { session.ping(tag: tag) }
-
     /// Does all that can be done now; the replies that are whole.
     func advance() throws(StoreFailure) -> [(tag: UInt64, reply: RedisReply)] {
         if phase == .connecting { try finishConnecting() }

@@ -31,8 +31,6 @@ struct StoreTarget: Sendable, Equatable {
     var shared: SharedConfiguration
     /// The authorities of the system, where `shared` names none.
     var authorities: [UInt8]
-    /// The list of revoked tokens is kept there.
-    var keepsRevocations: Bool
 }
 
 /// The loop that talks to the shared store, on a thread of its own: nothing else that the process does delays it, as a
@@ -51,6 +49,8 @@ final class StoreLoop {
     private static let retryMilliseconds: Int64 = 250
     /// Between two looks at the list of revoked tokens, which are signs of life, too.
     static let pollMilliseconds: Int64 = 250
+    /// From a reply that came too late to the next look.
+    static let secondLookMilliseconds: Int64 = 20
     /// Between two lines of the log about the same trouble.
     static let quietMilliseconds: Int64 = 10_000
 
@@ -59,7 +59,6 @@ final class StoreLoop {
         case rate(RateRequest)
         case read
         case added(Int)
-        case ping
     }
 
     let channels: StoreChannels
@@ -285,14 +284,10 @@ final class StoreLoop {
         channels.meters.count(.calls)
     }
 
-    /// Looks at the list of revoked tokens, or just for a sign of life.
+    /// Looks at the list of revoked tokens, which is a sign of life, too.
     private func poll() {
         pollAt = .never
         guard let line, line.isReady, let target else { return }
-        guard target.keepsRevocations else {
-            if line.ping(tag: 0) { begin(.ping) }
-            return
-        }
         let list = name("revocations", target)
         let added = book.nextAdded
         if !added.isEmpty, !isAdding {

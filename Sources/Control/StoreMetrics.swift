@@ -12,7 +12,7 @@ enum StoreMetrics {
     ]
 
     /// All families.
-    static func text(_ channels: StoreChannels, keepsRevocations: Bool, now: Instant) -> String {
+    static func text(_ channels: StoreChannels, now: Instant) -> String {
         let (standing, meters) = (channels.standing, channels.meters)
         var text = family("usher_shared_up", "gauge", "1 while the shared store answers in time.")
         text += "usher_shared_up \(standing.isAnswering ? 1 : 0)\n"
@@ -31,7 +31,7 @@ enum StoreMetrics {
         )
         text += "\(name){by=\"store\"} \(tally.shared)\n\(name){by=\"process\"} \(tally.local)\n"
         text += "\(name){by=\"nobody\"} \(tally.refused)\n"
-        return keepsRevocations ? text + revocations(meters, now) : text
+        return text + revocations(meters, now)
     }
 
     private static func revocations(_ meters: StoreMeters, _ now: Instant) -> String {

@@ -30,7 +30,6 @@ extension StoreLoop {
                 book.noteAdded(count)
                 channels.meters.setPending(book.pending.count)
                 if !book.pending.isEmpty { pollAt = now }
-            case .ping: pollAt = now.advanced(byMilliseconds: Self.pollMilliseconds)
             }
         } catch {
             throw StoreFailure(reason: "\(error)")
@@ -38,12 +37,13 @@ extension StoreLoop {
     }
 
     private func noteSpeed(isInTime: Bool) {
+        // What was slow for a moment is asked again soon, so that requests go on without it for no longer than it is.
+        if !isInTime { pollAt = min(pollAt, now.advanced(byMilliseconds: Self.secondLookMilliseconds)) }
         guard isInTime, !channels.standing.isAnswering else { return }
         channels.standing.isAnswering = true
         log.notice("the shared store answers", metadata: ["address": "\(line.map { "\($0.address)" } ?? "")"])
         lastFailure = ""
         quietUntil = now
-        if target?.keepsRevocations == false { settle() }
     }
 
     /// The store understood, and would not.
@@ -55,7 +55,6 @@ extension StoreLoop {
             isReading = false
             settle()
         case .added: isAdding = false
-        case .ping: break
         }
         if case .rate = flight {} else { pollAt = now.advanced(byMilliseconds: Self.pollMilliseconds) }
         guard words != lastFailure || quietUntil <= now else { return }
@@ -78,7 +77,7 @@ extension StoreLoop {
         channels.standing.revocationsReadMicroseconds = at.microseconds
         channels.meters.setRevocationsRead(at)
         settle()
-        pollAt = book.pending.isEmpty ? now.advanced(byMilliseconds: Self.pollMilliseconds) : now
+        pollAt = min(pollAt, now.advanced(byMilliseconds: Self.pollMilliseconds))
     }
     private static func verdict(
         _ reply: RedisReply, _ question: RateQuestion

@@ -48,6 +48,8 @@ public final class Supervisor {
     let verdicts: VerdictKeeper
     /// What this proxy shares with others.
     let shared: SharedStore
+    /// What sends spans to the collector.
+    let spanExporter: SpanExporter
     /// Every issuer has had keys once: from then on the trouble of one does not make the proxy unready.
     var hadAllKeys = false
     /// The addresses and the health of the servers behind the proxy.
@@ -109,10 +111,14 @@ public final class Supervisor {
             try VerdictKeeper(environment: source.environment, log: logger)
         }
         shared = try Self.system { () throws(Errno) in try SharedStore(environment: source.environment) }
+        spanExporter = try Self.system { () throws(Errno) in
+            try SpanExporter(environment: source.environment, log: logger)
+        }
+        spanExporter.configure(configuration.tracing, now: Instant.now())
         keys.configure(configuration.keyIssuers, now: Instant.now())
         verdicts.configure(configuration.remoteSources)
         verdicts.fill(&settings.policy)
-        revocations.configure(configuration.revocation, now: Instant.now())
+        revocations.configure(configuration, now: Instant.now())
         settings.policy.revocations = revocations.list
         certificates.configure(configuration, now: Instant.now())
         settings.rows = labels.rows(of: settings.policy)
@@ -141,6 +147,7 @@ public final class Supervisor {
             runCertificates()
             backends.run(poller, now: Instant.now())
             runWatcher(at: Instant.now())
+            runSpans()
             runHistory(at: Instant.now())
             startWorkersIfReady(at: Instant.now())
             service.beat(of: crew, at: Instant.now())
@@ -199,6 +206,7 @@ public final class Supervisor {
             try poller.add(crew.questions.descriptor, token: Token.questions, for: .readable)
             try poller.add(verdicts.lookups.descriptor, token: Token.verdictLookups, for: .readable)
             try poller.add(shared.channels.reports.descriptor, token: Token.shared, for: .readable)
+            try poller.add(spanExporter.lookups.descriptor, token: Token.exportLookups, for: .readable)
         } catch {
             throw StartFailure("\(error)")
         }
@@ -238,6 +246,7 @@ public final class Supervisor {
         case Token.shared: noteShared()
         case Token.verdictLookups: verdicts.noteLookups(poller, now: Instant.now())
         case _ where Token.isVerdict(token): verdicts.advance(token, poller, now: Instant.now())
+        case _ where dispatchSpans(token): break
         default:
             let state = adminState
             admin?.advance(Token.handle(token), state: state)
@@ -251,13 +260,14 @@ public final class Supervisor {
         if let deadline = phase.deadline { next = min(next, deadline) }
         next = min(next, keys.deadline, revocations.deadline, certificates.deadline, backends.deadline)
         next = min(next, watcher.deadline, verdicts.deadline)
-        next = min(next, history.deadline)
+        next = min(next, history.deadline, spanExporter.deadline)
         next = min(next, min(service.deadline, startDeadline), closesIdleAt)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }
 
     private func finish(_ exitStatus: Int32) -> Int32 {
+        if exitStatus == 0 { sendLastSpans() }
         admin?.closeAll()
         admin = nil
         shared.stop()

@@ -16,10 +16,14 @@ enum Token {
     static let questions: UInt64 = 20
     static let verdictLookups: UInt64 = 21
     static let shared: UInt64 = 22
+    static let exportLookups: UInt64 = 23
     /// Fetches of keys have 2^28 numbers from here.
     static let firstFetch: UInt64 = 1 << 31
     /// Connections to servers that judge credentials have 2^28 numbers from here.
     static let firstVerdict: UInt64 = 1 << 31 + 1 << 28
+
+    /// Connections to collectors of spans have 2^28 numbers from here.
+    static let firstExport: UInt64 = 1 << 31 + 1 << 29
 
     /// True for a health check.
     static func isProbe(_ token: UInt64) -> Bool { token >= firstProbe && token < firstFetch }
@@ -28,7 +32,10 @@ enum Token {
     static func isFetch(_ token: UInt64) -> Bool { token >= firstFetch && token < firstVerdict }
 
     /// True for a connection to a server that judges credentials.
-    static func isVerdict(_ token: UInt64) -> Bool { token >= firstVerdict && token < 1 << 32 }
+    static func isVerdict(_ token: UInt64) -> Bool { token >= firstVerdict && token < firstExport }
+
+    /// True for a connection to a collector.
+    static func isExport(_ token: UInt64) -> Bool { token >= firstExport && token < 1 << 32 }
 
     /// A connection of the admin listener: generations start at 1, so it is above the fixed ones.
     static func connection(_ handle: Handle) -> UInt64 {

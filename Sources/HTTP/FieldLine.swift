@@ -53,6 +53,11 @@ public struct FieldLine: Sendable, BitwiseCopyable {
 
     /// True where the raw line is exactly `name: value` CRLF, so that it can be copied as it is.
     @inlinable public var isCanonical: Bool { flags.contains(.canonical) }
+
+    /// True for `tracestate`, which means nothing without the `traceparent` beside it.
+    public func isTraceState(_ bytes: Span<UInt8>) -> Bool {
+        nameRange.count == 10 && ASCII.equalsIgnoringCase(bytes.slice(nameRange), "tracestate")
+    }
 }
 
 /// The field lines of a head or trailer section, in the order in which they came.

@@ -40,7 +40,7 @@ public struct RequestHead: ~Copyable {
     public internal(set) var authority: Authority = .none
     /// The field lines in order.
     public internal(set) var fields: FieldTable
-    /// How the end of the body is known; never `untilClose`.
+    /// How the end of the body is known; `untilClose` for HTTP/2 alone, where the stream's end is the body's.
     public internal(set) var framing: BodyFraming = .none
     /// True where the connection may be used again after this request (RFC 9112 §9.3).
     public internal(set) var isPersistent = true
@@ -187,10 +187,16 @@ public struct RequestHead: ~Copyable {
     }
 
     /// Draws the conclusions, when all lines are there: host, framing, persistence, nominations.
-    public mutating func finish(_ bytes: Span<UInt8>, byteCount: Int) -> MessageFault? {
+    ///
+    /// - Parameters:
+    ///   - silent: how the body ends where no field says so; HTTP/2 has frames for that.
+    ///   - isWebSocket: the head stands for an extended CONNECT of HTTP/2, which is a handshake (RFC 8441 §5).
+    public mutating func finish(
+        _ bytes: Span<UInt8>, byteCount: Int, silent: BodyFraming = .none, isWebSocket: Bool = false
+    ) -> MessageFault? {
         self.byteCount = byteCount
         if let fault = settleHost(bytes) ?? framingFields.fault(version) { return fault }
-        framing = framingFields.framing(silent: .none)
+        framing = framingFields.framing(silent: silent)
         isPersistent = connection.isPersistent(version)
         // HTTP/1.0 has neither (RFC 9110 §10.1.1, §7.8); without content there is nothing to wait for.
         expectsContinue = hasExpectation && version != .http10 && framing != .none && framing != .length(0)
@@ -198,6 +204,7 @@ public struct RequestHead: ~Copyable {
         wantsWebSocket =
             wantsUpgrade && method == .get && (framing == .none || framing == .length(0))
             && UpgradeField.offersWebSocket(bytes, fields[Int(upgradeIndex)].valueRange)
+        if isWebSocket { (wantsUpgrade, wantsWebSocket) = (true, true) }
         connection.markNominated(bytes, &fields)
         return nil
     }
@@ -208,7 +215,7 @@ public struct RequestHead: ~Copyable {
         if hasHost {
             guard let parsed = Authority.parse(bytes, hostLine) else { return .badHost }
             (host, authority) = (hostLine, parsed)
-        } else if version == .http11 {
+        } else if version != .http10 {
             return .missingHost
         }
         if targetForm == .absolute {

@@ -47,6 +47,14 @@ public struct ClientCertificate: ~Copyable {
         fingerprint = text.range(since: start)
     }
 
+    /// Another one that says the same: each stream of an HTTP/2 connection has its own.
+    public func copy() -> ClientCertificate {
+        var copy = ClientCertificate()
+        copy.text.append(text.span)
+        (copy.subject, copy.alternativeNames, copy.fingerprint) = (subject, alternativeNames, fingerprint)
+        return copy
+    }
+
     /// True where there is none.
     public var isNone: Bool { fingerprint.isEmpty }
 

@@ -17,11 +17,14 @@ extension PolicySnapshot {
     ///   - certificate: what the client has proven by its certificate.
     ///   - requestID: the value of `X-Request-Id`.
     ///   - serverAuthority: the value of `Host` where the client's is not preserved, or there is none.
+    ///   - trace: the value of `traceparent`; empty where the client's own is passed on.
+    ///   - keepsTraceState: the client's `tracestate` goes with the client's trace, and only with it.
     /// - Returns: false, and nothing is written, where the lines might not fit into the buffer's room.
     public func appendUpstreamFields(
         of head: borrowing RequestHead, bytes: Span<UInt8>, permit: borrowing Permit,
         peer: borrowing PeerFacts, certificate: borrowing ClientCertificate, requestID: Span<UInt8>,
-        serverAuthority: Span<UInt8>, to buffer: inout Buffer
+        serverAuthority: Span<UInt8>, trace: Span<UInt8> = Span(), keepsTraceState: Bool = true,
+        to buffer: inout Buffer
     ) -> Bool {
         let mode = authorizations.mode(permit.upstream)
         let credentials = credentials(mode, permit)
@@ -32,18 +35,21 @@ extension PolicySnapshot {
         // Every line that is rewritten gains at most the space behind its colon; the host is written three times.
         let bound =
             head.byteCount + head.fields.count + credentials.count + identityLines.count + host.count
-            + 2 * Int(head.host.count) + requestID.count + HeaderWriter.addedByteCount
+            + 2 * Int(head.host.count) + requestID.count + trace.count + HeaderWriter.addedByteCount
             + identity.byteBound(certificate)
         guard buffer.room >= bound else { return false }
 
         HeaderWriter.put("Host: ", host, &buffer)
-        let kept = appendKept(head, bytes, permit, forwardsAuthorization: mode.isForward, &buffer)
+        let kept = appendKept(
+            head, bytes, permit, forwardsAuthorization: mode.isForward, isTraced: !trace.isEmpty,
+            keepsTraceState: keepsTraceState, &buffer)
         HeaderWriter.put(credentials, &buffer)
         HeaderWriter.put(identityLines, &buffer)
         identity.append(certificate, to: &buffer)
         appendForwarding(head, bytes, permit, peer, kept, &buffer)
         HeaderWriter.put(HeaderWriter.via(head.version), &buffer)
         HeaderWriter.put("X-Request-Id: ", requestID, &buffer)
+        if !trace.isEmpty { HeaderWriter.put("traceparent: ", trace, &buffer) }
         return true
     }
 
@@ -79,7 +85,7 @@ extension PolicySnapshot {
     /// Copies the client's lines that go upstream, contiguous ones at once, and notes what a trusted peer said.
     private func appendKept(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ permit: borrowing Permit,
-        forwardsAuthorization: Bool, _ buffer: inout Buffer
+        forwardsAuthorization: Bool, isTraced: Bool, keepsTraceState: Bool, _ buffer: inout Buffer
     ) -> PeerForwarding {
         var said = PeerForwarding()
         var run = KeptRun()
@@ -94,6 +100,8 @@ extension PolicySnapshot {
             }
             switch line.name {
             case .host, .xRequestID, .expect: continue
+            case .traceParent where isTraced: continue
+            case .other where !keepsTraceState && line.isTraceState(bytes): continue
             case .authorization where !forwardsAuthorization: continue
             case .dpop where dropsProofs: continue
             // A backend that gets the client's credentials gets them whichever way they came.

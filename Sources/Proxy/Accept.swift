@@ -14,7 +14,7 @@ extension Worker {
     /// Takes the connections that wait at a listener.
     mutating func acceptClients(_ listener: Handle) {
         for _ in 0..<Self.acceptsPerTurn {
-            guard clients.count < clientLimit, !pool.isSpent else { return pauseAccepting() }
+            guard hasRoomForConnection, !pool.isSpent else { return pauseAccepting() }
             switch listeners[listener.index].listener.accept() {
             case .connection(let socket, let address):
                 welcome(socket, from: address, at: listener)
@@ -32,11 +32,13 @@ extension Worker {
     /// Takes all connections that wait at a listener which is about to close: closing it would reset them.
     mutating func acceptBacklog(_ listener: Handle) {
         var before = -1
-        while before != clients.count, clients.count < clientLimit {
+        while before != clients.count, hasRoomForConnection {
             before = clients.count
             acceptClients(listener)
         }
     }
+
+    private var hasRoomForConnection: Bool { clients.count - streamCount < clientLimit }
 
     private mutating func welcome(
         _ socket: consuming Socket, from address: SocketAddress, at listener: Handle
@@ -58,7 +60,7 @@ extension Worker {
         let descriptor = socket.descriptor
         let handle = clients.insert(Downstream(socket, peer: peer, listener: listener))
         if isCounted { clients[handle.index].countedAddress = peer.address }
-        if isGreeted { clients[handle.index].phase = .greeting }
+        clients[handle.index].phase = isGreeted ? .greeting : firstPhase(at: listener)
         do {
             try poller.add(
                 descriptor, token: EventToken(.client, handle).rawValue,
@@ -71,6 +73,11 @@ extension Worker {
         }
         let timeout = isGreeted ? limits.headerTimeoutMilliseconds : limits.idleTimeoutMilliseconds
         clientDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))
+    }
+
+    /// What a connection begins with: HTTP/1, unless the listener speaks HTTP/2 too.
+    func firstPhase(at listener: Handle) -> Downstream.Phase {
+        listeners[listener.index].protocols.contains(.http2) ? .choosing : .reading
     }
 
     /// Stops accepting for a while: what waits stays in the kernel's queue.
@@ -113,6 +120,10 @@ extension IPAddress {
 extension Worker {
     /// Slots that a table of connections may have. Memory is taken as they are used; the system's limits come first.
     static var connectionCapacity: Int { 1 << 20 }
+
+    /// Streams that this worker may have open, on all connections together.
+    var streamLimit: Int { min(max(clientLimit, Self.fewestStreams), Self.connectionCapacity) }
+    private static var fewestStreams: Int { 4096 }
 
     /// Client connections that one worker may have.
     static func connectionLimit(_ limits: LimitSettings, workers: Int) -> Int {

@@ -78,6 +78,7 @@ extension Worker {
         let upstream = exchanges[exchange].pool.index
         exchanges[exchange].nameServer(server, of: &pools[upstream], &pool)
         if accessLog.isOn { exchanges[exchange].notes.note(server: server, of: &pools[upstream]) }
+        if exchanges[exchange].isTraced { beginAttempt(exchange, server: server) }
     }
 
     /// Opens a connection for a request.

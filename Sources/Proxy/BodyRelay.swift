@@ -20,6 +20,8 @@ struct BodyRelay {
     let coding: BodyCoding
     /// The largest body, in bytes.
     let limitBytes: UInt64
+    /// The sink has a place for trailers.
+    var passesTrailers: Bool
     /// Content at the front of the source's input that the decoder has found and nobody has written yet.
     var pending = 0
     /// The lines of a trailer section at the front of the source's input, once the last chunk was read.
@@ -36,6 +38,7 @@ struct BodyRelay {
         decoder = BodyDecoder(framing)
         self.coding = coding
         self.limitBytes = limitBytes
+        passesTrailers = coding == .chunked
         isComplete = framing == .none || framing == .length(0)
         followsFrames = false
     }
@@ -45,6 +48,7 @@ struct BodyRelay {
         decoder = BodyDecoder(.untilClose)
         coding = .identity
         limitBytes = .max
+        passesTrailers = false
         self.followsFrames = followsFrames
     }
 
@@ -113,7 +117,7 @@ struct BodyRelay {
             source.consume(offset)
             return .needsInput
         case .end(let lines):
-            if coding == .chunked, !lines.isEmpty {
+            if passesTrailers, !lines.isEmpty {
                 trailers = lines
                 return .atTrailers
             }
@@ -185,7 +189,9 @@ struct BodyRelay {
     ) -> Outcome {
         var bytesLeft = Self.turnBytes
         while true {
-            if coding == .identity, pending >= Self.directBytes, sink.output.isEmpty, !stopsAtFrameEnd {
+            if coding == .identity, pending >= Self.directBytes, sink.output.isEmpty, !stopsAtFrameEnd,
+                !sink.isStream
+            {
                 if let stop = writePending(from: &source, to: &sink) { return stop }
                 continue
             }
@@ -230,6 +236,15 @@ struct BodyRelay {
         }
     }
 
+    /// The body of a stream is through: what followed it takes its place. False where nothing did.
+    private mutating func takeTrailing(_ source: inout Transport) -> Bool {
+        guard !source.trailing.isEmpty else { return false }
+        swap(&source.input, &source.trailing)
+        // Without the empty line behind them.
+        trailers = ByteRange(start: 0, count: source.input.count - 2)
+        return true
+    }
+
     /// Reads more; nil to go on.
     private mutating func refill(
         _ source: inout Transport, _ sink: inout Transport, _ pool: inout BlockPool, _ bytesLeft: inout Int
@@ -247,6 +262,7 @@ struct BodyRelay {
         case .failed: return .truncated
         case .endOfStream:
             guard case .end = decoder.endOfInput() else { return .truncated }
+            if passesTrailers, takeTrailing(&source) { return .atTrailers }
             sink.output.attach(from: &pool)
             finish(&sink.output)
             return nil

@@ -8,6 +8,10 @@ internal import Reactor
 struct Downstream: ~Copyable {
     /// What the connection is about right now.
     enum Phase {
+        /// Waiting for the first bytes, which tell HTTP/1 from HTTP/2.
+        case choosing
+        /// The connection speaks HTTP/2: requests come on its streams, each of which is a client of its own.
+        case multiplexing
         /// Waiting for the PROXY header, which says whose connection it is.
         case greeting
         /// TLS is being agreed on.
@@ -51,11 +55,24 @@ struct Downstream: ~Copyable {
     var isLeftOver = false
     /// Bytes thrown away while lingering.
     var discarded = 0
+    /// Of a connection that speaks HTTP/2, and of its streams: the session.
+    var multiplexer = Handle.none
+    /// Of a stream.
+    var stream = StreamFacts()
 
     init(_ socket: consuming Socket, peer: PeerFacts, listener: Handle) {
         transport = Transport(socket)
         self.peer = peer
         self.listener = listener
+    }
+
+    /// A stream of a connection that speaks HTTP/2.
+    init(stream facts: StreamFacts, of multiplexer: Handle, peer: PeerFacts, listener: Handle) {
+        transport = Transport()
+        self.peer = peer
+        self.listener = listener
+        self.multiplexer = multiplexer
+        stream = facts
     }
 
     /// What the bytes at the start of the connection are, where a PROXY header is due.
@@ -82,9 +99,15 @@ struct BoundListener: ~Copyable {
     var index: Int
     /// Every connection begins with a PROXY header.
     var expectsProxyHeader: Bool
+    /// What its connections may speak.
+    var protocols: ProtocolSet
     var isAccepting = false
 
-    init(_ listener: consuming Listener, name: String, index: Int, expectsProxyHeader: Bool) {
+    init(
+        _ listener: consuming Listener, name: String, index: Int, expectsProxyHeader: Bool,
+        protocols: ProtocolSet
+    ) {
+        self.protocols = protocols
         self.listener = listener
         self.name = name
         self.index = index

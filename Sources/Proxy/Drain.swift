@@ -15,7 +15,8 @@ extension Worker {
             if let descriptor = listener.descriptor {
                 let kept = BoundListener(
                     Listener(owning: descriptor, at: listener.address), name: listener.name, index: index,
-                    expectsProxyHeader: settings[index].expectsProxyHeader)
+                    expectsProxyHeader: settings[index].expectsProxyHeader,
+                    protocols: settings[index].protocols)
                 _ = listeners.insert(kept)
             } else {
                 for slot in 0..<listeners.slots
@@ -23,6 +24,7 @@ extension Worker {
                     listeners[slot].name = listener.name
                     listeners[slot].index = index
                     listeners[slot].expectsProxyHeader = settings[index].expectsProxyHeader
+                    listeners[slot].protocols = settings[index].protocols
                 }
             }
         }
@@ -101,6 +103,7 @@ extension Worker {
         clientLimit = Self.connectionLimit(settings.limits, workers: count)
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         rows = settings.rows
+        tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
@@ -140,12 +143,13 @@ extension Worker {
     }
 
     /// Accepts nothing more, because another process does. A connection lives until its next answer, which says that
-    /// it is the last: closed at once, it might cross a request on its way.
+    /// it is the last: closed at once, it might cross a request on its way. HTTP/2 has GOAWAY for that.
     mutating func retire() {
         isDraining = true
         awaitsLastRequests = true
         drainTunnels()
         dropListeners(except: [])
+        drainMultiplexers()
     }
 
     /// Accepts nothing more; requests under way finish, and connections close behind them.
@@ -159,6 +163,7 @@ extension Worker {
             clients[slot].transport.isReadable = true
             readRequests(slot)
         }
+        drainMultiplexers()
         for upstream in poolOfUpstream {
             for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
         }
@@ -167,6 +172,8 @@ extension Worker {
     private mutating func closeIfIdle(_ client: UInt32) {
         switch clients[client].phase {
         case .greeting, .handshaking: break
+        case .multiplexing: return announceEnd(client)
+        case .choosing where clients[client].transport.input.isEmpty: break
         case .reading where clients[client].transport.input.isEmpty: break
         default: return
         }
@@ -183,13 +190,11 @@ extension Worker {
     /// Ends all connections, finished or not.
     mutating func closeEverything() {
         closeTunnels()
-        for slot in 0..<clients.slots where clients.isLive(slot) {
-            if clients[slot].exchange.isNone {
-                closeClient(slot)
-            } else {
-                abandon(clients[slot].exchange.index, .shutDown)
-            }
+        for slot in 0..<clients.slots where clients.isLive(slot) && !clients[slot].exchange.isNone {
+            abandon(clients[slot].exchange.index, .shutDown)
         }
+        endMultiplexers()
+        for slot in 0..<clients.slots where clients.isLive(slot) { closeClient(slot) }
         for slot in 0..<servers.slots where servers.isLive(slot) { closeTakenServer(slot) }
         accessLog.endTurn()
     }

@@ -79,6 +79,10 @@ struct Exchange: ~Copyable {
     // For the log, for the counts, and for timeouts.
     /// Where its route's requests are counted.
     var routeRow: UInt16 = 0
+    /// The worker's `traces` have an entry for it.
+    var isTraced = false
+    /// It does not go on with the client's trace, so that the client's `tracestate` is not passed on.
+    var dropsTraceState = false
     var notes = ExchangeNotes()
     let started: Instant
     var sentAt = Instant.never

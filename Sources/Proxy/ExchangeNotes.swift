@@ -12,6 +12,8 @@ struct ExchangeNotes: ~Copyable {
     private(set) var route = ByteRange.empty
     private(set) var upstream = ByteRange.empty
     private(set) var requestID = ByteRange.empty
+    /// The value of `traceparent` for the upstream, where requests are traced.
+    private(set) var traceParent = ByteRange.empty
     /// What exactly is wrong with the token, where that is why the request was refused.
     private(set) var refusal = ByteRange.empty
     /// The lines for a page of another origin that may read the answer.
@@ -62,6 +64,20 @@ struct ExchangeNotes: ~Copyable {
             requestID = keep(bytes.extracting(range.bounds))
         } else {
             note(requestID: fresh)
+        }
+    }
+
+    mutating func note(_ trace: TraceParent) {
+        let start = memory.count
+        if trace.append(to: &memory) { traceParent = ByteRange(from: start, to: memory.count) }
+    }
+
+    /// The name of the trace, or empty.
+    var traceID: Span<UInt8> {
+        @_lifetime(borrow self)
+        get {
+            let text = text(traceParent)
+            return text.isEmpty ? text : text.extracting(TraceParent.traceRange)
         }
     }
 

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Policy
 internal import Reactor
 internal import Telemetry
@@ -14,6 +15,7 @@ extension Worker {
         releaseServer(exchange)
         let keepsClient = exchanges[exchange].keepsClient
         closeExchange(exchange)
+        if clients[client].transport.isStream { return finishStream(client) }
         guard keepsClient else { return endAfterAnswer(client) }
         clients[client].phase = .reading
         clients[client].transport.input.detachIfEmpty(to: &pool)
@@ -45,12 +47,14 @@ extension Worker {
         leaveQueue(exchange)
         exchanges[exchange].code = code
         closeExchange(exchange)
+        if clients[client].transport.isStream { return closeStream(client, Self.resetCode(code)) }
         closeClient(client)
     }
 
     /// Writes the log line and gives everything back.
     private mutating func closeExchange(_ exchange: UInt32) {
         record(exchange)
+        if exchanges[exchange].isTraced { endTrace(exchange) }
         noteOutcome(exchange)
         if exchanges[exchange].hasAddedFields { fieldsOfExchange[exchange] = nil }
         exchanges[exchange].request.detach(to: &pool)
@@ -89,6 +93,7 @@ extension Worker {
         record.user = exchange.notes.text(exchange.notes.user)
         record.route = exchange.notes.text(exchange.notes.route)
         record.requestID = exchange.notes.text(exchange.notes.requestID)
+        record.traceID = exchange.notes.traceID
         record.upstream = exchange.notes.text(exchange.notes.upstream)
         record.detail = exchange.notes.text(exchange.notes.refusal)
         record.referer = exchange.notes.text(exchange.notes.referer)
@@ -124,6 +129,8 @@ extension Worker {
 
     /// Throws away what still arrives.
     mutating func discardInput(_ client: UInt32) {
+        // A stream that is over waits for its session to have sent all.
+        if clients[client].transport.isStream { return }
         guard !clients[client].transport.hasEnded else { return closeClient(client) }
         while clients[client].transport.isReadable {
             switch clients[client].transport.fill(from: &pool) {
@@ -141,6 +148,8 @@ extension Worker {
 
     /// Ends a client's connection at once.
     mutating func closeClient(_ client: UInt32) {
+        if clients[client].transport.isStream { return closeStream(client, .cancel) }
+        if clients[client].phase == .multiplexing { closeMultiplexer(client) }
         var connection = clients.remove(clients.handle(at: client))
         // Between two requests nothing is owed; in the middle of an answer, silence tells the client that it was cut.
         if connection.phase == .reading { connection.transport.sayGoodbye() }

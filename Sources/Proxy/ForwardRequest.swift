@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Policy
 internal import Reactor
 internal import Telemetry
@@ -18,7 +19,8 @@ extension Worker {
         // What is under way already may still grow, and must have room to end.
         guard !pool.isSpent else { return refuse(client, Refusal(.overloaded, route: permit.route)) }
         let upstream = poolOfUpstream[permit.upstream]
-        let coding = head.framing == .chunked ? BodyCoding.chunked : .identity
+        let hasUnknownLength = head.framing == .chunked || head.framing == .untilClose
+        let coding = hasUnknownLength ? BodyCoding.chunked : .identity
         let exchange = openExchange(
             client, requestBody: BodyRelay(head.framing, as: coding, limitBytes: maxBodyBytes))
         exchanges[exchange].pool = upstream
@@ -38,7 +40,9 @@ extension Worker {
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
         noteRequest(exchange, client, route: permit.route)
         if permit.crossOrigin.isRuled { note(exchange, permit.crossOrigin) }
-        if accessLog.isOn { exchanges[exchange].notes.note(userOf: permit, policy) }
+        if accessLog.isOn || exchanges[exchange].isTraced {
+            exchanges[exchange].notes.note(userOf: permit, policy)
+        }
         if !permit.preservesHost || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else {
             // The head is still in the input: nothing behind it may be read.
@@ -68,7 +72,8 @@ extension Worker {
     mutating func openExchange(_ client: UInt32, requestBody: BodyRelay) -> UInt32 {
         let handle = exchanges.insert(
             Exchange(
-                client: clients.handle(at: client), method: head.method, version: head.version,
+                client: clients.handle(at: client), method: head.method,
+                version: clients[client].transport.isStream ? .http2 : head.version,
                 keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
                 requestBody: requestBody, started: now))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
@@ -88,6 +93,7 @@ extension Worker {
         exchanges[exchange].routeRow = rows.row(ofRoute: route)
         let fresh = requestIDs.next()
         exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
+        if let tracing { beginTrace(exchange, client, route, tracing) }
         guard accessLog.isOn else { return }
         exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
         if accessLog.wantsAgent {
@@ -132,6 +138,7 @@ extension Worker {
     private mutating func sendContinue(_ client: UInt32) {
         clients[client].transport.output.attach(from: &pool)
         _ = clients[client].transport.output.append("HTTP/1.1 100 Continue\r\n\r\n")
+        if clients[client].transport.isStream { return submitHead(client, .interim) }
         _ = clients[client].transport.flush(to: &pool)
     }
 
@@ -140,6 +147,7 @@ extension Worker {
     private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) -> ReasonCode? {
         let refusal = exchanges[exchange].takeBody(from: &clients[client].transport.input)
         clients[client].transport.input.detachIfEmpty(to: &pool)
+        if clients[client].transport.isStream { openWindow(client) }
         exchanges[exchange].isReplayable = exchanges[exchange].requestBody.isComplete
         return refusal
     }

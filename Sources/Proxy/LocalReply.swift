@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import JOSE
 internal import Policy
 internal import Reactor
@@ -109,6 +110,9 @@ extension Worker {
             appendReply(exchange, client, code, rejection)
         else {
             return abandon(exchange, code)
+        }
+        if clients[client].transport.isStream {
+            submitHead(client, .final(endsStream: exchanges[exchange].replyBytes == 0))
         }
         advanceReply(exchange)
     }

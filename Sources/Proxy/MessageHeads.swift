@@ -22,35 +22,37 @@ extension Exchange {
             && request.append(" ")
             && permit.appendTarget(bytes, to: &request)
             && request.append(" HTTP/1.1\r\n")
-            && Self.appendFields(head, of: client, permit, policy, upstream, notes, to: &request)
+            && Self.appendFields(
+                head, of: client, permit, policy, upstream, notes, keepsTraceState: !dropsTraceState,
+                to: &request)
             && appendRequestFraming(head)
     }
 
     private static func appendFields(
         _ head: borrowing RequestHead, of client: borrowing Downstream, _ permit: borrowing Permit,
         _ policy: borrowing PolicySnapshot, _ upstream: borrowing UpstreamPool,
-        _ notes: borrowing ExchangeNotes,
-        to request: inout Buffer
+        _ notes: borrowing ExchangeNotes, keepsTraceState: Bool, to request: inout Buffer
     ) -> Bool {
         policy.appendUpstreamFields(
             of: head, bytes: client.transport.input.bytes, permit: permit, peer: client.peer,
             certificate: client.certificate,
             requestID: notes.text(notes.requestID), serverAuthority: upstream.authority(ofServer: 0),
-            to: &request)
+            trace: notes.text(notes.traceParent), keepsTraceState: keepsTraceState, to: &request)
     }
 
     private mutating func appendRequestFraming(_ head: borrowing RequestHead) -> Bool {
         switch head.framing {
         case _ where wantsWebSocket:
-            return request.append("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-        case .none, .untilClose:
+            return (version != .http2 || WebSocketKey.appendLine(to: &request))
+                && request.append("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        case .none:
             // A method that mostly has a body says that there is none (RFC 9110 §8.6).
             let announcesNone = method == .post || method == .put || method == .patch
             return request.append(announcesNone ? "Content-Length: 0\r\n\r\n" : "\r\n")
         case .length(let length):
             return request.append("Content-Length: ") && request.appendDecimal(length)
                 && request.append("\r\n\r\n")
-        case .chunked:
+        case .chunked, .untilClose:
             return request.append("Transfer-Encoding: chunked\r\n\r\n")
         }
     }
@@ -114,7 +116,7 @@ extension Exchange {
             && ResponseFields.append(
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
             && appendSubprotocol(head, to: &output)
-            && output.append("Connection: upgrade\r\nUpgrade: websocket\r\n")
+            && (version == .http2 || output.append("Connection: upgrade\r\nUpgrade: websocket\r\n"))
     }
 
     /// A client that offered subprotocols gives up where none is chosen (RFC 6455 §4.1), and the backend saw nothing of
@@ -172,6 +174,7 @@ extension Exchange {
 
     /// What becomes of the connection (RFC 9112 §9.3).
     private func appendConnection(to output: inout Buffer) -> Bool {
+        if version == .http2 { return true }
         if !keepsClient { return output.append("Connection: close\r\n") }
         return version == .http10 ? output.append("Connection: keep-alive\r\n") : true
     }
@@ -189,6 +192,15 @@ enum Trailers {
             && output.appendLastChunkBeforeTrailers()
             && policy.appendUpstreamTrailers(fields, bytes: bytes, to: &output)
             && output.append("\r\n")
+    }
+
+    /// The backend's, for a client that speaks HTTP/2: the lines alone.
+    static func appendLines(
+        _ lines: ByteRange, of input: inout Buffer, _ fields: inout FieldTable, to output: inout Buffer
+    ) -> Bool {
+        let bytes = input.bytes
+        return TrailerSection.parse(bytes, lines, into: &fields) == nil
+            && ResponseFields.appendTrailers(fields, bytes: bytes, to: &output)
     }
 
     /// The backend's, for the client.

@@ -20,6 +20,8 @@ public struct ProxySettings: Sendable {
     public var accessLog = AccessLogSettings()
     /// Where requests are counted.
     public var rows = CountRows()
+    /// What is recorded of which requests; nil: nothing, and their trace headers pass untouched.
+    public var tracing: TracingSettings?
 
     /// Settings of these parts.
     public init(
@@ -43,6 +45,7 @@ public struct CountRows: Sendable, Equatable {
     /// None: everything is counted as if it had no route.
     public init() {}
 
+    @inline(__always)
     func row(ofRoute route: Int?) -> UInt16 {
         guard let route, routes.indices.contains(route) else { return 0 }
         return routes[route]
@@ -81,6 +84,20 @@ public struct StrictTransportSecurity: Sendable, Equatable, BitwiseCopyable {
     public static let none = StrictTransportSecurity(maximumAgeSeconds: -1)
 }
 
+/// The versions of HTTP that a listener speaks.
+public struct ProtocolSet: OptionSet, Sendable, Hashable {
+    /// The bits.
+    public let rawValue: UInt8
+
+    /// The set with these bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// HTTP/1.1, and HTTP/1.0 with it.
+    public static var http1: ProtocolSet { ProtocolSet(rawValue: 1) }
+    /// HTTP/2: where ALPN says so, and with prior knowledge on a listener without TLS.
+    public static var http2: ProtocolSet { ProtocolSet(rawValue: 2) }
+}
+
 /// A listener as the configuration describes it.
 public struct ListenerSettings: Sendable, Equatable {
     /// The name of its table.
@@ -91,6 +108,8 @@ public struct ListenerSettings: Sendable, Equatable {
     public var mode: ListenerMode
     /// Every connection begins with a PROXY header and comes from a trusted proxy.
     public var expectsProxyHeader: Bool
+    /// The versions of HTTP that it speaks.
+    public var protocols = ProtocolSet.http1
     /// TLS; nil where connections are plain.
     public var security: TLSServerSettings?
     /// What answers over TLS say of its use in the future.

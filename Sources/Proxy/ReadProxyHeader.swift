@@ -49,8 +49,9 @@ extension Worker {
         if let security = securities[clients[client].peer.listener] {
             return beginHandshake(client, security)
         }
-        clients[client].phase = .reading
+        let listener = clients[client].listener
+        clients[client].phase = listeners.contains(listener) ? firstPhase(at: listener) : .reading
         clients[client].transport.input.detachIfEmpty(to: &pool)
-        readRequests(client)
+        advanceClient(client)
     }
 }

@@ -14,6 +14,8 @@ extension Worker {
     /// Goes on with whatever the client's connection is about.
     mutating func advanceClient(_ client: UInt32) {
         switch clients[client].phase {
+        case .choosing: chooseVersion(client)
+        case .multiplexing: advanceMultiplexer(client)
         case .greeting: readProxyHeader(client)
         case .handshaking: shakeHands(client)
         case .reading: readRequests(client)
@@ -41,6 +43,7 @@ extension Worker {
             closeClient(client)
             return false
         }
+        if clients[client].transport.isStream { return readStreamRequest(client) }
         while true {
             if !clients[client].transport.input.isEmpty {
                 switch clients[client].parseHead(into: &head, limits: headLimits) {
@@ -102,7 +105,7 @@ extension Worker {
         clientDeadlines.set(client, deadline)
     }
 
-    private mutating func takeRequest(_ client: UInt32) {
+    mutating func takeRequest(_ client: UInt32) {
         switch listenerModes[clients[client].peer.listener] {
         case .proxy: decide(client)
         case .forwardAuth: answerQuestion(client)

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Policy
 internal import Reactor
 
@@ -40,6 +41,7 @@ extension Worker {
                 to: &clients[client].transport.output),
             clients[client].transport.output.append("\r\n")
         else { return abandon(exchange, .internalError) }
+        if clients[client].transport.isStream { submitHead(client, .final(endsStream: true)) }
         advanceReply(exchange)
     }
 }

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Policy
 internal import Reactor
 
@@ -102,6 +103,9 @@ extension Worker {
             return false
         }
         servers[server].transport.input.consume(responseHead.byteCount)
+        if clients[client].transport.isStream {
+            submitHead(client, .final(endsStream: exchanges[exchange].responseBody.isComplete))
+        }
         return true
     }
 
@@ -137,6 +141,7 @@ extension Worker {
         guard
             exchanges[exchange].appendInterimHead(
                 responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output),
+            submitIfStream(client, .interim),
             clients[client].transport.flush(to: &pool) != .failed
         else {
             abandon(exchange, .clientClosed)
@@ -148,12 +153,14 @@ extension Worker {
     /// Decides how the body is framed for the client (RFC 9112 §6.3).
     private mutating func chooseResponseCoding(_ exchange: UInt32) {
         let isHTTP10 = exchanges[exchange].version == .http10
+        let isHTTP2 = exchanges[exchange].version == .http2
         switch responseHead.framing {
         case .none, .length:
             exchanges[exchange].responseBody = BodyRelay(responseHead.framing, as: .identity)
         case .chunked, .untilClose:
             exchanges[exchange].responseBody = BodyRelay(
-                responseHead.framing, as: isHTTP10 ? .identity : .chunked)
+                responseHead.framing, as: isHTTP10 || isHTTP2 ? .identity : .chunked)
+            if isHTTP2 { exchanges[exchange].responseBody.passesTrailers = true }
             if isHTTP10 { exchanges[exchange].keepsClient = false }
         }
         // A client that has not sent its whole body by now may have it thrown away, never taken for a request.
@@ -193,6 +200,7 @@ extension Worker {
         while true {
             let outcome = exchanges[exchange].responseBody.run(
                 from: &servers[server].transport, to: &clients[client].transport, &pool)
+            if clients[client].transport.isStream { offerOutput(client) }
             switch outcome {
             case .complete:
                 finishExchange(exchange)
@@ -229,6 +237,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
         guard let lines = exchanges[exchange].responseBody.trailers else { return false }
+        if clients[client].transport.isStream { return writeStreamTrailers(exchange, lines) }
         clients[client].transport.output.attach(from: &pool)
         let fits = Trailers.appendResponse(
             lines, of: &servers[server].transport.input, &trailerFields, to: &clients[client].transport.output

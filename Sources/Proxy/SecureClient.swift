@@ -93,9 +93,10 @@ extension Worker {
             address: peer.address, listener: peer.listener, isSecure: true,
             clientCertificateSHA256: fingerprint)
         clients[client].strictTransportSecurity = securitySettings[peer.listener]
-        clients[client].phase = .reading
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
-        // HTTP/2 begins here, where `transport.isHTTP2`; until then ALPN offers HTTP/1.1 alone.
+        // What ALPN has settled; a client that asks for nothing gets HTTP/1.1, where the listener speaks it.
+        if clients[client].transport.isHTTP2 || !speaksHTTP1(client) { return startMultiplexing(client) }
+        clients[client].phase = .reading
         readRequests(client)
     }
 

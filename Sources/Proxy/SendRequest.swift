@@ -77,6 +77,7 @@ extension Worker {
         while true {
             let outcome = exchanges[exchange].requestBody.run(
                 from: &clients[client].transport, to: &servers[server].transport, &pool)
+            if clients[client].transport.isStream { openWindow(client) }
             switch outcome {
             case .complete:
                 return true

@@ -43,8 +43,10 @@ extension Worker {
 
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
-        case .lingering, .greeting, .handshaking:
+        case .lingering, .greeting, .choosing, .handshaking:
             closeClient(client)
+        case .multiplexing:
+            multiplexerTooSlow(client)
         case .reading:
             // Between requests a silent close is the custom; in the middle of a head the client is told (RFC 9110
             // §15.5.9).

@@ -30,9 +30,21 @@ struct Transport: ~Copyable {
     var hasEnded = false
     /// The connection is broken in both directions.
     var isBroken = false
+    /// It is a stream of an HTTP/2 connection: it has no socket, and its session fills the input and empties the
+    /// output.
+    let isStream: Bool
+    /// Of a stream: the trailer lines behind the body, and an empty line.
+    var trailing = Buffer()
 
     init(_ socket: consuming Socket) {
         self.socket = socket
+        isStream = false
+    }
+
+    /// A stream.
+    init() {
+        socket = .none
+        isStream = true
     }
 
     /// Takes in what the poller reports.
@@ -88,6 +100,7 @@ struct Transport: ~Copyable {
     /// Writes the output, and gives its block back when all is gone.
     @inline(__always)
     mutating func flush(to pool: inout BlockPool) -> Flush {
+        if isStream { return queue(to: &pool) }
         while !output.isEmpty {
             let count = output.count
             switch isSecure ? Self.encrypt(output, &tls) : socket.send(output.bytes) {
@@ -109,6 +122,21 @@ struct Transport: ~Copyable {
         return .done
     }
 
+    /// Leaves the output of a stream to its session, which writes for all streams at once, at the end of the turn.
+    private mutating func queue(to pool: inout BlockPool) -> Flush {
+        guard !output.isEmpty else {
+            output.detach(to: &pool)
+            return .done
+        }
+        if output.room < Self.queueRoomBytes { output.compact() }
+        guard output.room < Self.queueRoomBytes else { return .done }
+        isWritable = false
+        return .blocked
+    }
+
+    /// A stream whose output has less room than this is full, in bytes: a last small thing, such as the Close frame of
+    /// a WebSocket, always fits.
+    private static let queueRoomBytes = 512
     /// Writes bytes of somebody else's buffer; fewer than all may go through. Those that do not must be offered again.
     @inline(__always)
     mutating func send(_ bytes: Span<UInt8>) -> IOResult {
@@ -131,6 +159,7 @@ struct Transport: ~Copyable {
     mutating func releaseBuffers(to pool: inout BlockPool) {
         input.detach(to: &pool)
         output.detach(to: &pool)
+        trailing.detach(to: &pool)
     }
 }
 

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Reactor
 
 // Where a WebSocket handshake becomes a tunnel: after the backend's 101, and never before (F1).
@@ -19,6 +20,7 @@ extension Worker {
         else { return badResponse(exchange) }
         let server = exchanges[exchange].server.index
         servers[server].transport.input.consume(responseHead.byteCount)
+        if clients[client].transport.isStream { submitHead(client, .tunnel) }
         serverDeadlines.set(server, .never)
         clients[client].halfClosedAt = .never
         exchanges[exchange].startTunnel(now: now, endingAt: tunnelDeadline, &pool)
@@ -37,9 +39,16 @@ extension Worker {
     mutating func advanceTunnel(_ exchange: UInt32) {
         guard relayFromClient(exchange), relayFromServer(exchange) else { return }
         let isRequestOver = exchanges[exchange].isRequestShut || exchanges[exchange].isRequestAbandoned
-        if isRequestOver, exchanges[exchange].isResponseShut { return abandon(exchange, .upgraded) }
+        if isRequestOver, exchanges[exchange].isResponseShut { return endTunnel(exchange) }
         exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds)
         setExchangeDeadline(exchange)
+    }
+
+    /// Both sides have said all.
+    private mutating func endTunnel(_ exchange: UInt32) {
+        let isStream = clients[exchanges[exchange].client.index].transport.isStream
+        // A socket has taken what was written; a stream's last bytes are still to be framed.
+        if isStream { finishExchange(exchange) } else { abandon(exchange, .upgraded) }
     }
 
     /// Relays the client's bytes; false where the exchange is over.
@@ -52,6 +61,7 @@ extension Worker {
         let server = exchanges[exchange].server.index
         let outcome = exchanges[exchange].requestBody.run(
             from: &clients[client].transport, to: &servers[server].transport, &pool)
+        if clients[client].transport.isStream { openWindow(client) }
         switch outcome {
         case .sourceDrained, .sinkBlocked:
             break
@@ -78,6 +88,7 @@ extension Worker {
         let server = exchanges[exchange].server.index
         let outcome = exchanges[exchange].responseBody.run(
             from: &servers[server].transport, to: &clients[client].transport, &pool)
+        if clients[client].transport.isStream { offerOutput(client) }
         switch outcome {
         case .sourceDrained, .sinkBlocked:
             return true
@@ -88,7 +99,11 @@ extension Worker {
             sayGoodbye(exchange)
         case .complete:
             exchanges[exchange].isResponseShut = true
-            clients[client].transport.shutDownWriting()
+            if clients[client].transport.isStream {
+                offerOutput(client, isComplete: true)
+            } else {
+                clients[client].transport.shutDownWriting()
+            }
             return true
         case .truncated, .malformed, .tooLarge, .atTrailers:
             abandon(exchange, .upstreamTruncated)

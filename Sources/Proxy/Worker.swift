@@ -1,56 +1,12 @@
 internal import Bytes
 internal import HTTP
-public import JOSE
+internal import HTTP2
+internal import JOSE
 public import Policy
 public import Reactor
 public import TLS
 internal import Telemetry
-public import Upstream
-
-/// What the control thread tells a worker.
-public enum WorkerMessage: Sendable {
-    /// Go on with these settings, and these listeners: those that the worker has are kept.
-    case reconfigure(ProxySettings, [WorkerListener])
-    /// What became of the keys of an issuer that fetches them.
-    case keys(KeyNotice)
-    /// Certificates have changed: these are the listeners, in the same order as before.
-    case secure([ListenerSettings])
-    /// The servers of the upstream of that name are these from now on.
-    case servers(String, [ServerSettings])
-    /// The upstreams, the same ones in the same order, whose settings have changed.
-    case upstreams([UpstreamSettings])
-    /// These tokens are revoked, and no others.
-    case revocations(RevocationList)
-    /// Accept nothing more, and end each connection with its next answer: another process listens now.
-    case retire
-    /// What a server said of a credential.
-    case verdict(RemoteAnswer)
-    /// What the shared store said of buckets.
-    case rates([RateAnswer])
-    /// Accept nothing more, let requests finish, then end.
-    case drain
-    /// Show that the loop turns.
-    case beat(Heartbeat)
-    /// End at once.
-    case stop
-}
-
-/// A listener for one worker.
-public struct WorkerListener: Sendable {
-    /// The name of its table.
-    public let name: String
-    /// Where it listens.
-    public let address: SocketAddress
-    /// A descriptor that listens there and is the worker's from now on; nil for a listener that it has already.
-    public let descriptor: Int32?
-
-    /// The listener of that name, there.
-    public init(name: String, address: SocketAddress, descriptor: Int32?) {
-        self.name = name
-        self.address = address
-        self.descriptor = descriptor
-    }
-}
+internal import Upstream
 
 /// Why a worker cannot start.
 public enum WorkerError: Error {
@@ -90,6 +46,12 @@ public struct Worker: ~Copyable {
     var routeNames: [[UInt8]]
     /// Where requests are counted.
     var rows: CountRows
+    /// What is recorded of which requests; nil: nothing.
+    var tracing: TracingSettings?
+    /// Where finished spans go.
+    let spans: SpanQueue
+    /// What is known so far of the requests that are recorded, by exchange.
+    var traces: [UInt32: RequestTrace] = [:]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
     /// TLS of each listener; nil where connections are plain.
@@ -106,11 +68,15 @@ public struct Worker: ~Copyable {
     var pool = BlockPool(keptBytes: Worker.keptBlockBytes)
     var listeners = Slab<BoundListener>(capacity: Worker.listenerCapacity)
     var clients: Slab<Downstream>
-    /// How many clients there may be; the slab has room for more, so that a reload can raise it.
+    /// How many connections there may be; the slab has room for more, so that a reload can raise it.
     var clientLimit: Int
     var exchanges: Slab<Exchange>
     var servers: Slab<UpstreamConnection>
     var pools = Slab<UpstreamPool>(capacity: Worker.poolCapacity)
+    /// Connections that speak HTTP/2.
+    var multiplexers: Slab<Multiplexer>
+    /// How many of `clients` are streams; the others are connections, of which there may be `clientLimit`.
+    var streamCount = 0
     var clientDeadlines = Deadlines()
     var serverDeadlines = Deadlines()
 
@@ -121,6 +87,7 @@ public struct Worker: ~Copyable {
     var wireMethod: Method?
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
+    var multiplexScratch = HTTP2Scratch()
     var requestIDs = RequestIDs()
     var dateField = DateField()
 
@@ -139,6 +106,11 @@ public struct Worker: ~Copyable {
     /// Clients with work left over from this turn, and those of the turn before while they are served.
     var ready: [Handle] = []
     private var resuming: [Handle] = []
+    /// HTTP/2 connections with something to be sent at the end of the turn.
+    var unsent: [Handle] = []
+    var sending: [Handle] = []
+    /// Streams that something has happened to.
+    var touched: [Handle] = []
     /// How many turns there were: events of one turn happened before everything that is done in it.
     var turns: UInt64 = 0
     var now = Instant.now()
@@ -148,6 +120,8 @@ public struct Worker: ~Copyable {
     var wallClock: Int64 = 0
     /// Milliseconds since 1970, of the current turn.
     var wallClockMilliseconds: Int64 = 0
+    /// Microseconds since 1970, of the current turn.
+    var wallMicroseconds: Int64 = 0
     /// Pools that have room again for requests that wait, and those that are served right now.
     var freed: [Handle] = []
     var serving: [Handle] = []
@@ -196,6 +170,7 @@ public struct Worker: ~Copyable {
         standing = parts.standing
         ledger = parts.ledger
         ticketKeys = parts.ticketKeys
+        spans = parts.spans
         proofMemory = parts.proofMemory
         accessLog = AccessLog(writer: parts.logWriter, counters: parts.counters)
         accessLog.configure(settings.accessLog)
@@ -206,13 +181,16 @@ public struct Worker: ~Copyable {
         pool.limitBytes = settings.limits.bufferBytes.map { $0 / parts.count } ?? .max
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         rows = settings.rows
+        tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
         clientLimit = Self.connectionLimit(settings.limits, workers: parts.count)
-        clients = Slab(capacity: Self.connectionCapacity)
-        exchanges = Slab(capacity: Self.connectionCapacity)
+        // Streams are clients, too.
+        clients = Slab(capacity: 2 * Self.connectionCapacity)
+        exchanges = Slab(capacity: 2 * Self.connectionCapacity)
+        multiplexers = Slab(capacity: Self.connectionCapacity)
         servers = Slab(capacity: Self.connectionCapacity)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         responseHead = ResponseHead(fieldCapacity: Self.responseFieldCount(settings.limits))
@@ -242,6 +220,7 @@ public struct Worker: ~Copyable {
         resumeLeftovers()
         expireDeadlines()
         serveWaiting()
+        sendStreams()
         countTokens()
         tellGauges()
         accessLog.endTurn()
@@ -285,7 +264,7 @@ public struct Worker: ~Copyable {
 
     /// How long the poller may wait: not at all with leftovers, else to the next deadline.
     private var waitMilliseconds: Int32 {
-        if !ready.isEmpty || !freed.isEmpty { return 0 }
+        if !ready.isEmpty || !freed.isEmpty || !unsent.isEmpty { return 0 }
         let next = min(clientDeadlines.next, serverDeadlines.next, acceptAgain)
         guard next < .never else { return -1 }
         let microseconds = next.microseconds(since: now)
@@ -325,6 +304,7 @@ public struct Worker: ~Copyable {
             wallClockAtRead = wallClockMicroseconds()
         }
         let wall = wallClockAtRead &+ now.microseconds(since: wallClockRead)
+        wallMicroseconds = wall
         wallClockMilliseconds = wall / 1000
         wallClock = wallClockMilliseconds / 1000
         dateField.update(seconds: wallClock)

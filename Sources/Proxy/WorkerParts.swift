@@ -32,13 +32,18 @@ public struct WorkerParts: Sendable {
     /// The DPoP proofs that were used, the same for all workers.
     public var proofMemory: ProofMemory
 
+    /// Where its spans go.
+    public var spans: SpanQueue
+
     /// The parts of worker `index` of `count`.
     public init(
         index: Int, count: Int, inbox: Inbox<WorkerMessage>, counters: WorkerCounters, logWriter: LogWriter,
         keyRequests: Inbox<KeyRequest>, questions: Inbox<RemoteQuestion>, buckets: RateBuckets,
         ledger: ConnectionLedger, rateRequests: Inbox<RateRequest>, standing: SharedStanding,
-        ticketKeys: TicketKeys = TicketKeys(), proofMemory: ProofMemory
+        ticketKeys: TicketKeys = TicketKeys(), proofMemory: ProofMemory,
+        spans: SpanQueue = SpanQueue(limitBytes: 0)
     ) {
+        self.spans = spans
         self.rateRequests = rateRequests
         self.standing = standing
         self.ticketKeys = ticketKeys

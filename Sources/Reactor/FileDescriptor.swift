@@ -12,8 +12,13 @@ public struct FileDescriptor: ~Copyable {
         self.number = number
     }
 
+    private init(unchecked number: Int32) { self.number = number }
+
+    /// No file: every call with its number fails (EBADF).
+    public static var none: FileDescriptor { FileDescriptor(unchecked: -1) }
+
     deinit {
-        _ = close(number)
+        if number >= 0 { _ = close(number) }
     }
 
     /// Gives the number away without closing it.

@@ -10,6 +10,9 @@ public struct Socket: ~Copyable {
         self.file = file
     }
 
+    /// No socket: every call fails. What stands in its place is somebody else's connection.
+    public static var none: Socket { Socket(.none) }
+
     /// The kernel's number for it, for the poller.
     public var descriptor: Int32 { file.number }
 

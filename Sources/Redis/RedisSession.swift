@@ -29,7 +29,6 @@ public struct RedisSession: Sendable {
         case login
         case database
         case script(Int)
-        case ping(tag: UInt64)
         case call(Call, isWhole: Bool)
     }
 
@@ -81,13 +80,6 @@ public struct RedisSession: Sendable {
         return true
     }
 
-    /// Asks for a sign of life, which comes under `tag`.
-    public mutating func ping(tag: UInt64) -> Bool {
-        guard isReady, awaitedCount < Self.largestCallCount else { return false }
-        send([Self.bytes("PING")], .ping(tag: tag))
-        return true
-    }
-
     /// Takes in bytes; the replies to calls that are whole now. After an error the connection is of no use.
     public mutating func receive(_ bytes: Span<UInt8>) throws(RedisFault) -> [(
         tag: UInt64, reply: RedisReply
@@ -118,7 +110,6 @@ public struct RedisSession: Sendable {
             digests[place] = digest
             isReady = place == scripts.count - 1
             return nil
-        case .ping(let tag): return (tag, reply)
         case .call(let call, let isWhole):
             if case .error(let words) = reply, words.starts(with: Self.bytes("NOSCRIPT")), !isWhole {
                 send(call, isWhole: true)

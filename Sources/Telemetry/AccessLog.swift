@@ -81,6 +81,10 @@ public final class AccessLog {
         _ = batch.append(record.reason.text)
         _ = batch.append("\",\"request_id\":")
         appendText(record.requestID)
+        if !record.traceID.isEmpty {
+            _ = batch.append(",\"trace_id\":")
+            appendText(record.traceID)
+        }
         _ = batch.append(",\"client\":")
         appendText(record.client)
         _ = batch.append(",\"upstream\":")

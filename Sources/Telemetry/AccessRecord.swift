@@ -14,6 +14,8 @@ public struct AccessRecord: ~Escapable {
     public var route: Span<UInt8>
     /// What the request was called in `X-Request-Id`.
     public var requestID: Span<UInt8>
+    /// The trace that the request belongs to, or empty.
+    public var traceID: Span<UInt8>
     /// The client's address, as text.
     public var client: Span<UInt8>
     /// The upstream server that was asked, or empty.
@@ -50,6 +52,7 @@ public struct AccessRecord: ~Escapable {
         user = nothing
         route = nothing
         requestID = nothing
+        traceID = nothing
         client = nothing
         upstream = nothing
         listener = nothing

@@ -76,7 +76,24 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .route, "[shared]\nredis = \"redis://127.0.0.1/x\"\ntimeot = 1",
             "15:9: must be the number of a database", "16:1: did you mean \"timeout\"?"),
-        .add(.first, "tracing = {}", "1:1: not supported yet"),
+        .add(.first, "tracing = {}", "1:11: [tracing] needs \"url\""),
+        .add(.first, "tracing = 1", "1:11: \"tracing\" must be a table"),
+        .add(.route, "[tracing]\nurll = \"x\"", "15:1: did you mean \"url\"?"),
+        .add(.route, "[tracing]\nurl = \"127.0.0.1:4318\"", "15:7: is not a URL such as"),
+        .add(
+            .route,
+            "[tracing]\nurl = \"http://a\"\nsample = 1.5\ncontinue_from = \"all\"\nsampled_by = \"trustd\"\ninclude = [\"pth\"]",
+            "16:10: must be between 0 and 1", "17:17: must be one of \"anyone\", \"trusted\", \"nobody\"",
+            "18:14: did you mean \"trusted\"?", "19:12: did you mean \"path\"?"),
+        .add(
+            .route,
+            "[tracing]\nurl = \"http://a\"\nservice = \"\"\nresource = { \"service.name\" = \"x\", \"b\" = 1 }\ntimeout = \"1ms\"",
+            "16:11: must have 1 to 255 bytes", "17:14: cannot stand in \"resource\"",
+            "17:42: \"b\" must be a string", "18:11: \"timeout\" must be between"),
+        .add(
+            .route,
+            "[tracing]\nurl = \"http://a\"\nheaders = { \"Host\" = { env = \"X\" }, \"a b\" = { env = \"X\" }, \"c\" = { env = \"NOPE\" } }",
+            "16:13: is no header that can be sent", "16:37: is no header", "16:74: NOPE is not set"),
         .add(.route, "[cors.app]", "14:1: [cors.app] needs \"origins\""),
         .add(.route, "[cors.app]\norigins = []", "15:11: \"origins\" is empty"),
         .add(.route, "[cors.app]\norigin = []", "15:1: did you mean \"origins\"?"),
@@ -178,7 +195,10 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.listen, "[admin]", "4:1: [admin] needs \"address\""),
         .add(.listen, "proxy_protocol = true", "4:1: \"proxy_protocol\" needs \"trusted_proxies\""),
         .add(.listen, "proxy_protocol = 1", "4:18: must be true or false"),
-        .add(.listen, "protocols = [\"h2\", \"http/1.1\"]", "4:14: protocol \"h2\" is not supported yet"),
+        .add(
+            .listen,
+            "protocols = [\"http/1.1\", \"h2\"]\nmode = \"forward-auth\"\ntrusted_proxies = [\"10.1.0.0/16\"]",
+            "4:26: a forward-auth listener speaks \"http/1.1\" alone"),
         .add(.listen, "protocols = [\"http/2\"]", "4:14: unknown protocol \"http/2\""),
         .add(.listen, "protocols = []", "4:13: \"protocols\" is empty"),
         .add(

@@ -18,7 +18,7 @@ import Testing
         let shared = try shared("redis = 'redis://127.0.0.1'")
         #expect(shared.host == "127.0.0.1" && !shared.isSecure && shared.database == 0)
         #expect(shared.user.isEmpty && shared.password == nil && shared.prefix == "usher:")
-        #expect(shared.timeout == .milliseconds(50) && shared.whenUnavailable == .local)
+        #expect(shared.timeout == .milliseconds(100) && shared.whenUnavailable == .local)
         guard case .ip(_, port: 6379) = shared.address else {
             Issue.record("\(shared.address)")
             return

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import ssl
-import subprocess
 import threading
 import time
 
@@ -18,7 +16,7 @@ from harness import betterauth, configuration
 from harness.authority import Authority
 from harness.betterauth import AuthServer, payload, signed
 from harness.keyserver import KeyServer, signed as key_token
-from harness.metrics import Metrics
+from harness.metrics import Metrics, promtool
 from harness.ports import free_port
 from harness.tokens import bearer, token
 from harness.wire import Client, chunk, render
@@ -99,11 +97,6 @@ path = "/quick/**"
 auth = "none"
 upstream = "quick"
 """
-
-
-def promtool(text: str) -> subprocess.CompletedProcess:
-    assert shutil.which("promtool"), "promtool is in Debian's package prometheus: scripts/install-packages"
-    return subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
 
 
 def until(proxy, condition, timeout=5):

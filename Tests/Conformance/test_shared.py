@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import socketserver
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -152,7 +154,8 @@ def test_addresses_share_a_budget_too(share, store):
 
 def test_many_at_once_get_no_more_than_the_budget(share, store):
     """Several workers of two proxies, all at once: not one more passes, and not one less."""
-    proxies = share(store, 2, workers=2, requests=60, per="3600s", burst=200)
+    # as long as it takes: a request that the store does not answer in time is counted by its proxy alone
+    proxies = share(store, 2, workers=2, requests=60, per="3600s", burst=200, shared='timeout = "5s"')
     with ThreadPoolExecutor(16) as pool:
         got = sum(pool.map(lambda n: ask(proxies[n % 2], 20), range(16)), [])
     rest = ask(proxies[0], 10) + ask(proxies[1], 10)
@@ -383,7 +386,7 @@ def test_a_bucket_of_another_type_counts_here(share, store):
 
 def test_a_user_of_the_access_list(share, tmp_path):
     rules = ("user default off", "user usher on >p@ss:w/ord ~usher:* resetchannels -@all +evalsha +eval +script|load "
-             "+ping +select +get +set +time +zadd +zscore +zrange +zrangebyscore +zremrangebyscore")
+             "+select +get +set +time +zadd +zscore +zrange +zrangebyscore +zremrangebyscore")
     with Store(tmp_path, *rules) as store:
         one, two = share(store, redis=f"redis://usher:p%40ss%3Aw%2Ford@127.0.0.1:{store.port}/0"), share(
             store, redis=f"redis://usher@127.0.0.1:{store.port}", shared="password = { env = \"STORE_PASSWORD\" }",
@@ -458,6 +461,20 @@ def test_a_revocation_counts_everywhere_within_a_second(share, store):
     three = share(store, wait=False)
     assert three.get("/api/x", bearer(token(jti="t0", subject="bob"))).status == 401
     assert three.get("/api/x", user("bob")).status == 200
+
+
+def test_the_list_needs_no_table_of_its_own(start, own_backend, store):
+    """[shared] alone is enough; and then "refuse" is about limits alone."""
+    fill = {"redis": f"redis://127.0.0.1:{store.port}", "shared": 'when_unavailable = "refuse"', "requests": 60, "per": "60s", "burst": 10}
+    one, two = (start(own_backend, SHARED.replace("[revocation]\n", ""), **fill) for _ in range(2))
+    wait_up(one), wait_up(two)
+    assert post(one, {"jti": ["a"]}) == 200
+    wait_status(two, token(jti="a"), 401, 1)
+    store.kill()
+    wait_up(two, 0)
+    time.sleep(1.2)
+    assert two.get("/api/x", user()).status == 200 and two.get("/api/x", bearer(token(jti="a"))).status == 401
+    assert two.get("/users/x", user()).status == 503
 
 
 def test_revoked_by_an_operator_in_the_store(share, store):
@@ -694,3 +711,31 @@ def test_a_password_in_the_file_is_warned_of_and_not_shown(tmp_path):
     text = done.stderr + done.stdout
     assert done.returncode == 0 and "hunter2" not in text, text
     assert "a password is written into the file" in text and "not encrypted" in text
+
+
+# ---- what an operator sees
+
+def test_a_store_that_takes_no_writes_is_not_asked_without_end(share, store):
+    """As a replica: limits are counted here, what is to be revoked waits, and calls stay a few a second."""
+    proxy = share(store)
+    ask(proxy, 1)
+    store.call("REPLICAOF", "127.0.0.1", "1")
+    assert post(proxy, {"jti": ["a"]}) == 200
+    wait_until(lambda: b"READONLY" in bytes(proxy.errors))
+    before = metric(proxy, "usher_shared_calls_total")
+    time.sleep(1)
+    assert metric(proxy, "usher_shared_calls_total") - before < 20
+    assert metric(proxy, "usher_shared_revocations_pending") == 1
+    statuses = ask(proxy, 15)
+    assert 9 <= statuses.count(200) <= 12 and statuses[-1] == 429, "one was taken, and one comes back each second"
+    store.call("REPLICAOF", "NO", "ONE")
+    wait_until(lambda: metric(proxy, "usher_shared_revocations_pending") == 0)
+
+
+def test_promtool_has_nothing_to_say_about_the_metrics(share, store):
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool is in Debian's package prometheus: scripts/install-packages"
+    proxy = share(store)
+    ask(proxy, 3)
+    done = subprocess.run([promtool, "check", "metrics"], input=proxy.admin_request("/metrics").body, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -718,3 +718,39 @@ def test_a_listener_that_redirects_everything(start, own_backend, authority):
 def test_a_redirect_goes_to_no_other_host(start, own_backend, host):
     proxy = start(own_backend, listen='mode = "redirect"')
     assert proxy.get("/x", host=host).status == 400
+
+
+# HTTP/2 by ALPN
+
+
+def test_http2_by_alpn(secure, authority, own_backend):
+    context = authority.client_context()
+    proxy = secure(plain='protocols = ["h2"]\n', tls='protocols = ["h2", "http/1.1"]')
+    with httpx.Client(http2=True, verify=context) as client:
+        answer = client.get(f"https://localhost:{proxy.secure}/api/x", headers=bearer(token()))
+        assert answer.status_code == 200 and answer.http_version == "HTTP/2" and answer.json()["user"] == ["alice"]
+        assert own_backend.last.headers.get("x-forwarded-proto") == "https"
+        answer = client.post(f"https://localhost:{proxy.secure}/public/x", content=b"z" * 500_000)
+        assert answer.json()["body"] == "z" * 500_000
+    with httpx.Client(http2=False, verify=authority.client_context()) as client:
+        answer = client.get(f"https://localhost:{proxy.secure}/public/x")
+        assert answer.status_code == 200 and answer.http_version == "HTTP/1.1"
+
+
+def test_no_http2_where_alpn_does_not_say_so(secure, authority):
+    """The preface of prior knowledge is nothing on a listener with TLS."""
+    proxy = secure(tls='protocols = ["h2", "http/1.1"]')
+    with Secure(proxy.secure, authority.client_context()) as client:
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert client.response().status in (400, 505)
+
+
+def test_a_client_certificate_on_every_stream(secure, authority, pairs, own_backend):
+    proxy = secure(tls=f'protocols = ["h2"]\ntls.client_ca = "{authority.file}"', more=IDENTITY)
+    with httpx.Client(http2=True, verify=authority.client_context(pairs["alice"])) as client:
+        for _ in range(3):
+            answer = client.get(f"https://localhost:{proxy.secure}/public/x", headers=FORGED)
+            assert answer.http_version == "HTTP/2"
+            assert identity(own_backend.last)["x-client-print"] == pairs["alice"].fingerprint
+            assert len(own_backend.last.headers.all("x-client-subject")) == 1
+            assert "alice" in identity(own_backend.last)["x-client-subject"]

@@ -70,6 +70,7 @@ struct RevocationBookTests {
             .list([text("a"), text("1"), text("1"), text("-1"), .list([])]),
             .list([text("a"), text("0"), text("9"), text("9"), .list([text("odd")])]),
             .list([text("a"), text("0"), text("9"), text("9"), .list([.integer(1), text("9")])]),
+            .list([text("a"), text("0"), text("9"), text("5"), .list([])]),
         ]
         for reply in bad { #expect(throws: RedisFault.unexpected) { try book.take(reply) } }
         #expect(revokes(book, "x"))

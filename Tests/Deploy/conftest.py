@@ -33,7 +33,9 @@ def pytest_sessionstart(session):
 
 
 # What needs nothing that is fetched comes first, so that nobody waits for it.
-ORDER = ["test_artefacts", "test_image", "test_dist", "test_forward_auth", "test_monitoring", "test_docs", "test_kubernetes", "test_systemd", "test_compose"]
+ORDER = [
+    "test_artefacts", "test_hosts", "test_image", "test_dist", "test_forward_auth", "test_monitoring", "test_docs", "test_kubernetes",
+    "test_systemd", "test_compose"]
 
 
 def pytest_collection_modifyitems(items):

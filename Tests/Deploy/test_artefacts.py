@@ -96,7 +96,7 @@ def test_configurations_are_right(name, tmp_path, secret):
     assert str(secret) in text
     file = tmp_path / "usher.toml"
     file.write_text(text)
-    done = run(image_binary(), "check", "--config", file, env={"PATH": os.environ["PATH"]})
+    done = run(image_binary(), "check", "--config", file, env={"PATH": os.environ["PATH"], "REDIS_PASSWORD_FILE": str(secret)})
     assert "ok" in done.stdout
 
 

@@ -36,12 +36,14 @@ def test_every_service_is_hardened():
         assert service["security_opt"] == ["no-new-privileges:true"] and service["mem_limit"], name
         assert ("ports" in service) == (name == "usher"), "only usher is reached from outside"
     assert not set(services["usher"]["networks"]) & set(services["db"]["networks"])
+    assert services["redis"]["networks"] == ["store"] and [n for n in services if "store" in services[n]["networks"]] == ["usher", "redis"]
 
 
 def test_secrets_are_made_once(tmp_path):
     run(COMPOSE / "make-secrets", tmp_path / "s")
     first = {path.name: path.read_text() for path in (tmp_path / "s").iterdir()}
-    assert set(first) == {"token_secret", "database_password"} and all(len(text) >= 48 for text in first.values())
+    assert set(first) == {"token_secret", "database_password", "redis_password", "redis_users"}
+    assert all(len(text) >= 48 for text in first.values()) and first["redis_password"] in first["redis_users"]
     run(COMPOSE / "make-secrets", tmp_path / "s")
     assert first == {path.name: path.read_text() for path in (tmp_path / "s").iterdir()}
 
@@ -71,6 +73,19 @@ ENTRYPOINT ["/start"]
     return "localhost/postgres:test"
 
 
+@pytest.fixture(scope="module")
+def redis_image(podman, debian_image, tmp_path_factory):
+    """Debian's Redis, as far as the compose file uses the official image."""
+    folder = tmp_path_factory.mktemp("redis")
+    (folder / "Containerfile").write_text(f"""FROM {debian_image}
+RUN mkdir /data && chown redis:redis /data
+VOLUME /data
+WORKDIR /data
+""")
+    podman("build", "--isolation", "chroot", "--network", "host", "--tag", "localhost/redis:test", folder)
+    return "localhost/redis:test"
+
+
 class Stack:
     """The compose file, brought up and taken down by the commands of docs/deploy/compose.md in a clone."""
 
@@ -87,7 +102,7 @@ class Stack:
 
     def say(self) -> str:
         text = self.podman("ps", "--all", check=False).stdout
-        for name in ("db", "tasks", "usher"):
+        for name in ("db", "redis", "tasks", "usher"):
             done = self.podman("logs", "--tail", "30", f"usher_{name}_1", check=False)
             text += f"\n== {name}\n{done.stdout}{done.stderr}"
         return text
@@ -100,16 +115,17 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(podman, image, tasks_image, postgres_image, tmp_path_factory):
+def stack(podman, image, tasks_image, postgres_image, redis_image, tmp_path_factory):
     tool("iptables")
     tool("podman-compose")
     running = Stack(
-        podman, tmp_path_factory.mktemp("compose"), USHER_IMAGE=image, TASKS_IMAGE=tasks_image, POSTGRES_IMAGE=postgres_image)
+        podman, tmp_path_factory.mktemp("compose"), USHER_IMAGE=image, TASKS_IMAGE=tasks_image, POSTGRES_IMAGE=postgres_image,
+        REDIS_IMAGE=redis_image)
     try:
         running.execute("Start")
         yield running
     finally:
-        podman.remove("usher_usher_1", "usher_tasks_1", "usher_db_1")
+        podman.remove("usher_usher_1", "usher_tasks_1", "usher_db_1", "usher_redis_1")
 
 
 def test_the_commands_of_the_page(stack):
@@ -129,8 +145,28 @@ def test_the_stack(stack, podman):
     assert row.stdout.strip() == "carol|In PostgreSQL"
 
 
+def test_the_limits_lie_in_redis(stack, podman):
+    """Fifty at once, in Redis's count; and its user may do nothing but what usher does."""
+    try:
+        podman.wait_log("usher_usher_1", "the shared store answers")
+    except AssertionError:
+        raise AssertionError(stack.say()) from None
+    dora = stack.sign("dora")
+    statuses = [ask("/tasks", dora)[0] for _ in range(60)]
+    assert statuses[:50] == [200] * 50 and 429 in statuses[50:], stack.say()
+    password = (stack.folder / "deploy" / "compose" / "secrets" / "redis_password").read_text()
+
+    def redis(*words):
+        return podman("exec", "usher_redis_1", "redis-cli", "--no-auth-warning", "--user", "usher", "--pass", password, *words).stdout
+
+    assert len(redis("EVAL", "return redis.call('get', KEYS[1])", "1", "usher:revocations:name").strip()) > 8, "usher has read the list"
+    for words in (("KEYS", "*"), ("CONFIG", "GET", "*"), ("GET", "other"), ("FLUSHALL",), ("ACL", "LIST")):
+        assert "NOPERM" in redis(*words), words
+    assert "NOAUTH" in podman("exec", "usher_redis_1", "redis-cli", "PING").stdout
+
+
 def test_what_the_containers_may_do(stack, podman):
-    for name in ("usher", "tasks", "db"):
+    for name in ("usher", "tasks", "db", "redis"):
         found = podman.inspect(f"usher_{name}_1")
         assert found["HostConfig"]["ReadonlyRootfs"] is True and not found["EffectiveCaps"], name
         assert found["HostConfig"]["Memory"] > 0 and found["HostConfig"]["PidsLimit"] > 0, name
@@ -141,11 +177,12 @@ def test_what_the_containers_may_do(stack, podman):
 
 def test_nothing_but_usher_is_reached(stack, podman):
     """Neither the database nor the backend has a port, and usher's network does not lead to the database."""
-    for name in ("tasks", "db"):
+    for name in ("tasks", "db", "redis"):
         assert not any(podman.inspect(f"usher_{name}_1")["HostConfig"]["PortBindings"].values()), name
-    networks = {name: set(podman.inspect(f"usher_{name}_1")["NetworkSettings"]["Networks"]) for name in ("usher", "tasks", "db")}
+    networks = {name: set(podman.inspect(f"usher_{name}_1")["NetworkSettings"]["Networks"]) for name in ("usher", "tasks", "db", "redis")}
     assert networks["usher"] & networks["tasks"] and networks["tasks"] & networks["db"]
     assert not networks["usher"] & networks["db"]
+    assert networks["redis"] & networks["usher"] and not networks["redis"] & (networks["tasks"] | networks["db"])
 
 
 def test_stop(stack, podman):

@@ -23,8 +23,11 @@ MONITORING = ROOT / "deploy" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "grafana-dashboard.json").read_text())
 # Prometheus makes these itself, or a rule of ours does.
 NOT_USHERS = re.compile(r"^(up|job:\w+:\w+)$")
-# Shown only where there is something to show: the container's configuration has no TLS, and no keys from the network.
-WHERE_CONFIGURED = {"usher_tls_certificate_expiry_timestamp_seconds", "usher_key_fetch_failures_total"}
+# Shown only where there is something to show: the container's configuration has no TLS, no keys from the network, no
+# tracing and no store.
+WHERE_CONFIGURED = {
+    "usher_tls_certificate_expiry_timestamp_seconds", "usher_key_fetch_failures_total", "usher_trace_spans_lost_total",
+    "usher_shared_up", "usher_shared_revocations_pending"}
 
 
 @pytest.fixture(scope="module")

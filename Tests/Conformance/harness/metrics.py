@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 
 SAMPLE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"(?:,|$)')
+
+
+def promtool(text: str) -> subprocess.CompletedProcess:
+    """What `promtool check metrics` says; nothing, and status 0, where all is well."""
+    assert shutil.which("promtool"), "promtool is in Debian's package prometheus: scripts/install-packages"
+    return subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
 
 
 class Metrics:

@@ -1,0 +1,178 @@
+import Bytes
+import HTTP
+
+/// A header section while it is being received (RFC 9113 §8.2, §8.3), and how it becomes text.
+///
+/// nghttp2 has checked the rules of HTTP/2 already: pseudo-header fields first and once, names in lower case, no
+/// connection-specific fields, TE with nothing but trailers. What is checked here again is what the text rests on, so
+/// that no byte of a value can end a line of it (rule F5).
+struct FieldSection: ~Copyable {
+    enum Kind {
+        /// None is being received.
+        case none
+        case request
+        case trailers
+    }
+
+    /// What became of a field.
+    enum Verdict {
+        /// It is taken, or dropped as it should be.
+        case taken
+        /// It is beyond the limits: the request is refused, what follows is thrown away.
+        case beyondLimit
+        /// It breaks a rule of HTTP/2.
+        case malformed
+    }
+
+    private(set) var kind = Kind.none
+    private(set) var slot: Int32 = -1
+    /// The rule that refuses the request with an answer.
+    private(set) var fault: MessageFault?
+
+    private var pseudo = ByteArray()
+    private var method = ByteRange.empty
+    private var path = ByteRange.empty
+    private var authority = ByteRange.empty
+    private var protocolName = ByteRange.empty
+    private var lines = ByteArray()
+    private var cookies = ByteArray()
+    private var fieldCount = 0
+    private var byteCount = 0
+
+    /// Starts a section.
+    mutating func begin(_ kind: Kind, slot: Int32) {
+        self.kind = kind
+        self.slot = slot
+        fault = nil
+        pseudo.removeAll()
+        lines.removeAll()
+        cookies.removeAll()
+        (method, path, authority, protocolName) = (.empty, .empty, .empty, .empty)
+        (fieldCount, byteCount) = (0, 0)
+    }
+
+    /// Forgets the section.
+    mutating func end() { kind = .none }
+
+    /// Extended CONNECT for WebSocket (RFC 8441 §4).
+    var isWebSocket: Bool {
+        !protocolName.isEmpty && ASCII.equals(pseudo.span(protocolName), "websocket")
+            && ASCII.equals(pseudo.span(method), "CONNECT")
+    }
+
+    /// Takes one field.
+    mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, _ limits: HTTP2Limits) -> Verdict {
+        byteCount += name.count + value.count + 4
+        guard fault == nil, byteCount <= (kind == .request ? limits.head.headBytes : HeadLimits.trailerBytes)
+        else {
+            return refuse(.headTooLarge)
+        }
+        if name.count > 0, name[0] == 0x3A { return addPseudo(name, value, limits) }
+        fieldCount += 1
+        guard fieldCount <= (kind == .request ? limits.head.fieldCount : HeadLimits.trailerCount) else {
+            return refuse(.tooManyFields)
+        }
+        guard ASCII.endOfToken(name, from: 0) == name.count, name.count > 0, Self.isFieldValue(value) else {
+            return .malformed
+        }
+        return addField(name, value)
+    }
+
+    private mutating func refuse(_ fault: MessageFault) -> Verdict {
+        self.fault = self.fault ?? fault
+        return .beyondLimit
+    }
+
+    /// No control character, and no whitespace at the ends (RFC 9113 §8.2.1).
+    private static func isFieldValue(_ value: Span<UInt8>) -> Bool {
+        guard value.count > 0 else { return true }
+        return ASCII.endOfFieldValue(value, from: 0) == value.count && !ASCII.isWhitespace(value[0])
+            && !ASCII.isWhitespace(value[value.count - 1])
+    }
+
+    private mutating func addPseudo(
+        _ name: Span<UInt8>, _ value: Span<UInt8>, _ limits: HTTP2Limits
+    ) -> Verdict {
+        guard kind == .request, ASCII.endOfVisible(value, from: 0) == value.count else { return .malformed }
+        let start = pseudo.count
+        pseudo.append(value)
+        let range = pseudo.range(since: start)
+        switch name.count {
+        case 5 where ASCII.equals(name, ":path"):
+            path = range
+            if value.count > limits.head.targetBytes { return refuse(.targetTooLong) }
+            // RFC 9113 §8.3.1: never the absolute form, which would name another authority.
+            guard value.count > 0, value[0] == 0x2F || ASCII.equals(value, "*") else { return .malformed }
+        case 7 where ASCII.equals(name, ":method"):
+            method = range
+            if value.count > HeadLimits.methodBytes { return refuse(.methodTooLong) }
+            guard value.count > 0, ASCII.endOfToken(value, from: 0) == value.count else { return .malformed }
+        case 7 where ASCII.equals(name, ":scheme"):
+            // A gateway has no other, and decides nothing by it (rule H8).
+            let isKnown =
+                ASCII.equalsIgnoringCase(value, "http") || ASCII.equalsIgnoringCase(value, "https")
+            guard isKnown else { return .malformed }
+        case 9 where ASCII.equals(name, ":protocol"):
+            protocolName = range
+        case 10 where ASCII.equals(name, ":authority"):
+            authority = range
+            fieldCount += 1
+        default:
+            return .malformed
+        }
+        return .taken
+    }
+
+    private mutating func addField(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Verdict {
+        guard kind == .request else {
+            appendLine(name, value)
+            return .taken
+        }
+        switch name.count {
+        case 4 where ASCII.equals(name, "host") && !authority.isEmpty:
+            // Two names for one server must be one (RFC 9113 §8.3.1, rule F5).
+            return ASCII.equalsIgnoringCase(value, pseudo.span(authority)) ? .taken : .malformed
+        case 6 where ASCII.equals(name, "cookie"):
+            // Crumbs of one field (RFC 9113 §8.2.3).
+            if cookies.count > 0 { cookies.append("; ") }
+            cookies.append(value)
+        case 17 where ASCII.equals(name, "sec-websocket-key") && !protocolName.isEmpty:
+            // HTTP/2 has none (RFC 8441 §5); the backend gets one of this proxy.
+            break
+        default:
+            appendLine(name, value)
+        }
+        return .taken
+    }
+
+    private mutating func appendLine(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        lines.append(name)
+        lines.append(": ")
+        lines.append(value)
+        lines.append("\r\n")
+    }
+
+    /// Adds the text of a request's section, which `RequestSection` reads.
+    func appendRequest(to text: inout ByteArray) {
+        // RFC 8441 §5: what is CONNECT here is GET in HTTP/1.1, and the same rules decide about both.
+        if isWebSocket { text.append("GET") } else { text.append(pseudo.span(method)) }
+        text.append(" ")
+        text.append(pseudo.span(path))
+        text.append("\r\n")
+        if !authority.isEmpty {
+            text.append("host: ")
+            text.append(pseudo.span(authority))
+            text.append("\r\n")
+        }
+        text.append(lines.span)
+        if cookies.count > 0 {
+            text.append("cookie: ")
+            text.append(cookies.span)
+            text.append("\r\n")
+        }
+        text.append("\r\n")
+    }
+
+    /// Adds the lines of a trailer section.
+    func appendTrailers(to text: inout ByteArray) { text.append(lines.span) }
+}

@@ -1,0 +1,39 @@
+public import HTTP
+
+/// What one HTTP/2 connection may cost.
+public struct HTTP2Limits: Sendable {
+    /// Limits of a request's header section, the same as for HTTP/1: bytes, fields (each cookie crumb is one, rule F6)
+    /// and the target.
+    public var head: HeadLimits
+    /// Streams that may be open at once. RFC 9113 §6.5.2 recommends no fewer than 100; more only let one connection
+    /// hold more memory.
+    public var streamCount: Int
+    /// How much of all request bodies together a connection may have sent that no backend has taken, in bytes. One
+    /// stream may have `streamWindowBytes` of it, so that several slow uploads do not stop the others.
+    public var connectionWindowBytes: Int
+
+    /// The most of one stream's body that may wait, in bytes: the initial window of RFC 9113 §6.9.2.
+    @inlinable public static var streamWindowBytes: Int { 65_535 }
+    /// The largest header section that is taken, in bytes: with a whole stream window behind it, it must fit into the
+    /// largest block of a `BlockPool`.
+    @inlinable public static var headBytes: Int { 196_608 }
+
+    /// Limits for heads like these, 128 streams and a window of 1 MiB.
+    public init(head: HeadLimits, streamCount: Int = 128, connectionWindowBytes: Int = 1 << 20) {
+        self.head = head
+        self.head.headBytes = min(head.headBytes, Self.headBytes)
+        self.streamCount = streamCount
+        self.connectionWindowBytes = connectionWindowBytes
+    }
+}
+
+/// Error codes of RFC 9113 §7.
+public enum HTTP2ErrorCode: UInt32, Sendable {
+    case noError = 0
+    case protocolError = 1
+    case internalError = 2
+    case flowControlError = 3
+    case refusedStream = 7
+    case cancel = 8
+    case enhanceYourCalm = 11
+}

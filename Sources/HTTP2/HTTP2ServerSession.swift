@@ -1,0 +1,297 @@
+public import Bytes
+internal import CNghttp2
+internal import HTTP
+
+/// The server's side of one HTTP/2 connection, without I/O: bytes come in and become events, answers go in and become
+/// frames.
+///
+/// A stream is named by its slot, a small number that is given to another stream only after `closed` was taken in and
+/// `free` was called. Everything that a client may do is handled here or becomes an event; a client that only makes
+/// work ends with GOAWAY (`GlitchBudget`).
+@safe public struct HTTP2ServerSession: ~Copyable {
+    private let session: OpaquePointer
+    private let state: UnsafeMutablePointer<SessionState>
+
+    /// A session that has its SETTINGS ready to be sent; nil where memory is short.
+    ///
+    /// - Parameter now: the time in microseconds, of the clock that all calls go by.
+    public init?(limits: HTTP2Limits, now: Int64) {
+        let state = UnsafeMutablePointer<SessionState>.allocate(capacity: 1)
+        // SAFETY: allocated here, and freed in `deinit` or below.
+        unsafe state.initialize(to: SessionState(limits: limits, now: now))
+        guard let session = unsafe Self.makeSession(state, limits) else {
+            unsafe state.deinitialize(count: 1)
+            unsafe state.deallocate()
+            return nil
+        }
+        unsafe self.session = session
+        unsafe self.state = state
+    }
+
+    deinit {
+        // SAFETY: owned by this value alone. nghttp2 calls nobody while it deletes a session.
+        unsafe nghttp2_session_del(session)
+        unsafe state.deinitialize(count: 1)
+        unsafe state.deallocate()
+    }
+
+    private static func makeSession(
+        _ state: UnsafeMutablePointer<SessionState>, _ limits: HTTP2Limits
+    ) -> OpaquePointer? {
+        var option: OpaquePointer?
+        var session: OpaquePointer?
+        // SAFETY: out-parameters; options and callbacks are copied, and freed here.
+        guard let callbacks = unsafe makeCallbacks() else { return nil }
+        defer { unsafe nghttp2_session_callbacks_del(callbacks) }
+        guard unsafe nghttp2_option_new(&option) == 0 else { return nil }
+        defer { unsafe nghttp2_option_del(option) }
+        // Windows open as bodies move on, and not before.
+        unsafe nghttp2_option_set_no_auto_window_update(option, 1)
+        // Streams that are over are forgotten: they were kept for priorities alone.
+        unsafe nghttp2_option_set_no_closed_streams(option, 1)
+        // Acknowledgements that a client does not read: the budget ends it long before, in most cases.
+        unsafe nghttp2_option_set_max_outbound_ack(option, 100)
+        unsafe nghttp2_option_set_max_settings(option, 32)
+        guard unsafe nghttp2_session_server_new2(&session, callbacks, state, option) == 0,
+            let made = unsafe session
+        else { return nil }
+        guard unsafe submitSettings(made, limits) else {
+            unsafe nghttp2_session_del(made)
+            return nil
+        }
+        return unsafe made
+    }
+
+    private static func submitSettings(_ session: OpaquePointer, _ limits: HTTP2Limits) -> Bool {
+        func entry(_ identifier: UInt32, _ value: Int) -> nghttp2_settings_entry {
+            nghttp2_settings_entry(settings_id: Int32(identifier), value: UInt32(clamping: value))
+        }
+        let entries: InlineArray<4, nghttp2_settings_entry> = [
+            entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue, limits.streamCount),
+            entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue, limits.head.headBytes),
+            entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue, 1),
+            entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES.rawValue, 1),
+        ]
+        // SAFETY: the entries are copied.
+        let isSubmitted = unsafe entries.span.withUnsafeBufferPointer { entries in
+            unsafe nghttp2_submit_settings(session, 0, entries.baseAddress, entries.count) == 0
+        }
+        return unsafe isSubmitted
+            && nghttp2_session_set_local_window_size(
+                session, 0, 0, Int32(clamping: limits.connectionWindowBytes))
+                == 0
+    }
+
+    // MARK: Receiving
+
+    /// Takes in what was read; the events are in the scratch afterwards, with ranges of `bytes`. False where the
+    /// connection is over: what `frame` gives is still to be sent, GOAWAY at its end.
+    public mutating func receive(_ bytes: Span<UInt8>, _ scratch: inout HTTP2Scratch, now: Int64) -> Bool {
+        let (session, state) = unsafe (session, state)
+        // SAFETY: both belong to this value; the scratch and the bytes are lent for the length of the call.
+        guard unsafe !state.pointee.isOver else { return false }
+        unsafe state.pointee.now = now
+        let paid = unsafe state.pointee.pay(for: bytes)
+        let result = unsafe withUnsafeMutablePointer(to: &scratch) { scratch in
+            unsafe bytes.withUnsafeBufferPointer { bytes in
+                unsafe state.pointee.attach(scratch)
+                defer { unsafe state.pointee.detach() }
+                unsafe state.pointee.input = bytes.baseAddress
+                return unsafe nghttp2_session_mem_recv(session, bytes.baseAddress, paid)
+            }
+        }
+        unsafe state.pointee.input = nil
+        guard unsafe result < 0 || state.pointee.isExhausted else {
+            return unsafe nghttp2_session_want_read(session) != 0
+        }
+        end(Self.code(result, isExhausted: unsafe state.pointee.isExhausted))
+        return false
+    }
+
+    private static func code(_ result: Int, isExhausted: Bool) -> HTTP2ErrorCode {
+        if isExhausted { return .enhanceYourCalm }
+        switch Int32(truncatingIfNeeded: result) {
+        case Int32(NGHTTP2_ERR_FLOODED.rawValue), Int32(NGHTTP2_ERR_TOO_MANY_SETTINGS.rawValue),
+            // Too many CONTINUATION frames: a number that older headers do not have.
+            -905:
+            return .enhanceYourCalm
+        case Int32(NGHTTP2_ERR_NOMEM.rawValue), Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue):
+            return .internalError
+        default:
+            return .protocolError
+        }
+    }
+
+    /// Ends the connection with GOAWAY, once the frames before it are sent.
+    public mutating func end(_ code: HTTP2ErrorCode) {
+        // SAFETY: the session and its state belong to this value.
+        unsafe state.pointee.isOver = true
+        _ = unsafe nghttp2_session_terminate_session(session, code.rawValue)
+    }
+
+    /// True where a header section has begun and not ended: the client owes the rest.
+    public var isInsideHead: Bool {
+        // SAFETY: the state belongs to this value.
+        unsafe state.pointee.hasUnfinished
+    }
+
+    /// True where nothing more is received.
+    public var isOver: Bool {
+        // SAFETY: as above, and the session too.
+        unsafe state.pointee.isOver || nghttp2_session_want_read(session) == 0
+    }
+
+    /// True where nothing is received and nothing to be sent any more.
+    public var isFinished: Bool {
+        // SAFETY: the session belongs to this value.
+        unsafe isOver && nghttp2_session_want_write(session) == 0
+    }
+
+    /// How many streams are open, or have a slot yet.
+    public var streamCount: Int {
+        // SAFETY: the state belongs to this value.
+        unsafe state.pointee.openCount
+    }
+
+    /// The number of slots that were ever used: the bound for walking over all with `owner`.
+    public var slots: Int32 {
+        // SAFETY: the state belongs to this value.
+        unsafe Int32(state.pointee.streams.count)
+    }
+
+    // MARK: Streams
+
+    /// Remembers whose stream it is.
+    public mutating func setOwner(_ slot: Int32, _ owner: Handle) {
+        // SAFETY: the state belongs to this value; the array checks the slot.
+        unsafe state.pointee.streams[Int(slot)].owner = owner
+    }
+
+    /// Whose stream it is; none for a free slot.
+    public func owner(_ slot: Int32) -> Handle {
+        // SAFETY: as above.
+        unsafe state.pointee.streams[Int(slot)].owner
+    }
+
+    /// Gives a slot back, when its `closed` was taken in.
+    public mutating func free(_ slot: Int32) {
+        // SAFETY: as above.
+        unsafe state.pointee.free(slot)
+    }
+
+    /// Content that was received has gone on, or was thrown away: the client may send as much again.
+    public mutating func consume(_ slot: Int32, _ count: Int) {
+        // SAFETY: the session and its state belong to this value.
+        let record = unsafe state.pointee.streams[Int(slot)]
+        if record.isClosed || record.identifier == 0 {
+            _ = unsafe nghttp2_session_consume_connection(session, count)
+        } else {
+            _ = unsafe nghttp2_session_consume(session, record.identifier, count)
+        }
+    }
+
+    /// Content of a stream that nobody knows any more was thrown away.
+    public mutating func consumeConnection(_ count: Int) {
+        // SAFETY: the session belongs to this value.
+        _ = unsafe nghttp2_session_consume_connection(session, count)
+    }
+
+    /// Ends a stream at once.
+    public mutating func reset(_ slot: Int32, _ code: HTTP2ErrorCode) {
+        // SAFETY: the session and its state belong to this value.
+        let record = unsafe state.pointee.streams[Int(slot)]
+        guard record.identifier != 0, !record.isClosed, !record.isResetOnPurpose else { return }
+        unsafe state.pointee.streams[Int(slot)].isResetOnPurpose = true
+        _ = unsafe nghttp2_submit_rst_stream(session, 0, record.identifier, code.rawValue)
+    }
+
+    // MARK: Answers
+
+    /// Submits a head: a status line of HTTP/1.1, canonical lines, an empty line. False where memory is short.
+    public mutating func submitHead(_ slot: Int32, _ text: Span<UInt8>, _ form: HTTP2HeadForm) -> Bool {
+        // SAFETY: the session and its state belong to this value.
+        let record = unsafe state.pointee.streams[Int(slot)]
+        guard record.identifier != 0, !record.isClosed, !record.isResetOnPurpose else { return true }
+        return unsafe FieldLines.submitHead(text, session, record.identifier, slot: slot, form)
+    }
+
+    /// Keeps the trailers of an answer until its content is through: lines, each with CRLF.
+    public mutating func setTrailers(_ slot: Int32, _ text: Span<UInt8>) {
+        guard text.count > 0 else { return }
+        // SAFETY: the state belongs to this value.
+        unsafe state.pointee.trailers[slot] = [UInt8](unsafeUninitializedCapacity: text.count) {
+            copy, count in
+            for index in text.indices { unsafe copy[index] = text[index] }
+            count = text.count
+        }
+        unsafe state.pointee.streams[Int(slot)].hasTrailers = true
+    }
+
+    /// Says how many bytes of an answer's content wait in the stream's output, and whether they are the last.
+    public mutating func offer(_ slot: Int32, count: Int, isComplete: Bool) {
+        // SAFETY: the session and its state belong to this value.
+        let record = unsafe state.pointee.streams[Int(slot)]
+        guard record.identifier != 0, !record.isClosed else { return }
+        unsafe state.pointee.streams[Int(slot)].waitingBytes = count
+        unsafe state.pointee.streams[Int(slot)].isAnswerComplete = isComplete
+        guard record.isDeferred, count > 0 || isComplete else { return }
+        unsafe state.pointee.streams[Int(slot)].isDeferred = false
+        _ = unsafe nghttp2_session_resume_data(session, record.identifier)
+    }
+
+    // MARK: Sending
+
+    /// The room that `frame` needs behind the DATA frames, in bytes: the largest frame and its header.
+    public static var frameBytes: Int { 16_384 + 10 }
+
+    /// Makes the next frames: the DATA frames of the scratch, then what `takeFrame` gives. False where there is
+    /// nothing to be sent, or the room is too small for a DATA frame.
+    ///
+    /// - Parameter room: the room of the output, in bytes; `frameBytes` of it are kept for `takeFrame`.
+    public mutating func makeFrames(_ scratch: inout HTTP2Scratch, room: Int) -> Bool {
+        let (session, state) = unsafe (session, state)
+        // SAFETY: both belong to this value; the scratch is lent for the length of the call. What nghttp2 gives is
+        // valid until it is called again, which no other function does before `takeFrame`.
+        unsafe state.pointee.room = room - Self.frameBytes
+        unsafe state.pointee.isRoomShort = false
+        return unsafe withUnsafeMutablePointer(to: &scratch) { scratch in
+            unsafe state.pointee.attach(scratch)
+            defer { unsafe state.pointee.detach() }
+            var bytes: UnsafePointer<UInt8>?
+            let count = unsafe nghttp2_session_mem_send(session, &bytes)
+            unsafe state.pointee.frame = UnsafeRawBufferPointer(start: bytes, count: max(count, 0))
+            return unsafe count > 0 || !scratch.pointee.dataFrames.isEmpty
+        }
+    }
+
+    /// True where the last `makeFrames` had too little room for a DATA frame that is ready.
+    public var isRoomShort: Bool {
+        // SAFETY: the state belongs to this value.
+        unsafe state.pointee.isRoomShort
+    }
+
+    /// Adds the frame behind the DATA frames to the output, which has room for it.
+    public mutating func takeFrame(into output: inout Buffer) {
+        // SAFETY: given by nghttp2 in `makeFrames`, and valid until it is called again.
+        let frame = unsafe state.pointee.frame
+        unsafe state.pointee.frame = UnsafeRawBufferPointer(start: nil, count: 0)
+        guard unsafe !frame.isEmpty else { return }
+        let fits = unsafe output.append(Span(_unsafeBytes: frame))
+        precondition(fits, "room for one frame was kept")
+    }
+
+    // MARK: The end
+
+    /// Says that the connection will end soon, without naming a last stream (RFC 9113 §6.8).
+    public mutating func announceEnd() {
+        // SAFETY: the session belongs to this value.
+        _ = unsafe nghttp2_submit_shutdown_notice(session)
+    }
+
+    /// Says which stream is the last that is answered. Those that are open go on; later ones are not looked at.
+    public mutating func refuseNewStreams() {
+        // SAFETY: the session belongs to this value.
+        let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
+        _ = unsafe nghttp2_submit_goaway(session, 0, last, HTTP2ErrorCode.noError.rawValue, nil, 0)
+    }
+}

@@ -1,0 +1,145 @@
+import Bytes
+import CNghttp2
+import HTTP
+
+/// A stream as its session knows it.
+struct StreamRecord {
+    /// Its identifier; 0 where the slot is free.
+    var identifier: Int32 = 0
+    /// What the session's owner calls it.
+    var owner = Handle.none
+    /// Bytes of the answer that wait to be framed.
+    var waitingBytes = 0
+    /// Nothing follows those bytes but trailers.
+    var isAnswerComplete = false
+    /// Trailers end the stream.
+    var hasTrailers = false
+    /// The data source has nothing, and is to be woken.
+    var isDeferred = false
+    /// The session ended the stream by its owner's wish, or because the answer was through: no glitch.
+    var isResetOnPurpose = false
+    /// nghttp2 has forgotten the stream.
+    var isClosed = false
+}
+
+/// What the callbacks of a session work on. It lives at one address for as long as its session does.
+@safe struct SessionState: ~Copyable {
+    let limits: HTTP2Limits
+    var streams: [StreamRecord] = []
+    private var freeSlots: [Int32] = []
+    private var budget: GlitchBudget
+    private var walk = FrameWalk()
+    /// The time of the call that is under way, in microseconds.
+    var now: Int64
+    /// The budget is spent.
+    var isExhausted = false
+    /// Nothing more is received.
+    var isOver = false
+    /// A section that a read left unfinished.
+    private var unfinished = FieldSection()
+    private(set) var hasUnfinished = false
+    /// The scratch of the call that is under way.
+    private var scratch: UnsafeMutablePointer<HTTP2Scratch>?
+    /// The first byte of what is being received.
+    var input: UnsafePointer<UInt8>?
+    /// The bytes that may still be framed in the call that is under way.
+    var room = 0
+    /// A DATA frame waits for more room.
+    var isRoomShort = false
+    /// Trailers of answers, until they are sent.
+    var trailers: [Int32: [UInt8]] = [:]
+    /// A frame of nghttp2's that is to be copied before the next call.
+    // SAFETY: no bytes at first, and those that nghttp2 gave from then on.
+    var frame = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+
+    init(limits: HTTP2Limits, now: Int64) {
+        self.limits = limits
+        self.now = now
+        budget = GlitchBudget(now: now)
+    }
+
+    // MARK: Scratch
+
+    /// Lends the scratch for one call.
+    mutating func attach(_ scratch: UnsafeMutablePointer<HTTP2Scratch>) {
+        unsafe self.scratch = scratch
+        guard hasUnfinished else { return }
+        // SAFETY: the caller owns the scratch exclusively for the length of the call.
+        unsafe swap(&scratch.pointee.section, &unfinished)
+        hasUnfinished = false
+    }
+
+    /// Gives the scratch back, and keeps what was not finished.
+    mutating func detach() {
+        guard let scratch = unsafe scratch else { return }
+        // SAFETY: the caller still owns the scratch exclusively.
+        if unsafe scratch.pointee.section.kind != .none {
+            unsafe swap(&scratch.pointee.section, &unfinished)
+            hasUnfinished = true
+            unsafe scratch.pointee.section.end()
+        }
+        unsafe self.scratch = nil
+    }
+
+    /// Calls `body` with the scratch of the call that is under way.
+    mutating func withScratch<R>(_ body: (inout HTTP2Scratch) -> R) -> R? {
+        guard let scratch = unsafe scratch else { return nil }
+        // SAFETY: lent exclusively to this session for the length of the call.
+        return unsafe body(&scratch.pointee)
+    }
+
+    mutating func note(_ event: HTTP2Event) {
+        _ = withScratch { $0.events.append(event) }
+    }
+
+    // MARK: Budget
+
+    /// Pays for a glitch; false where the connection has to end.
+    mutating func pay(_ cost: Int) -> Bool {
+        if !budget.spend(cost, now: now) { isExhausted = true }
+        return !isExhausted
+    }
+
+    /// Pays for the frames that begin in `bytes`; gives how many of the bytes come before the one that is too much.
+    mutating func pay(for bytes: Span<UInt8>) -> Int {
+        var offset = 0
+        while let frame = walk.next(bytes, &offset) {
+            let cost = GlitchBudget.price(frame)
+            if cost > 0, !pay(cost) { return max(0, offset - 9) }
+        }
+        return bytes.count
+    }
+
+    /// The client has taken a DATA frame.
+    mutating func earn() { budget.earn(GlitchBudget.frameTaken) }
+
+    // MARK: Streams
+
+    /// A slot for a new stream.
+    mutating func open(_ identifier: Int32) -> Int32 {
+        var record = StreamRecord()
+        record.identifier = identifier
+        if let slot = freeSlots.popLast() {
+            streams[Int(slot)] = record
+            return slot
+        }
+        streams.append(record)
+        return Int32(streams.count - 1)
+    }
+
+    /// The stream is over: its slot is free when the event was taken in.
+    mutating func close(_ slot: Int32) {
+        streams[Int(slot)].isClosed = true
+        trailers[slot] = nil
+        note(.closed(slot: slot))
+    }
+
+    /// Gives a closed stream's slot back.
+    mutating func free(_ slot: Int32) {
+        streams[Int(slot)] = StreamRecord()
+        freeSlots.append(slot)
+    }
+
+    /// How many slots are taken.
+    var openCount: Int { streams.count - freeSlots.count }
+}

@@ -1,0 +1,309 @@
+internal import Bytes
+internal import HTTP
+internal import HTTP1
+internal import HTTP2
+internal import Policy
+internal import Reactor
+
+// The streams of HTTP/2 connections, as clients.
+
+/// What a stream is besides a client.
+struct StreamFacts {
+    /// Its place in the session.
+    var slot: Int32 = -1
+    /// The size of the head's text at the front of its input, in bytes.
+    var headBytes: Int32 = 0
+    /// Content in its input, in bytes: so much of its window is taken.
+    var heldBytes: Int32 = 0
+    /// The request is an extended CONNECT for WebSocket (RFC 8441).
+    var isWebSocket = false
+}
+
+extension Downstream {
+    /// How the body of a stream's request ends where no field says so: what is here is all, or the stream's end tells.
+    private var silentFraming: BodyFraming {
+        if stream.isWebSocket { return .none }
+        guard transport.hasEnded, transport.trailing.isEmpty else { return .untilClose }
+        return stream.heldBytes == 0 ? .none : .length(UInt64(stream.heldBytes))
+    }
+
+    /// Reads the head at the front of a stream's input; nil, or what is wrong.
+    mutating func readSection(into head: inout RequestHead) -> MessageFault? {
+        RequestSection.read(
+            transport.input.bytes, into: &head, silent: silentFraming, isWebSocket: stream.isWebSocket)
+    }
+}
+
+extension Worker {
+    // MARK: What the session has received
+
+    /// Takes in the events of a session; the streams that they are about go on later.
+    mutating func takeEvents(_ multiplexer: UInt32) {
+        var place = 0
+        while place < multiplexScratch.events.count {
+            take(multiplexScratch.events[place], multiplexer)
+            place += 1
+        }
+        multiplexScratch.clear()
+    }
+
+    private mutating func take(_ event: HTTP2Event, _ multiplexer: UInt32) {
+        switch event {
+        case .request(let slot, let text, let isWebSocket):
+            guard let stream = openStream(slot, multiplexer, textBytes: Int(text.count)) else { return }
+            clients[stream.index].stream.isWebSocket = isWebSocket
+            let fits = Self.append(text, of: &multiplexScratch, to: &clients[stream.index].transport.input)
+            precondition(fits, "the block was chosen for it")
+            touch(stream)
+        case .refused(let slot, let fault):
+            guard let stream = openStream(slot, multiplexer, textBytes: 0) else { return }
+            refuse(stream.index, fault: fault)
+        case .data(let slot, let range):
+            takeData(slot, range, multiplexer)
+        case .trailers(let slot, let text):
+            takeTrailers(slot, text, multiplexer)
+        case .end(let slot):
+            let stream = multiplexers[multiplexer].session.owner(slot)
+            guard clients.contains(stream) else { return }
+            clients[stream.index].transport.hasEnded = true
+            touch(stream)
+        case .closed(let slot):
+            // It may have been opened by an event just before this one.
+            let stream = multiplexers[multiplexer].session.owner(slot)
+            if clients.contains(stream) { loseStream(stream.index) }
+            multiplexers[multiplexer].session.free(slot)
+        }
+    }
+
+    private mutating func touch(_ stream: Handle) {
+        if touched.last != stream { touched.append(stream) }
+    }
+
+    /// A new client for a stream; nil where there is no room, and the client may try again (RFC 9113 §8.7).
+    private mutating func openStream(_ slot: Int32, _ multiplexer: UInt32, textBytes: Int) -> Handle? {
+        guard streamCount < streamLimit,
+            let size = BlockPool.SizeClass.holding(textBytes + HTTP2Limits.streamWindowBytes)
+        else {
+            multiplexers[multiplexer].session.reset(slot, .refusedStream)
+            return nil
+        }
+        let connection = multiplexers[multiplexer].client.index
+        var facts = StreamFacts()
+        facts.slot = slot
+        facts.headBytes = Int32(textBytes)
+        let stream = clients.insert(
+            Downstream(
+                stream: facts, of: clients[connection].multiplexer, peer: clients[connection].peer,
+                listener: clients[connection].listener))
+        streamCount += 1
+        clients[stream.index].certificate = clients[connection].certificate.copy()
+        clients[stream.index].strictTransportSecurity = clients[connection].strictTransportSecurity
+        multiplexers[multiplexer].session.setOwner(slot, stream)
+        // Most requests have no body: the block grows with what comes, to that size at most.
+        clients[stream.index].transport.input.attach(
+            from: &pool, min(size, BlockPool.SizeClass.holding(textBytes) ?? size))
+        return stream
+    }
+
+    /// Keeps content for whoever takes it; the rest of a request that is answered is thrown away.
+    private mutating func takeData(_ slot: Int32, _ range: ByteRange, _ multiplexer: UInt32) {
+        let stream = multiplexers[multiplexer].session.owner(slot)
+        let count = Int(range.count)
+        guard clients.contains(stream), clients[stream.index].phase != .lingering else {
+            return multiplexers[multiplexer].session.consume(slot, count)
+        }
+        guard makeInputRoom(stream.index, count),
+            Self.append(
+                range, of: &multiplexers[multiplexer].input, to: &clients[stream.index].transport.input)
+        else {
+            // The window and the limit of the head together always fit.
+            multiplexers[multiplexer].session.consume(slot, count)
+            return multiplexers[multiplexer].session.reset(slot, .flowControlError)
+        }
+        clients[stream.index].stream.heldBytes += range.count
+        touch(stream)
+    }
+
+    private static func append(
+        _ range: ByteRange, of input: inout Buffer, to buffer: inout Buffer
+    ) -> Bool {
+        buffer.append(input.bytes.slice(range))
+    }
+
+    private static func append(
+        _ text: ByteRange, of scratch: inout HTTP2Scratch, to buffer: inout Buffer
+    ) -> Bool {
+        buffer.append(scratch.text.span(text))
+    }
+
+    /// Gives a stream's input room for more content; false where there is none.
+    private mutating func makeInputRoom(_ stream: UInt32, _ count: Int) -> Bool {
+        let needed = clients[stream].transport.input.count + count
+        guard let size = BlockPool.SizeClass.holding(needed) else { return false }
+        clients[stream].transport.input.attach(from: &pool, size)
+        guard clients[stream].transport.input.room < count else { return true }
+        clients[stream].transport.input.compact()
+        guard clients[stream].transport.input.room < count else { return true }
+        return clients[stream].transport.input.grow(in: &pool, to: size)
+    }
+
+    private mutating func takeTrailers(_ slot: Int32, _ text: ByteRange, _ multiplexer: UInt32) {
+        let stream = multiplexers[multiplexer].session.owner(slot)
+        guard clients.contains(stream), !text.isEmpty, clients[stream.index].phase != .lingering,
+            let size = BlockPool.SizeClass.holding(Int(text.count) + 2)
+        else { return }
+        clients[stream.index].transport.trailing.attach(from: &pool, size)
+        let fits =
+            Self.append(text, of: &multiplexScratch, to: &clients[stream.index].transport.trailing)
+            && clients[stream.index].transport.trailing.append("\r\n")
+        precondition(fits, "the block was chosen for it")
+    }
+
+    // MARK: The steps of a request that are a stream's own
+
+    /// Reads the head of a stream's request, and starts it. False: a stream has one request.
+    mutating func readStreamRequest(_ client: UInt32) -> Bool {
+        clientDeadlines.set(client, .never)
+        if let fault = clients[client].readSection(into: &head) {
+            refuse(client, fault: fault)
+        } else {
+            takeRequest(client)
+        }
+        return false
+    }
+
+    /// Submits the head at the front of a stream's output.
+    mutating func submitHead(_ client: UInt32, _ form: HTTP2HeadForm) {
+        let multiplexer = clients[client].multiplexer
+        guard multiplexers.contains(multiplexer) else { return }
+        let slot = clients[client].stream.slot
+        let isSubmitted = Self.submitHead(
+            &clients[client].transport.output, slot, form, &multiplexers[multiplexer.index].session)
+        if !isSubmitted { multiplexers[multiplexer.index].session.reset(slot, .internalError) }
+        sendLater(multiplexer)
+    }
+
+    /// As above, of a client that may be none. True, so that it can stand in a list of steps.
+    mutating func submitIfStream(_ client: UInt32, _ form: HTTP2HeadForm) -> Bool {
+        if clients[client].transport.isStream { submitHead(client, form) }
+        return true
+    }
+
+    private static func submitHead(
+        _ output: inout Buffer, _ slot: Int32, _ form: HTTP2HeadForm, _ session: inout HTTP2ServerSession
+    ) -> Bool {
+        let end = headEnd(output.bytes)
+        let isSubmitted = session.submitHead(slot, output.bytes.extracting(first: end), form)
+        output.consume(end)
+        return isSubmitted
+    }
+
+    /// The offset behind the empty line.
+    private static func headEnd(_ bytes: Span<UInt8>) -> Int {
+        var end = 0
+        repeat {
+            end = ASCII.firstIndex(of: 0x0D, in: bytes, from: end, to: bytes.count) + 2
+            precondition(end < bytes.count, "the head was written whole")
+        } while bytes[end] != 0x0D
+        return end + 2
+    }
+
+    /// Tells the session what waits in a stream's output.
+    mutating func offerOutput(_ client: UInt32, isComplete: Bool = false) {
+        let multiplexer = clients[client].multiplexer
+        guard multiplexers.contains(multiplexer) else { return }
+        let count = clients[client].transport.output.count
+        multiplexers[multiplexer.index].session.offer(
+            clients[client].stream.slot, count: count, isComplete: isComplete)
+        sendLater(multiplexer)
+    }
+
+    /// Lets the client send as much content as has moved on.
+    mutating func openWindow(_ client: UInt32) {
+        let left = min(clients[client].transport.input.count, Int(clients[client].stream.heldBytes))
+        let moved = Int(clients[client].stream.heldBytes) - left
+        let multiplexer = clients[client].multiplexer
+        guard moved > 0, multiplexers.contains(multiplexer) else { return }
+        clients[client].stream.heldBytes = Int32(left)
+        multiplexers[multiplexer.index].session.consume(clients[client].stream.slot, moved)
+        sendLater(multiplexer)
+    }
+
+    /// Keeps the trailers of an answer for the session.
+    mutating func writeStreamTrailers(_ exchange: UInt32, _ lines: ByteRange) -> Bool {
+        let client = exchanges[exchange].client.index
+        let server = exchanges[exchange].server.index
+        let multiplexer = clients[client].multiplexer
+        guard multiplexers.contains(multiplexer),
+            let size = BlockPool.SizeClass.holding(2 * Int(lines.count) + 2)
+        else { return false }
+        var text = Buffer()
+        text.attach(from: &pool, size)
+        let fits = Trailers.appendLines(
+            lines, of: &servers[server].transport.input, &trailerFields, to: &text)
+        if fits {
+            Self.setTrailers(text, clients[client].stream.slot, &multiplexers[multiplexer.index].session)
+        }
+        text.detach(to: &pool)
+        servers[server].transport.input.consume(lines.end + 2)
+        exchanges[exchange].responseBody.trailersWritten()
+        return fits
+    }
+
+    private static func setTrailers(
+        _ text: borrowing Buffer, _ slot: Int32, _ session: inout HTTP2ServerSession
+    ) {
+        session.setTrailers(slot, text.bytes)
+    }
+
+    // MARK: The end of a stream
+
+    /// The answer is in the output whole: the stream is over when its session has sent it.
+    mutating func finishStream(_ client: UInt32) {
+        clients[client].phase = .lingering
+        dropInput(client)
+        clients[client].transport.output.detachIfEmpty(to: &pool)
+        clientDeadlines.set(client, now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds))
+        offerOutput(client, isComplete: true)
+    }
+
+    /// Throws the input away, and opens the window that it took.
+    private mutating func dropInput(_ client: UInt32) {
+        clients[client].transport.input.detach(to: &pool)
+        clients[client].transport.trailing.detach(to: &pool)
+        openWindow(client)
+    }
+
+    /// The client has ended the stream, or is gone.
+    mutating func loseStream(_ client: UInt32) {
+        switch clients[client].phase {
+        case .awaitingKeys: _ = keyWaits.remove(clients.handle(at: client))
+        case .awaitingVerdict: _ = verdictWaits.remove(clients.handle(at: client))
+        default: break
+        }
+        guard !clients[client].exchange.isNone else { return closeStream(client, .cancel) }
+        abandon(clients[client].exchange.index, .clientClosed)
+    }
+
+    /// Ends a stream at once, whatever of its answer is not sent yet.
+    mutating func closeStream(_ client: UInt32, _ code: HTTP2ErrorCode) {
+        dropInput(client)
+        var stream = clients.remove(clients.handle(at: client))
+        streamCount -= 1
+        stream.transport.releaseBuffers(to: &pool)
+        clientDeadlines.set(client, .never)
+        guard multiplexers.contains(stream.multiplexer) else { return }
+        multiplexers[stream.multiplexer.index].session.setOwner(stream.stream.slot, .none)
+        multiplexers[stream.multiplexer.index].session.reset(stream.stream.slot, code)
+        sendLater(stream.multiplexer)
+    }
+
+    /// What the client is told of an exchange that was given up.
+    static func resetCode(_ code: ReasonCode) -> HTTP2ErrorCode {
+        switch code {
+        case .badRequest, .tooLarge: .protocolError
+        case .upstreamTruncated, .upstreamInvalidResponse, .internalError: .internalError
+        default: .cancel
+        }
+    }
+}

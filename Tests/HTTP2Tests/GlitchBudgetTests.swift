@@ -1,0 +1,90 @@
+import HTTP
+import Testing
+
+@testable import HTTP2
+
+@Suite struct GlitchBudgetTests {
+    @Test("a budget is spent, and fills up with time and with what the client takes")
+    func budget() {
+        var budget = GlitchBudget(now: 0)
+        for _ in 0..<400 { #expect(budget.spend(GlitchBudget.reset, now: 0) == true) }
+        #expect(budget.spend(1, now: 0) == false)
+        #expect(budget.spend(900, now: 1_000_000) == true)
+        #expect(budget.spend(200, now: 1_000_000) == false)
+        budget.earn(200)
+        #expect(budget.spend(50, now: 1_000_000) == true)
+        budget.earn(.max / 2)
+        #expect(
+            budget.spend(GlitchBudget.capacity + 1, now: 1_000_000) == false,
+            "it holds no more than it began with")
+    }
+
+    @Test("F7: frames that do nothing have a price")
+    func prices() {
+        func price(_ type: UInt8, _ flags: UInt8 = 0, _ length: Int = 0) -> Int {
+            GlitchBudget.price(FrameWalk.Header(length: length, type: type, flags: flags))
+        }
+        #expect(price(data) == GlitchBudget.emptyData)
+        #expect(price(data, 0, 4) == GlitchBudget.tinyData)
+        #expect(price(data, 0, 5) == 0 && price(data, endStream) == 0)
+        #expect(price(headers, endHeaders, 100) == 0 && price(goAway, 0, 8) == 0)
+        #expect(price(2, 0, 5) == GlitchBudget.ignored && price(0x55) == GlitchBudget.ignored)
+        #expect(price(reset, 0, 4) == GlitchBudget.reset)
+        #expect(price(settings) == GlitchBudget.settings && price(settings, 1) == GlitchBudget.ping)
+        #expect(price(ping, 0, 8) == GlitchBudget.ping)
+        #expect(price(9, 0, 9) == GlitchBudget.continuation)
+        #expect(price(windowUpdate, 0, 4) == 0)
+    }
+
+    @Test("the headers of frames are found however the bytes are cut")
+    func walk() {
+        let bytes =
+            preface + frame(settings) + frame(data, 1, 1, [1, 2, 3])
+            + frame(ping, 0, 0, [UInt8](repeating: 0, count: 8))
+        for size in 1...bytes.count {
+            var walk = FrameWalk()
+            var types: [UInt8] = []
+            var start = 0
+            while start < bytes.count {
+                let piece = Array(bytes[start..<min(start + size, bytes.count)])
+                var offset = 0
+                while let found = walk.next(piece.span, &offset) { types.append(found.type) }
+                start += size
+            }
+            #expect(types == [settings, data, ping], "pieces of \(size)")
+        }
+    }
+
+    @Test(
+        "F7: a flood ends the session with ENHANCE_YOUR_CALM",
+        arguments: [
+            frame(ping, 0, 0, [UInt8](repeating: 0, count: 8)), frame(settings), frame(0x77),
+            frame(2, 0, 9, [0, 0, 0, 0, 1]),
+        ])
+    func floods(piece: [UInt8]) throws {
+        var peer = try Peer()
+        var isOver = false
+        for _ in 0..<3000 where !isOver { isOver = peer.receive(piece) == nil }
+        #expect(isOver)
+        #expect(peer.goAwayCode() == 11)
+        #expect(peer.receive(piece) == nil, "nothing more is taken")
+        peer.close()
+    }
+
+    @Test("F7: resets that the session is provoked to count")
+    func madeYouReset() throws {
+        var peer = try Peer()
+        var stream: UInt32 = 1
+        var isOver = false
+        while !isOver, stream < 3000 {
+            isOver =
+                peer.receive(
+                    frame(headers, endStream | endHeaders, stream, block(get("/", [("Upper", "1")])))) == nil
+            if !isOver { _ = peer.sent() }
+            stream += 2
+        }
+        #expect(isOver && stream < 1000)
+        #expect(peer.goAwayCode() == 11)
+        peer.close()
+    }
+}
