@@ -135,6 +135,28 @@ def proxy_headers() -> list[bytes]:
     ]
 
 
+def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
+    return struct.pack("!I", len(payload))[1:] + bytes([kind, flags]) + struct.pack("!I", stream) + payload
+
+
+def http2() -> list[bytes]:
+    def block(*fields: tuple[str, str]) -> bytes:
+        return b"".join(b"\0" + bytes([len(n)]) + n.encode() + bytes([len(v)]) + v.encode() for n, v in fields)
+    get = [(":method", "GET"), (":scheme", "http"), (":authority", "a.test"), (":path", "/a?b")]
+    post = [(":method", "POST"), *get[1:], ("content-length", "5"), ("cookie", "a=b"), ("cookie", "c=d")]
+    websocket = [(":method", "CONNECT"), (":protocol", "websocket"), *get[1:]]
+    table = b"\x82\x86\x84\x41\x06a.test"  # indexed fields of HPACK
+    return [b"\x09" + each for each in (
+        frame(1, 5, 1, block(*get)) + frame(6, 0, 0, bytes(8)),
+        frame(1, 4, 1, block(*post)) + frame(0, 1, 1, b"hello"),
+        frame(1, 4, 1, block(*post)) + frame(0, 0, 1, b"he") + frame(1, 5, 1, block(("x-t", "1"))),
+        frame(1, 1, 1, table[:3]) + frame(9, 4, 1, table[3:]) + frame(8, 0, 0, b"\0\0\xff\xff"),
+        frame(1, 4, 1, block(*websocket)) + frame(0, 0, 1, b"\x81\x02hi") + frame(3, 0, 1, b"\0\0\0\x08"),
+        frame(4, 0, 0, b"\0\x04\0\0\0\0") + frame(1, 5, 3, block(*get, ("x", "a\rb"))) + frame(7, 0, 0, bytes(8)),
+        frame(2, 0, 1, bytes(5)) + frame(1, 0x2D, 5, b"\x01\0\0\0\0\x10" + table + b"\0") + frame(3, 0, 5, bytes(4)),
+    )]
+
+
 def seeds() -> dict[str, list]:
     raw, data = sessions()
     header, line = json.dumps(HEADER), "\n"
@@ -144,6 +166,7 @@ def seeds() -> dict[str, list]:
         "response-head": [bytes([9 + 128 * (index % 2)]) + text.encode() for index, text in enumerate(ANSWERS)],
         "body": [b"\x09\x07" + text.encode() for text in CHUNKS] + [b"\0\x29hello world", b"\x05\x02abc"],
         "target": TARGETS,
+        "http2": http2(),
         "websocket": [b"\x00\x81\x05hello", b"\x09\x82\xfe\0\x08\1\2\3\4" + bytes(8) + b"\x88\x00",
                       b"\x05\x82\xff\0\0\0\0\0\0\0\x02\1\2\3\4ab"],
         "base64url": ["", "AA", "aGVsbG8", "-_-_", "A", "AB==", "a+/b"],

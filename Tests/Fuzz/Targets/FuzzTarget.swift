@@ -24,6 +24,7 @@ enum FuzzTargets {
             "response-head": ResponseHeadTarget.self,
             "body": BodyTarget.self,
             "target": PathTarget.self,
+            "http2": HTTP2Target.self,
             "websocket": WebSocketTarget.self,
             "base64url": Base64URLTarget.self,
             "json": JSONTarget.self,

@@ -186,7 +186,8 @@ static uint32_t readiness(const struct object *object) {
 }
 
 static void forget(struct object *object) {
-    if (object->fd < 0 && object->released) object->kind = FREE;
+    // One that waits to be accepted is there yet, though its peer may have left.
+    if (object->fd < 0 && object->released && object->closed) object->kind = FREE;
 }
 
 void sim_begin(uint64_t seed, struct sim_faults faults, int64_t (*step)(int64_t)) {

@@ -13,6 +13,8 @@ final class BackendConnection: Peer {
     private var endsAfterwards = false
     private var resetsAfterwards = false
     private var isHanging = false
+    /// Words behind an answer come with it: later they would be an answer to the next request, for all that anybody knows.
+    private var isAtOnce = false
     /// The request that is being read.
     private var current: (id: String, user: String?, method: String, start: Int, conduct: Conduct)?
     private var unaskedClose = false
@@ -33,7 +35,7 @@ final class BackendConnection: Peer {
 
     private func sendSome(_ now: Int64) {
         let rest = outbox.count - sent
-        let count = sim_below(3) == 0 ? 1 + Int(sim_below(UInt32(rest))) : rest
+        let count = sim_below(3) == 0 && !isAtOnce ? 1 + Int(sim_below(UInt32(rest))) : rest
         write(outbox[sent..<sent + count])
         sent += count
         next = pause(now)
@@ -128,6 +130,7 @@ final class BackendConnection: Peer {
         }
         sent = 0
         endsAfterwards = [.untilClose, .closingAfter, .half].contains(conduct)
+        isAtOnce = conduct == .extra
         unaskedClose = conduct == .closeUnasked
         resetsAfterwards = conduct == .half && sim_below(2) == 0
     }
