@@ -15,7 +15,18 @@ DEPLOY_ARGS ?=
 REQUIREMENTS := Tests/Conformance/requirements.txt config/examples/tasks-api/requirements.txt \
 	config/examples/auth-stand-in/requirements.txt
 
-.PHONY: help deps packages build test unit tidy conformance deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
+comma := ,
+# What is checked under sanitizers is built apart from the rest (Package.swift).
+SANITIZERS ?= fuzzer
+CHECKS := .build/checks-$(subst $(comma),-,$(SANITIZERS))
+FUZZ_SECONDS ?= 3600
+FUZZ_ARGS ?=
+SEEDS ?= 100000
+SOAK_SECONDS ?= 1800
+SANITIZE ?= address thread
+SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py
+
+.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak sanitize deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,11 +72,44 @@ deploy-test: deploy-deps build ## tests of deploy/: images, manifests, units, ru
 	@cd Tests/Deploy && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
 		$(CURDIR)/$(PYTHON) -m pytest -q $(DEPLOY_ARGS)
 
-test: ## everything: tidy, unit, conformance, deploy
+checks: packages
+	@echo "== checks: fuzz and simulate, with $(SANITIZERS)"
+	@USHER_CHECKS=$(SANITIZERS) $(SWIFT) build --configuration release --scratch-path $(CHECKS) --product fuzz
+	@USHER_CHECKS=$(SANITIZERS) $(SWIFT) build --configuration release --scratch-path $(CHECKS) --product simulate
+
+fuzz: checks ## an hour of libFuzzer on everything that reads the bytes of others; FUZZ_SECONDS=60, FUZZ_ARGS="json toml"
+	@echo "== fuzz: $(FUZZ_SECONDS) s a target"
+	@python3 Tests/Fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(CHECKS)/release/fuzz $(FUZZ_ARGS)
+
+simulate: checks ## the whole exchange in a made-up kernel and time; SEEDS=100000, and SEEDS="1 FIRST" for one again
+	@echo "== simulate: $(SEEDS) seeds"
+	@Tests/Simulation/simulate.py $(CHECKS)/release/simulate $(SEEDS)
+
+soak: deps build ## half an hour of everything at once, with flat memory; SOAK_SECONDS=180
+	@echo "== soak: $(SOAK_SECONDS) s"
+	@cd Tests/Conformance && USHER_SOAK_SECONDS=$(SOAK_SECONDS) USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
+		$(CURDIR)/$(PYTHON) -m pytest -q -s test_soak.py
+
+# The unit tests, and black-box tests that open and close the most, under each sanitizer; built apart.
+sanitize: deps ## unit and black-box tests under AddressSanitizer and ThreadSanitizer; SANITIZE=thread for one of them
+	@for sanitizer in $(SANITIZE); do \
+		echo "== sanitize: $$sanitizer"; \
+		$(SWIFT) test --sanitize $$sanitizer --scratch-path .build/$$sanitizer; \
+		$(SWIFT) build --sanitize $$sanitizer --scratch-path .build/$$sanitizer --product usher; \
+		(cd Tests/Conformance && USHER_BINARY=$(CURDIR)/.build/$$sanitizer/debug/usher \
+			$(CURDIR)/$(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(SANITIZE_TESTS)); \
+	done
+
+fuzz-briefly: # as a part of `make test`
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
+
+test: ## everything: tidy, unit, conformance, fuzzing, simulation, deploy
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory tidy
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory conformance
+	@$(MAKE) --no-print-directory fuzz-briefly
+	@$(MAKE) --no-print-directory simulate
 	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-270} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 

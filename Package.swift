@@ -1,22 +1,39 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// With USHER_CHECKS=fuzzer,address all is compiled with these sanitizers and there are two more programs: `fuzz`, in
+/// place of the tests that replay its inputs (Tests/Fuzz), and `simulate` (Tests/Simulation).
+let sanitizers = Context.environment["USHER_CHECKS"]
+let instrumented: [SwiftSetting] =
+    sanitizers.map {
+        [.unsafeFlags(["-sanitize=\($0)", "-enable-testing", "-Xcc", "-DUSHER_SIMULATION"])]
+    } ?? []
+let instrumentedC: [CSetting] =
+    sanitizers.map {
+        [
+            .unsafeFlags(["-fsanitize=\($0.replacing("fuzzer", with: "fuzzer-no-link"))"]),
+            .define("USHER_SIMULATION"),
+        ]
+    } ?? []
+
 /// Every target is compiled alike: Swift 6 mode, strict memory safety, and no warning survives.
-let strict: [SwiftSetting] = [
-    .strictMemorySafety(),
-    .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableExperimentalFeature("Lifetimes"),
-]
+let strict: [SwiftSetting] =
+    instrumented + [
+        .strictMemorySafety(),
+        .treatAllWarnings(as: .error),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableExperimentalFeature("Lifetimes"),
+    ]
 
 /// Tests see internals through `@testable`, and import what they like.
-let testing: [SwiftSetting] = [
-    .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableExperimentalFeature("Lifetimes"),
-]
+let testing: [SwiftSetting] =
+    instrumented + [
+        .treatAllWarnings(as: .error),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableExperimentalFeature("Lifetimes"),
+    ]
 
 /// One layer of the architecture: a target that imports only what stands below it (Tests/Tidy holds the table).
 func layer(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -29,6 +46,44 @@ func tests(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [S
         swiftSettings: testing)
 }
 
+/// What reads the bytes of others, run on inputs that were found, or by libFuzzer on new ones.
+let fuzzInputs = ["seeds", "findings", "dictionaries", "README.md", "fuzz.py", "make_seeds.py"]
+let fuzzed: [Target.Dependency] = ["Bytes", "Crypto", "HTTP", "HTTP1", "HTTP2", "JOSE", "Policy", "Config"]
+
+/// A program of `make fuzz` and `make simulate`.
+func check(
+    _ name: String, _ dependencies: [Target.Dependency], path: String, exclude: [String] = [],
+    sources: [String], with sanitizers: String
+) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: path, exclude: exclude, sources: sources,
+        swiftSettings: testing,
+        linkerSettings: [.unsafeFlags(["-sanitize=\(sanitizers)", "-use-ld=lld"])])
+}
+
+let checks: [Target] =
+    if let sanitizers {
+        [
+            check(
+                "fuzz", fuzzed, path: "Tests/Fuzz", exclude: fuzzInputs + ["ReplayTests.swift"],
+                sources: ["Targets", "Driver"], with: sanitizers),
+            .target(name: "CSimulation", path: "Tests/Simulation/CSimulation"),
+            check(
+                "simulate",
+                [
+                    "CSimulation", "Bytes", "Crypto", "HTTP", "JOSE", "Policy", "Reactor", "Telemetry",
+                    "Upstream", "Proxy",
+                ],
+                path: "Tests/Simulation/Sources", sources: ["."], with: sanitizers),
+        ]
+    } else {
+        [
+            .testTarget(
+                name: "FuzzTests", dependencies: fuzzed, path: "Tests/Fuzz", exclude: fuzzInputs + ["Driver"],
+                sources: ["Targets", "ReplayTests.swift"], swiftSettings: testing)
+        ]
+    }
+
 let package = Package(
     name: "usher",
     products: [.executable(name: "usher", targets: ["usher"])],
@@ -40,9 +95,9 @@ let package = Package(
         // Layer 0: C at an address.
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
-        .target(name: "CBytes"),
-        .target(name: "CLinux"),
-        .target(name: "CTLS", dependencies: ["COpenSSL", "CLinux"]),
+        .target(name: "CBytes", cSettings: instrumentedC),
+        .target(name: "CLinux", cSettings: instrumentedC),
+        .target(name: "CTLS", dependencies: ["COpenSSL", "CLinux"], cSettings: instrumentedC),
         .target(name: "CTOML", cxxSettings: [.unsafeFlags(["-std=c++17"])]),
         // Layers 1 to 9.
         layer("Bytes", ["CBytes"]),
@@ -103,7 +158,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("usher", ["Config", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
-    ],
+    ] + checks,
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17
 )

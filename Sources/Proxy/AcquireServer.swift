@@ -322,7 +322,7 @@ extension Worker {
             pools.contains(upstream) && poolOfUpstream.contains(upstream)
             && !pools[upstream.index].isRetired(servers[server].server)
         guard isCurrent, !isDraining, !servers[server].transport.isStream,
-            !servers[server].transport.isReadable, servers[server].transport.output.isEmpty
+            !servers[server].transport.isReadable
         else {
             return closeServer(server, wasBusy: true)
         }

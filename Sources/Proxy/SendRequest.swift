@@ -42,7 +42,7 @@ extension Worker {
         guard !exchanges[exchange].isRequestAbandoned, exchanges[exchange].sentAt == .never else { return }
         guard sendHead(exchange) else { return }
         // A body is complete once all of it is in the server's output, which may be there yet: taken for sent, its end
-        // would be missing, and the next request on this connection would be read in its place.
+        // would never come, and the server would wait for it until somebody loses patience.
         let server = exchanges[exchange].server.index
         if !exchanges[exchange].requestBody.isComplete || !servers[server].transport.output.isEmpty {
             guard relayRequestBody(exchange) else { return }

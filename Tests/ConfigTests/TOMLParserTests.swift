@@ -46,6 +46,8 @@ import Testing
         ("a = ", 1, 5), ("a = 1\na = 2\n", 2, 5), ("x = \"abc\n", 1, 9), ("[a\n", 1, 3),
         ("a = 1 b = 2", 1, 7),
         ("a = 99999999999999999999", 1, 25),
+        // Names that begin with what cannot begin one: assertions of toml++ (found by fuzzing).
+        ("[.a]", 1, 2), ("[[.a]]", 1, 3), ("[=]", 1, 2), ("[ #]", 1, 3),
     ])
     func aMistakeHasItsPlace(text: String, line: Int, column: Int) {
         #expect {

@@ -145,8 +145,8 @@ def test_log_says_who_and_why(proxy, target, raw, detail):
 
 
 def test_the_end_of_a_body_waits_for_a_slow_backend(start, own_backend, tmp_path):
-    """The last piece of a body that the backend's socket did not take was taken for sent: it never came, and the next
-    request on the connection would have been read in its place (found by Tests/Simulation)."""
+    """The last piece of a body that the backend's socket did not take was taken for sent: it never came, and the request
+    ended with 504 (found by Tests/Simulation)."""
     # One of these is a little more than a Unix socket takes while nobody reads.
     near, far = socket.socketpair(socket.AF_UNIX)
     with near, far:

@@ -19,8 +19,8 @@
 
 // The calls that every request makes enter the kernel without the C library in between: there each would be a
 // cancellation point, two locked instructions and a branch a call, for threads that nobody ever cancels. Elsewhere than
-// on the two architectures the library's way is as right, and slower.
-#if defined(__x86_64__)
+// on the two architectures the library's way is as right, and slower; Tests/Simulation takes the library's place.
+#if defined(__x86_64__) && !defined(USHER_SIMULATION)
 #define USHER_KERNEL(number, a, b, c, d, e, f) ({                                                              \
     long result_ = SYS_##number;                                                                               \
     register long d_ __asm__("r10") = (long)(d);                                                               \
@@ -30,7 +30,7 @@
                      : "D"((long)(a)), "S"((long)(b)), "d"((long)(c)), "r"(d_), "r"(e_), "r"(f_)               \
                      : "rcx", "r11", "memory");                                                                \
     result_; })
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !defined(USHER_SIMULATION)
 #define USHER_KERNEL(number, a, b, c, d, e, f) ({                                                              \
     register long number_ __asm__("x8") = SYS_##number;                                                        \
     register long a_ __asm__("x0") = (long)(a);                                                                \

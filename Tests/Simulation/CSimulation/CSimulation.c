@@ -1,0 +1,612 @@
+#define _GNU_SOURCE
+#include "CSimulation.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdarg.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <netinet/in.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MOST = 512, QUEUE = 64 };
+enum kind { FREE, EPOLL, EVENT, LISTENER, STREAM };
+
+struct bytes {
+    uint8_t *memory;
+    size_t start, count, capacity;
+};
+
+struct object {
+    enum kind kind;
+    int fd; // -1: the process has none, or none any more
+    // epoll
+    bool watched, pending;
+    uint32_t interest;
+    uint64_t token;
+    // event
+    uint64_t counter;
+    // listener, and the port of a stream
+    uint16_t port;
+    int waiting[QUEUE], waiting_count;
+    // stream: `in` goes to the process, `out` comes from it
+    struct bytes in, out;
+    size_t room;
+    bool refuses_more; // the last send found no room
+    bool outgoing, connecting, announced;
+    int error;
+    bool in_finished, out_finished, is_reset, released, closed, closed_unread;
+};
+
+static struct {
+    bool runs, stuck, traces;
+    uint64_t seed, state, calls;
+    int64_t now, wall_offset;
+    struct sim_faults faults;
+    int64_t (*step)(int64_t);
+    struct object objects[MOST];
+    int used; // objects that were ever in use
+    int of_descriptor[MOST];
+} sim;
+
+// MARK: the real kernel
+
+static long real(long number, long a, long b, long c, long d, long e, long f) {
+#if defined(__x86_64__)
+    register long d_ __asm__("r10") = d, e_ __asm__("r8") = e, f_ __asm__("r9") = f;
+    __asm__ volatile("syscall" : "+a"(number) : "D"(a), "S"(b), "d"(c), "r"(d_), "r"(e_), "r"(f_) : "rcx", "r11", "memory");
+    long result = number;
+#else
+    register long n_ __asm__("x8") = number, a_ __asm__("x0") = a, b_ __asm__("x1") = b, c_ __asm__("x2") = c,
+                  d_ __asm__("x3") = d, e_ __asm__("x4") = e, f_ __asm__("x5") = f;
+    __asm__ volatile("svc 0" : "+r"(a_) : "r"(n_), "r"(b_), "r"(c_), "r"(d_), "r"(e_), "r"(f_) : "memory");
+    long result = a_;
+#endif
+    if (result < 0 && result > -4096) { errno = (int)-result; return -1; }
+    return result;
+}
+#define REAL(number, a, b, c, d, e, f) \
+    real(SYS_##number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+void sim_trace(bool is_on) { sim.traces = is_on; }
+
+// What of a text fits into a line, with line ends as `|`.
+static void trace(const char *what, int stream, long result, const void *bytes) {
+    char text[600], excerpt[500] = "";
+    if (!sim.traces) return;
+    for (long index = 0; bytes && index < result && index < 499; index++) {
+        uint8_t byte = ((const uint8_t *)bytes)[index];
+        excerpt[index] = byte == '\n' ? '|' : byte < 32 || byte > 126 ? '.' : (char)byte;
+        excerpt[index + 1] = 0;
+    }
+    int count = snprintf(text, sizeof text, "%10.6f %-9s %3d %6ld %s\n", (double)(sim.now - 1000000000) / 1e6, what,
+                         stream, result, excerpt);
+    REAL(write, 2, text, count < (int)sizeof text ? count : (int)sizeof text - 1, 0, 0, 0);
+}
+
+static int number_of(const struct object *object) { return (int)(object - sim.objects); }
+
+static long fail(int code) { errno = code; return -1; }
+
+// MARK: chance
+
+uint64_t sim_random(void) {
+    // splitmix64 (Steele, Lea, Flood)
+    uint64_t z = (sim.state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+uint32_t sim_below(uint32_t bound) { return bound ? (uint32_t)((sim_random() >> 32) * bound >> 32) : 0; }
+bool sim_chance(uint32_t of_1024) { return of_1024 && sim_below(1024) < of_1024; }
+
+// MARK: bytes
+
+static void append(struct bytes *bytes, const void *from, size_t count) {
+    if (bytes->start + bytes->count + count > bytes->capacity) {
+        if (bytes->start) memmove(bytes->memory, bytes->memory + bytes->start, bytes->count);
+        bytes->start = 0;
+        if (bytes->count + count > bytes->capacity) {
+            bytes->capacity = (bytes->count + count) * 2;
+            bytes->memory = realloc(bytes->memory, bytes->capacity);
+        }
+    }
+    memcpy(bytes->memory + bytes->start + bytes->count, from, count);
+    bytes->count += count;
+}
+
+static size_t take(struct bytes *bytes, void *to, size_t capacity) {
+    size_t count = bytes->count < capacity ? bytes->count : capacity;
+    if (count) memcpy(to, bytes->memory + bytes->start, count);
+    bytes->start += count;
+    bytes->count -= count;
+    if (!bytes->count) bytes->start = 0;
+    return count;
+}
+
+// MARK: objects
+
+static struct object *make(enum kind kind) {
+    for (int index = 0; index < MOST; index++) {
+        struct object *object = &sim.objects[index];
+        if (object->kind != FREE) continue;
+        struct bytes in = object->in, out = object->out;
+        in.start = in.count = out.start = out.count = 0;
+        *object = (struct object){.kind = kind, .fd = -1, .in = in, .out = out};
+        if (index >= sim.used) sim.used = index + 1;
+        return object;
+    }
+    abort();
+}
+
+// The lowest number that is free, as everywhere: a number comes back as soon as it can.
+static int describe(struct object *object) {
+    for (int number = 0; number < MOST; number++) {
+        if (sim.of_descriptor[number] >= 0) continue;
+        sim.of_descriptor[number] = (int)(object - sim.objects);
+        return object->fd = SIM_FIRST + number;
+    }
+    abort();
+}
+
+static struct object *of(int fd) {
+    if (!sim.runs || fd < SIM_FIRST || fd >= SIM_FIRST + MOST) return NULL;
+    int index = sim.of_descriptor[fd - SIM_FIRST];
+    return index < 0 ? NULL : &sim.objects[index];
+}
+
+static bool is_fake(int fd) { return fd >= SIM_FIRST; }
+
+// Something has changed that an edge-triggered watcher is told.
+static void wake(struct object *object) { object->pending = true; }
+
+static uint32_t readiness(const struct object *object) {
+    uint32_t ready = 0;
+    switch (object->kind) {
+    case EVENT: return object->counter ? EPOLLIN : 0;
+    case LISTENER: return object->waiting_count ? EPOLLIN : 0;
+    case STREAM:
+        if (object->connecting) return 0;
+        if (object->in.count || object->in_finished || object->is_reset) ready |= EPOLLIN;
+        if (object->in_finished || object->is_reset) ready |= EPOLLRDHUP;
+        if (object->out.count < object->room || object->is_reset) ready |= EPOLLOUT;
+        if (object->is_reset) ready |= EPOLLERR | EPOLLHUP;
+        if (object->in_finished && object->out_finished) ready |= EPOLLHUP;
+        return ready;
+    default: return 0;
+    }
+}
+
+static void forget(struct object *object) {
+    // One that waits to be accepted is there yet, though its peer may have left.
+    if (object->fd < 0 && object->released && object->closed) object->kind = FREE;
+}
+
+void sim_begin(uint64_t seed, struct sim_faults faults, int64_t (*step)(int64_t)) {
+    for (int index = 0; index < sim.used; index++) sim.objects[index].kind = FREE;
+    sim.used = 0;
+    memset(sim.of_descriptor, 0xff, sizeof sim.of_descriptor);
+    sim.seed = seed;
+    sim.state = seed * 0xd1342543de82ef95u + 1;
+    sim.calls = 0;
+    sim.now = 1000000000;
+    sim.wall_offset = 1769299200000000;
+    sim.faults = faults;
+    sim.step = step;
+    sim.stuck = false;
+    sim.runs = true;
+}
+
+int sim_end(void) {
+    int open = 0;
+    for (int number = 0; number < MOST; number++) open += sim.of_descriptor[number] >= 0;
+    sim.runs = false;
+    return open;
+}
+
+int64_t sim_now(void) { return sim.now; }
+bool sim_is_stuck(void) { return sim.stuck; }
+uint64_t sim_calls(void) { return sim.calls; }
+
+static void name_seed(int number) {
+    char text[64];
+    int count = snprintf(text, sizeof text, "seed %llu: signal %d\n", (unsigned long long)sim.seed, number);
+    REAL(write, 1, text, count, 0, 0, 0);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+void sim_name_seed_at_crash(void) {
+    // Each run takes and gives back the same megabytes: they stay with the process.
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    signal(SIGILL, name_seed);
+    signal(SIGTRAP, name_seed);
+    signal(SIGSEGV, name_seed);
+    signal(SIGABRT, name_seed);
+}
+
+// MARK: peers
+
+int sim_listener(uint16_t port) {
+    struct object *object = make(LISTENER);
+    object->port = port;
+    object->released = true;
+    return describe(object);
+}
+
+int sim_connect(uint16_t port) {
+    for (int index = 0; index < sim.used; index++) {
+        struct object *listener = &sim.objects[index];
+        if (listener->kind != LISTENER || listener->port != port || listener->fd < 0) continue;
+        if (listener->waiting_count == QUEUE) return -1;
+        struct object *stream = make(STREAM);
+        stream->room = 1 + sim_below(sim_chance(256) ? 200 : 100000);
+        stream->port = port;
+        listener->waiting[listener->waiting_count++] = (int)(stream - sim.objects);
+        wake(listener);
+        return (int)(stream - sim.objects);
+    }
+    return -1;
+}
+
+int sim_next_outgoing(uint16_t *port) {
+    for (int index = 0; index < sim.used; index++) {
+        struct object *object = &sim.objects[index];
+        if (object->kind != STREAM || !object->outgoing || object->announced) continue;
+        object->announced = true;
+        *port = object->port;
+        return index;
+    }
+    return -1;
+}
+
+void sim_finish_connect(int stream, int error) {
+    trace("connected", stream, error, NULL);
+    struct object *object = &sim.objects[stream];
+    object->connecting = false;
+    if (error) {
+        object->error = error;
+        object->is_reset = true;
+    }
+    wake(object);
+}
+
+void sim_peer_write(int stream, const uint8_t *bytes, size_t count) {
+    struct object *object = &sim.objects[stream];
+    trace("peer: w", stream, (long)count, bytes);
+    if (object->fd < 0 && object->closed) return;
+    append(&object->in, bytes, count);
+    wake(object);
+}
+
+size_t sim_peer_read(int stream, uint8_t *bytes, size_t capacity) {
+    struct object *object = &sim.objects[stream];
+    size_t count = take(&object->out, bytes, capacity);
+    trace("peer: r", stream, (long)count, bytes);
+    if (count && object->refuses_more && object->out.count < object->room) {
+        object->refuses_more = false;
+        wake(object);
+    }
+    return count;
+}
+
+size_t sim_peer_available(int stream) { return sim.objects[stream].out.count; }
+
+void sim_peer_finish(int stream) {
+    trace("peer: fin", stream, 0, NULL);
+    sim.objects[stream].in_finished = true;
+    wake(&sim.objects[stream]);
+}
+
+void sim_peer_reset(int stream) {
+    trace("peer: rst", stream, 0, NULL);
+    struct object *object = &sim.objects[stream];
+    object->is_reset = true;
+    object->error = ECONNRESET;
+    object->in.start = object->in.count = object->out.start = object->out.count = 0;
+    wake(object);
+}
+
+void sim_peer_release(int stream) {
+    trace("peer: end", stream, 0, NULL);
+    struct object *object = &sim.objects[stream];
+    object->in_finished = true;
+    object->released = true;
+    // Whoever writes to an end that is closed is told so by a reset.
+    if (object->out.count) sim_peer_reset(stream);
+    wake(object);
+    forget(object);
+}
+
+bool sim_peer_sees_end(int stream) {
+    const struct object *object = &sim.objects[stream];
+    return (object->out_finished || object->closed) && !object->out.count;
+}
+
+bool sim_peer_sees_reset(int stream) { return sim.objects[stream].closed_unread; }
+bool sim_is_closed_by_process(int stream) { return sim.objects[stream].closed; }
+
+// MARK: what CLinux calls
+
+static int collect(struct epoll_event *events, int capacity, bool *deferred) {
+    int count = 0, first = (int)sim_below((uint32_t)(sim.used ? sim.used : 1));
+    for (int step = 0; step < sim.used && count < capacity; step++) {
+        struct object *object = &sim.objects[(first + step) % sim.used];
+        if (object->kind == FREE || object->fd < 0 || !object->watched) continue;
+        bool is_edge = object->interest & EPOLLET;
+        if (is_edge && !object->pending) continue;
+        uint32_t ready = readiness(object) & (object->interest | EPOLLERR | EPOLLHUP);
+        if (!ready) {
+            object->pending = false;
+            continue;
+        }
+        // The order of events, and which come in one wait, is nobody's promise.
+        if (sim_chance(128)) {
+            *deferred = true;
+            continue;
+        }
+        object->pending = false;
+        trace("event", (first + step) % sim.used, ready, NULL);
+        events[count++] = (struct epoll_event){.events = ready, .data = {.u64 = object->token}};
+    }
+    return count;
+}
+
+static int wait_for_events(struct epoll_event *events, int capacity, int timeout_ms) {
+    trace("wait", -1, timeout_ms, NULL);
+    if (sim_chance(sim.faults.interrupted)) return (int)fail(EINTR);
+    int64_t deadline = timeout_ms < 0 ? INT64_MAX : sim.now + (int64_t)timeout_ms * 1000;
+    if (sim_chance(sim.faults.stopped)) sim.now += sim_below(60000) * 1000ll;
+    if (sim_chance(sim.faults.clock_steps)) sim.wall_offset += ((int64_t)sim_below(7200) - 3600) * 1000000;
+    for (;;) {
+        int64_t next = sim.step(sim.now);
+        bool deferred = false;
+        int count = collect(events, capacity, &deferred);
+        if (count) {
+            sim.now += sim_below(300);
+            return count;
+        }
+        if (deferred) continue;
+        if (timeout_ms == 0) return 0;
+        int64_t until = next < deadline ? next : deadline;
+        if (until == INT64_MAX) {
+            sim.stuck = true;
+            // A stop makes an end of it: the inbox is what the peers hold.
+            return 0;
+        }
+        if (until > sim.now) sim.now = until;
+        if (sim.now >= deadline) return 0;
+    }
+}
+
+static ssize_t receive(struct object *object, void *bytes, size_t count, bool peeks) {
+    if (object->connecting) return fail(EAGAIN);
+    if (object->is_reset) {
+        if (object->error) {
+            int error = object->error;
+            object->error = 0;
+            return fail(error);
+        }
+        return 0;
+    }
+    if (object->in.count) {
+        if (peeks) return 1;
+        return (ssize_t)take(&object->in, bytes, count);
+    }
+    return object->in_finished ? 0 : fail(EAGAIN);
+}
+
+static ssize_t transmit(struct object *object, const void *bytes, size_t count) {
+    if (object->connecting) return fail(EAGAIN);
+    if (object->is_reset) {
+        int error = object->error ? object->error : EPIPE;
+        object->error = 0;
+        return fail(error);
+    }
+    if (object->out_finished) return fail(EPIPE);
+    if (object->released) {
+        // The first write behind a close goes through, and brings the reset.
+        sim_peer_reset((int)(object - sim.objects));
+        return (ssize_t)count;
+    }
+    if (object->out.count >= object->room) {
+        object->refuses_more = true;
+        return fail(EAGAIN);
+    }
+    size_t room = object->room - object->out.count, taken = count < room ? count : room;
+    append(&object->out, bytes, taken);
+    if (taken < count) object->refuses_more = true;
+    // How much is taken next time is another matter.
+    if (sim_chance(64)) object->room = 1 + sim_below(sim_chance(256) ? 200 : 100000);
+    return (ssize_t)taken;
+}
+
+long syscall(long number, ...) {
+    va_list list;
+    va_start(list, number);
+    long a = va_arg(list, long), b = va_arg(list, long), c = va_arg(list, long), d = va_arg(list, long),
+         e = va_arg(list, long), f = va_arg(list, long);
+    va_end(list);
+    if (!sim.runs) return real(number, a, b, c, d, e, f);
+    sim.calls++;
+    struct object *object = of((int)a);
+    if (number == SYS_epoll_pwait && object) return wait_for_events((struct epoll_event *)b, (int)c, (int)d);
+    if (number == SYS_recvfrom && object) {
+        if (sim_chance(sim.faults.interrupted)) return fail(EINTR);
+        ssize_t count = receive(object, (void *)b, (size_t)c, false);
+        trace("recv", number_of(object), count, (void *)b);
+        return count;
+    }
+    if (number == SYS_sendto && object) {
+        if (sim_chance(sim.faults.interrupted)) { trace("intr", -1, 0, NULL); return fail(EINTR); }
+        ssize_t count = transmit(object, (const void *)b, (size_t)c);
+        trace("send", number_of(object), count, (void *)b);
+        return count;
+    }
+    if (is_fake((int)a) && (number == SYS_recvfrom || number == SYS_sendto)) return fail(EBADF);
+    return real(number, a, b, c, d, e, f);
+}
+
+int epoll_create1(int flags) {
+    if (!sim.runs) return (int)REAL(epoll_create1, flags, 0, 0, 0, 0, 0);
+    struct object *object = make(EPOLL);
+    object->released = true;
+    return describe(object);
+}
+
+int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
+    if (!is_fake(epoll)) return (int)REAL(epoll_ctl, epoll, operation, fd, event, 0, 0);
+    sim.calls++;
+    struct object *object = of(fd);
+    if (!object) return (int)fail(EBADF);
+    if (operation == EPOLL_CTL_DEL) {
+        if (!object->watched) return (int)fail(ENOENT);
+        object->watched = false;
+        return 0;
+    }
+    if (object->watched) return (int)fail(EEXIST);
+    if (object->kind == STREAM && sim_chance(sim.faults.watch_exhausted)) return (int)fail(ENOMEM);
+    object->watched = true;
+    object->interest = event->events;
+    object->token = event->data.u64;
+    wake(object);
+    return 0;
+}
+
+int eventfd(unsigned int value, int flags) {
+    if (!sim.runs) return (int)REAL(eventfd2, value, flags, 0, 0, 0, 0);
+    struct object *object = make(EVENT);
+    object->released = true;
+    object->counter = value;
+    return describe(object);
+}
+
+int socket(int family, int type, int protocol) {
+    if (!sim.runs) return (int)REAL(socket, family, type, protocol, 0, 0, 0);
+    sim.calls++;
+    if (sim_chance(sim.faults.socket_exhausted)) return (int)fail(EMFILE);
+    struct object *object = make(STREAM);
+    object->outgoing = object->announced = object->connecting = true;
+    object->room = 1 + sim_below(sim_chance(256) ? 200 : 100000);
+    // Nobody is at the other end before there is a connect.
+    object->released = true;
+    return describe(object);
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t length) {
+    if (!is_fake(fd)) return (int)REAL(connect, fd, address, length, 0, 0, 0);
+    sim.calls++;
+    if (sim_chance(sim.faults.connect_unreachable)) return (int)fail(sim_below(2) ? ENETUNREACH : EADDRNOTAVAIL);
+    struct object *object = of(fd);
+    object->port = ntohs(((const struct sockaddr_in *)address)->sin_port);
+    object->released = object->announced = false;
+    trace("connect", number_of(object), object->port, NULL);
+    return (int)fail(EINPROGRESS);
+}
+
+int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
+    if (!is_fake(fd)) return (int)REAL(accept4, fd, address, length, flags, 0, 0);
+    sim.calls++;
+    struct object *listener = of(fd);
+    if (!listener || listener->kind != LISTENER) return (int)fail(EBADF);
+    if (!listener->waiting_count) return (int)fail(EAGAIN);
+    if (sim_chance(sim.faults.accept_exhausted)) return (int)fail(sim_below(2) ? EMFILE : ENOMEM);
+    struct object *stream = &sim.objects[listener->waiting[0]];
+    memmove(listener->waiting, listener->waiting + 1, sizeof(int) * (size_t)--listener->waiting_count);
+    if (sim_chance(sim.faults.accept_aborted)) {
+        stream->closed = stream->closed_unread = true;
+        forget(stream);
+        return (int)fail(ECONNABORTED);
+    }
+    struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(40000), .sin_addr = {htonl(0x7f000001)}};
+    memcpy(address, &peer, sizeof peer);
+    *length = sizeof peer;
+    trace("accept", number_of(stream), 0, NULL);
+    return describe(stream);
+}
+
+int setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
+    return is_fake(fd) ? 0 : (int)REAL(setsockopt, fd, level, option, value, length, 0);
+}
+
+int getsockopt(int fd, int level, int option, void *value, socklen_t *length) {
+    if (!is_fake(fd)) return (int)REAL(getsockopt, fd, level, option, value, length, 0);
+    struct object *object = of(fd);
+    *(int *)value = object ? object->error : EBADF;
+    if (object) object->error = 0;
+    return 0;
+}
+
+ssize_t recv(int fd, void *bytes, size_t count, int flags) {
+    struct object *object = is_fake(fd) ? of(fd) : NULL;
+    if (!is_fake(fd)) return REAL(recvfrom, fd, bytes, count, flags, 0, 0);
+    sim.calls++;
+    return object ? receive(object, bytes, count, flags & MSG_PEEK) : fail(EBADF);
+}
+
+int shutdown(int fd, int how) {
+    if (!is_fake(fd)) return (int)REAL(shutdown, fd, how, 0, 0, 0, 0);
+    struct object *object = of(fd);
+    if (!object) return (int)fail(EBADF);
+    object->out_finished = true;
+    return 0;
+}
+
+ssize_t read(int fd, void *bytes, size_t count) {
+    if (!is_fake(fd)) return REAL(read, fd, bytes, count, 0, 0, 0);
+    struct object *object = of(fd);
+    if (!object || object->kind != EVENT) return fail(EBADF);
+    if (!object->counter) return fail(EAGAIN);
+    memcpy(bytes, &object->counter, sizeof object->counter);
+    object->counter = 0;
+    return sizeof object->counter;
+}
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    if (!is_fake(fd)) return REAL(write, fd, bytes, count, 0, 0, 0);
+    struct object *object = of(fd);
+    if (!object || object->kind != EVENT) return fail(EBADF);
+    object->counter++;
+    wake(object);
+    return (ssize_t)count;
+}
+
+int close(int fd) {
+    if (!is_fake(fd)) return (int)REAL(close, fd, 0, 0, 0, 0, 0);
+    struct object *object = of(fd);
+    if (!object) abort();
+    trace("close", number_of(object), (long)object->in.count, NULL);
+    sim.of_descriptor[fd - SIM_FIRST] = -1;
+    object->fd = -1;
+    object->watched = object->pending = false;
+    object->closed = true;
+    // What was not read makes the kernel send a reset, which may destroy what was written.
+    if (object->kind == STREAM && object->in.count) object->closed_unread = true;
+    if (object->kind == LISTENER) {
+        for (int index = 0; index < object->waiting_count; index++) {
+            struct object *stream = &sim.objects[object->waiting[index]];
+            stream->closed = stream->closed_unread = true;
+            forget(stream);
+        }
+    }
+    forget(object);
+    return 0;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    if (!sim.runs || (clock != CLOCK_MONOTONIC && clock != CLOCK_REALTIME))
+        return (int)REAL(clock_gettime, clock, time, 0, 0, 0, 0);
+    int64_t now = sim.now + (clock == CLOCK_REALTIME ? sim.wall_offset : 0);
+    time->tv_sec = now / 1000000;
+    time->tv_nsec = now % 1000000 * 1000;
+    return 0;
+}

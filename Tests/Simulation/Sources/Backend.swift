@@ -1,0 +1,137 @@
+import CSimulation
+
+/// A connection of the proxy to a server of its upstream.
+final class BackendConnection: Peer {
+    private enum Conduct: CaseIterable {
+        case well, chunked, untilClose, closingAfter
+        // Only where something may go wrong:
+        case silentClose, reset, garbage, half, hang, early, extra, closeUnasked
+    }
+
+    private var outbox: [UInt8] = []
+    private var sent = 0
+    private var endsAfterwards = false
+    private var resetsAfterwards = false
+    private var isHanging = false
+    /// Words behind an answer come with it: later they would be an answer to the next request, for all that anybody knows.
+    private var isAtOnce = false
+    /// The request that is being read.
+    private var current: (id: String, user: String?, method: String, start: Int, conduct: Conduct)?
+    private var unaskedClose = false
+
+    override func act(_ now: Int64) {
+        guard stream >= 0 else { return }
+        let isEnd = readSome()
+        if isHanging {
+            if isEnd { leave() }
+            return
+        }
+        if sent < outbox.count { return sendSome(now) }
+        if resetsAfterwards || endsAfterwards { return leave(resetting: resetsAfterwards) }
+        readRequest(now)
+        if stream >= 0, isEnd, sent >= outbox.count { leave() }
+        if stream >= 0, hasNews, next == never { next = pause(now) }
+    }
+
+    private func sendSome(_ now: Int64) {
+        let rest = outbox.count - sent
+        let count = sim_below(3) == 0 && !isAtOnce ? 1 + Int(sim_below(UInt32(rest))) : rest
+        write(outbox[sent..<sent + count])
+        sent += count
+        next = pause(now)
+    }
+
+    private func readRequest(_ now: Int64) {
+        if current == nil {
+            guard !inbox.isEmpty else {
+                // A server may close a connection that nobody uses, at any time.
+                if unaskedClose { leave() }
+                return
+            }
+            guard let head = PlainHead(inbox, from: 0), head.start.count == 3 else { return }
+            begin(head)
+        }
+        guard let request = current, let head = PlainHead(inbox, from: 0) else { return }
+        switch request.conduct {
+        case .silentClose: return leave()
+        case .reset: return leave(resetting: true)
+        case .hang:
+            isHanging = true
+            return
+        case .garbage:
+            outbox = Array("HTTP/1.1 2xx\r\n\n\u{1}".utf8)
+            (sent, resetsAfterwards) = (0, true)
+            next = pause(now)
+            return
+        case .early:
+            answer(request.id, request.user, request.method, .closingAfter)
+            next = pause(now)
+            return
+        default: break
+        }
+        let body: PlainBody
+        if let count = head.value("content-length").flatMap({ Int($0) }) {
+            body = .counted(inbox, from: head.end, count: count)
+        } else if head.value("transfer-encoding") == "chunked" {
+            body = .chunked(inbox, from: head.end)
+        } else {
+            body = .complete([], end: head.end)
+        }
+        switch body {
+        case .incomplete: return
+        case .broken:
+            world.ledger.violate("the body of \(request.id) is broken")
+            leave()
+        case .complete(let content, let end):
+            world.ledger.noteBody(id: request.id, content)
+            inbox.removeFirst(end)
+            if !inbox.isEmpty { world.ledger.violate("\(inbox.count) bytes behind \(request.id)") }
+            answer(request.id, request.user, request.method, request.conduct)
+            next = pause(now)
+        }
+    }
+
+    private func begin(_ head: PlainHead) {
+        let id = String(head.start[1].split(separator: "/").last ?? "")
+        if head.count("x-user-id") > 1 { world.ledger.violate("two identities of \(id)") }
+        if head.count("host") != 1 { world.ledger.violate("\(head.count("host")) hosts of \(id)") }
+        let user = head.value("x-user-id")
+        world.ledger.noteForwarded(id: id, method: head.start[0], user: user)
+        var conduct = Conduct.well
+        if sim_below(4) == 0 {
+            conduct =
+                Conduct.allCases[Int(sim_below(world.scenario.isClean ? 4 : UInt32(Conduct.allCases.count)))]
+        }
+        if conduct == .untilClose, head.start[0] == "HEAD" { conduct = .well }
+        current = (id, user, head.start[0], head.end, conduct)
+    }
+
+    private func answer(_ id: String, _ user: String?, _ method: String, _ conduct: Conduct) {
+        current = nil
+        let byteCount = sim_below(32) == 0 ? Int(sim_below(150_000)) : Int(sim_below(300))
+        let content = Ledger.content(of: id, byteCount: byteCount)
+        world.ledger.noteAnswer(id: id, byteCount: byteCount)
+        var head = "HTTP/1.1 200 OK\r\nX-Echo: \(id)\r\n" + (user.map { "X-Echo-User: \($0)\r\n" } ?? "")
+        switch conduct {
+        case .chunked: head += "Transfer-Encoding: chunked\r\n\r\n"
+        case .untilClose: head += "\r\n"
+        case .closingAfter: head += "Connection: close\r\nContent-Length: \(byteCount)\r\n\r\n"
+        default: head += "Content-Length: \(byteCount)\r\n\r\n"
+        }
+        outbox = sim_below(16) == 0 ? Array("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".utf8) : []
+        outbox += Array(head.utf8)
+        if method != "HEAD" {
+            outbox += conduct == .chunked ? chunks(content, size: 1 + Int(sim_below(5000))) : content
+        }
+        switch conduct {
+        case .half: outbox.removeLast(Int(sim_below(UInt32(outbox.count))))
+        case .extra: outbox += Array("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Echo: x\r\n\r\n".utf8)
+        default: break
+        }
+        sent = 0
+        endsAfterwards = [.untilClose, .closingAfter, .half].contains(conduct)
+        isAtOnce = conduct == .extra
+        unaskedClose = conduct == .closeUnasked
+        resetsAfterwards = conduct == .half && sim_below(2) == 0
+    }
+}

@@ -1,0 +1,155 @@
+import CSimulation
+
+/// A client with a few connections, one after the other, each with a few requests.
+final class Client: Peer {
+    private enum Fault {
+        case none, reset, finish, stall
+    }
+
+    private var connections: [[Plan]]
+    private var plans: [Plan] = []
+    /// Requests that were answered, and where in `outbox` each begins and ends.
+    private var answeredCount = 0
+    private var ends: [Int] = []
+    private var outbox: [UInt8] = []
+    private var sent = 0
+    private var pipelines = false
+    private var isSlow = false
+    private var fault = Fault.none
+    private var faultPlace = Int.max
+    private var hasFinished = false
+    private(set) var isDone = false
+
+    init(_ world: World, _ connections: [[Plan]]) {
+        self.connections = connections
+        super.init(world)
+        next = Int64(sim_now()) + Int64(sim_below(5000))
+    }
+
+    override func act(_ now: Int64) {
+        guard stream >= 0 else { return connect(now) }
+        let isEnd = readSome(atMost: isSlow ? 1 + Int(sim_below(2000)) : 1 << 20)
+        while answeredCount < plans.count, takeAnswer(atEnd: isEnd) {}
+        if stream < 0 { return }
+        if isEnd, sim_peer_available(stream) == 0 { return end(now, isCut: answeredCount < plans.count) }
+        if answeredCount == plans.count {
+            // 408 in the middle of a head cannot know that it is one of HEAD, and has a body; the connection ends.
+            if !inbox.isEmpty, lastStatus != 408 {
+                world.ledger.violate(
+                    "\(String(decoding: inbox, as: UTF8.self).debugDescription) behind the answer \(lastStatus) to \(plans[answeredCount - 1].method) \(plans[answeredCount - 1].id) \(plans[answeredCount - 1].credential)"
+                )
+            }
+            // Some wait until the proxy has had enough.
+            if sim_below(8) > 0 { end(now, isCut: false) }
+            return
+        }
+        send(now)
+        if hasNews { next = pause(now) }
+    }
+
+    private func connect(_ now: Int64) {
+        guard !connections.isEmpty else {
+            isDone = true
+            return
+        }
+        plans = connections.removeFirst()
+        stream = sim_connect(World.port)
+        guard stream >= 0 else {
+            // Nobody listens any more.
+            (connections, isDone) = ([], true)
+            return
+        }
+        (answeredCount, sent, hasFinished, outbox, ends) = (0, 0, false, [], [])
+        for plan in plans {
+            world.ledger.expect(plan)
+            outbox += world.scenario.bytes(of: plan)
+            ends.append(outbox.count)
+        }
+        pipelines = sim_below(4) == 0
+        isSlow = sim_below(8) == 0
+        (fault, faultPlace) = (.none, .max)
+        if !world.scenario.isClean, sim_below(5) == 0 {
+            fault = [.reset, .finish, .stall][Int(sim_below(3))]
+            faultPlace = Int(sim_below(UInt32(outbox.count + 1)))
+        }
+        next = pause(now)
+    }
+
+    private func send(_ now: Int64) {
+        let limit = pipelines ? outbox.count : ends[answeredCount]
+        if sent >= faultPlace {
+            switch fault {
+            case .reset:
+                world.isDisturbed = true
+                leave(resetting: true)
+                next = pause(now)
+            case .finish where !hasFinished:
+                world.isDisturbed = true
+                sim_peer_finish(stream)
+                hasFinished = true
+            default: break
+            }
+            return
+        }
+        guard sent < limit else { return }
+        let rest = min(limit, faultPlace) - sent
+        let count = sim_below(3) == 0 ? 1 + Int(sim_below(UInt32(rest))) : rest
+        write(outbox[sent..<sent + count])
+        sent += count
+        next = sent < limit || sent >= faultPlace ? pause(now) : next
+    }
+
+    private func end(_ now: Int64, isCut: Bool) {
+        if isCut, world.scenario.isClean, !world.isDisturbed, !mayClose {
+            world.ledger.violate("the connection ended before the answer to \(plans[answeredCount].id)")
+        }
+        leave()
+        next = pause(now)
+    }
+
+    private var lastStatus = 0
+    /// The proxy has said that it would close.
+    private var mayClose = false
+
+    /// Takes one answer out of the inbox; false where there is none, or not all of it.
+    private func takeAnswer(atEnd: Bool) -> Bool {
+        guard let head = PlainHead(inbox, from: 0) else { return false }
+        let plan = plans[answeredCount]
+        var answer = Answer()
+        answer.status = head.start.count > 1 ? Int(head.start[1]) ?? 0 : 0
+        if (100..<200).contains(answer.status) {
+            inbox.removeFirst(head.end)
+            return true
+        }
+        answer.echo = head.value("x-echo")
+        answer.user = head.value("x-echo-user")
+        answer.closes = head.value("connection")?.lowercased() == "close"
+        var end = head.end
+        if plan.method != "HEAD", answer.status != 204 {
+            let body: PlainBody
+            if let count = head.value("content-length").flatMap({ Int($0) }) {
+                body = .counted(inbox, from: head.end, count: count)
+            } else if head.value("transfer-encoding") == "chunked" {
+                body = .chunked(inbox, from: head.end)
+            } else {
+                body = .broken
+            }
+            switch body {
+            case .incomplete: return false
+            case .broken:
+                world.ledger.violate("the answer to \(plan.id) has no end")
+                return false
+            case .complete(let content, let place): (answer.body, end) = (content, place)
+            }
+        }
+        inbox.removeFirst(end)
+        world.ledger.noteAnswered(plan, answer)
+        if world.scenario.isClean, !world.isDisturbed, (answer.status == 401) == plan.isForwarded {
+            world.ledger.violate("\(plan.id) got \(answer.status), and nobody did anything wrong")
+        }
+        answeredCount += 1
+        lastStatus = answer.status
+        mayClose = answer.closes
+        return true
+    }
+}

@@ -1,0 +1,121 @@
+import CSimulation
+
+/// A request that a client means to send, and everything that may come of it.
+struct Plan {
+    enum Credential {
+        /// A token of its user.
+        case good
+        /// A token that nobody signed, and no token.
+        case forged, missing
+        /// No token, at a route that wants none.
+        case notNeeded
+    }
+
+    let id: String
+    let user: String
+    let method: String
+    let credential: Credential
+    let body: [UInt8]
+    let isChunked: Bool
+    let expectsContinue: Bool
+
+    var isForwarded: Bool { credential == .good || credential == .notNeeded }
+    /// What the backend must be told.
+    var identity: String? { credential == .good ? user : nil }
+    var isIdempotent: Bool { method != "POST" }
+}
+
+/// What was found to be wrong.
+struct Violation: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// Everything that must hold of a run, as it is noticed.
+final class Ledger {
+    private(set) var plans: [String: Plan] = [:]
+    /// How often the head of a request has reached a backend.
+    private(set) var forwarded: [String: Int] = [:]
+    /// The lengths of the answers that backends have given.
+    private(set) var answers: [String: [Int]] = [:]
+    private(set) var answered: [String: Int] = [:]
+    private(set) var violations: [String] = []
+    let retries: Int
+
+    init(retries: Int) { self.retries = retries }
+
+    func violate(_ what: String) { violations.append(what) }
+
+    func expect(_ plan: Plan) { plans[plan.id] = plan }
+
+    /// A backend has read the head of a request.
+    func noteForwarded(id: String, method: String, user: String?) {
+        guard let plan = plans[id] else { return violate("a request that nobody sent: \(id)") }
+        if !plan.isForwarded { violate("\(id) was forwarded without a token") }
+        if plan.identity != user {
+            violate("\(id) of \(plan.identity ?? "nobody") came as \(user ?? "nobody")")
+        }
+        if plan.method != method { violate("\(id) came with \(method)") }
+        forwarded[id, default: 0] += 1
+        let count = forwarded[id] ?? 0
+        if count > 1, !plan.isIdempotent { violate("\(id), a \(plan.method), was forwarded \(count) times") }
+        if count > 1 + retries { violate("\(id) was forwarded \(count) times, with \(retries) retries") }
+    }
+
+    /// A backend has read the whole of a request.
+    func noteBody(id: String, _ body: [UInt8]) {
+        guard let plan = plans[id] else { return }
+        if plan.body != body {
+            violate("the body of \(id) has \(body.count) bytes, not its \(plan.body.count)")
+        }
+    }
+
+    func noteAnswer(id: String, byteCount: Int) { answers[id, default: []].append(byteCount) }
+
+    /// A client has read an answer to the request whose turn it is.
+    func noteAnswered(_ plan: Plan, _ answer: Answer) {
+        answered[plan.id] = answer.status
+        guard let echo = answer.echo else {
+            let own = [400, 401, 403, 404, 408, 413, 429, 431, 500, 502, 503, 504]
+            if !own.contains(answer.status) { violate("\(plan.id) got \(answer.status) from nobody") }
+            if !plan.isForwarded, answer.status != 401, answer.status != 408, answer.status != 503 {
+                violate("\(plan.id) without a token got \(answer.status)")
+            }
+            return
+        }
+        if echo != plan.id { return violate("\(plan.id) got the answer to \(echo)") }
+        if answer.user != plan.identity {
+            violate("\(plan.id) got the answer for \(answer.user ?? "nobody")")
+        }
+        if !plan.isForwarded { violate("\(plan.id) without a token got an answer of the backend") }
+        if plan.method == "HEAD" || answer.status == 204 {
+            if !answer.body.isEmpty { violate("\(plan.id) got a body") }
+            return
+        }
+        let lengths = answers[plan.id] ?? []
+        if !lengths.contains(answer.body.count) {
+            violate("\(plan.id) got \(answer.body.count) bytes, and not one of \(lengths)")
+        }
+        if answer.body != Self.content(of: plan.id, byteCount: answer.body.count) {
+            violate("\(plan.id) got another content")
+        }
+    }
+
+    /// What the body of an answer says, over and over.
+    static func content(of id: String, byteCount: Int) -> [UInt8] {
+        let line = Array("answer to \(id)\n".utf8)
+        var content: [UInt8] = []
+        content.reserveCapacity(byteCount + line.count)
+        while content.count < byteCount { content += line }
+        content.removeLast(content.count - byteCount)
+        return content
+    }
+}
+
+/// An answer as a client reads it.
+struct Answer {
+    var status = 0
+    var echo: String?
+    var user: String?
+    var body: [UInt8] = []
+    var closes = false
+}

@@ -1,0 +1,62 @@
+import CSimulation
+
+let never = Int64.max
+
+/// Somebody at the other end of connections, who acts at times of their own choosing.
+class Peer {
+    let world: World
+    /// When they act next, `never` while they wait for something.
+    var next = never
+    /// The connection, or -1.
+    var stream: Int32 = -1
+    var inbox: [UInt8] = []
+    private var hasSeenEnd = false
+
+    init(_ world: World) { self.world = world }
+
+    /// One thing.
+    func act(_ now: Int64) {}
+
+    /// Something can be read, or the end of it.
+    var hasNews: Bool {
+        stream >= 0 && (sim_peer_available(stream) > 0 || (!hasSeenEnd && sim_peer_sees_end(stream)))
+    }
+
+    /// Reads some of what is there; true at the end of the stream.
+    func readSome(atMost most: Int = 1 << 20) -> Bool {
+        let count = min(most, Int(sim_peer_available(stream)))
+        if count > 0 {
+            let old = inbox.count
+            inbox.append(contentsOf: repeatElement(0, count: count))
+            let stream = stream
+            inbox.withUnsafeMutableBufferPointer {
+                if let start = $0.baseAddress { _ = sim_peer_read(stream, start + old, count) }
+            }
+        }
+        hasSeenEnd = sim_peer_sees_end(stream)
+        return hasSeenEnd
+    }
+
+    func write(_ bytes: ArraySlice<UInt8>) {
+        bytes.withUnsafeBufferPointer {
+            if let start = $0.baseAddress { sim_peer_write(stream, start, $0.count) }
+        }
+    }
+
+    /// Gives the connection up: with a reset, or as is due.
+    func leave(resetting: Bool = false) {
+        guard stream >= 0 else { return }
+        if resetting { sim_peer_reset(stream) }
+        sim_peer_release(stream)
+        (stream, inbox, hasSeenEnd, next) = (-1, [], false, never)
+    }
+
+    /// Mostly soon, sometimes at once, seldom so late that somebody loses patience.
+    func pause(_ now: Int64) -> Int64 {
+        switch sim_below(64) {
+        case 0..<16: now
+        case 16..<63: now + Int64(sim_below(3000))
+        default: now + Int64(sim_below(world.scenario.isClean ? 500_000 : 20_000_000))
+        }
+    }
+}

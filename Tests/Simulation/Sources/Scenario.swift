@@ -1,0 +1,138 @@
+import Bytes
+import CSimulation
+import Crypto
+import HTTP
+import JOSE
+import Policy
+
+@testable import Proxy
+@testable import Reactor
+@testable import Telemetry
+@testable import Upstream
+
+/// What a run is made of, drawn from its seed; besides what never changes.
+struct Scenario {
+    /// Nobody does anything wrong: then every request is answered.
+    let isClean: Bool
+    let retries: Int
+    let faults: sim_faults
+    let upstream: UpstreamSettings
+    let deadPorts: Set<UInt16>
+    let drainsEarly: Bool
+    let reconfigures: Bool
+    let fixed: FixedParts
+
+    init(_ fixed: FixedParts) {
+        self.fixed = fixed
+        isClean = sim_below(3) == 0
+        retries = Int(sim_below(3))
+        let ports = (0...sim_below(2)).map { UInt16(9001 + $0) }
+        var upstream = UpstreamSettings(
+            name: "u", servers: ports.map { ServerSettings(address: .ipv4(0x7f00_0001, port: $0)) })
+        upstream.retries = retries
+        upstream.maximumConnections = isClean ? 64 : 1 + Int(sim_below(4))
+        upstream.maximumPending = isClean ? 64 : Int(sim_below(4))
+        upstream.responseTimeoutMilliseconds = isClean ? 60_000 : 1000 + Int64(sim_below(20_000))
+        if !isClean, sim_below(3) == 0 { upstream.ejection = EjectionSettings() }
+        self.upstream = upstream
+        deadPorts = !isClean && sim_below(6) == 0 ? Set(ports.prefix(1 + Int(sim_below(2)))) : []
+        let often: UInt32 = isClean || sim_below(3) > 0 ? 0 : 40
+        faults = sim_faults(
+            accept_exhausted: often, accept_aborted: often, socket_exhausted: often,
+            connect_unreachable: often, watch_exhausted: often, interrupted: 20,
+            stopped: isClean ? 0 : 2, clock_steps: 2)
+        drainsEarly = !isClean && sim_below(8) == 0
+        reconfigures = sim_below(16) == 0
+    }
+
+    var settings: ProxySettings {
+        ProxySettings(
+            listeners: [ListenerSettings(name: "main", address: World.address)], upstreams: [upstream],
+            policy: fixed.policy)
+    }
+
+    /// A client's requests, by connection.
+    func plans(client: Int) -> [[Plan]] {
+        let user = ["alice", "bob", "carol"][Int(sim_below(3))]
+        return (0...Int(sim_below(3))).map { connection in
+            (0...Int(sim_below(4))).map { number in
+                let method = ["GET", "GET", "POST", "PUT", "HEAD", "DELETE"][Int(sim_below(6))]
+                let hasBody = method == "POST" || method == "PUT"
+                let byteCount =
+                    !hasBody ? 0 : sim_below(16) == 0 ? Int(sim_below(100_000)) : Int(sim_below(200))
+                let id = "r\(client)-\(connection)-\(number)"
+                let credential: Plan.Credential =
+                    switch sim_below(10) {
+                    case 0: .forged
+                    case 1: .missing
+                    case 2: .notNeeded
+                    default: .good
+                    }
+                return Plan(
+                    id: id, user: user, method: method, credential: credential,
+                    body: Ledger.content(of: id, byteCount: byteCount),
+                    isChunked: hasBody && sim_below(3) == 0,
+                    expectsContinue: hasBody && sim_below(6) == 0)
+            }
+        }
+    }
+
+    func bytes(of plan: Plan) -> [UInt8] {
+        let route = plan.credential == .notNeeded ? "public" : "api"
+        var head = "\(plan.method) /\(route)/\(plan.id) HTTP/1.1\r\nHost: h\r\nX-User-Id: mallory\r\n"
+        switch plan.credential {
+        case .good: head += "Authorization: Bearer \(fixed.tokens[plan.user] ?? "")\r\n"
+        case .forged: head += "Authorization: Bearer \(fixed.tokens[plan.user]?.dropLast(4) ?? "")AAAA\r\n"
+        case .missing, .notNeeded: break
+        }
+        if plan.expectsContinue { head += "Expect: 100-continue\r\n" }
+        if plan.isChunked {
+            return Array((head + "Transfer-Encoding: chunked\r\n\r\n").utf8)
+                + chunks(plan.body, size: 1 + Int(sim_below(3000)))
+        }
+        if !plan.body.isEmpty || plan.method == "POST" { head += "Content-Length: \(plan.body.count)\r\n" }
+        return Array((head + "\r\n").utf8) + plan.body
+    }
+}
+
+/// What all runs share.
+struct FixedParts {
+    let policy: PolicySpec
+    let tokens: [String: String]
+    let logWriter: LogWriter
+    let keyRequests: Inbox<KeyRequest>
+    let questions: Inbox<RemoteQuestion>
+    let rateRequests: Inbox<RateRequest>
+    let proofMemory: ProofMemory
+    private static let secret = Array("a-simulated-secret-of-32-bytes-or-more".utf8)
+
+    init() throws {
+        func route(_ path: String, _ auth: RouteSpec.Authentication) throws -> RouteSpec {
+            RouteSpec(
+                hosts: [], methods: [], path: try PathTemplate(path), authentication: auth, require: [],
+                scopes: [], denied: .forbidden, upstream: 0, stripPrefix: nil)
+        }
+        policy = PolicySpec(
+            issuers: [
+                IssuerEntry(
+                    name: "i", spec: IssuerSpec(issuer: "i", audiences: ["a"], keys: .secret(Self.secret)))
+            ],
+            routes: [try route("/api/**", .required([0])), try route("/public/**", .none)],
+            identity: IdentitySpec(headers: [.init(name: "X-User-Id", claim: "sub")]),
+            upstreams: [UpstreamPolicySpec(name: "u", authorization: .remove, preserveHost: true)],
+            listeners: [ListenerPolicySpec(trustedProxies: [])], tokensCached: 2)
+        var tokens: [String: String] = [:]
+        for user in ["alice", "bob", "carol"] {
+            let signer = try CompactTokenSigner(algorithm: .hs256, key: .secret(Self.secret))
+            let payload = Array(#"{"iss":"i","aud":"a","sub":"\#(user)","exp":4000000000}"#.utf8)
+            tokens[user] = String(decoding: try signer.sign(payload: payload.span), as: UTF8.self)
+        }
+        self.tokens = tokens
+        logWriter = try LogWriter(destination: .off)
+        keyRequests = try Inbox()
+        questions = try Inbox()
+        rateRequests = try Inbox()
+        guard let memory = ProofMemory() else { throw Violation(description: "no random numbers") }
+        proofMemory = memory
+    }
+}

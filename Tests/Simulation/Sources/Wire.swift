@@ -1,0 +1,68 @@
+/// A message head, read as plainly as can be: this side of the wire shares nothing with the proxy's.
+struct PlainHead {
+    let start: [String]
+    private(set) var fields: [(name: String, value: String)] = []
+    /// The place behind the empty line.
+    let end: Int
+
+    /// Nil while the empty line has not come.
+    init?(_ bytes: [UInt8], from start: Int) {
+        var place = start
+        while place + 3 < bytes.count {
+            if bytes[place] == 13, bytes[place + 1] == 10, bytes[place + 2] == 13, bytes[place + 3] == 10 {
+                break
+            }
+            place += 1
+        }
+        guard place + 3 < bytes.count else { return nil }
+        end = place + 4
+        let lines = String(decoding: bytes[start..<place], as: UTF8.self).split(separator: "\r\n")
+        self.start = (lines.first ?? "").split(separator: " ", maxSplits: 2).map(String.init)
+        for line in lines.dropFirst() {
+            let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            fields.append((parts[0].lowercased(), parts.count > 1 ? String(parts[1].drop { $0 == " " }) : ""))
+        }
+    }
+
+    func value(_ name: String) -> String? { fields.first { $0.name == name }?.value }
+    func count(_ name: String) -> Int { fields.count { $0.name == name } }
+}
+
+/// What a body is, so far.
+enum PlainBody {
+    case incomplete, broken
+    case complete([UInt8], end: Int)
+
+    static func counted(_ bytes: [UInt8], from start: Int, count: Int) -> PlainBody {
+        bytes.count - start < count
+            ? .incomplete : .complete(Array(bytes[start..<start + count]), end: start + count)
+    }
+
+    static func chunked(_ bytes: [UInt8], from start: Int) -> PlainBody {
+        var content: [UInt8] = []
+        var place = start
+        while true {
+            guard let end = bytes[place...].firstIndex(of: 10) else { return .incomplete }
+            let line = String(decoding: bytes[place..<end], as: UTF8.self)
+            guard line.last == "\r", let size = Int(line.dropLast(), radix: 16) else { return .broken }
+            place = end + 1
+            guard bytes.count >= place + size + 2 else { return .incomplete }
+            content += bytes[place..<place + size]
+            guard bytes[place + size] == 13, bytes[place + size + 1] == 10 else { return .broken }
+            place += size + 2
+            if size == 0 { return .complete(content, end: place) }
+        }
+    }
+}
+
+/// A body in chunks of several sizes.
+func chunks(_ body: [UInt8], size: Int) -> [UInt8] {
+    var bytes: [UInt8] = []
+    var place = 0
+    while place < body.count {
+        let count = min(size, body.count - place)
+        bytes += Array((String(count, radix: 16) + "\r\n").utf8) + body[place..<place + count] + [13, 10]
+        place += count
+    }
+    return bytes + Array("0\r\n\r\n".utf8)
+}

@@ -1,0 +1,143 @@
+import Bytes
+import CSimulation
+import Glibc
+import HTTP
+import Policy
+import Telemetry
+
+@testable import Proxy
+@testable import Reactor
+
+/// One run: a worker as it is, its clients and its backends, in a kernel and a time that are made up.
+final class World {
+    static let port: UInt16 = 8000
+    static let address = SocketAddress.ipv4(0x7f00_0001, port: port)
+    /// Nothing in any plan takes as long as this, all timeouts together.
+    private static let longestMicroseconds: Int64 = 1800 * 1_000_000
+
+    let scenario: Scenario
+    let ledger: Ledger
+    /// Somebody has done what makes unanswered requests right.
+    var isDisturbed = false
+    private var clients: [Client] = []
+    private var backends: [BackendConnection] = []
+    private var connecting: [(at: Int64, stream: Int32, error: Int32)] = []
+    private var inbox: Inbox<WorkerMessage>?
+    private var hasDrained = false
+    private var startedAt: Int64 = 0
+    private var drainAt = never
+    private var reconfigureAt = never
+
+    init(_ scenario: Scenario) {
+        self.scenario = scenario
+        ledger = Ledger(retries: scenario.retries)
+        startedAt = sim_now()
+        for index in 0...Int(sim_below(3)) { clients.append(Client(self, scenario.plans(client: index))) }
+        if scenario.drainsEarly { drainAt = startedAt + Int64(sim_below(200_000)) }
+        if scenario.reconfigures { reconfigureAt = startedAt + Int64(sim_below(100_000)) }
+    }
+
+    /// Runs the worker to its end, and looks at what it leaves.
+    func run() throws {
+        let listener = sim_listener(Self.port)
+        let inbox = try Inbox<WorkerMessage>()
+        self.inbox = inbox
+        let counters = WorkerCounters()
+        let parts = WorkerParts(
+            index: 0, count: 1, inbox: inbox, counters: counters, logWriter: scenario.fixed.logWriter,
+            keyRequests: scenario.fixed.keyRequests, questions: scenario.fixed.questions,
+            buckets: RateBuckets(seed: (1, 2)), ledger: ConnectionLedger(),
+            rateRequests: scenario.fixed.rateRequests, standing: SharedStanding(),
+            proofMemory: scenario.fixed.proofMemory)
+        try work(parts, listener)
+        if sim_is_stuck() { ledger.violate("the worker waits for what never comes") }
+        let (accepted, closed) = (
+            counters.value(of: .connectionsAccepted), counters.value(of: .connectionsClosed)
+        )
+        if accepted != closed { ledger.violate("\(accepted) connections accepted, \(closed) closed") }
+        for peer in clients as [Peer] + backends where peer.stream >= 0 { peer.leave() }
+        self.inbox = nil
+    }
+
+    private func work(_ parts: WorkerParts, _ listener: Int32) throws {
+        var worker = try Worker(
+            parts, scenario.settings,
+            [WorkerListener(name: "main", address: Self.address, descriptor: listener)])
+        worker.run()
+        let left = [
+            ("clients", worker.clients.count), ("exchanges", worker.exchanges.count),
+            ("servers", worker.servers.count), ("bytes in buffers", worker.pool.bytesInUse),
+            ("lists of waiting clients", worker.ready.count), ("streams", worker.streamCount),
+        ]
+        for (what, count) in left where count != 0 { ledger.violate("\(count) \(what) are left") }
+    }
+
+    /// Everybody whose time has come acts; gives the time of the next who means to.
+    func step(_ now: Int64) -> Int64 {
+        meetConnections(now)
+        for peer in clients { turn(peer, now) }
+        for peer in backends { turn(peer, now) }
+        backends.removeAll { $0.stream < 0 }
+        control(now)
+        var next = min(hasDrained ? never : drainAt, reconfigureAt)
+        for peer in clients { next = min(next, peer.next) }
+        for peer in backends { next = min(next, peer.next) }
+        for connection in connecting { next = min(next, connection.at) }
+        return next
+    }
+
+    private func turn(_ peer: Peer, _ now: Int64) {
+        if peer.next == never, peer.hasNews { peer.next = peer.pause(now) }
+        guard peer.next <= now else { return }
+        peer.next = never
+        peer.act(now)
+    }
+
+    private func meetConnections(_ now: Int64) {
+        var port: UInt16 = 0
+        while true {
+            let stream = sim_next_outgoing(&port)
+            guard stream >= 0 else { break }
+            let isDead = scenario.deadPorts.contains(port)
+            let isLost = !scenario.isClean && sim_below(64) == 0
+            connecting.append(
+                (isLost ? never : now + Int64(sim_below(2000)), stream, isDead ? ECONNREFUSED : 0))
+        }
+        for (index, connection) in connecting.enumerated().reversed() {
+            if sim_is_closed_by_process(connection.stream) {
+                sim_peer_release(connection.stream)
+                connecting.remove(at: index)
+            } else if connection.at <= now {
+                connecting.remove(at: index)
+                sim_finish_connect(connection.stream, connection.error)
+                if connection.error == 0 {
+                    let backend = BackendConnection(self)
+                    backend.stream = connection.stream
+                    backends.append(backend)
+                } else {
+                    sim_peer_release(connection.stream)
+                }
+            }
+        }
+    }
+
+    private func control(_ now: Int64) {
+        if reconfigureAt <= now {
+            reconfigureAt = never
+            inbox?.send(
+                .reconfigure(
+                    scenario.settings, [WorkerListener(name: "main", address: Self.address, descriptor: nil)])
+            )
+        }
+        let isOver = clients.allSatisfy(\.isDone)
+        if !hasDrained, isOver || drainAt <= now {
+            hasDrained = true
+            isDisturbed = isDisturbed || !isOver
+            inbox?.send(.drain)
+        }
+        if sim_is_stuck() || now - startedAt > Self.longestMicroseconds {
+            if !sim_is_stuck() { ledger.violate("it goes on and on") }
+            inbox?.send(.stop)
+        }
+    }
+}
