@@ -11,7 +11,7 @@ import Upstream
 final class BackendKeeper {
     let names: NameBook
     private let checker: HealthChecker
-    private let workers: Int
+    private var workers: Int
     /// What the log gets; its level may change.
     var log: Logger {
         didSet {
@@ -46,6 +46,15 @@ final class BackendKeeper {
     }
 
     // MARK: Settings
+
+    /// Makes room for so many workers in what is known of upstreams and servers. The settings that `prepare` gives from
+    /// then on have it.
+    func makeRoom(forWorkers count: Int) {
+        guard count > workers else { return }
+        workers = count
+        servers = servers.mapValues { ServerState($0, workers: count) }
+        upstreams = upstreams.mapValues { UpstreamState($0, workers: count) }
+    }
 
     /// The upstreams of a configuration with the addresses that are known. Waits up to two seconds for names that were
     /// never looked up; what has no address then gets it later.

@@ -18,7 +18,7 @@ extension ProxySettings {
 }
 
 extension TracingSettings {
-    fileprivate init(_ tracing: TracingConfiguration) {
+    init(_ tracing: TracingConfiguration) {
         self.init(share: tracing.sample)
         continuesFrom = Trust(tracing.continueFrom)
         sampledBy = Trust(tracing.sampledBy)

@@ -36,7 +36,12 @@ struct Crew {
     /// The spans of each worker, on their way to the collector.
     private(set) var spans: [SpanQueue] = []
     private(set) var startedCount = 0
-    private(set) var endedCount = 0
+    /// Those whose threads have not ended.
+    private var running: Set<Int> = []
+    /// Those of them that are to end while others stay.
+    private var retiring: Set<Int> = []
+    /// How many there are that stay: the first ones.
+    private(set) var count = 0
 
     /// A crew without workers; throws where the process has no descriptor left, or the system no
     /// randomness.
@@ -53,27 +58,35 @@ struct Crew {
     private static let spanBytes = 16 << 20
     private static let leastSpanBytes = 1 << 19
 
-    var count: Int { inboxes.count }
     /// True when every worker listens.
     var isStarted: Bool { startedCount == count }
     /// True when every worker's thread has ended.
-    var isEnded: Bool { endedCount == count }
+    var isEnded: Bool { running.isEmpty }
 
-    /// Starts one worker for each list of listeners; throws where the system has no thread or descriptor left.
+    /// True where there can be so many from now on: a number is given again when its worker has ended.
+    func canBe(_ wanted: Int) -> Bool { retiring.allSatisfy { $0 >= wanted } }
+
+    /// Starts those workers of `total` that there are not yet, each with its list of listeners; throws where the system
+    /// has no thread or descriptor left.
     mutating func start(
-        _ settings: ProxySettings, listeners: [[WorkerListener]], logWriter: LogWriter,
+        _ total: Int, _ settings: ProxySettings, listeners: [[WorkerListener]], logWriter: LogWriter,
         store: StoreChannels
     ) throws(Errno) {
-        for (index, bound) in listeners.enumerated() {
+        for index in count..<max(total, count) {
+            let bound = listeners[index]
+            let inbox = try Inbox<WorkerMessage>()
+            if index == inboxes.count {
+                inboxes.append(inbox)
+                counters.append(WorkerCounters())
+                spans.append(SpanQueue(limitBytes: max(Self.spanBytes / total, Self.leastSpanBytes)))
+            } else {
+                inboxes[index] = inbox
+            }
             let parts = WorkerParts(
-                index: index, count: listeners.count, inbox: try Inbox(), counters: WorkerCounters(),
+                index: index, count: total, inbox: inbox, counters: counters[index],
                 logWriter: logWriter, keyRequests: keyRequests, questions: questions, buckets: buckets,
                 ledger: ledger, rateRequests: store.rates, standing: store.standing, ticketKeys: ticketKeys,
-                proofMemory: proofMemory,
-                spans: SpanQueue(limitBytes: max(Self.spanBytes / listeners.count, Self.leastSpanBytes)))
-            inboxes.append(parts.inbox)
-            counters.append(parts.counters)
-            spans.append(parts.spans)
+                proofMemory: proofMemory, spans: spans[index])
             let reports = reports
             // Never joined: its end is reported, and the process's end ends it anyway.
             _ = try Thread(name: "usher-\(index)") {
@@ -86,7 +99,29 @@ struct Crew {
                     reports.send(.failed(index, Crew.describe(error)))
                 }
             }
+            running.insert(index)
+            count = index + 1
         }
+    }
+
+    /// Has the workers from that number on end: they accept nothing more, and each connection ends with its next answer.
+    /// Gives their numbers.
+    mutating func retire(from first: Int) -> Set<Int> {
+        let ending = running.filter { $0 >= first && !retiring.contains($0) }
+        for index in ending { inboxes[index].send(.retire) }
+        retiring.formUnion(ending)
+        count = min(count, first)
+        return ending
+    }
+
+    /// Tells workers that are to end to close what waits for a last request.
+    func drain(_ workers: Set<Int>) { tell(.drain, workers) }
+
+    /// Tells workers that are to end to do so at once.
+    func stop(_ workers: Set<Int>) { tell(.stop, workers) }
+
+    private func tell(_ message: WorkerMessage, _ workers: Set<Int>? = nil) {
+        for index in running where workers?.contains(index) ?? true { inboxes[index].send(message) }
     }
 
     /// The whole life of a worker; when this returns, nothing is left of it.
@@ -99,47 +134,50 @@ struct Crew {
         worker.run()
     }
 
-    /// Gives every worker the new settings, whole, and its listeners.
-    func reconfigure(_ settings: ProxySettings, listeners: [[WorkerListener]]) {
-        for (inbox, bound) in zip(inboxes, listeners) { inbox.send(.reconfigure(settings, bound)) }
+    /// Gives every worker the new settings, whole, and its listeners, as one of so many.
+    func reconfigure(_ settings: ProxySettings, listeners: [[WorkerListener]], of workers: Int) {
+        for index in running {
+            let bound = index < listeners.count ? listeners[index] : []
+            inboxes[index].send(.reconfigure(settings, bound, workers: workers))
+        }
     }
 
     /// Tells every worker what became of an issuer's keys.
     func send(_ notice: KeyNotice) {
-        for inbox in inboxes { inbox.send(.keys(notice)) }
+        tell(.keys(notice))
     }
 
     /// Gives every worker the new certificates of its listeners.
     func secure(_ listeners: [ListenerSettings]) {
-        for inbox in inboxes { inbox.send(.secure(listeners)) }
+        tell(.secure(listeners))
     }
 
     /// Tells every worker which servers an upstream has.
     func sendServers(of upstream: UpstreamSettings) {
-        for inbox in inboxes { inbox.send(.servers(upstream.name, upstream.servers)) }
+        tell(.servers(upstream.name, upstream.servers))
     }
 
     /// Gives every worker the upstreams anew, the same ones in the same order.
     func send(_ upstreams: [UpstreamSettings]) {
-        for inbox in inboxes { inbox.send(.upstreams(upstreams)) }
+        tell(.upstreams(upstreams))
     }
 
     /// Tells every worker what a server said of a credential.
     func send(_ answer: RemoteAnswer) {
-        for inbox in inboxes { inbox.send(.verdict(answer)) }
+        tell(.verdict(answer))
     }
 
     /// Tells every worker which tokens are revoked.
     func send(_ revocations: RevocationList) {
-        for inbox in inboxes { inbox.send(.revocations(revocations)) }
+        tell(.revocations(revocations))
     }
 
     /// Workers whose threads have not ended.
-    var runningCount: Int { count - endedCount }
+    var runningCount: Int { running.count }
 
     /// Asks every worker for a sign of life.
     func send(_ heartbeat: Heartbeat) {
-        for inbox in inboxes { inbox.send(.beat(heartbeat)) }
+        tell(.beat(heartbeat))
     }
 
     /// Waits until every worker has done what it was told so far, at most that long: then listeners that it was to close
@@ -155,24 +193,27 @@ struct Crew {
 
     /// Tells every worker that another process accepts from now on.
     func retire() {
-        for inbox in inboxes { inbox.send(.retire) }
+        tell(.retire)
     }
 
     /// Tells every worker to accept nothing more and to end when its requests have.
     func drain() {
-        for inbox in inboxes { inbox.send(.drain) }
+        tell(.drain)
     }
 
     /// Tells every worker to end at once.
     func stop() {
-        for inbox in inboxes { inbox.send(.stop) }
+        tell(.stop)
     }
+
+    /// True for a worker that was to end while others stay; it is forgotten then, and its number is free.
+    mutating func forget(retired index: Int) -> Bool { retiring.remove(index) != nil }
 
     /// Counts a report.
     mutating func note(_ report: WorkerReport) {
         switch report {
         case .started: startedCount += 1
-        case .failed, .ended: endedCount += 1
+        case .failed(let index, _), .ended(let index): running.remove(index)
         }
     }
 

@@ -4,6 +4,7 @@ public import HTTP
 import HTTP1
 import JOSE
 public import Policy
+import Proxy
 import Reactor
 
 /// A request that is only thought of.
@@ -103,6 +104,8 @@ public struct Explanation: Sendable {
     public private(set) var asked: String?
     /// The peer's forwarding headers are believed.
     public private(set) var peerIsTrusted = false
+    /// What is done about traces; nil: their fields are like any other.
+    private let tracing: TracingSettings?
 
     /// Finds out what would become of a request at `now`, in seconds since 1970. `fetch` gives the keys of an issuer
     /// that has them on the network, or why they are not there.
@@ -110,6 +113,7 @@ public struct Explanation: Sendable {
         of request: ImaginedRequest, under configuration: Configuration, now: Int64,
         fetch: (Int) -> Result<[UInt8], StartFailure>
     ) throws(StartFailure) {
+        tracing = configuration.tracing.map { TracingSettings($0) }
         var policy = configuration.policy
         policy.revocations = configuration.revocation?.list ?? RevocationList()
         var snapshot: PolicySnapshot
@@ -216,10 +220,14 @@ public struct Explanation: Sendable {
         target = Self.written { permit.appendTarget(bytes.span, to: &$0) }
         let id = Array("(one for each request)".utf8)
         let server = Array(servers[permit.upstream].utf8)
+        let trace = tracing == nil ? [] : Array("(one for each attempt)".utf8)
+        let goesOn = tracing?.continuesFrom.includes(peerIsTrusted) ?? true
+        let keepsState = tracing == nil || goesOn && TraceParent.told(by: head, bytes.span) != nil
         let written = Self.written { buffer in
             snapshot.appendUpstreamFields(
                 of: head, bytes: bytes.span, permit: permit, peer: peer, certificate: ClientCertificate(),
-                requestID: id.span, serverAuthority: server.span, to: &buffer)
+                requestID: id.span, serverAuthority: server.span, trace: trace.span,
+                keepsTraceState: keepsState, to: &buffer)
         }
         fields = Self.lines(written)
     }

@@ -11,6 +11,8 @@ struct ListenerBook {
         var real: SocketAddress
         /// The workers' descriptors: theirs to close, when they are told to; here to be lent to the next process.
         var descriptors: [Int32]
+        /// The worker that each of them belongs to.
+        var holders: [Int] = []
     }
 
     /// What is open, by the address that the configuration names.
@@ -20,6 +22,8 @@ struct ListenerBook {
 
     /// The listeners of a new configuration, opened where they are new, for each worker.
     struct Prepared {
+        /// How many workers stay, the first ones.
+        fileprivate let count: Int
         fileprivate(set) var workers: [[WorkerListener]]
         fileprivate(set) var open: [SocketAddress: [Open]]
 
@@ -46,11 +50,14 @@ struct ListenerBook {
         listeners.contains { open[$0.address] == nil }
     }
 
-    /// Opens what is new, once for each worker; throws, with nothing left open, where one cannot be.
+    /// Opens what is new, once for each worker; throws, with nothing left open, where one cannot be. Workers from
+    /// `count` on, of `before` that there were, keep what they have, and others get it too: they are to end.
     mutating func prepare(
-        _ listeners: [ListenerSettings], workers count: Int
+        _ listeners: [ListenerSettings], workers count: Int, before: Int? = nil
     ) throws(Failure) -> Prepared {
-        var prepared = Prepared(workers: Array(repeating: [], count: count), open: [:], addresses: [])
+        let total = max(count, before ?? count)
+        var prepared = Prepared(
+            count: count, workers: Array(repeating: [], count: total), open: [:], addresses: [])
         for listener in listeners {
             do {
                 try add(listener, to: &prepared)
@@ -68,7 +75,7 @@ struct ListenerBook {
     }
 
     private mutating func add(_ listener: ListenerSettings, to prepared: inout Prepared) throws(Errno) {
-        if let places = open[listener.address] { return prepared.keep(places, for: listener) }
+        if let places = open[listener.address] { return try prepared.keep(places, for: listener) }
         let taken = inherited.take(name: listener.name, address: listener.address)
         guard taken.isEmpty else {
             for socket in taken { try prepared.share(socket, among: listener) }
@@ -78,7 +85,7 @@ struct ListenerBook {
         let first = try Listener(at: listener.address)
         let real = first.address
         prepared.note(listener, real)
-        for worker in prepared.workers.indices.dropFirst() {
+        for worker in 1..<max(prepared.count, 1) {
             let further = try Self.further(first, real)
             prepared.give(further, of: listener, to: worker)
         }
@@ -99,16 +106,37 @@ extension ListenerBook.Prepared {
         addresses.append((listener.name, real))
     }
 
-    /// The workers have what this listener needs already.
-    fileprivate mutating func keep(_ places: [ListenerBook.Open], for listener: ListenerSettings) {
-        open[listener.address] = places
+    /// The workers have what this listener needs already. What belongs to one that is to end is given to one that stays,
+    /// because clients may wait in its queue; a new one shares a socket.
+    fileprivate mutating func keep(
+        _ places: [ListenerBook.Open], for listener: ListenerSettings
+    ) throws(Errno) {
         for place in places {
-            addresses.append((listener.name, place.real))
-            for worker in workers.indices {
+            note(listener, place.real)
+            for worker in Set(place.holders) where worker < workers.count {
                 workers[worker].append(
                     WorkerListener(name: listener.name, address: place.real, descriptor: nil))
             }
+            for (descriptor, holder) in zip(place.descriptors, place.holders) {
+                if holder < count {
+                    record(descriptor, of: listener, heldBy: holder)
+                } else {
+                    give(
+                        try Listener.duplicate(of: descriptor, at: place.real), of: listener,
+                        to: holder % count)
+                }
+            }
+            for worker in 0..<count where !place.holders.contains(worker) {
+                guard let shared = place.descriptors.first else { continue }
+                give(try Listener.duplicate(of: shared, at: place.real), of: listener, to: worker)
+            }
         }
+    }
+
+    private mutating func record(_ descriptor: Int32, of listener: ListenerSettings, heldBy worker: Int) {
+        guard let last = open[listener.address]?.indices.last else { return }
+        open[listener.address]?[last].descriptors.append(descriptor)
+        open[listener.address]?[last].holders.append(worker)
     }
 
     fileprivate mutating func give(
@@ -116,9 +144,7 @@ extension ListenerBook.Prepared {
     ) {
         let address = socket.address
         let descriptor = socket.release()
-        if let last = open[listener.address]?.indices.last {
-            open[listener.address]?[last].descriptors.append(descriptor)
-        }
+        record(descriptor, of: listener, heldBy: worker)
         workers[worker].append(
             WorkerListener(name: listener.name, address: address, descriptor: descriptor))
     }
@@ -131,10 +157,10 @@ extension ListenerBook.Prepared {
         note(listener, socket.real)
         for (place, descriptor) in socket.descriptors.enumerated() {
             give(
-                Listener(owning: descriptor, at: socket.real), of: listener, to: place % workers.count)
+                Listener(owning: descriptor, at: socket.real), of: listener, to: place % count)
         }
         let given = socket.descriptors.count
-        for worker in workers.indices.dropFirst(given) {
+        for worker in (0..<count).dropFirst(given) {
             let shared = socket.descriptors[worker % given]
             give(try Listener.duplicate(of: shared, at: socket.real), of: listener, to: worker)
         }

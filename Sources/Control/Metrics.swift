@@ -30,10 +30,11 @@ extension Supervisor {
         let now = Instant.now()
         let (workers, reason) = (crew.counters, notReadyReason)
         return MetricsText.render(
-            workers: workers, isReady: reason == nil, linesLostByWriters: accessWriter.linesLost)
+            workers: workers, active: crew.count, isReady: reason == nil,
+            linesLostByWriters: accessWriter.linesLost)
             + MetricsText.routes(workers, labels.routes.labels)
             + MetricsText.rateLimits(workers, labels.rateLimits.labels)
-            + MetricsText.loops(workers, now: now.microseconds)
+            + MetricsText.loops(workers, active: crew.count, now: now.microseconds)
             + KeyStatus.metrics(keys.status(now: now)) + QuestionStatus.metrics(verdicts.status)
             + revocationText + backends.metrics(now: now) + shared.metrics(now: now)
             + spanExporter.metrics(crew.spans) + certificateText + reloadText + processText

@@ -76,12 +76,14 @@ extension Supervisor {
     private static let settleMilliseconds: Int32 = 1000
 
     private func swap(to new: Configuration) throws(StartFailure) {
+        let workers = workerCount(after: new)
+        backends.makeRoom(forWorkers: workers)
         var compiled = try Supervisor.compile(new, backends)
         // An address that the reload before gave up may be wanted again before every worker has closed it.
         if book.opensAny(of: compiled.listeners) { crew.settle(milliseconds: Self.settleMilliseconds) }
         let prepared: ListenerBook.Prepared
         do throws(ListenerBook.Failure) {
-            prepared = try book.prepare(compiled.listeners, workers: crew.count)
+            prepared = try book.prepare(compiled.listeners, workers: workers, before: crew.count)
         } catch {
             throw StartFailure(listener: error)
         }
@@ -91,9 +93,6 @@ extension Supervisor {
         } catch {
             prepared.abandon()
             throw error
-        }
-        if Supervisor.workerCount(new) != crew.count {
-            log.warning("a change of workers takes effect at the next start, or with run --takeover")
         }
         if new.admin?.address != configuration.admin?.address {
             log.warning("a change of the admin address takes effect at the next start")
@@ -107,7 +106,7 @@ extension Supervisor {
         compiled.policy.revocations = revocations.list
         certificates.configure(new, now: Instant.now())
         compiled.rows = labels.rows(of: compiled.policy)
-        crew.reconfigure(compiled, listeners: prepared.workers)
+        resize(to: workers, compiled, prepared.workers)
         listening = prepared.addresses
         book.commit(prepared)
         log = messages.logger(for: new.log)

@@ -41,6 +41,7 @@ extension Supervisor {
             closesIdleAt = .never
             crew.drain()
         }
+        endRetirements(at: now)
         guard let deadline = phase.deadline, deadline <= now else { return }
         if case .cuttingOff = phase {
             phase = .over(exitStatus: 0)
@@ -48,7 +49,7 @@ extension Supervisor {
         }
         log.warning(
             "drain timeout is over: cutting off what is left",
-            metadata: ["workers_left": .stringConvertible(crew.count - crew.endedCount)])
+            metadata: ["workers_left": .stringConvertible(crew.runningCount)])
         phase = .cuttingOff(until: now.advanced(byMilliseconds: Self.cutOffMilliseconds))
         crew.stop()
     }
@@ -83,9 +84,12 @@ extension Supervisor {
                 "worker drained",
                 metadata: [
                     "worker": .stringConvertible(worker),
-                    "left": .stringConvertible(crew.count - crew.endedCount),
+                    "left": .stringConvertible(crew.runningCount),
                 ])
             if crew.isEnded { phase = .over(exitStatus: 0) }
+        case .running where crew.forget(retired: worker):
+            endRetirement(of: worker)
+            log.info("worker drained", metadata: ["worker": .stringConvertible(worker)])
         case .starting, .running:
             log.critical("worker ended by itself", metadata: ["worker": .stringConvertible(worker)])
             phase = .over(exitStatus: 1)

@@ -191,6 +191,7 @@ final class StoreLoop {
 
     private func startLookup(_ name: String, _ port: UInt16) {
         guard lookup == nil else { return }
+        lineDeadline = now.advanced(byMilliseconds: Self.loginMilliseconds)
         lookupNumber &+= 1
         do throws(Errno) {
             lookup = try NameLookup(name, port: port, identifier: lookupNumber, answerTo: channels.lookups)
@@ -333,7 +334,9 @@ final class StoreLoop {
             if waited >= Self.patienceMilliseconds { return fail("no answer for a second") }
             if channels.standing.isAnswering, lateAt <= now { stopWaiting() }
         }
-        if lineDeadline <= now { fail("\(line.map { "\($0.address)" } ?? ""): no login within a second") }
+        if lineDeadline <= now {
+            fail(line.map { "\($0.address): no login within a second" } ?? "its name is looked up too slowly")
+        }
         if connectAt <= now { connect() }
         if pollAt <= now { poll() }
     }

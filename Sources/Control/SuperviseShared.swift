@@ -6,8 +6,9 @@ import Reactor
 // The supervisor's part where several proxies share a store: it lends no loop, that thread has its own.
 
 extension Supervisor {
-    /// How long the start waits for what other proxies have revoked: a store that is there takes some milliseconds.
-    static let sharedPatienceMilliseconds: Int64 = 1000
+    /// How long the start waits for what other proxies have revoked. That a store is not there is known within a second;
+    /// this is for a long list.
+    static let sharedPatienceMilliseconds: Int64 = 5000
 
     /// Takes over what a configuration says of the store, and tells it what was revoked here.
     func configureShared() {

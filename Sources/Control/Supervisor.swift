@@ -76,6 +76,8 @@ public final class Supervisor {
     var successors: Successors?
     /// While draining for a successor: when connections that wait for a last request are closed.
     var closesIdleAt = Instant.never
+    /// Workers that a reload has left over, and end.
+    var retirements: [Retirement] = []
     /// The listeners that the workers are to get, while their start waits for keys.
     var prepared: ListenerBook.Prepared?
     /// When waiting for keys is given up.
@@ -189,6 +191,7 @@ public final class Supervisor {
         listening = prepared.addresses
         do throws(Errno) {
             try crew.start(
+                prepared.workers.count,
                 settings, listeners: prepared.workers, logWriter: accessWriter, store: shared.channels)
         } catch {
             throw StartFailure("cannot start a thread: \(error)")
@@ -262,6 +265,7 @@ public final class Supervisor {
         next = min(next, watcher.deadline, verdicts.deadline)
         next = min(next, history.deadline, spanExporter.deadline)
         next = min(next, min(service.deadline, startDeadline), closesIdleAt)
+        next = min(next, retirementDeadline)
         guard next < .never else { return -1 }
         return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
     }

@@ -36,6 +36,18 @@ public struct TraceParent: Sendable, BitwiseCopyable, Equatable {
         return TraceParent(traceHigh: high, traceLow: low, span: span, isSampled: flags & 1 != 0)
     }
 
+    /// The context of a request: that of the one `traceparent` of its head, where that is valid.
+    public static func told(by head: borrowing RequestHead, _ bytes: Span<UInt8>) -> TraceParent? {
+        var found: TraceParent?
+        var count = 0
+        for index in 0..<head.fields.count
+        where head.fields[index].name == .traceParent && !head.fields[index].flags.contains(.nominated) {
+            count += 1
+            found = parse(bytes.slice(head.fields[index].valueRange))
+        }
+        return count == 1 ? found : nil
+    }
+
     /// Writes the value in version 00; false where it does not fit.
     public func append(to buffer: inout Buffer) -> Bool {
         guard buffer.room >= Self.byteCount else { return false }

@@ -5,7 +5,10 @@
 public struct RevocationList: Sendable, Equatable {
     /// The largest text that is read, in bytes: about 100,000 entries.
     public static let largestByteCount = 4 << 20
-    private static let limits = JSONLimits(depth: 4, nodes: 400_000, members: 100_000)
+    /// A node takes a byte of the text at least, so that one entry does not take memory for a hundred thousand.
+    private static func limits(_ byteCount: Int) -> JSONLimits {
+        JSONLimits(depth: 4, nodes: min(400_000, byteCount + 1), members: 100_000)
+    }
 
     /// The issuers whose tokens with this `jti` are revoked; nil stands for every issuer.
     private var tokens: [[UInt8]: Set<[UInt8]?>] = [:]
@@ -19,7 +22,7 @@ public struct RevocationList: Sendable, Equatable {
     /// missing. Nil where the text is anything else: a list that is not understood must not pass for an empty one.
     public init?(_ text: [UInt8]) {
         guard text.count <= Self.largestByteCount else { return nil }
-        var document = JSONDocument(capacity: text.count, limits: Self.limits)
+        var document = JSONDocument(capacity: text.count, limits: Self.limits(text.count))
         guard document.load(text.span) else { return nil }
         var next = document.firstChild(of: 0)
         while let name = next {

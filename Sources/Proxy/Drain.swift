@@ -31,12 +31,14 @@ extension Worker {
         resumeAccepting()
     }
 
-    /// Makes a pool for each upstream; one whose settings stay the same is kept, with its connections.
-    mutating func openPools(_ upstreams: [UpstreamSettings]) {
+    /// Makes a pool for each upstream; one whose settings stay the same is kept, with its connections, unless this worker's
+    /// share of the limits is another.
+    mutating func openPools(_ upstreams: [UpstreamSettings], keeping keeps: Bool = true) {
         let before = poolOfUpstream
         poolOfUpstream = upstreams.map { settings in
             let kept = before.first {
-                pools.contains($0) && pools[$0.index].settings.differsOnlyInServers(from: settings)
+                keeps && pools.contains($0)
+                    && pools[$0.index].settings.differsOnlyInServers(from: settings)
             }
             guard let kept else {
                 return openPool(settings)
@@ -88,7 +90,7 @@ extension Worker {
 
     /// Swaps everything that the settings decide. Requests under way were decided by the old ones and stay so; their
     /// connections go on with the new ones.
-    mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener]) {
+    mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener], of workers: Int) {
         // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
         guard
             let compiled = try? PolicySnapshot(
@@ -96,6 +98,8 @@ extension Worker {
             let secured = try? Self.securityContexts(
                 settings.listeners, keeping: securities, ticketKeys)
         else { return }
+        let keepsPools = workers == count
+        count = workers
         securities = secured
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         policy = compiled
@@ -111,7 +115,7 @@ extension Worker {
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
-        openPools(settings.upstreams)
+        openPools(settings.upstreams, keeping: keepsPools)
         dropListeners(except: bound)
         takeListeners(bound, settings.listeners)
         renumberClients()
@@ -200,7 +204,12 @@ extension Worker {
         }
         endMultiplexers()
         for slot in 0..<clients.slots where clients.isLive(slot) { closeClient(slot) }
+        // By the books of the pools: other workers, and one that gets this one's number, count on.
+        for slot in 0..<pools.slots where pools.isLive(slot) {
+            for (connection, _) in pools[slot].takeIdle() { closeTakenServer(connection.index) }
+        }
         for slot in 0..<servers.slots where servers.isLive(slot) { closeTakenServer(slot) }
+        for gauge in Gauge.allCases { counters.set(gauge, to: 0) }
         accessLog.endTurn()
     }
 }

@@ -42,7 +42,7 @@ extension Worker {
     ) {
         let told = Self.told(head, &clients[client])
         let isTrusted = told != nil && policy.trusts(clients[client].peer)
-        let continued = told.flatMap { settings.continuesFrom.includes(isTrusted) ? $0 : nil }
+        let continued = settings.continuesFrom.includes(isTrusted) ? told : nil
         let isSampled =
             continued.flatMap { settings.sampledBy.includes(isTrusted) ? $0.isSampled : nil }
             ?? settings.takes(requestIDs.number())
@@ -61,16 +61,8 @@ extension Worker {
             route: route.map { routeNames[$0] } ?? [], tellsPath: settings.tellsPath)
     }
 
-    /// The one valid `traceparent` of a head.
     private static func told(_ head: borrowing RequestHead, _ client: inout Downstream) -> TraceParent? {
-        var found: TraceParent?
-        var count = 0
-        for index in 0..<head.fields.count
-        where head.fields[index].name == .traceParent && !head.fields[index].flags.contains(.nominated) {
-            count += 1
-            found = TraceParent.parse(client.transport.input.bytes.slice(head.fields[index].valueRange))
-        }
-        return count == 1 ? found : nil
+        TraceParent.told(by: head, client.transport.input.bytes)
     }
 
     private static func trace(
@@ -212,16 +204,6 @@ extension Worker {
 
     private static func text(_ notes: borrowing ExchangeNotes, _ range: ByteRange) -> [UInt8] {
         copy(notes.text(range), limit: 448)
-    }
-}
-
-extension TracingSettings.Trust {
-    fileprivate func includes(_ isTrusted: Bool) -> Bool {
-        switch self {
-        case .anyone: true
-        case .trusted: isTrusted
-        case .nobody: false
-        }
     }
 }
 

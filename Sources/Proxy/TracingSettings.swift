@@ -8,6 +8,15 @@ public struct TracingSettings: Sendable, Equatable {
         case trusted
         /// Nobody's.
         case nobody
+
+        /// True where the word of a peer is taken.
+        public func includes(_ isTrusted: Bool) -> Bool {
+            switch self {
+            case .anyone: true
+            case .trusted: isTrusted
+            case .nobody: false
+            }
+        }
     }
 
     /// Which requests are recorded where nobody else's word decides: those whose random number is below this, of 2^32.

@@ -24,7 +24,7 @@ public enum WorkerError: Error {
 /// that is never copied, so the compiler sees every access and no reference is counted on the way of a request.
 public struct Worker: ~Copyable {
     let index: Int
-    let count: Int
+    var count: Int
     var poller: Poller
     let inbox: Inbox<WorkerMessage>
     let counters: WorkerCounters
@@ -327,7 +327,7 @@ public struct Worker: ~Copyable {
 
     private mutating func obey(_ message: WorkerMessage) {
         switch message {
-        case .reconfigure(let settings, let bound): reconfigure(settings, bound)
+        case .reconfigure(let settings, let bound, let workers): reconfigure(settings, bound, of: workers)
         case .keys(let notice): note(notice)
         case .secure(let listeners): renewCertificates(listeners)
         case .servers(let upstream, let servers): replaceServers(of: upstream, servers)

@@ -5,8 +5,8 @@ public import Upstream
 
 /// What the control thread tells a worker.
 public enum WorkerMessage: Sendable {
-    /// Go on with these settings, and these listeners: those that the worker has are kept.
-    case reconfigure(ProxySettings, [WorkerListener])
+    /// Go on with these settings and these listeners, of which those that the worker has are kept, as one of so many.
+    case reconfigure(ProxySettings, [WorkerListener], workers: Int)
     /// What became of the keys of an issuer that fetches them.
     case keys(KeyNotice)
     /// Certificates have changed: these are the listeners, in the same order as before.

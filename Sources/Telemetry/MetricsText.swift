@@ -6,12 +6,13 @@ public enum MetricsText {
     /// The media type of the text.
     public static var contentType: StaticString { "text/plain; version=0.0.4; charset=utf-8" }
 
-    /// All families, each summed over the workers. `linesLostByWriters` are those that the log's destination refused.
+    /// All families, each summed over the workers, those that have ended too; `active` is how many there are now, the
+    /// first ones, nil for all. `linesLostByWriters` are those that the log's destination refused.
     public static func render(
-        workers: [WorkerCounters], isReady: Bool, linesLostByWriters: UInt64
+        workers: [WorkerCounters], active: Int? = nil, isReady: Bool, linesLostByWriters: UInt64
     ) -> String {
         var text = MetricFamilies()
-        text.gauge("usher_workers", "Event-loop threads.", UInt64(workers.count))
+        text.gauge("usher_workers", "Event-loop threads.", UInt64(active ?? workers.count))
         text.gauge("usher_ready", "1 while new requests are welcome.", isReady ? 1 : 0)
         appendRequests(workers, to: &text)
         for (counter, name, help) in plainCounters {
@@ -73,8 +74,9 @@ public enum MetricsText {
         return text.text
     }
 
-    /// How soon the workers' loops get to what happens; `now` in microseconds of the monotonic clock.
-    public static func loops(_ workers: [WorkerCounters], now: Int64) -> String {
+    /// How soon the workers' loops get to what happens; `now` in microseconds of the monotonic clock. `active` is how many
+    /// there are now, the first ones, nil for all.
+    public static func loops(_ workers: [WorkerCounters], active: Int? = nil, now: Int64) -> String {
         var text = MetricFamilies()
         var lag = LatencyHistogram()
         for worker in workers { lag.add(worker.lag) }
@@ -84,7 +86,7 @@ public enum MetricsText {
         text.histogram("usher_worker_lag_seconds", [:], lag)
         let name = "usher_worker_answer_age_seconds"
         text.family(name, "Since a worker answered that question last.", "gauge")
-        for (index, worker) in workers.enumerated() {
+        for (index, worker) in workers.prefix(active ?? workers.count).enumerated() {
             guard let last = worker.lastAnswer else { continue }
             text.sample(name, ["worker": "\(index)"], text: LatencyBuckets.seconds(max(now - last, 0)))
         }

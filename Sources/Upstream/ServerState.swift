@@ -45,6 +45,17 @@ public final class ServerState: Sendable {
         cells = (0..<workers).map { _ in ServerCells() }
     }
 
+    /// The same server for more workers: what is known of it and what it has counted go on, and those workers that there
+    /// were go on counting in both.
+    public init(_ other: ServerState, workers: Int) {
+        let further = max(0, workers - other.cells.count)
+        cells = other.cells + (0..<further).map { _ in ServerCells() }
+        isHealthy.store(other.isHealthy.load(ordering: .relaxed), ordering: .relaxed)
+        ejectedUntil.store(other.ejectedUntil.load(ordering: .relaxed), ordering: .relaxed)
+        returnedAt.store(other.returnedAt.load(ordering: .relaxed), ordering: .relaxed)
+        ejectionCount.store(other.ejectionCount.load(ordering: .relaxed), ordering: .relaxed)
+    }
+
     func cells(ofWorker worker: Int) -> ServerCells { cells[worker] }
 
     // MARK: Health and ejection
@@ -136,6 +147,12 @@ public final class UpstreamState: Sendable {
     public init(workers: Int) {
         precondition(workers > 0)
         cells = (0..<workers).map { _ in UpstreamCells() }
+    }
+
+    /// The same upstream for more workers, whose counts go on.
+    public init(_ other: UpstreamState, workers: Int) {
+        let further = max(0, workers - other.cells.count)
+        cells = other.cells + (0..<further).map { _ in UpstreamCells() }
     }
 
     func cells(ofWorker worker: Int) -> UpstreamCells { cells[worker] }

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -184,3 +186,116 @@ def test_not_watched_unless_told(start, own_backend):
     assert proxy.get("/added").status == 404
     proxy.signal(signal.SIGHUP)
     eventually(lambda: proxy.get("/added").status == 200)
+
+
+# workers
+
+def set_workers(proxy, number):
+    proxy.file.write_text(re.sub(r"^workers = \d+$", f"workers = {number}", proxy.file.read_text(), flags=re.M))
+    assert reload(proxy).status == 200
+
+
+def threads(proxy) -> set[str]:
+    names = set()
+    for task in Path(f"/proc/{proxy.process.pid}/task").iterdir():
+        try:
+            names.add((task / "comm").read_text().strip())
+        except FileNotFoundError:
+            pass
+    return {name for name in names if re.fullmatch(r"usher-\d+", name)}
+
+
+def test_workers_change_under_load(start, own_backend):
+    """More of them, fewer, and more again: nobody in a queue and nobody on a connection is lost, and the counts go on."""
+    folder = tempfile.mkdtemp(prefix="usher-")
+    local = f'\n[listen.local]\naddress = "unix:{folder}/public.sock"\n'
+    proxy = start(own_backend, configuration.SMALL + local + '\n[limits]\ndrain_timeout = "4s"\n', workers=1)
+
+    def ask_locally():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(f"{folder}/public.sock")
+            client.sendall(b"GET /public/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            return client.recv(65536)
+    counted = 0
+    with Load(proxy.port, keeping=3, fresh=3) as load:
+        for number in (3, 1, 2, 4, 2):
+            load.wait(60)
+            set_workers(proxy, number)
+            assert metric(proxy, "usher_workers") == number
+            wanted = {f"usher-{index}" for index in range(number)}
+            eventually(lambda: threads(proxy) == wanted)
+            assert all(ask_locally().startswith(b"HTTP/1.1 200") for _ in range(8))
+            load.wait(60)
+            now = metric(proxy, 'usher_requests_total{class="2xx"}')
+            assert now >= counted + 60
+            counted = now
+    load.check()
+    eventually(lambda: metric(proxy, "usher_connections_open") == 0)
+    text = proxy.admin_request("/metrics").body.decode()
+    assert int(re.search(r"^usher_upstream_server_requests_total\{.*\} (\d+)$", text, re.M)[1]) >= counted
+    assert proxy.ready() and proxy.get("/api/x", bearer(token())).status == 200
+
+
+def test_requests_under_way_finish_on_a_worker_that_ends(start, own_backend):
+    def slow(exchange):
+        exchange.read_body()
+        if exchange.request.target == "/public/slow":
+            time.sleep(1)
+        exchange.echo()
+    own_backend.script = slow
+    proxy = start(own_backend, configuration.SMALL + '\n[limits]\ndrain_timeout = "4s"\n', workers=4)
+    clients = [proxy.client() for _ in range(24)]
+    for client in clients[:12]:
+        client.send(b"GET /public/slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    for client in clients[12:]:
+        assert client.request("GET", "/public/x").status == 200
+    own_backend.wait_requests(24)
+    set_workers(proxy, 1)
+    assert all(client.response().status == 200 for client in clients[:12])
+    # who is idle gets one more answer; on workers that end it says that it is the last
+    answers = [client.request("GET", "/public/y") for client in clients[12:]]
+    assert all(answer.status == 200 for answer in answers) and any(answer.closes for answer in answers)
+    # while some drain still, their numbers are taken
+    eventually(lambda: threads(proxy) == {"usher-0"})
+    for client in clients:
+        client.close()
+    set_workers(proxy, 2)
+    eventually(lambda: threads(proxy) == {"usher-0", "usher-1"})
+    assert all(proxy.get("/public/z").status == 200 for _ in range(10))
+
+
+def test_workers_that_still_drain_keep_their_numbers(start, own_backend):
+    proxy = start(own_backend, configuration.SMALL + '\n[limits]\ndrain_timeout = "3s"\n', workers=2)
+    clients = [proxy.client() for _ in range(8)]
+    for client in clients:
+        assert client.request("GET", "/public/x").status == 200
+    set_workers(proxy, 1)
+    set_workers(proxy, 2)
+    assert metric(proxy, "usher_workers") == 1
+    eventually(lambda: b"some of those before still drain" in proxy.errors)
+    # the new rules hold for whoever is left on the one that ends, too
+    proxy.file.write_text(proxy.file.read_text().replace('path = "/public/**"', 'path = "/renamed/**"'))
+    set_workers(proxy, 1)
+    eventually(lambda: threads(proxy) == {"usher-0"})
+    assert proxy.get("/public/x").status == 404
+    # one with its number is left alone when the time of the first is over
+    set_workers(proxy, 2)
+    assert metric(proxy, "usher_workers") == 2
+    time.sleep(3.2)
+    assert threads(proxy) == {"usher-0", "usher-1"} and proxy.ready()
+    for client in clients:
+        client.close()
+
+
+def test_a_drain_waits_for_workers_that_a_reload_has_left_over(start, own_backend):
+    own_backend.script = lambda exchange: (exchange.read_body(), time.sleep(1), exchange.echo())
+    proxy = start(own_backend, configuration.SMALL + '\n[limits]\ndrain_timeout = "8s"\n', workers=3)
+    clients = [proxy.client() for _ in range(9)]
+    for client in clients:
+        client.send(b"GET /public/slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    own_backend.wait_requests(9)
+    set_workers(proxy, 1)
+    proxy.signal(signal.SIGTERM)
+    assert all(client.response().status == 200 for client in clients)
+    assert proxy.wait(6) == 0

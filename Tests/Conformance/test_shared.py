@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import tokens
+from harness import http2, tokens
 from harness.authority import Authority
 from harness.configuration import SMALL
 from harness.ports import free_port
@@ -234,6 +234,25 @@ trusted_proxies = ["127.0.0.1"]
     assert [a.status for a in got] == [200] * 3 + [429]
     assert got[0].headers.get("x-user-id") == "alice" and got[3].headers.get("retry-after") == "1"
     assert len(store.call("KEYS", "usher:rate:*")) == 1
+
+
+def test_streams_of_http2_wait_together(share, store):
+    """Twenty streams of one connection: ten pass, whoever leaves meanwhile harms nobody, and one call asks for many."""
+    proxy = share(store, listen='protocols = ["h2", "http/1.1"]', shared='timeout = "2s"')
+    before = metric(proxy, "usher_shared_calls_total")
+    with http2.Connection(proxy.port) as client:
+        fields = http2.get("/users/x") + [(name.lower(), value) for name, value in user().items()]
+        streams = [client.start(fields) for _ in range(20)]
+        got = [client.answer(stream) for stream in streams]
+        assert sorted(a.status for a in got) == [200] * 10 + [429] * 10
+        assert all(a.headers.get("retry-after") == "1" for a in got if a.status == 429)
+        store.freeze()
+        streams = [client.start(http2.get("/users/y")) for _ in range(4)]
+        for stream in streams[:2]:
+            client.reset(stream)
+        store.thaw()
+        assert [client.answer(stream).status for stream in streams[2:]] == [200, 200]
+    assert metric(proxy, "usher_shared_calls_total") - before < 20
 
 
 def test_a_body_waits_with_its_head(share, store):

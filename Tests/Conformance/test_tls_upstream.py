@@ -205,7 +205,7 @@ def test_another_server_is_tried(start, authority):
 
 # Health checks: over the same TLS as requests, with the same demands
 
-HEALTH = 'health = {{ path = "/health", interval = "100ms", timeout = "300ms", healthy_after = 1, unhealthy_after = 2 }}'.replace("{{", "{").replace("}}", "}")
+HEALTH = 'health = {{ path = "/health", interval = "100ms", timeout = "1s", healthy_after = 1, unhealthy_after = 2 }}'.replace("{{", "{").replace("}}", "}")
 
 
 def eventually(condition, timeout=5):

@@ -14,6 +14,7 @@ import pytest
 
 from harness import configuration
 from harness.collector import Collector
+from harness.http2 import Connection, get
 from harness.keyserver import Authority
 from harness.metrics import Metrics, promtool
 from harness.ports import free_port
@@ -165,6 +166,20 @@ def test_without_tracing_nothing_is_touched(start, own_backend):
     assert sent(own_backend) == [["anything"], []] and sent(own_backend, "tracestate") == [["a=1"], []]
     assert "trace" not in Metrics(proxy).text
     assert "trace_id" not in proxy.wait_log(path="/public/x")
+
+
+def test_explain_tells_of_the_trace(traced, own_backend):
+    """`usher explain` shows the fields that the backend gets."""
+    from harness.process import command
+
+    def shown(proxy, value):
+        done = command("explain", "--config", str(proxy.file), "GET", "http://usher.test/public/x", "-H", f"traceparent: {value}",
+                       "-H", "tracestate: a=1")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    proxy = traced()
+    assert "traceparent: (one for each attempt)" in shown(proxy, PARENT) and "tracestate: a=1" in shown(proxy, PARENT)
+    assert PARENT not in shown(proxy, PARENT) and "tracestate: a=1" not in shown(proxy, "nonsense")
 
 
 # What is recorded
@@ -323,6 +338,27 @@ def test_odd_bytes_are_valid_text(traced, own_backend, collector):
         client.send(render("GET", "/public/ok", {"tracestate": "a=\u00ff", "traceparent": PARENT}))
         assert client.response().status == 200
     collector.wait(1, name="GET /public/**")
+
+
+def test_streams_of_http2(traced, own_backend, collector):
+    """Each stream is a request of its own, with a trace and counts of its own."""
+    proxy = traced(listen='protocols = ["h2", "http/1.1"]')
+    with Connection(proxy.port) as connection:
+        streams = [connection.start(get(f"/public/{n}", "GET", "usher.test", "http", ("traceparent", PARENT), ("tracestate", "a=1")))
+                   for n in range(3)]
+        assert [connection.answer(stream).status for stream in streams] == [200] * 3
+        assert connection.get("/nowhere").status == 404
+    servers = collector.wait(4, kind="server")
+    assert {s.attributes["network.protocol.version"] for s in servers} == {"2"}
+    assert sorted(s.attributes["server.address"] for s in servers) == ["usher.test"] * 4
+    clients = collector.wait(3, kind="client")
+    assert {s.trace for s in clients} == {TRACE} and len({s.parent for s in clients}) == 3
+    assert {FORM.match(value)[2] for [value] in sent(own_backend)} == {s.id for s in clients}
+    assert sent(own_backend, "tracestate") == [["a=1"]] * 3
+    until(lambda: Metrics(proxy)["usher_route_requests_total", {"route": "/public/**", "class": "2xx"}] == 3)
+    metrics = Metrics(proxy)
+    assert metrics["usher_request_duration_seconds_count", {"route": "/public/**"}] == 3
+    assert metrics["usher_route_requests_total", {"route": "none", "class": "4xx"}] == 1 and metrics["usher_requests_in_flight"] == 0
 
 
 # The collector

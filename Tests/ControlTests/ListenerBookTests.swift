@@ -36,6 +36,32 @@ struct ListenerBookTests {
         for descriptor in descriptors { _ = FileDescriptor(owning: descriptor) }
     }
 
+    @Test(
+        "with fewer workers, no socket is lost: those that stay get what the others have; with more, new ones share"
+    )
+    func otherNumbers() throws {
+        var book = ListenerBook()
+        let settings = [ListenerSettings(name: "a", address: loopback)]
+        let first = try book.prepare(settings, workers: 3)
+        let before = first.workers.joined().compactMap(\.descriptor)
+        book.commit(first)
+        let fewer = try book.prepare(settings, workers: 1, before: 3)
+        #expect(fewer.workers.count == 3)
+        #expect(fewer.workers.allSatisfy { $0.contains { $0.descriptor == nil } }, "each keeps its own")
+        let given = fewer.workers[0].compactMap(\.descriptor)
+        #expect(given.count == 2 && Set(given).isDisjoint(with: before))
+        #expect(fewer.workers[1...].joined().allSatisfy { $0.descriptor == nil })
+        book.commit(fewer)
+        for descriptor in before[1...] { _ = FileDescriptor(owning: descriptor) }
+        let lent = try #require(book.open[loopback]?.first)
+        #expect(Set(lent.descriptors) == Set([before[0]] + given) && Set(lent.holders) == [0])
+        let more = try book.prepare(settings, workers: 2, before: 1)
+        #expect(more.workers[0].map(\.descriptor) == [nil])
+        #expect(more.workers[1].compactMap(\.descriptor).count == 1)
+        more.abandon()
+        for descriptor in [before[0]] + given { _ = FileDescriptor(owning: descriptor) }
+    }
+
     @Test("an address that is taken is a failure that names it, and leaves nothing open")
     func taken() throws {
         let path = NSTemporaryDirectory() + "usher-\(UUID().uuidString).sock"

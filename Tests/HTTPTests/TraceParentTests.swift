@@ -40,6 +40,25 @@ struct TraceParentTests {
         #expect(parse("00-\(trace)-\(span)-fe")?.isSampled == false)
     }
 
+    @Test("a request tells one context, or none")
+    func told() {
+        var head = RequestHead(fieldCapacity: 8)
+        let value = "00-\(trace)-\(span)-01"
+        let cases: [([(String, String)], Bool)] = [
+            ([("traceparent", value)], true), ([("TraceParent", value), ("tracestate", "a=1")], true),
+            ([], false), ([("traceparent", value + "x")], false), ([("trace-parent", value)], false),
+            ([("traceparent", value), ("traceparent", value)], false),
+            ([("traceparent", value), ("traceparent", "x")], false),
+            ([("traceparent", value), ("Connection", "traceparent")], false),
+        ]
+        for (fields, isTold) in cases {
+            let text = HeadText("GET", "/", [("Host", "a")] + fields)
+            #expect(text.read(into: &head) == nil)
+            let told = TraceParent.told(by: head, text.bytes.span)
+            #expect((told != nil) == isTold && (told?.isSampled ?? true))
+        }
+    }
+
     @Test("everything else is none")
     func invalid() {
         let zeros = "00000000000000000000000000000000"
