@@ -4,6 +4,7 @@ that misbehave."""
 from __future__ import annotations
 
 import concurrent.futures
+import random
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from harness import configuration
 from harness.authority import Authority
-from harness.http2 import CANCEL, INTERNAL_ERROR, REFUSED_STREAM, Connection, get
+from harness.http2 import CANCEL, INTERNAL_ERROR, REFUSED_STREAM, Connection, frame, get
 from harness.http2backend import HTTP2Backend
 from harness.tokens import bearer, token
 
@@ -384,3 +385,30 @@ def test_health_checks_speak_http2(start, backend):
     assert checked[":method"] == "GET" and checked["x-user-id"] is None and checked["user-agent"].startswith("usher/")
     ill = False
     wait(lambda: httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 200)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_frames_in_any_order(start, seed):
+    """Whatever a backend sends: its requests end, and the proxy serves the next one."""
+    chance = random.Random(seed)
+
+    def junk(wire, seen):
+        with wire.lock:
+            for _ in range(200):
+                kind, flags = chance.choice([0, 0, 1, 1, 2, 3, 4, 6, 7, 8, 9, 5, 77]), chance.choice([0, 1, 4, 5, 8, 0xFF])
+                payload = chance.choice([b"", b"\x88", b"\x88\x00\x01x\x01y", chance.randbytes(chance.randrange(40)), b"\0" * 8, b"\0\0\0\1"])
+                wire.sock.sendall(frame(kind, flags, chance.choice([0, seen.stream, seen.stream, 2, 999]), payload))
+        wire.close()
+
+    with HTTP2Backend() as backend:
+        proxy = start(backend, upstream=UPSTREAM + 'response_timeout = "1s"', listen=LISTEN)
+        for _ in range(3):
+            backend.on_request = backend.on_head = junk
+            try:
+                answer = httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"x" * 3000, timeout=10)
+                assert answer.status_code in (200, 502, 503, 504)
+            except httpx.RemoteProtocolError:
+                pass
+            backend.on_head = lambda wire, seen: None
+            backend.on_request = lambda wire, seen: wire.answer(seen.stream)
+            assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).text == "hello"

@@ -142,7 +142,8 @@ struct Peer: ~Copyable {
 
     static func frames(_ bytes: [UInt8]) -> [(type: UInt8, flags: UInt8, stream: UInt32, payload: [UInt8])] {
         var found: [(type: UInt8, flags: UInt8, stream: UInt32, payload: [UInt8])] = []
-        var offset = 0
+        // A client's session begins with the preface.
+        var offset = bytes.starts(with: preface) ? preface.count : 0
         while offset + 9 <= bytes.count {
             let size = Int(bytes[offset]) << 16 | Int(bytes[offset + 1]) << 8 | Int(bytes[offset + 2])
             let stream = bytes[(offset + 5)..<(offset + 9)].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
