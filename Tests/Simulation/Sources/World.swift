@@ -126,7 +126,8 @@ final class World {
             reconfigureAt = never
             inbox?.send(
                 .reconfigure(
-                    scenario.settings, [WorkerListener(name: "main", address: Self.address, descriptor: nil)])
+                    scenario.settings, [WorkerListener(name: "main", address: Self.address, descriptor: nil)],
+                    workers: 1)
             )
         }
         let isOver = clients.allSatisfy(\.isDone)
