@@ -3,7 +3,7 @@
 
   bench.py [--usher PATH] [--envoy PATH] [--rounds 5] [--seconds 3] [--only PART,...]
 
-Parts: get, first, post, bulk, idle, fairness, scaling. Envoy is the binary that $ENVOY or --envoy names, and is left
+Parts: get, first, post, tls, bulk, idle, fairness, scaling. Envoy is the binary that $ENVOY or --envoy names, and is left
 out without one. Each proxy has one worker on the first core; backend and load share the second. The figure is the CPU
 time that the proxy itself used, from /proc/PID/stat, for each request that was answered: it holds on a busy machine,
 where requests a second do not. Every ratio compares two runs of the same round; the median of the rounds is printed.
@@ -20,7 +20,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-from rig import bulk, idle, light, load, native, tokens
+from rig import bulk, idle, light, load, native, secure, tokens
 from rig.page import Table
 from rig.processes import LOAD_CORE, Process
 from rig.proxies import Stage
@@ -28,7 +28,7 @@ from rig.proxies import Stage
 HERE = Path(__file__).resolve().parent
 # In front of whatever must not take the processor from the light client itself: its delays are to be the proxy's.
 LAST = ("chrt", "--idle", "0")
-PARTS = ("get", "first", "post", "bulk", "idle", "fairness", "scaling")
+PARTS = ("get", "first", "post", "tls", "bulk", "idle", "fairness", "scaling")
 
 
 class Bench:
@@ -86,6 +86,29 @@ class Bench:
             body = {"METHOD": "POST", "BODY_BYTES": "1024"}
             self.print_loads("POST of 1 KiB, HS256", self.rounds({
                 "nginx, no authentication": (nginx, "HS256", body), "usher": (usher, "HS256", body)}))
+
+    def tls(self) -> None:
+        """Small GETs over TLS 1.3, by HTTP/1.1 and by HTTP/2, and full handshakes."""
+        token = tokens.read(self.keys, "HS256")[0]
+        with ExitStack() as stack:
+            backend = stack.enter_context(self.stage.backend())
+            nginx = stack.enter_context(self.stage.nginx(backend, tls=True))
+            usher = stack.enter_context(self.stage.usher(backend, self.options.usher, tls=True))
+            proxies = {"nginx, no authentication": nginx, "usher": usher}
+            over = {"scheme": "https"}
+            self.print_loads("TLS 1.3 and HTTP/1.1, HS256", self.rounds(
+                {name: (proxy, "HS256", over) for name, proxy in proxies.items()}))
+            series = {name: load.Series() for name in proxies}
+            handshakes = []
+            for _ in range(self.options.rounds):
+                for name, proxy in proxies.items():
+                    series[name].add(secure.http2(proxy, token, self.options.seconds))
+                handshakes.append([secure.handshake(proxy, self.options.seconds) for proxy in proxies.values()])
+            self.print_loads("TLS 1.3 and HTTP/2, HS256, 8 connections with 8 streams each", series)
+            table = Table("Full handshakes, TLS 1.3, ECDSA P-256", "CPU µs a handshake", "nginx", "usher", "ratio")
+            table.add("", statistics.median(a for a, _ in handshakes), statistics.median(b for _, b in handshakes),
+                      statistics.median(b / a for a, b in handshakes))
+            table.print()
 
     def print_loads(self, title: str, series: dict[str, load.Series]) -> None:
         table = Table(title, "CPU a request", "user µs", "system µs", "total µs", "ratio to nginx", "refused")

@@ -23,11 +23,12 @@ class Result(NamedTuple):
 
 
 def run(
-    proxy: Process, tokens: Path, seconds: int, connections: int = 64, before: tuple[str, ...] = (), **environment: str,
+    proxy: Process, tokens: Path, seconds: int, connections: int = 64, before: tuple[str, ...] = (), scheme: str = "http",
+    **environment: str,
 ) -> Result:
     """One round of load on a proxy."""
     command = [*before, "taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", str(SCRIPT),
-               f"http://127.0.0.1:{proxy.port}/"]
+               f"{scheme}://127.0.0.1:{proxy.port}/"]
     start = proxy.cpu()
     output = subprocess.run(command, capture_output=True, text=True,
                             env=os.environ | environment | {"TOKENS": str(tokens)}).stdout

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from . import secure
 from .processes import LOAD_CORE, PROXY_CORE, Process, free_port
 from .tokens import ISSUER
 
@@ -52,18 +53,24 @@ class Stage:
 
     # MARK: The proxies
 
-    def nginx(self, backend: Process, buffering: bool = True, light: Process | None = None) -> Process:
+    def nginx(
+        self, backend: Process, buffering: bool = True, light: Process | None = None, tls: bool = False,
+    ) -> Process:
         """Passes requests through, and authenticates nobody: the yardstick. `light` serves what is below /light."""
         port = free_port()
+        security = ""
+        if tls:
+            certificate, key = secure.certificate(self.folder)
+            security = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;"
         off = "" if buffering else "proxy_buffering off; proxy_request_buffering off; client_max_body_size 0;"
         path = self.write(f"nginx-{port}.conf", f"""
             {self._nginx_head(f"nginx-{port}")}
             http {{
-              access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; {off}
+              access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; {off} {security}
               upstream tasks {{ server 127.0.0.1:{backend.port}; keepalive 2048; keepalive_requests 1000000000; }}
               upstream light {{ server 127.0.0.1:{(light or backend).port}; keepalive 64; }}
               server {{
-                listen 127.0.0.1:{port} backlog=4096;
+                listen 127.0.0.1:{port} {"ssl http2" if tls else ""} backlog=4096;
                 location /light/ {{
                   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header X-User-Id u1;
                   proxy_pass http://light;
@@ -142,16 +149,21 @@ backend tasks
 
     def usher(
         self, backend: Process, program: str, workers: int = 1, tokens_cached: int = 10_000, core: str = PROXY_CORE,
-        before: tuple[str, ...] = (), light: Process | None = None, **environment: str,
+        before: tuple[str, ...] = (), light: Process | None = None, tls: bool = False, **environment: str,
     ) -> Process:
         """The proxy that this repository is about; `before` is put in front of its command, and `light` serves what is
         below /light."""
         port = free_port()
+        security = ""
+        if tls:
+            certificate, key = secure.certificate(self.folder)
+            security = f'protocols = ["h2", "http/1.1"]\ntls.certificates = [{{ certificate = "{certificate}", key = "{key}" }}]'
         path = self.write(f"usher-{port}.toml", f"""
 workers = {workers}
 
 [listen.public]
 address = "127.0.0.1:{port}"
+{security}
 
 [upstream.tasks]
 servers = ["127.0.0.1:{backend.port}"]

@@ -12,7 +12,7 @@ final class HTTP2Target: FuzzTarget {
 
     func run(_ input: [UInt8]) throws {
         guard let seed = input.first else { return }
-        guard var session = HTTP2ServerSession(limits: HTTP2Limits(head: HeadLimits()), now: 1_000_000) else {
+        guard var session = HTTP2Session(limits: HTTP2Limits(head: HeadLimits()), now: 1_000_000) else {
             return
         }
         var scratch = HTTP2Scratch()
@@ -37,7 +37,7 @@ final class HTTP2Target: FuzzTarget {
     }
 
     private func take(
-        _ session: inout HTTP2ServerSession, _ scratch: inout HTTP2Scratch, _ piece: [UInt8],
+        _ session: inout HTTP2Session, _ scratch: inout HTTP2Scratch, _ piece: [UInt8],
         _ open: inout Set<Int32>
     ) throws {
         let answer = Array("HTTP/1.1 200 OK\r\nx-a: b\r\n\r\n".utf8)
@@ -51,6 +51,7 @@ final class HTTP2Target: FuzzTarget {
             case .refused(let slot, _):
                 try demand(open.insert(slot).inserted, "slot \(slot) is given twice")
                 session.reset(slot, .refusedStream)
+            case .answer(let slot, _): try demand(false, "a client answers on \(slot)")
             case .data(let slot, let range):
                 try demand(open.contains(slot), "content of nobody")
                 try demand(range.end <= piece.count && !range.isEmpty, "content that did not come")
@@ -69,7 +70,7 @@ final class HTTP2Target: FuzzTarget {
     }
 
     private func send(
-        _ session: inout HTTP2ServerSession, _ scratch: inout HTTP2Scratch, _ output: inout Buffer
+        _ session: inout HTTP2Session, _ scratch: inout HTTP2Scratch, _ output: inout Buffer
     ) throws {
         let content = Array("hello".utf8)
         var rounds = 0
