@@ -160,7 +160,7 @@ def test_proxy_protocol_needs_trusted_proxies(start, own_backend):
     proxy = start(own_backend, configuration.SMALL, listen="proxy_protocol = true", wait=False)
     proxy.expected_status = 1
     assert proxy.wait() == 1
-    assert b"trusted_proxies" in bytes(proxy.errors)
+    proxy.wait_said(b"trusted_proxies")
 
 
 # Unix sockets and IPv6

@@ -306,7 +306,7 @@ def test_no_store_at_the_start(share, store):
     assert ask(proxy, 11) == [200] * 10 + [429]
     store.start()
     wait_up(proxy)
-    assert b"the shared store cannot be used" in bytes(proxy.errors)
+    proxy.wait_said(b"the shared store cannot be used")
 
 
 def test_refuse_means_503_for_what_it_would_count(share, store):
@@ -398,7 +398,7 @@ def test_a_bucket_of_another_type_counts_here(share, store):
     assert metric(proxy, "usher_shared_call_errors_total") > 0
     assert metric(proxy, "usher_shared_up") == 1
     assert ask(proxy, 1, user("bob")) == [200]
-    assert b"WRONGTYPE" in bytes(proxy.errors)
+    proxy.wait_said(b"WRONGTYPE")
 
 
 # ---- logging in

@@ -577,7 +577,7 @@ def test_a_new_pair_is_used_and_no_connection_is_dropped(secure, authority, pair
         assert renewed.cert_file == authority_folder / "rolling.pem"
         assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
         assert ask(client).status == 200
-    assert b"certificates loaded" in bytes(proxy.errors)
+    proxy.wait_said(b"certificates loaded")
 
 
 @pytest.mark.parametrize("bad, reason", [

@@ -209,7 +209,7 @@ def test_a_dead_server_is_ejected_and_tried_again(start, servers):
     assert metric(proxy, "usher_upstream_server_failures_total", two[0]) == 2, "nobody tries it while it is out"
     two[0].start()
     wait_until(lambda: set(tally(proxy, 10)) == {"a", "b"}, timeout=4)
-    assert "server ejected" in bytes(proxy.errors).decode()
+    proxy.wait_said("server ejected")
 
 
 def test_500s_eject_but_at_most_half_of_the_servers(start, servers):
@@ -357,7 +357,7 @@ def test_a_name_may_get_its_address_later(named, tmp_path):
     proxy = run(f'"later.test:{port}"')
     answer = proxy.get("/public/x")
     assert answer.status == 503 and answer.problem["code"] == "upstream_unavailable"
-    assert "has no address" in bytes(proxy.errors).decode()
+    proxy.wait_said("has no address")
     with Server(tmp_path, "late", f"127.0.0.2:{port}"):
         names.addresses = ["127.0.0.2"]
         wait_until(lambda: proxy.get("/public/x").status == 200)
@@ -386,7 +386,7 @@ def test_addresses_change_without_a_reload_and_those_that_stay_keep_their_connec
         seen = names.questions
         wait_until(lambda: names.questions > seen + 2)
         assert tally(proxy, 10) == {"b": 5, "c": 5}
-        assert "its addresses are used on" in bytes(proxy.errors).decode()
+        proxy.wait_said("its addresses are used on")
 
 
 @needs_root

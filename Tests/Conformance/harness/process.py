@@ -127,6 +127,14 @@ class Usher:
                 return int(line.split()[1]) * 1024
         raise RuntimeError("no VmHWM")
 
+    def wait_said(self, words: bytes | str, timeout: float = 5) -> None:
+        """Waits until the standard error, which is read as it comes, has these words."""
+        wanted = words.encode() if isinstance(words, str) else words
+        end = time.monotonic() + timeout
+        while wanted not in bytes(self.errors):
+            assert time.monotonic() < end, (wanted, bytes(self.errors)[-2000:])
+            time.sleep(0.02)
+
     # The access log is written off the request path, so a line may come a moment after its answer.
 
     def log_lines(self) -> list[dict]:
