@@ -58,6 +58,9 @@ final class ConfigurationTarget: FuzzTarget {
         try demand(loaded.hasErrors == (loaded.configuration == nil), "neither a configuration nor an error")
         let text = loaded.render()
         try demand(loaded.diagnostics.isEmpty == text.isEmpty, "a diagnostic without a text")
-        try demand(!text.contains(String(repeating: "s", count: 40)), "a secret in a diagnostic")
+        // Diagnostics show lines of the file as they are, so the secret must not stand there by chance.
+        let secret = String(repeating: "s", count: 40)
+        guard !String(decoding: input, as: UTF8.self).contains(secret) else { return }
+        try demand(!text.contains(secret), "a secret in a diagnostic")
     }
 }
