@@ -109,7 +109,7 @@ test: ## everything: tidy, unit, conformance, fuzzing, simulation, deploy
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory conformance
 	@$(MAKE) --no-print-directory fuzz-briefly
-	@$(MAKE) --no-print-directory simulate
+	@$(MAKE) --no-print-directory simulate SEEDS="100000 1000000"
 	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-270} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
