@@ -96,6 +96,21 @@
         tail = Int32(count)
     }
 
+    /// Makes room for that many bytes behind the last one: in a block of at least that class where there is none yet, by
+    /// moving the bytes to its start, or in a larger one. False beyond the largest class; nothing is changed then.
+    @inlinable
+    public mutating func makeRoom(
+        _ byteCount: Int, in pool: inout BlockPool, atLeast smallest: BlockPool.SizeClass = .tiny
+    ) -> Bool {
+        guard room < byteCount else { return true }
+        guard let sizeClass = BlockPool.SizeClass.holding(count + byteCount) else { return false }
+        attach(from: &pool, max(sizeClass, smallest))
+        guard room < byteCount else { return true }
+        compact()
+        guard room < byteCount else { return true }
+        return grow(in: &pool, to: sizeClass)
+    }
+
     /// The bytes to be read.
     public var bytes: Span<UInt8> {
         @_lifetime(borrow self)

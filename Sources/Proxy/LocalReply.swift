@@ -122,13 +122,7 @@ extension Worker {
 
     /// Makes room for that many bytes behind what the client has yet to read; false beyond the largest block.
     mutating func makeRoom(_ byteCount: Int, _ client: UInt32) -> Bool {
-        let needed = clients[client].transport.output.count + byteCount
-        guard let sizeClass = BlockPool.SizeClass.holding(needed) else { return false }
-        clients[client].transport.output.attach(from: &pool, max(sizeClass, .small))
-        guard clients[client].transport.output.room < byteCount else { return true }
-        clients[client].transport.output.compact()
-        guard clients[client].transport.output.room < byteCount else { return true }
-        return clients[client].transport.output.grow(in: &pool, to: sizeClass)
+        clients[client].transport.output.makeRoom(byteCount, in: &pool, atLeast: .small)
     }
 
     private mutating func appendReply(

@@ -59,7 +59,7 @@ extension Worker {
     private mutating func takeAnswer(_ slot: Int32, _ text: ByteRange, _ carrier: UInt32) {
         let stream = carriers[carrier].session.owner(slot)
         guard servers.contains(stream) else { return }
-        guard makeRoom(inServer: stream.index, Int(text.count)),
+        guard servers[stream.index].transport.input.makeRoom(Int(text.count), in: &pool),
             Self.append(text, of: &multiplexScratch, to: &servers[stream.index].transport.input)
         else { return carriers[carrier].session.reset(slot, .internalError) }
         touch(server: stream)
@@ -69,7 +69,7 @@ extension Worker {
         let stream = carriers[carrier].session.owner(slot)
         let count = Int(range.count)
         guard servers.contains(stream) else { return carriers[carrier].session.consume(slot, count) }
-        guard makeRoom(inServer: stream.index, count),
+        guard servers[stream.index].transport.input.makeRoom(count, in: &pool),
             Self.append(range, of: &carriers[carrier].input, to: &servers[stream.index].transport.input)
         else {
             carriers[carrier].session.consume(slot, count)
@@ -77,17 +77,6 @@ extension Worker {
         }
         servers[stream.index].stream.heldBytes += range.count
         touch(server: stream)
-    }
-
-    /// Gives a stream's input room for more; false where there is none.
-    private mutating func makeRoom(inServer stream: UInt32, _ count: Int) -> Bool {
-        let needed = servers[stream].transport.input.count + count
-        guard let size = BlockPool.SizeClass.holding(needed) else { return false }
-        servers[stream].transport.input.attach(from: &pool, size)
-        guard servers[stream].transport.input.room < count else { return true }
-        servers[stream].transport.input.compact()
-        guard servers[stream].transport.input.room < count else { return true }
-        return servers[stream].transport.input.grow(in: &pool, to: size)
     }
 
     private mutating func takeTrailers(_ slot: Int32, _ text: ByteRange, ofCarrier carrier: UInt32) {
@@ -148,13 +137,7 @@ extension Worker {
     private mutating func copyKept(_ exchange: UInt32, from start: Int, _ server: UInt32) -> Bool {
         let count = exchanges[exchange].request.count - start
         guard count > 0 else { return true }
-        let needed = servers[server].transport.output.count + count
-        guard let size = BlockPool.SizeClass.holding(needed) else { return false }
-        servers[server].transport.output.attach(from: &pool, size)
-        if servers[server].transport.output.room < count { servers[server].transport.output.compact() }
-        if servers[server].transport.output.room < count {
-            guard servers[server].transport.output.grow(in: &pool, to: size) else { return false }
-        }
+        guard servers[server].transport.output.makeRoom(count, in: &pool) else { return false }
         exchanges[exchange].sentBytes = exchanges[exchange].request.count
         return exchanges[exchange].copyRequest(from: start, to: &servers[server].transport.output)
     }

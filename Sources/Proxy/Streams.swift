@@ -113,7 +113,7 @@ extension Worker {
         guard clients.contains(stream), clients[stream.index].phase != .lingering else {
             return multiplexers[multiplexer].session.consume(slot, count)
         }
-        guard makeInputRoom(stream.index, count),
+        guard clients[stream.index].transport.input.makeRoom(count, in: &pool),
             Self.append(
                 range, of: &multiplexers[multiplexer].input, to: &clients[stream.index].transport.input)
         else {
@@ -135,17 +135,6 @@ extension Worker {
         _ text: ByteRange, of scratch: inout HTTP2Scratch, to buffer: inout Buffer
     ) -> Bool {
         buffer.append(scratch.text.span(text))
-    }
-
-    /// Gives a stream's input room for more content; false where there is none.
-    private mutating func makeInputRoom(_ stream: UInt32, _ count: Int) -> Bool {
-        let needed = clients[stream].transport.input.count + count
-        guard let size = BlockPool.SizeClass.holding(needed) else { return false }
-        clients[stream].transport.input.attach(from: &pool, size)
-        guard clients[stream].transport.input.room < count else { return true }
-        clients[stream].transport.input.compact()
-        guard clients[stream].transport.input.room < count else { return true }
-        return clients[stream].transport.input.grow(in: &pool, to: size)
     }
 
     private mutating func takeTrailers(_ slot: Int32, _ text: ByteRange, _ multiplexer: UInt32) {

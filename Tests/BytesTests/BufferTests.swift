@@ -94,6 +94,22 @@ struct BufferTests {
         #expect(pool.bytesInUse == 0)
     }
 
+    @Test("Room comes from a first block, from the start of it, or from a larger one")
+    func makeRoom() {
+        var pool = BlockPool(keptBytes: 1 << 20)
+        var buffer = Buffer()
+        #expect(buffer.makeRoom(262_145, in: &pool) == false && buffer.isAttached == false)
+        #expect(buffer.makeRoom(100, in: &pool, atLeast: .small) == true && buffer.capacity == 16_384)
+        #expect(buffer.append("abcdef") == true)
+        buffer.consume(2)
+        #expect(buffer.makeRoom(16_380, in: &pool) == true && buffer.capacity == 16_384)
+        #expect(text(buffer) == "cdef" && buffer.room == 16_380)
+        #expect(buffer.makeRoom(16_381, in: &pool) == true && buffer.capacity == 65_536)
+        #expect(buffer.makeRoom(262_141, in: &pool) == false && text(buffer) == "cdef")
+        buffer.detach(to: &pool)
+        #expect(pool.bytesInUse == 0)
+    }
+
     @Test("A system call fills the room")
     func room() {
         var pool = BlockPool(keptBytes: 0)
