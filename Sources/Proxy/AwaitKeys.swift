@@ -51,9 +51,6 @@ public struct KeyNotice: Sendable {
 
 /// The requests of one worker that wait for keys.
 struct KeyWaits {
-    /// The most requests that wait in one worker: each holds 16 KiB of memory or more.
-    private static let capacity = 256
-
     /// What is known of one issuer.
     struct IssuerState {
         let name: String
@@ -66,18 +63,11 @@ struct KeyWaits {
 
     /// In the order of the policy's issuers.
     private(set) var issuers: [IssuerState] = []
-    private var waiting: [Waiting] = []
-
-    /// A client that waits.
-    struct Waiting {
-        let client: Handle
-        let issuer: Int
-        /// It asks about another request (forward-auth), which has taken its own head's place already.
-        let isQuestion: Bool
-    }
+    /// By the issuer that is asked. Each of them holds 16 KiB of memory or more.
+    private var clients = WaitingClients<Int>(capacity: 256)
 
     /// Forgets everything about earlier settings; gives those who waited.
-    mutating func reset(issuers names: [String]) -> [Waiting] {
+    mutating func reset(issuers names: [String]) -> [WaitingClient] {
         let before = issuers
         issuers = names.map { name in
             var state = IssuerState(name: name)
@@ -87,16 +77,13 @@ struct KeyWaits {
             }
             return state
         }
-        defer { waiting.removeAll() }
-        return waiting
+        return clients.takeAll()
     }
 
     /// Takes a client in; false where there is no point in waiting, or no room.
-    mutating func add(_ entry: Waiting, now: Instant) -> Bool {
-        let state = issuers[entry.issuer]
-        guard state.isAsked || state.quietUntil <= now, waiting.count < Self.capacity else { return false }
-        waiting.append(entry)
-        return true
+    mutating func add(_ entry: WaitingClient, for issuer: Int, now: Instant) -> Bool {
+        guard issuers[issuer].isAsked || issuers[issuer].quietUntil <= now else { return false }
+        return clients.add(entry, for: issuer) != nil
     }
 
     /// True for the first to ask since the last answer.
@@ -106,20 +93,15 @@ struct KeyWaits {
     }
 
     /// Takes in an answer; gives those who waited for it.
-    mutating func note(_ issuer: Int, quietUntil: Instant) -> [Waiting] {
+    mutating func note(_ issuer: Int, quietUntil: Instant) -> [WaitingClient] {
         issuers[issuer].isAsked = false
         issuers[issuer].quietUntil = quietUntil
         issuers[issuer].noticesSeen += 1
-        let due = waiting.filter { $0.issuer == issuer }
-        waiting.removeAll { $0.issuer == issuer }
-        return due
+        return clients.take(issuer)
     }
 
     /// Takes a client out that waits no longer.
-    mutating func remove(_ client: Handle) -> Waiting? {
-        guard let place = waiting.firstIndex(where: { $0.client == client }) else { return nil }
-        return waiting.remove(at: place)
-    }
+    mutating func remove(_ client: Handle) -> WaitingClient? { clients.remove(client) }
 }
 
 extension Worker {
@@ -129,11 +111,9 @@ extension Worker {
 
     /// Lets the client whose head was just read wait for keys, or answers it.
     mutating func awaitKeys(_ client: UInt32, _ wait: KeyWait, isQuestion: Bool = false) {
-        let entry = KeyWaits.Waiting(
-            client: clients.handle(at: client), issuer: wait.issuer, isQuestion: isQuestion)
-        guard keyWaits.add(entry, now: now) else {
+        guard keyWaits.add(waiting(client, isQuestion: isQuestion), for: wait.issuer, now: now) else {
             decisionRound = .last
-            if isQuestion { askAboutQuestion(client) } else { decide(client) }
+            decideAtOnce(client, isQuestion: isQuestion)
             decisionRound = .first
             return
         }
@@ -151,13 +131,6 @@ extension Worker {
     private func requestKeys(ofIssuer issuer: Int) {
         let state = keyWaits.issuers[issuer]
         keyRequests.send(KeyRequest(issuer: state.name, noticesSeen: state.noticesSeen))
-    }
-
-    /// The poller reports something of a client that waits: only its end matters. What it sends stays unread.
-    mutating func advanceWait(_ client: UInt32) {
-        guard clients[client].transport.isBroken else { return }
-        _ = keyWaits.remove(clients.handle(at: client))
-        closeClient(client)
     }
 
     /// Nothing came in time: the client is answered as things are.
@@ -185,19 +158,5 @@ extension Worker {
     /// The settings have changed: everybody who waits is decided on by the new ones.
     mutating func restartWaits(_ issuers: [String]) {
         for entry in keyWaits.reset(issuers: issuers) { decideAgain(entry, .again) }
-    }
-
-    /// Reads the head again, which is still there, and decides.
-    private mutating func decideAgain(_ entry: KeyWaits.Waiting, _ round: DecisionRound) {
-        let handle = entry.client
-        guard clients.contains(handle) else { return }
-        let client = handle.index
-        clients[client].phase = .reading
-        clientDeadlines.set(client, .never)
-        decisionRound = round
-        if entry.isQuestion { readQuestion(client) } else { _ = readRequest(client) }
-        decisionRound = .first
-        // More requests may be here already.
-        if clients.contains(handle), clients[client].phase == .reading { resumeNextTurn(handle) }
     }
 }

@@ -19,8 +19,7 @@ extension Worker {
         case .greeting: readProxyHeader(client)
         case .handshaking: shakeHands(client)
         case .reading: readRequests(client)
-        case .awaitingKeys: advanceWait(client)
-        case .awaitingVerdict: advanceVerdictWait(client)
+        case .awaitingKeys, .awaitingVerdict: advanceWait(client)
         case .exchanging: advanceExchange(ofClient: client)
         case .lingering: discardInput(client)
         }

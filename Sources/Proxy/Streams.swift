@@ -266,11 +266,7 @@ extension Worker {
 
     /// The client has ended the stream, or is gone.
     mutating func loseStream(_ client: UInt32) {
-        switch clients[client].phase {
-        case .awaitingKeys: _ = keyWaits.remove(clients.handle(at: client))
-        case .awaitingVerdict: _ = verdictWaits.remove(clients.handle(at: client))
-        default: break
-        }
+        stopWaiting(client)
         guard !clients[client].exchange.isNone else { return closeStream(client, .cancel) }
         abandon(clients[client].exchange.index, .clientClosed)
     }

@@ -99,7 +99,7 @@ public struct Worker: ~Copyable {
     /// Requests that wait for a verdict.
     var verdictWaits = VerdictWaits()
     /// Requests that wait for the store of shared limits, and what it was asked.
-    var rateWaits = RateWaits()
+    var rateWaits = WaitingClients<UInt64>(capacity: Self.rateWaitCount)
     var rateQuestions: [UInt64: RateQuestion] = [:]
     /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
     var fieldsOfExchange: [UInt32: [UInt8]] = [:]
