@@ -100,10 +100,14 @@ extension Worker {
     /// The poller reports something of a client that waits: only its end matters. What it sends stays unread.
     mutating func advanceVerdictWait(_ client: UInt32) {
         guard clients[client].transport.isBroken else { return }
-        if verdictWaits.remove(clients.handle(at: client)) == nil {
-            _ = rateWaits.remove(clients.handle(at: client))
-        }
+        leaveVerdictWait(client)
         closeClient(client)
+    }
+
+    /// Forgets a client that waits for a server's word, or for the store's.
+    mutating func leaveVerdictWait(_ client: UInt32) {
+        let handle = clients.handle(at: client)
+        if verdictWaits.remove(handle) == nil { _ = rateWaits.remove(handle) }
     }
 
     /// Nothing came in time: the client is answered as things are.

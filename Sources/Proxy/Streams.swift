@@ -279,7 +279,7 @@ extension Worker {
     mutating func loseStream(_ client: UInt32) {
         switch clients[client].phase {
         case .awaitingKeys: _ = keyWaits.remove(clients.handle(at: client))
-        case .awaitingVerdict: _ = verdictWaits.remove(clients.handle(at: client))
+        case .awaitingVerdict: leaveVerdictWait(client)
         default: break
         }
         guard !clients[client].exchange.isNone else { return closeStream(client, .cancel) }
