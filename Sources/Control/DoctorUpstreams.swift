@@ -174,7 +174,10 @@ extension Doctor {
             let year = Int64(words[3]), (1970...9999).contains(year)
         else { return nil }
         let clock = words[4].split(separator: ":").compactMap { Int64($0) }
-        guard clock.count == 3, (1...31).contains(day) else { return nil }
+        // Key servers say this too, at whatever length they like.
+        guard clock.count == 3, (0..<24).contains(clock[0]), (0..<60).contains(clock[1]),
+            (0...60).contains(clock[2]), (1...31).contains(day)
+        else { return nil }
         // Years that begin in March end with the leap day.
         let shifted = month < 2 ? year - 1 : year
         let monthFromMarch = Int64((month + 10) % 12)

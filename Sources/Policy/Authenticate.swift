@@ -175,7 +175,8 @@ enum BearerCredentials: Equatable {
         let isBearer = hasScheme(value, "bearer")
         guard isBearer || hasScheme(value, "dpop") else { return .otherScheme }
         let length = isBearer ? 6 : 4
-        guard value.count > length else { return .malformed }
+        // A scheme alone brings no token, and is answered as none (RFC 6750 §3.1): never let through as nobody.
+        guard value.count > length else { return .otherScheme }
         guard value[length] == ASCII.space else {
             return ASCII.isToken(value[length]) ? .otherScheme : .malformed
         }

@@ -127,16 +127,23 @@ extension Worker {
 
     /// How long a client may take to close after the last answer, in milliseconds.
     private static var lingerMilliseconds: Int64 { 2000 }
-    /// How much of an unwanted body is read before the connection is cut, in bytes.
-    private static var lingerBytes: Int { 1 << 20 }
+    /// How much of an unwanted body is read before the connection is cut, in bytes: many clients write all of theirs
+    /// before they look for an answer, and those that only somewhat exceed what a route takes must find it.
+    private static var lingerBytes: Int { 64 << 20 }
+    /// So much of it in one turn, before others have theirs.
+    private static var lingerTurnBytes: Int { 256 << 10 }
 
     /// Throws away what still arrives.
     mutating func discardInput(_ client: UInt32) {
         // A stream that is over waits for its session to have sent all.
         if clients[client].transport.isStream { return }
         guard !clients[client].transport.hasEnded else { return closeClient(client) }
+        let enough = clients[client].discarded + Self.lingerTurnBytes
         while clients[client].transport.isReadable {
-            switch clients[client].transport.fill(from: &pool) {
+            guard clients[client].discarded < enough else {
+                return resumeNextTurn(clients.handle(at: client))
+            }
+            switch clients[client].transport.fill(from: &pool, pool.isSpent ? .small : .medium) {
             case .bytes(let count):
                 clients[client].transport.input.detach(to: &pool)
                 clients[client].discarded += count

@@ -15,12 +15,7 @@ extension Worker {
     /// What is asked about is turned into a head of its own, which takes the question's place in the input. From
     /// there on the same parser, the same path rules and the same policy decide as for a request that passes through.
     mutating func answerQuestion(_ client: UInt32) {
-        wireMethod = head.method
-        decideQuestion(client)
-        wireMethod = nil
-    }
-
-    private mutating func decideQuestion(_ client: UInt32) {
+        clients[client].askedBy = head.method
         guard policy.trusts(clients[client].peer) else { return refuse(client, Refusal(.forbidden)) }
         guard head.framing == .none, let question = Question(head, &clients[client].transport.input) else {
             return refuse(client, Refusal(.badRequest))
@@ -31,6 +26,8 @@ extension Worker {
 
     /// Reads the head of the request in question, which is in the input, and decides on it.
     mutating func readQuestion(_ client: UInt32) {
+        // It may have waited while its listener went away, and with that whoever may ask there.
+        guard !clients[client].isLast else { return closeClient(client) }
         switch clients[client].parseHead(into: &head, limits: headLimits) {
         case .complete:
             clients[client].parser = RequestHeadParser()

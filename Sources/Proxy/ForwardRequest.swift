@@ -87,7 +87,10 @@ extension Worker {
                 requestBody: requestBody, started: now))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
         exchanges[handle.index].headBytes = head.byteCount
-        if let wireMethod { exchanges[handle.index].omitsBody = wireMethod == .head }
+        if let method = clients[client].askedBy {
+            exchanges[handle.index].omitsBody = method == .head
+            clients[client].askedBy = nil
+        }
         if clients[client].transport.isStream { noteRemoteCall(handle.index, client) }
         if !verdictWaits.fields.isEmpty { addFields(to: handle.index) }
         clients[client].exchange = handle

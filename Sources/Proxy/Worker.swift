@@ -86,8 +86,6 @@ public struct Worker: ~Copyable {
     // Scratch that every request uses again.
     var head: RequestHead
     var responseHead: ResponseHead
-    /// The method on the wire, while `head` is about another request (forward-auth).
-    var wireMethod: Method?
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
     var multiplexScratch = HTTP2Scratch()

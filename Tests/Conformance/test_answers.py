@@ -135,3 +135,22 @@ upstream = "backend"
     if status == 413:
         assert answer.problem["code"] == "too_large"
         assert not [r for r in own_backend.requests if r.complete and r.target == "/small"]
+
+
+@pytest.mark.parametrize("target, status", [("/public/x", 413), ("/only-main/x", 401)])
+def test_who_writes_a_whole_body_before_reading_finds_the_answer(proxy, target, status):
+    """Many HTTP libraries do. Cut off while they still write, they report a broken pipe and never look for an answer."""
+    body = b"x" * (24 << 20)
+    with proxy.client() as client:
+        client.send(render("POST", target, {"Content-Length": len(body)}) + body)
+        assert client.response("POST").status == status
+
+
+def test_nobody_is_read_to_for_ever(proxy):
+    """F3: what is read away of an unwanted body has an end."""
+    block = b"x" * (1 << 20)
+    with proxy.client() as client:
+        client.send(render("POST", "/only-main/x", {"Content-Length": 1 << 40}))
+        with pytest.raises(OSError):
+            for _ in range(256):
+                client.sock.sendall(block)

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from harness import configuration, mutations
+from harness.keyserver import KeyServer, signed
 from harness.process import allocate, command, environment
 from harness.tokens import bearer, token
 from harness.wire import Client, Closed, render
@@ -94,6 +95,32 @@ def test_a_question_with_a_body_is_refused(verify):
         client.send(b"GET /verify HTTP/1.1\r\nHost: a\r\nX-Original-Method: GET\r\nX-Original-URI: /public/x\r\n"
                     b"X-Original-Host: a\r\nContent-Length: 5\r\n\r\nhello")
         assert client.response().status == 400
+
+
+FETCHED = TEXT.replace('path = "/api', 'path = "/far/**"\nauth = "far"\nupstream = "backend"\n\n[[route]]\npath = "/api') + """
+[issuer.far]
+issuer = "https://keys.test"
+audience = ["https://api.test"]
+jwks = {{ url = "{keys}", cooldown = "100ms" }}
+algorithms = ["ES256"]
+"""
+
+
+@pytest.mark.parametrize("asking, asked", [("GET", "HEAD"), ("HEAD", "GET")])
+def test_a_question_that_waits_is_answered_as_it_was_asked(start, own_backend, asking, asked):
+    """Whether the refusal has a body is a matter of the question's own method: nginx asks about a HEAD by GET. Otherwise the
+    proxy in front waits for a body that never comes, or takes one for the next answer."""
+    with KeyServer() as server:
+        server.publish("one")
+        port, _ = allocate()
+        start(own_backend, FETCHED, verify=port, trusted="127.0.0.1/32", keys=server.url)
+        time.sleep(0.2)
+        fetched = len(server.requests)
+        with Client(port, timeout=4) as client:
+            answer = client.request(asking, "/verify", question(method=asked, target="/far/x") | bearer(signed("two")))
+            assert len(server.requests) > fetched, "the question did not wait"
+            assert answer.status == 401 and (len(answer.body) > 0) == (asking == "GET")
+            assert client.request("GET", "/verify", question(target="/public/x")).status == 200
 
 
 def test_only_trusted_proxies_may_ask(start, own_backend):

@@ -92,6 +92,20 @@ def test_keys_are_fetched_and_used(start, own_backend, server):
     wait_for(lambda: '"keys loaded"' in log_of(proxy))
 
 
+NUMBERS = ["9223372036854775807", "-9223372036854775808", "99999999999999999999", "-1", "1e3", ""]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
+def test_J17_no_number_in_a_key_servers_head_does_harm(start, own_backend, server, number):
+    """Whatever it says of times: the answer counts, and the proxy lives (what overflows would end the process)."""
+    server.publish(
+        "one", Date=f"Sun, 06 Nov 1994 {number}:{number}:{number} GMT", Age=number, Retry_After=number,
+        Cache_Control=f"max-age={number}, s-maxage={number}", Expires=f"Sun, {number} Nov {number} 08:49:37 GMT")
+    proxy = start(own_backend, configuration(issuer(server.url)))
+    proxy.assert_arrived(get(proxy, signed("one")), "alice")
+    assert proxy.process.poll() is None
+
+
 def test_a_name_is_looked_up(start, own_backend, server):
     proxy = start(own_backend, configuration(issuer(f"http://localhost:{server.port}/jwks")))
     assert get(proxy, signed("one")).status == 200

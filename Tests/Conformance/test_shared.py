@@ -255,6 +255,18 @@ def test_streams_of_http2_wait_together(share, store):
     assert metric(proxy, "usher_shared_calls_total") - before < 20
 
 
+def test_a_stream_that_is_reset_while_it_waits_takes_nothing_of_the_budget(share, store):
+    proxy = share(store, listen='protocols = ["h2"]', shared='timeout = "3s"', requests=1, burst=1)
+    with http2.Connection(proxy.port) as client:
+        fields = http2.get("/users/x") + [(name.lower(), value) for name, value in user().items()]
+        store.freeze()
+        gone, stays = client.start(fields), client.start(fields)
+        client.reset(gone)
+        time.sleep(0.2)
+        store.thaw()
+        assert client.answer(stays).status == 200
+
+
 def test_a_body_waits_with_its_head(share, store):
     proxy = share(store)
     body = b"x" * 300_000

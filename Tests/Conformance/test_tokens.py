@@ -109,6 +109,15 @@ def test_no_token(proxy):
     proxy.assert_refused(answer, 401, "token_missing")
 
 
+@pytest.mark.parametrize("target", ["/tasks", "/optional/x"])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer ", "DPoP"])
+def test_a_scheme_alone_is_no_token(proxy, scheme, target):
+    """Answered as a request without one (RFC 6750 section 3.1: no `error`), and never let through as nobody's (J15)."""
+    answer = proxy.get(target, {"Authorization": scheme})
+    assert "error" not in answer.headers.get("www-authenticate")
+    proxy.assert_refused(answer, 401, "token_missing")
+
+
 def hmac_with(secret: bytes, issuer: str, kid: str | None, algorithm="HS256") -> str:
     return token(algorithm, secret, header={"kid": kid} if kid else {}, issuer=issuer)
 

@@ -13,7 +13,7 @@ struct AuthenticateTests {
         arguments: [
             ("Bearer T", nil), ("bearer T", nil), ("BEARER T", nil), ("bEaReR   T", nil),
             ("Basic dTpw", ReasonCode.tokenMissing), ("BearerX T", .tokenMissing), ("T", .tokenMissing),
-            ("Bearer", .tokenInvalid), ("Bearer T T", .tokenInvalid), ("Bearer T,T", .tokenInvalid),
+            ("Bearer", .tokenMissing), ("Bearer T T", .tokenInvalid), ("Bearer T,T", .tokenInvalid),
             ("Bearer T, Basic x", .tokenInvalid), ("Bearer,T", .tokenInvalid), ("", .tokenMissing),
         ] as [(String, ReasonCode?)])
     func schemes(field: String, code: ReasonCode?) throws {

@@ -275,7 +275,7 @@ struct PossessionTests {
         let token = bound()
         #expect(gate.send(get("/a")).user == "")
         #expect(detail(gate, ask(fields(token, "x"))) == "proof_malformed")
-        #expect(detail(gate, ask(["Authorization: DPoP"])) == "token_malformed")
+        #expect(detail(gate, ask(["Authorization: DPoP"])) == "token_missing")
     }
 
     @Test("A table of limits refuses what the memory of proofs cannot hold")
