@@ -31,7 +31,7 @@ SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: packages .venv/.installed ## install what is missing: Debian packages, and a Python environment in .venv
+deps: packages .venv/.installed .venv/.sslyze ## install what is missing: Debian packages, and a Python environment in .venv
 
 packages:
 	@scripts/install-packages
@@ -41,6 +41,11 @@ packages:
 	@test -x $(PYTHON) || python3 -m venv .venv
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement Tests/Conformance/requirements.txt
 	@touch $@
+
+.venv/.sslyze: Tests/Conformance/requirements-sslyze.txt .venv/.installed
+	@{ test -x .venv/sslyze/bin/python || $(PYTHON) -m venv .venv/sslyze; } && \
+		.venv/sslyze/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || \
+		echo "== python: no sslyze; the tests of the TLS grade are skipped"
 
 build: packages ## the release binary, .build/release/usher
 	@echo "== build: $(BINARY)"

@@ -11,11 +11,7 @@ extension Doctor {
     private static let clockBadSeconds: Int64 = 30
 
     func examine(_ upstream: UpstreamConfiguration) {
-        guard upstream.backendProtocol == .http11 else {
-            return note(
-                "[upstream.\(upstream.name)]: speaks HTTP/2, which the doctor does not ask",
-                "nothing to do: health checks ask such servers")
-        }
+        let speaksHTTP2 = upstream.backendProtocol == .http2
         for server in upstream.servers {
             let name = "[upstream.\(upstream.name)] \(server.address)"
             guard let address = SocketAddress.first(of: server.address) else {
@@ -27,9 +23,12 @@ extension Doctor {
             let host = if case .unix = server.address { "localhost" } else { "\(server.address)" }
             do throws(StartFailure) {
                 let security = try upstream.tls.map { (tls) throws(StartFailure) in
-                    try ServerSecurity(tls, upstream: upstream.name, authority: host)
+                    try ServerSecurity(
+                        tls, upstream: upstream.name, authority: host, speaksHTTP2: speaksHTTP2)
                 }
-                examine(WaitingProbe(address: address, host: host, security: security), name, upstream)
+                let probe = WaitingProbe(
+                    address: address, host: host, security: security, speaksHTTP2: speaksHTTP2)
+                examine(probe, name, upstream)
             } catch {
                 bad(error.reason, "correct \"tls\" of the upstream, or install the package ca-certificates")
             }
@@ -42,7 +41,7 @@ extension Doctor {
         do throws(WaitingProbe.Failure) {
             answer = try probe.get(path)
         } catch {
-            return tell(error, name, path, isSecure: probe.security != nil)
+            return tell(error, name, path, probe)
         }
         good("\(name): answers (GET \(path) gave \(answer.status))")
         examineClock(answer, name)
@@ -53,14 +52,17 @@ extension Doctor {
         }
     }
 
-    private func tell(_ failure: WaitingProbe.Failure, _ name: String, _ path: String, isSecure: Bool) {
+    private func tell(
+        _ failure: WaitingProbe.Failure, _ name: String, _ path: String, _ probe: WaitingProbe
+    ) {
+        let version = probe.speaksHTTP2 ? "HTTP/2" : "HTTP/1.1"
         switch failure {
         case .noAnswer(let reason):
             bad(
                 "\(name): takes connections, but does not answer GET \(path): \(reason)",
-                isSecure
-                    ? "see whether it speaks HTTP/1.1 on that port, and whether it wants a client certificate"
-                    : "see whether it speaks plain HTTP/1.1 on that port")
+                probe.security != nil
+                    ? "see whether it speaks \(version) on that port, and whether it wants a client certificate"
+                    : "see whether it speaks plain \(version) on that port")
         case .unproven(let reason):
             bad(
                 "\(name): does not prove to be the server: \(reason)",
@@ -189,8 +191,11 @@ extension Doctor {
 
 extension ServerSecurity {
     /// That of one server of an upstream; throws where its files cannot be used.
-    init(_ tls: UpstreamTLSConfiguration, upstream: String, authority: String) throws(StartFailure) {
-        let settings = try TLSClientSettings(tls, upstream: upstream)
+    init(
+        _ tls: UpstreamTLSConfiguration, upstream: String, authority: String, speaksHTTP2: Bool
+    ) throws(StartFailure) {
+        var settings = try TLSClientSettings(tls, upstream: upstream)
+        if speaksHTTP2 { settings.protocols = [.h2] }
         do throws(CertificateFault) {
             self.init(try TLSClientContext(settings), authority: authority)
         } catch {

@@ -2,24 +2,33 @@ import Bytes
 import HTTP
 import HTTP2
 
-/// The one request of a health check, where the server speaks HTTP/2: bytes in and out, and the status at the end.
+/// One GET where the server speaks HTTP/2: bytes in and out, and the answer at the end.
 struct HTTP2Check: ~Copyable {
     private var session: HTTP2Session
     private var scratch = HTTP2Scratch()
     /// The answer's status, once it is there.
     private(set) var status: Int?
+    /// The answer's head, as text of HTTP/1.1.
+    private(set) var head: [UInt8] = []
+    /// What has come of its content, which is no more than one window: none is given back.
+    private(set) var body: [UInt8] = []
+    /// The answer is there to its end.
+    private(set) var isComplete = false
     /// The server gives no answer.
     private(set) var isOver = false
 
     /// Asks for that path; nil where memory is short.
-    init?(path: String, authority: String, agent: String, isSecure: Bool, now: Int64) {
+    ///
+    /// - Parameter fields: further field lines, each with CRLF.
+    init?(path: String, authority: String, agent: String, fields: String = "", isSecure: Bool, now: Int64) {
         guard var session = HTTP2Session(limits: HTTP2Limits(head: HeadLimits()), as: .client, now: now)
         else {
             return nil
         }
-        let head = Array("GET \(path) HTTP/1.1\r\nHost: \(authority)\r\nUser-Agent: \(agent)\r\n\r\n".utf8)
-        let slot = session.submitRequest(
-            head.span, isSecure: isSecure, takesTrailers: false, endsStream: true, owner: .none)
+        let head = "GET \(path) HTTP/1.1\r\nHost: \(authority)\r\nUser-Agent: \(agent)\r\n\(fields)\r\n"
+        var form = HTTP2RequestForm(isSecure: isSecure)
+        form.endsStream = true
+        let slot = session.submitRequest(Array(head.utf8).span, form, owner: .none, &scratch)
         guard slot != nil else { return nil }
         self.session = session
     }
@@ -36,21 +45,28 @@ struct HTTP2Check: ~Copyable {
         if !session.receive(bytes, &scratch, now: now) { isOver = true }
         var place = 0
         while place < scratch.events.count {
-            note(scratch.events[place])
+            note(scratch.events[place], bytes)
             place += 1
         }
         scratch.clear()
     }
 
-    private mutating func note(_ event: HTTP2Event) {
+    private mutating func note(_ event: HTTP2Event, _ bytes: Span<UInt8>) {
         switch event {
         case .answer(_, let text):
             let number = Self.status(of: scratch.text.span(text))
-            if number >= 200, status == nil { status = number }
+            guard number >= 200, status == nil else { return }
+            status = number
+            head = Self.copy(scratch.text.span(text))
+        case .data(_, let range):
+            for index in range.bounds { body.append(bytes[index]) }
+        case .end: isComplete = true
         case .closed: isOver = true
-        case .request, .refused, .data, .trailers, .end: break
+        case .request, .refused, .trailers: break
         }
     }
+
+    private static func copy(_ text: Span<UInt8>) -> [UInt8] { text.indices.map { text[$0] } }
 
     /// What stands behind `HTTP/1.1 `.
     private static func status(of line: Span<UInt8>) -> Int {

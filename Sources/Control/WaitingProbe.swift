@@ -1,7 +1,7 @@
 import Bytes
 import Reactor
 
-/// One request over HTTP/1.1, through TLS where that is wanted, and its whole answer, for commands: it waits.
+/// One request over HTTP/1.1, or HTTP/2 where the server speaks that, through TLS where that is wanted, and its whole answer, for commands: it waits.
 struct WaitingProbe {
     /// What came back.
     struct Answer: Equatable {
@@ -36,24 +36,22 @@ struct WaitingProbe {
     let address: SocketAddress
     let host: String
     var security: ServerSecurity?
+    var speaksHTTP2 = false
     var timeoutMilliseconds: Int64 = 3000
     /// What is read of an answer; more does not matter for a comparison.
     private static let answerBytes = 65_536
 
     /// Sees whether the address takes connections.
     func connect() throws(Failure) {
-        _ = try exchange(nil)
+        _ = try exchange(nil, "")
     }
 
     /// Asks for a target, which is sent as it stands.
     func get(_ target: String, _ fields: String = "") throws(Failure) -> Answer {
-        let request =
-            "GET \(target) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: usher-doctor\r\nAccept: */*\r\n\(fields)"
-            + "Connection: close\r\n\r\n"
-        return try Self.parse(try exchange(Array(request.utf8)))
+        try Self.parse(try exchange(target, "Accept: */*\r\n\(fields)"))
     }
 
-    private func exchange(_ request: [UInt8]?) throws(Failure) -> [UInt8] {
+    private func exchange(_ target: String?, _ fields: String) throws(Failure) -> [UInt8] {
         let deadline = Instant.now().advanced(byMilliseconds: timeoutMilliseconds)
         var poller = try Self.system { () throws(Errno) in try Poller() }
         var connection = try Self.system { () throws(Errno) in
@@ -64,14 +62,27 @@ struct WaitingProbe {
                 connection.descriptor, token: 0, for: [.readable, .writable, .peerClosed, .edgeTriggered])
         }
         try Self.establish(&connection, &poller, deadline)
-        guard let request else { return [] }
+        guard let target else { return [] }
+        let answer =
+            try speaksHTTP2
+            ? exchangeFrames(target, fields, &connection, &poller, deadline)
+            : exchangeText(target, fields, &connection, &poller, deadline)
+        connection.sayGoodbye()
+        return answer
+    }
+
+    private func exchangeText(
+        _ target: String, _ fields: String, _ connection: inout ServerConnection, _ poller: inout Poller,
+        _ deadline: Instant
+    ) throws(Failure) -> [UInt8] {
+        let text =
+            "GET \(target) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: usher-doctor\r\n\(fields)Connection: close\r\n\r\n"
+        let request = Array(text.utf8)
         // A request this short fits the socket's empty buffer whole.
         guard connection.send(request.span) == .bytes(request.count) else {
             throw .noAnswer("the request could not be sent")
         }
-        let answer = try Self.receive(&connection, &poller, deadline)
-        connection.sayGoodbye()
-        return answer
+        return try Self.receive(&connection, &poller, deadline)
     }
 
     private static func establish(
@@ -136,7 +147,7 @@ struct WaitingProbe {
         do throws(Errno) { return try call() } catch { throw .unreachable("\(error)") }
     }
 
-    private static func wait(_ poller: inout Poller, until deadline: Instant) -> Bool {
+    static func wait(_ poller: inout Poller, until deadline: Instant) -> Bool {
         let left = (deadline.microseconds(since: .now()) + 999) / 1000
         return left > 0 && poller.wait(timeoutMilliseconds: Int32(clamping: left)) > 0
     }

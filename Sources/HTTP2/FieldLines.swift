@@ -12,25 +12,57 @@ public enum HTTP2HeadForm: Equatable, Sendable {
     case tunnel
 }
 
+/// What the text of a request does not say.
+public struct HTTP2RequestForm: Sendable {
+    /// The scheme is https.
+    public var isSecure: Bool
+    /// The client reads trailers.
+    public var takesTrailers = false
+    /// No content follows.
+    public var endsStream = false
+    /// It is a handshake of WebSocket: an extended CONNECT (RFC 8441 §4), whatever the method of the text.
+    public var isWebSocket = false
+
+    /// A request with that scheme, whose content follows.
+    public init(isSecure: Bool) { self.isSecure = isSecure }
+}
+
+/// Room for the fields of one section, allocated once for all sessions of a thread: 44 KB, which no stack frame has.
+@safe struct FieldList: ~Copyable {
+    /// The most fields of one section: more than an answer may have and the proxy adds.
+    static let capacity = 1100
+    /// The first of them.
+    let start: UnsafeMutablePointer<nghttp2_nv>
+
+    init() {
+        // SAFETY: freed in `deinit`; what is read of it was written before.
+        unsafe start = .allocate(capacity: Self.capacity)
+    }
+
+    deinit { unsafe start.deallocate() }
+}
+
 /// Canonical lines, `name: value` CRLF, as the proxy writes them for HTTP/1, on their way into a HEADERS frame. nghttp2
 /// copies names and values, and writes names in lower case (RFC 9113 §8.2.1).
 enum FieldLines {
-    /// The most lines of one section: more than an answer may have and the proxy adds. 40 bytes each on the stack.
-    private static let capacity = 1100
+    private static var capacity: Int { FieldList.capacity }
 
     /// Submits the head of an answer; false where memory is short. `text` is a status line, lines, an empty line.
     static func submitHead(
-        _ text: Span<UInt8>, _ session: OpaquePointer, _ identifier: Int32, slot: Int32, _ form: HTTP2HeadForm
+        _ text: Span<UInt8>, _ session: OpaquePointer, _ identifier: Int32, slot: Int32,
+        _ form: HTTP2HeadForm,
+        _ list: borrowing FieldList
     ) -> Bool {
         // `HTTP/1.1 200 OK`: the status is what stands at 9, 10 and 11.
         precondition(text.count > 12)
-        return unsafe withFields(text) { base, fields in
+        let fields = unsafe list.start
+        return unsafe withBytes(text) { base in
             // SAFETY: constants live as long as the process; the offset lies inside of the text.
             let status = unsafe form == .tunnel ? constant("200") : base + 9
             unsafe fields[0] = nghttp2_nv(
                 name: constant(":status"), value: status, namelen: 7, valuelen: 3, flags: 0)
             let start = ASCII.firstIndex(of: 0x0A, in: text, from: 0, to: text.count) + 1
-            let count = unsafe collect(text, from: start, base, fields, after: 1, isTunnel: form == .tunnel)
+            let count = unsafe collect(text, from: start, base, fields, after: 1, isOfTunnel: form == .tunnel)
             return unsafe submit(session, identifier, slot, fields, count, form)
         }
     }
@@ -38,27 +70,37 @@ enum FieldLines {
     /// Submits the head of a request; the stream's identifier, or 0 where none can be had. `text` is a request line of
     /// HTTP/1.1, lines, an empty line.
     static func submitRequest(
-        _ text: Span<UInt8>, _ session: OpaquePointer, slot: Int32, isSecure: Bool, takesTrailers: Bool,
-        endsStream: Bool
+        _ text: Span<UInt8>, _ session: OpaquePointer, slot: Int32, _ form: HTTP2RequestForm,
+        _ list: borrowing FieldList
     ) -> Int32 {
+        let fields = unsafe list.start
         var identifier: Int32 = 0
-        _ = unsafe withFields(text) { base, fields in
+        _ = unsafe withBytes(text) { base in
             // SAFETY: constants live as long as the process; offsets lie inside of the text; nghttp2 copies the fields
             // and the provider. What is stored for the stream is its slot and one, never an address.
             let methodEnd = ASCII.firstIndex(of: 0x20, in: text, from: 0, to: text.count)
             let pathEnd = ASCII.firstIndex(of: 0x20, in: text, from: methodEnd + 1, to: text.count)
-            let scheme: StaticString = isSecure ? "https" : "http"
+            let scheme: StaticString = form.isSecure ? "https" : "http"
             unsafe fields[0] = nghttp2_nv(
-                name: constant(":method"), value: base, namelen: 7, valuelen: methodEnd, flags: 0)
+                name: constant(":method"), value: form.isWebSocket ? constant("CONNECT") : base, namelen: 7,
+                valuelen: form.isWebSocket ? 7 : methodEnd, flags: 0)
             unsafe fields[1] = nghttp2_nv(
                 name: constant(":scheme"), value: constant(scheme), namelen: 7,
                 valuelen: scheme.utf8CodeUnitCount, flags: 0)
             unsafe fields[2] = nghttp2_nv(
                 name: constant(":path"), value: base + methodEnd + 1, namelen: 5,
                 valuelen: pathEnd - methodEnd - 1, flags: 0)
+            var count = 3
+            if form.isWebSocket {
+                unsafe fields[3] = nghttp2_nv(
+                    name: constant(":protocol"), value: constant("websocket"), namelen: 9, valuelen: 9,
+                    flags: 0)
+                count = 4
+            }
             let start = ASCII.firstIndex(of: 0x0A, in: text, from: pathEnd, to: text.count) + 1
-            var count = unsafe collect(text, from: start, base, fields, after: 3, isRequest: true)
-            if takesTrailers, count < capacity {
+            count = unsafe collect(
+                text, from: start, base, fields, after: count, isOfTunnel: form.isWebSocket, isRequest: true)
+            if form.takesTrailers, count < capacity {
                 unsafe fields[count] = nghttp2_nv(
                     name: constant("te"), value: constant("trailers"), namelen: 2, valuelen: 8, flags: 0)
                 count += 1
@@ -67,7 +109,7 @@ enum FieldLines {
                 source: nghttp2_data_source(fd: slot), read_callback: readAnswer)
             let owner = unsafe UnsafeMutableRawPointer(bitPattern: Int(slot) + 1)
             identifier =
-                unsafe endsStream
+                unsafe form.endsStream
                 ? nghttp2_submit_request(session, nil, fields, count, nil, owner)
                 : nghttp2_submit_request(session, nil, fields, count, &provider, owner)
             return identifier > 0
@@ -76,27 +118,25 @@ enum FieldLines {
     }
 
     /// Submits the trailers of a message.
-    static func submitTrailers(_ text: Span<UInt8>, _ session: OpaquePointer?, _ identifier: Int32) {
-        _ = unsafe withFields(text) { base, fields in
+    static func submitTrailers(
+        _ text: Span<UInt8>, _ session: OpaquePointer?, _ identifier: Int32, _ list: borrowing FieldList
+    ) {
+        let fields = unsafe list.start
+        _ = unsafe withBytes(text) { base in
             // SAFETY: nghttp2 copies the fields before it returns.
-            let count = unsafe collect(text, from: 0, base, fields, after: 0, isTunnel: false)
+            let count = unsafe collect(text, from: 0, base, fields, after: 0)
             return unsafe nghttp2_submit_trailer(session, identifier, fields, count) == 0
         }
     }
 
-    /// Calls `body` with the address of the text and room for its fields.
-    private static func withFields(
-        _ text: Span<UInt8>,
-        _ body: (UnsafeMutablePointer<UInt8>, UnsafeMutablePointer<nghttp2_nv>) -> Bool
+    /// Calls `body` with the address of the text.
+    private static func withBytes(
+        _ text: Span<UInt8>, _ body: (UnsafeMutablePointer<UInt8>) -> Bool
     ) -> Bool {
         unsafe text.withUnsafeBufferPointer { bytes in
-            unsafe withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: capacity) { fields in
-                // SAFETY: nghttp2 reads what it takes as mutable; the memory is live for the length of the call.
-                guard let start = bytes.baseAddress, let first = fields.baseAddress else {
-                    return false
-                }
-                return unsafe body(UnsafeMutablePointer(mutating: start), first)
-            }
+            // SAFETY: nghttp2 reads what it takes as mutable; the memory is live for the length of the call.
+            guard let start = bytes.baseAddress else { return false }
+            return unsafe body(UnsafeMutablePointer(mutating: start))
         }
     }
 
@@ -108,7 +148,7 @@ enum FieldLines {
     /// Lists the lines from `start` on, up to an empty one or the end; gives how many fields there are then.
     private static func collect(
         _ text: Span<UInt8>, from start: Int, _ base: UnsafeMutablePointer<UInt8>,
-        _ fields: UnsafeMutablePointer<nghttp2_nv>, after used: Int, isTunnel: Bool = false,
+        _ fields: UnsafeMutablePointer<nghttp2_nv>, after used: Int, isOfTunnel: Bool = false,
         isRequest: Bool = false
     ) -> Int {
         var count = used
@@ -126,7 +166,7 @@ enum FieldLines {
                     name: constant(":authority"), value: base + nameEnd + 2, namelen: 10,
                     valuelen: end - nameEnd - 2, flags: 0)
                 count += 1
-            } else if !isTunnel || !isOfHandshake(name) {
+            } else if !isOfTunnel || !isOfHandshake(name) {
                 unsafe fields[count] = nghttp2_nv(
                     name: base + offset, value: base + nameEnd + 2, namelen: nameEnd - offset,
                     valuelen: end - nameEnd - 2, flags: flags(name))
@@ -140,6 +180,7 @@ enum FieldLines {
     /// HTTP/2 has no key that a server would have to prove it has read (RFC 8441 §5).
     private static func isOfHandshake(_ name: Span<UInt8>) -> Bool {
         ASCII.equalsIgnoringCase(name, "sec-websocket-accept")
+            || ASCII.equalsIgnoringCase(name, "sec-websocket-key")
     }
 
     /// What is new with each answer does not drive others out of the table.

@@ -145,6 +145,8 @@ struct FieldSection: ~Copyable {
     private mutating func addField(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Verdict {
         guard kind == .request else {
             if ASCII.equals(name, "content-length") { hasLength = true }
+            // HTTP/2 has no key that it could be the answer to (RFC 8441 §5).
+            if kind == .answer, ASCII.equals(name, "sec-websocket-accept") { return .taken }
             appendLine(name, value)
             return .taken
         }

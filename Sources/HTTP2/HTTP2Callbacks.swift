@@ -284,7 +284,9 @@ func readAnswer(
     unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
     if record.hasTrailers, let trailers = unsafe state.pointee.trailers.removeValue(forKey: slot) {
         unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-        unsafe FieldLines.submitTrailers(trailers.span, session, identifier)
+        _ = unsafe state.pointee.withScratch {
+            unsafe FieldLines.submitTrailers(trailers.span, session, identifier, $0.fields)
+        }
     }
     return count
 }

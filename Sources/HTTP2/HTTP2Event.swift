@@ -41,6 +41,8 @@ public struct HTTP2Scratch: ~Copyable {
     public internal(set) var dataFrames: [HTTP2DataFrame] = []
     /// The header section that is being received.
     var section = FieldSection()
+    /// The fields of the one that is being sent.
+    let fields = FieldList()
 
     /// Scratch for any number of sessions.
     public init() {

@@ -220,11 +220,14 @@ internal import HTTP
     // MARK: Answers
 
     /// Submits a head: a status line of HTTP/1.1, canonical lines, an empty line. False where memory is short.
-    public mutating func submitHead(_ slot: Int32, _ text: Span<UInt8>, _ form: HTTP2HeadForm) -> Bool {
+    public mutating func submitHead(
+        _ slot: Int32, _ text: Span<UInt8>, _ form: HTTP2HeadForm, _ scratch: inout HTTP2Scratch
+    ) -> Bool {
         // SAFETY: the session and its state belong to this value.
         let record = unsafe state.pointee.streams[Int(slot)]
         guard record.identifier != 0, !record.isClosed, !record.isResetOnPurpose else { return true }
-        return unsafe FieldLines.submitHead(text, session, record.identifier, slot: slot, form)
+        return unsafe FieldLines.submitHead(
+            text, session, record.identifier, slot: slot, form, scratch.fields)
     }
 
     /// Keeps the trailers of an answer until its content is through: lines, each with CRLF.
@@ -257,16 +260,13 @@ internal import HTTP
     ///
     /// - Parameters:
     ///   - text: a request line of HTTP/1.1, canonical lines of which one is Host, an empty line.
-    ///   - isSecure: the scheme is https.
-    ///   - endsStream: no content follows.
+    ///   - form: what the text does not say.
     public mutating func submitRequest(
-        _ text: Span<UInt8>, isSecure: Bool, takesTrailers: Bool, endsStream: Bool, owner: Handle
+        _ text: Span<UInt8>, _ form: HTTP2RequestForm, owner: Handle, _ scratch: inout HTTP2Scratch
     ) -> Int32? {
         // SAFETY: the session and its state belong to this value; what is stored for a stream is its slot and one.
         let slot = unsafe state.pointee.open(-1)
-        let identifier = unsafe FieldLines.submitRequest(
-            text, session, slot: slot, isSecure: isSecure, takesTrailers: takesTrailers,
-            endsStream: endsStream)
+        let identifier = unsafe FieldLines.submitRequest(text, session, slot: slot, form, scratch.fields)
         guard identifier > 0 else {
             unsafe state.pointee.free(slot)
             return nil
@@ -287,6 +287,12 @@ internal import HTTP
     public var takesRequests: Bool {
         // SAFETY: the session and its state belong to this value.
         unsafe !state.pointee.isOver && nghttp2_session_check_request_allowed(session) != 0
+    }
+
+    /// True where the server takes WebSocket by extended CONNECT (RFC 8441 §3).
+    public var takesTunnels: Bool {
+        // SAFETY: the session belongs to this value.
+        unsafe nghttp2_session_get_remote_settings(session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
     }
 
     /// How many streams the server takes at once.

@@ -50,6 +50,8 @@ struct Exchange: ~Copyable {
     var isRequestAbandoned = false
     /// The call is one of gRPC.
     var isGRPC = false
+    /// So is its answer, whose trailers say how the call ended.
+    var answersCall = false
     /// The server speaks HTTP/2: framing is the session's business.
     var usesHTTP2 = false
     /// What is sent of the body is kept in `request`, too: a stream may be refused in the middle of it.

@@ -23,6 +23,8 @@ struct ExchangeNotes: ~Copyable {
     /// What the client says of itself, where the log wants it.
     private(set) var referer = ByteRange.empty
     private(set) var userAgent = ByteRange.empty
+    /// The key of a WebSocket handshake of HTTP/1.1, where the server speaks HTTP/2 and so proves nothing of it.
+    private(set) var webSocketKey = ByteRange.empty
 
     /// The most of what the client says of itself: last in the block, so that it crowds out nothing else.
     private static let agentBytes = 256
@@ -65,6 +67,10 @@ struct ExchangeNotes: ~Copyable {
         } else {
             note(requestID: fresh)
         }
+    }
+
+    mutating func note(webSocketKey range: ByteRange, in input: inout Buffer) {
+        webSocketKey = keep(input.bytes.slice(range))
     }
 
     mutating func note(_ trace: TraceParent) {

@@ -46,6 +46,7 @@ extension Worker {
         dropServer(exchange)
         leaveQueue(exchange)
         exchanges[exchange].code = code
+        if exchanges[exchange].answersCall, endCall(exchange, code) { return finishExchange(exchange) }
         let serverReset = exchanges[exchange].serverReset
         closeExchange(exchange)
         if clients[client].transport.isStream {

@@ -21,9 +21,11 @@ extension Worker {
         let upstream = poolOfUpstream[permit.upstream]
         let hasUnknownLength = head.framing == .chunked || head.framing == .untilClose
         let usesHTTP2 = pools[upstream.index].settings.speaksHTTP2
-        // Extended CONNECT towards backends is not there yet, and as a plain request it would be another one.
-        if usesHTTP2, head.wantsWebSocket {
-            return refuse(client, Refusal(.notImplemented, route: permit.route, permit.crossOrigin))
+        // The server of an extended CONNECT proves nothing about the client's key: that is done here.
+        let answersKey = usesHTTP2 && head.wantsWebSocket && !clients[client].transport.isStream
+        let webSocketKey = answersKey ? WebSocketKey.range(in: head) : nil
+        guard webSocketKey != nil || !answersKey else {
+            return refuse(client, Refusal(.badRequest, route: permit.route, permit.crossOrigin))
         }
         let coding = hasUnknownLength && !usesHTTP2 ? BodyCoding.chunked : .identity
         let exchange = openExchange(
@@ -48,6 +50,9 @@ extension Worker {
         }
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
         noteRequest(exchange, client, route: permit.route)
+        if let webSocketKey {
+            exchanges[exchange].notes.note(webSocketKey: webSocketKey, in: &clients[client].transport.input)
+        }
         if permit.crossOrigin.isRuled { note(exchange, permit.crossOrigin) }
         if accessLog.isOn || exchanges[exchange].isTraced {
             exchanges[exchange].notes.note(userOf: permit, policy)

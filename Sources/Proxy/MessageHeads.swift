@@ -42,6 +42,8 @@ extension Exchange {
 
     private mutating func appendRequestFraming(_ head: borrowing RequestHead) -> Bool {
         switch head.framing {
+        case _ where wantsWebSocket && usesHTTP2:
+            return request.append("\r\n")
         case _ where wantsWebSocket:
             return (version != .http2 || WebSocketKey.appendLine(to: &request))
                 && request.append("Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -113,12 +115,17 @@ extension Exchange {
     mutating func appendSwitchingHead(
         _ head: borrowing ResponseHead, in input: inout Buffer, to output: inout Buffer
     ) -> Bool {
-        let bytes = input.bytes
-        return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
+        // What a server answers an extended CONNECT with is 200, and its client may speak HTTP/1.1.
+        output.append("HTTP/1.1 101 Switching Protocols\r\n")
             && ResponseFields.append(
-                of: head, bytes: bytes, requestID: notes.text(notes.requestID), to: &output)
+                of: head, bytes: input.bytes, requestID: notes.text(notes.requestID), to: &output)
             && appendSubprotocol(head, to: &output)
-            && (version == .http2 || output.append("Connection: upgrade\r\nUpgrade: websocket\r\n"))
+            && (version == .http2 || appendUpgrade(to: &output))
+    }
+
+    private func appendUpgrade(to output: inout Buffer) -> Bool {
+        output.append("Connection: upgrade\r\nUpgrade: websocket\r\n")
+            && (!usesHTTP2 || WebSocketKey.appendProof(of: notes.text(notes.webSocketKey), to: &output))
     }
 
     /// A client that offered subprotocols gives up where none is chosen (RFC 6455 §4.1), and the backend saw nothing of

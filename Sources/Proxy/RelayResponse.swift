@@ -77,7 +77,7 @@ extension Worker {
 
     /// Passes a head on; false where the exchange is over for it.
     private mutating func takeResponseHead(_ exchange: UInt32) -> Bool {
-        if responseHead.isUpgrade {
+        if responseHead.isUpgrade || opensTunnel(exchange) {
             switchProtocols(exchange)
             return false
         }
@@ -89,6 +89,7 @@ extension Worker {
         exchanges[exchange].tokenDeadline = max(
             exchanges[exchange].tokenDeadline, now.advanced(byMilliseconds: Self.shortAnswerMilliseconds))
         exchanges[exchange].status = responseHead.status
+        if exchanges[exchange].isGRPC { noteAnswerOfCall(exchange) }
         exchanges[exchange].isServerReusable = responseHead.isPersistent
         // An answer may come before all of the request is sent: the rest of it still has to be.
         if exchanges[exchange].sentAt != .never { exchanges[exchange].request.detach(to: &pool) }
@@ -107,6 +108,12 @@ extension Worker {
             submitHead(client, .final(endsStream: exchanges[exchange].responseBody.isComplete))
         }
         return true
+    }
+
+    /// A server that speaks HTTP/2 agrees to WebSocket with 2xx (RFC 8441 §5).
+    private func opensTunnel(_ exchange: UInt32) -> Bool {
+        exchanges[exchange].wantsWebSocket && exchanges[exchange].usesHTTP2
+            && (200..<300).contains(responseHead.status)
     }
 
     /// What an answer has from its head to its end, in milliseconds, though its token expires meanwhile: short answers

@@ -19,15 +19,18 @@ extension Worker {
     private static func isRemoteCall(_ head: borrowing RequestHead, _ input: inout Buffer) -> Bool {
         let bytes = input.bytes
         for index in 0..<head.fields.count where head.fields[index].name == .contentType {
-            let value = bytes.slice(head.fields[index].valueRange)
-            let prefix = 16
-            guard value.count >= prefix,
-                ASCII.equalsIgnoringCase(value.extracting(first: prefix), "application/grpc")
-            else { return false }
-            // `application/grpc-web` is another protocol, which reads the status of HTTP.
-            return value.count == prefix || value[prefix] == 0x2B || value[prefix] == 0x3B
+            return isType(bytes.slice(head.fields[index].valueRange))
         }
         return false
+    }
+
+    private static func isType(_ value: Span<UInt8>) -> Bool {
+        let prefix = 16
+        guard value.count >= prefix,
+            ASCII.equalsIgnoringCase(value.extracting(first: prefix), "application/grpc")
+        else { return false }
+        // `application/grpc-web` is another protocol, which reads the status of HTTP.
+        return value.count == prefix || value[prefix] == 0x2B || value[prefix] == 0x3B
     }
 
     /// `grpc-timeout`, in milliseconds, rounded up: at most eight digits and a unit.
@@ -40,6 +43,55 @@ extension Worker {
             return RemoteCallTimeout.milliseconds(bytes.slice(head.fields[index].valueRange))
         }
         return nil
+    }
+
+    /// Notes whether the answer, whose head is being taken, ends in trailers that have the call's status. Without them it
+    /// is not complete, so that they may stand for a part that is missing.
+    mutating func noteAnswerOfCall(_ exchange: UInt32) {
+        let server = exchanges[exchange].server.index
+        exchanges[exchange].answersCall =
+            responseHead.contentLength == nil && exchanges[exchange].version == .http2
+            && Self.isOfCall(responseHead, &servers[server].transport.input)
+    }
+
+    private static func isOfCall(_ head: borrowing ResponseHead, _ input: inout Buffer) -> Bool {
+        let bytes = input.bytes
+        for index in 0..<head.fields.count where head.fields[index].name == .contentType {
+            return isType(bytes.slice(head.fields[index].valueRange))
+        }
+        return false
+    }
+
+    /// Ends a call whose answer has begun with the status that says why, as a server does: a reset would be CANCELLED or
+    /// INTERNAL, which tell its client nothing of what to do. False where the stream has to be reset.
+    ///
+    /// What the client has not taken yet is thrown away: it may be half a message.
+    mutating func endCall(_ exchange: UInt32, _ code: ReasonCode) -> Bool {
+        let client = exchanges[exchange].client.index
+        let multiplexer = clients[client].multiplexer
+        guard exchanges[exchange].serverReset == nil, code != .clientClosed,
+            !exchanges[exchange].responseBody.isComplete, multiplexers.contains(multiplexer)
+        else { return false }
+        clients[client].transport.output.detach(to: &pool)
+        var text = Buffer()
+        text.attach(from: &pool)
+        let fits =
+            text.append("grpc-status: ") && text.appendDecimal(RemoteCallStatus.of(code).rawValue)
+            && text.append("\r\ngrpc-message: ") && text.append(Self.message(code)) && text.append("\r\n")
+        if fits {
+            Self.setTrailers(text, clients[client].stream.slot, &multiplexers[multiplexer.index].session)
+        }
+        text.detach(to: &pool)
+        return fits
+    }
+
+    private static func message(_ code: ReasonCode) -> StaticString {
+        switch code {
+        case .tokenExpired: "the token has expired"
+        case .upstreamTruncated: "the backend broke off"
+        case .shutDown: "the proxy ends"
+        default: code.title
+        }
     }
 
     /// Writes the head that says why there is no answer; false where it does not fit.
@@ -76,7 +128,8 @@ enum RemoteCallStatus: UInt64 {
     /// What a client of gRPC is told where others get this code. With `denied = 404`, what must not be known to exist is
     /// the same as what does not.
     static func of(_ code: ReasonCode) -> RemoteCallStatus {
-        switch code.status {
+        if code == .upstreamTruncated || code == .shutDown { return .unavailable }
+        return switch code.status {
         case 400: .internalError
         case 401: .unauthenticated
         case 403: .permissionDenied

@@ -126,7 +126,10 @@ extension Worker {
     private mutating func requestIsSent(_ exchange: UInt32) {
         let server = exchanges[exchange].server.index
         exchanges[exchange].sentAt = now
-        if servers[server].transport.isStream { offerRequest(server, isComplete: true) }
+        // What follows the head of a handshake is the tunnel's.
+        if servers[server].transport.isStream, !exchanges[exchange].wantsWebSocket {
+            offerRequest(server, isComplete: true)
+        }
         exchanges[exchange].stallDeadline = .never
         if !exchanges[exchange].isReplayable { exchanges[exchange].request.detach(to: &pool) }
         setExchangeDeadline(exchange)

@@ -98,11 +98,21 @@ extension Worker {
         let server = exchanges[exchange].server.index
         let carrier = servers[server].carrier
         guard exchanges[exchange].sentBytes == 0 else { return true }
+        guard
+            !exchanges[exchange].wantsWebSocket || !carriers.contains(carrier)
+                || carriers[carrier.index].session.takesTunnels
+        else {
+            exchanges[exchange].notes.note(refusal: "server_takes_no_websocket")
+            reply(exchange, .notImplemented)
+            return false
+        }
         let isSubmitted =
             carriers.contains(carrier) && carriers[carrier.index].session.takesRequests
             && exchanges[exchange].submit(
                 on: &servers[server], exchanges[exchange].server, &carriers[carrier.index],
-                isSecure: servers[carriers[carrier.index].connection.index].transport.isSecure, &pool)
+                isSecure: servers[carriers[carrier.index].connection.index].transport.isSecure,
+                &multiplexScratch,
+                &pool)
         guard isSubmitted else {
             // Nothing was sent: a connection that has ended between two turns.
             serverLeft(exchange, wasRefused: true)
@@ -245,7 +255,7 @@ extension Exchange {
     /// takes no request.
     mutating func submit(
         on stream: inout UpstreamConnection, _ owner: Handle, _ carrier: inout Carrier, isSecure: Bool,
-        _ pool: inout BlockPool
+        _ scratch: inout HTTP2Scratch, _ pool: inout BlockPool
     ) -> Bool {
         let headBytes = Worker.headEnd(request.bytes)
         let rest = request.count - headBytes
@@ -254,9 +264,11 @@ extension Exchange {
             stream.transport.output.attach(from: &pool, size)
             guard Self.append(request, from: headBytes, to: &stream.transport.output) else { return false }
         }
-        let slot = Self.submit(
-            request, headBytes, isSecure, isGRPC, endsStream: requestBody.isComplete && rest == 0, owner,
-            &carrier.session)
+        var form = HTTP2RequestForm(isSecure: isSecure)
+        form.takesTrailers = isGRPC
+        form.isWebSocket = wantsWebSocket
+        form.endsStream = requestBody.isComplete && rest == 0 && !wantsWebSocket
+        let slot = Self.submit(request, headBytes, form, owner, &carrier.session, &scratch)
         guard let slot else { return false }
         stream.stream.slot = slot
         sentBytes = request.count
@@ -275,11 +287,9 @@ extension Exchange {
     }
 
     private static func submit(
-        _ request: borrowing Buffer, _ headBytes: Int, _ isSecure: Bool, _ takesTrailers: Bool,
-        endsStream: Bool, _ owner: Handle, _ session: inout HTTP2Session
+        _ request: borrowing Buffer, _ headBytes: Int, _ form: HTTP2RequestForm, _ owner: Handle,
+        _ session: inout HTTP2Session, _ scratch: inout HTTP2Scratch
     ) -> Int32? {
-        session.submitRequest(
-            request.bytes.extracting(first: headBytes), isSecure: isSecure, takesTrailers: takesTrailers,
-            endsStream: endsStream, owner: owner)
+        session.submitRequest(request.bytes.extracting(first: headBytes), form, owner: owner, &scratch)
     }
 }

@@ -168,7 +168,8 @@ extension Worker {
         guard multiplexers.contains(multiplexer) else { return }
         let slot = clients[client].stream.slot
         let isSubmitted = Self.submitHead(
-            &clients[client].transport.output, slot, form, &multiplexers[multiplexer.index].session)
+            &clients[client].transport.output, slot, form, &multiplexers[multiplexer.index].session,
+            &multiplexScratch)
         if !isSubmitted { multiplexers[multiplexer.index].session.reset(slot, .internalError) }
         sendLater(multiplexer)
     }
@@ -180,10 +181,11 @@ extension Worker {
     }
 
     private static func submitHead(
-        _ output: inout Buffer, _ slot: Int32, _ form: HTTP2HeadForm, _ session: inout HTTP2Session
+        _ output: inout Buffer, _ slot: Int32, _ form: HTTP2HeadForm, _ session: inout HTTP2Session,
+        _ scratch: inout HTTP2Scratch
     ) -> Bool {
         let end = headEnd(output.bytes)
-        let isSubmitted = session.submitHead(slot, output.bytes.extracting(first: end), form)
+        let isSubmitted = session.submitHead(slot, output.bytes.extracting(first: end), form, &scratch)
         output.consume(end)
         return isSubmitted
     }

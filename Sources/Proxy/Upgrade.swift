@@ -4,17 +4,19 @@ internal import HTTP1
 internal import HTTP2
 internal import Reactor
 
-// Where a WebSocket handshake becomes a tunnel: after the backend's 101, and never before (F1).
+// Where a WebSocket handshake becomes a tunnel: after the backend's 101, or the 2xx of one that speaks HTTP/2 (RFC 8441),
+// and never before (F1).
 //
 // The request went upstream like any other, with Connection and Upgrade written anew. What the client sends behind
 // its head waits in its buffer: it is the tunnel's after a 101, and the next request after any other answer. Route
 // timeouts end with the 101; from then on `idle_timeout` holds, between two bytes in either direction.
 
 extension Worker {
-    /// The backend answers 101: to whom asked for it, and in so many words, else the answer is invalid.
+    /// The backend agrees: to whom asked for it, and in HTTP/1.1 in so many words, else the answer is invalid.
     mutating func switchProtocols(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
-        guard exchanges[exchange].wantsWebSocket, responseHead.switchesToWebSocket,
+        guard exchanges[exchange].wantsWebSocket,
+            exchanges[exchange].usesHTTP2 || responseHead.switchesToWebSocket,
             exchanges[exchange].sentAt != .never, makeRoomForResponseHead(exchange, client),
             appendSwitchingHead(exchange, client)
         else { return badResponse(exchange) }
@@ -39,9 +41,17 @@ extension Worker {
     mutating func advanceTunnel(_ exchange: UInt32) {
         guard relayFromClient(exchange), relayFromServer(exchange) else { return }
         let isRequestOver = exchanges[exchange].isRequestShut || exchanges[exchange].isRequestAbandoned
-        if isRequestOver, exchanges[exchange].isResponseShut { return endTunnel(exchange) }
+        if isRequestOver, exchanges[exchange].isResponseShut, !owesServer(exchange) {
+            return endTunnel(exchange)
+        }
         exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds)
         setExchangeDeadline(exchange)
+    }
+
+    /// The server's stream is open until the client's last bytes are framed: the session says when.
+    private func owesServer(_ exchange: UInt32) -> Bool {
+        let server = exchanges[exchange].server.index
+        return servers[server].transport.isStream && servers[server].stream.slot >= 0
     }
 
     /// Both sides have said all.
@@ -62,6 +72,7 @@ extension Worker {
         let outcome = exchanges[exchange].requestBody.run(
             from: &clients[client].transport, to: &servers[server].transport, &pool)
         if clients[client].transport.isStream { openWindow(client) }
+        if servers[server].transport.isStream { offerRequest(server, isComplete: outcome == .complete) }
         switch outcome {
         case .sourceDrained, .sinkBlocked:
             break
@@ -69,7 +80,7 @@ extension Worker {
             resumeNextTurn(exchanges[exchange].client)
         case .complete:
             exchanges[exchange].isRequestShut = true
-            servers[server].transport.shutDownWriting()
+            if !servers[server].transport.isStream { servers[server].transport.shutDownWriting() }
         case .sinkFailed:
             // Its last words may still be on the way.
             exchanges[exchange].isRequestAbandoned = true
@@ -89,6 +100,7 @@ extension Worker {
         let outcome = exchanges[exchange].responseBody.run(
             from: &servers[server].transport, to: &clients[client].transport, &pool)
         if clients[client].transport.isStream { offerOutput(client) }
+        if servers[server].transport.isStream { openServerWindow(server) }
         switch outcome {
         case .sourceDrained, .sinkBlocked:
             return true

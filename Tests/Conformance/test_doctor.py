@@ -10,6 +10,7 @@ import pytest
 
 from harness import configuration
 from harness.authority import Authority
+from harness.http2backend import HTTP2Backend
 from harness.keyserver import KeyServer
 from harness.process import command, environment, unused_port
 
@@ -168,6 +169,43 @@ def test_tls_to_a_plain_server(tmp_path, secure, careless):
 
 
 KEYS = TEXT.replace('secret = {{ env = "USHER_TEST_SECRET" }}', 'jwks = {{ url = "http://127.0.0.1:{keys}/jwks" }}')
+
+
+# Servers that speak HTTP/2
+
+@pytest.mark.parametrize("takes_alias", [True, False])
+def test_http2(tmp_path, takes_alias):
+    def answer(wire, seen):
+        names = ("x-user-id", "x_user_id") if takes_alias else ("x-user-id",)
+        user = next((value for name, value in seen.fields if name in names), "nobody")
+        date = ("date", formatdate(time.time() - 10, usegmt=True))
+        wire.answer(seen.stream, user.encode(), 200 if seen[":path"] == "/api/tasks" else 404, date)
+
+    with HTTP2Backend() as backend:
+        backend.on_request = answer
+        done = doctor(tmp_path, backend.port, TEXT.replace("{upstream}", 'protocol = "h2"'))
+        assert done.returncode == 0 and "answers (GET /api/tasks gave 200)" in done.stdout, done.stdout
+        assert ("takes X_User_Id for X-User-Id (" in done.stdout) == takes_alias
+        assert ("does not take X_User_Id for X-User-Id" in done.stdout) != takes_alias
+        assert "10 s apart" in done.stdout
+        assert {seen[":method"] for seen in backend.requests} == {"GET"} and not backend.errors
+
+
+def test_http2_over_tls(tmp_path):
+    authority = Authority(tmp_path)
+    for alpn, status in ((["h2"], 0), (["http/1.1"], 1)):
+        context = authority.server_context(authority.sign("backend", ["localhost"]))
+        context.set_alpn_protocols(alpn)
+        with HTTP2Backend(context=context) as backend:
+            text = TEXT.replace("127.0.0.1:{backend}", "localhost:{backend}").replace(
+                "{upstream}", f'protocol = "h2"\ntls = {{{{ ca = "{authority.file}" }}}}')
+            done = doctor(tmp_path, backend.port, text)
+            assert done.returncode == status, done.stdout
+
+
+def test_http2_and_the_server_does_not(tmp_path, careless):
+    done = doctor(tmp_path, careless().server_port, TEXT.replace("{upstream}", 'protocol = "h2"'))
+    assert done.returncode == 1 and "see whether it speaks plain HTTP/2 on that port" in done.stdout, done.stdout
 
 
 def test_keys_away(tmp_path, careless):

@@ -11,6 +11,8 @@ import grpc
 import pytest
 
 from harness import configuration
+from harness.http2 import INTERNAL_ERROR, Connection, get
+from harness.http2backend import HTTP2Backend
 from harness.tokens import token
 
 LISTEN = 'protocols = ["h2", "http/1.1"]'
@@ -233,3 +235,66 @@ def test_a_server_that_is_gone_is_unavailable(channel, server):
     assert channel.unary_unary("/test.Echo/Unary")(b"x", metadata=alice()) == b"x"
     server.stop()
     assert refused(lambda: channel.unary_unary("/test.Echo/Unary")(b"", metadata=alice())).code() == grpc.StatusCode.UNAVAILABLE
+
+
+# An answer that has begun ends with a status too.
+
+
+def endless(channel, path, **claims):
+    """The messages that came, and the error that ended them."""
+    messages = []
+
+    def read():
+        for message in channel.unary_stream(path)(b"", metadata=alice(**claims)):
+            messages.append(message)
+    return messages, refused(read)
+
+
+def test_a_token_that_expires_in_the_middle_is_unauthenticated(start, server):
+    text = configuration.SMALL.replace("secret =", 'leeway = "0s"\nsecret =') + MORE
+    proxy = start(server, text, upstream=UPSTREAM, listen=LISTEN)
+    with grpc.insecure_channel(f"127.0.0.1:{proxy.port}") as channel:
+        messages, error = endless(channel, "/test.Echo/Endless", exp=int(time.time()) + 2)
+        assert error.code() == grpc.StatusCode.UNAUTHENTICATED and error.details() == "the token has expired"
+        assert messages and set(messages) == {b"tick"}
+        assert server.servicer.cancelled.wait(5), "the backend is told"
+        assert proxy.wait_log(reason="token_expired")["status"] == 200
+        assert channel.unary_unary("/test.Echo/Unary")(b"x", metadata=alice()) == b"x", "the connection goes on"
+
+
+def test_a_route_that_ends_in_the_middle_is_deadline_exceeded(channel):
+    messages, error = endless(channel, "/test.Brief/Endless")
+    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and messages
+
+
+def test_a_backend_that_breaks_off_in_the_middle_is_unavailable(start):
+    with HTTP2Backend() as backend:
+        def answer(wire, seen):
+            wire.head(seen.stream, 200, ("content-type", "application/grpc"))
+            wire.data(seen.stream, b"\0\0\0\0\4tick" + b"\0\0\0\0\4ti", end=False)
+            time.sleep(0.2)
+            wire.close()
+
+        backend.on_request = answer
+        proxy = start(backend, configuration.SMALL + MORE, upstream=UPSTREAM, listen=LISTEN)
+        with grpc.insecure_channel(f"127.0.0.1:{proxy.port}") as channel:
+            messages, error = endless(channel, "/test.Echo/Down")
+    assert messages == [b"tick"] and error.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_an_answer_that_is_none_of_grpc_is_cut(start):
+    """Trailers would make the half of a page look whole."""
+    with HTTP2Backend() as backend:
+        def answer(wire, seen):
+            wire.head(seen.stream, 200, ("content-type", "text/plain"))
+            wire.data(seen.stream, b"half", end=False)
+            time.sleep(0.2)
+            wire.close()
+
+        backend.on_request = answer
+        proxy = start(backend, configuration.SMALL + MORE, upstream=UPSTREAM, listen=LISTEN)
+        with Connection(proxy.port) as connection:
+            stream = connection.start(get("/public/x", "POST", "h", "http", ("content-type", "application/grpc")), end=True)
+            answer = connection.answers[stream]
+            assert connection.wait(lambda: answer.reset is not None or answer.ended)
+            assert answer.reset == INTERNAL_ERROR and not answer.ended and answer.trailers is None

@@ -168,7 +168,7 @@ struct Peer: ~Copyable {
     /// Answers with that body.
     mutating func answer(_ slot: Int32, _ body: String, isComplete: Bool = true) -> Bool {
         let head = Array("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Request-Id: 1\r\n\r\n".utf8)
-        guard session.submitHead(slot, head.span, .final(endsStream: false)) else { return false }
+        guard session.submitHead(slot, head.span, .final(endsStream: false), &scratch) else { return false }
         answers[slot] = Array(body.utf8)
         session.offer(slot, count: body.utf8.count, isComplete: isComplete)
         return true

@@ -11,8 +11,10 @@ import Testing
         _ peer: inout Peer, _ line: String = "GET /x", body: [UInt8]? = nil, takesTrailers: Bool = false
     ) -> Int32? {
         let head = Array("\(line) HTTP/1.1\r\nHost: a.test\r\nX-User-Id: u1\r\n\r\n".utf8)
-        let slot = peer.session.submitRequest(
-            head.span, isSecure: false, takesTrailers: takesTrailers, endsStream: body == nil, owner: .none)
+        var form = HTTP2RequestForm(isSecure: false)
+        form.takesTrailers = takesTrailers
+        form.endsStream = body == nil
+        let slot = peer.session.submitRequest(head.span, form, owner: .none, &peer.scratch)
         if let slot, let body {
             peer.answers[slot] = body
             peer.session.offer(slot, count: body.count, isComplete: true)
@@ -43,6 +45,39 @@ import Testing
                 .end(0),
                 .closed(0),
             ])
+        peer.close()
+    }
+
+    @Test("a WebSocket handshake is an extended CONNECT without a key (RFC 8441)")
+    func tunnel() throws {
+        var peer = try Peer(as: .client)
+        _ = peer.sent()
+        #expect(peer.session.takesTunnels == false)
+        _ = peer.receive(frame(settings, 0, 0, [0, 8, 0, 0, 0, 1]))
+        #expect(peer.session.takesTunnels == true)
+        let head = Array(
+            "GET /ws HTTP/1.1\r\nHost: a.test\r\nsec-websocket-key: k\r\nX-User-Id: u1\r\n\r\n".utf8)
+        var form = HTTP2RequestForm(isSecure: true)
+        form.isWebSocket = true
+        #expect(peer.session.submitRequest(head.span, form, owner: .none, &peer.scratch) == 0)
+        let sent = peer.sent().filter { $0.type == headers }
+        #expect(sent.count == 1 && sent[0].flags == endHeaders)
+        // A server takes it for what it is.
+        var server = try Peer(as: .server)
+        let seen = server.receive(frame(headers, endHeaders, 1, sent[0].payload))
+        #expect(
+            seen == [.request(0, "GET /ws\r\nhost: a.test\r\nx-user-id: u1\r\n\r\n", isWebSocket: true)])
+        peer.close()
+        server.close()
+    }
+
+    @Test("an answer's Sec-WebSocket-Accept, which proves nothing in HTTP/2, is dropped")
+    func accept() throws {
+        var peer = try Peer(as: .client)
+        _ = request(&peer)
+        _ = peer.sent()
+        let seen = peer.receive(answer(1, [(":status", "200"), ("sec-websocket-accept", "x"), ("a", "b")]))
+        #expect(seen == [.answer(0, "HTTP/1.1 200 \r\na: b\r\n\r\n")])
         peer.close()
     }
 

@@ -46,7 +46,7 @@ final class HTTP2Target: FuzzTarget {
             case .request(let slot, let range, let isWebSocket):
                 try demand(open.insert(slot).inserted, "slot \(slot) is given twice")
                 try check(array(scratch.text.span(range)), isWebSocket)
-                _ = session.submitHead(slot, answer.span, .final(endsStream: false))
+                _ = session.submitHead(slot, answer.span, .final(endsStream: false), &scratch)
                 session.offer(slot, count: 5, isComplete: true)
             case .refused(let slot, _):
                 try demand(open.insert(slot).inserted, "slot \(slot) is given twice")
