@@ -16,9 +16,8 @@ import pytest
 import yaml
 
 from conftest import wait_for
-from machine import ROOT, run, tool
+from machine import ROOT, image_binary, run, tool
 from monitored import Monitored
-from podman import image_binary
 
 MONITORING = ROOT / "deploy" / "monitoring"
 DASHBOARD = json.loads((MONITORING / "grafana-dashboard.json").read_text())
