@@ -11,7 +11,7 @@ import tarfile
 import pytest
 
 from machine import LINK, OBJECTS, ROOT, STATIC_BINARY, image_binary, run
-from test_image import HARDENED, ask
+from test_image import smoke
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +67,8 @@ def test_the_images(loaded, podman):
 
 
 def test_the_images_serve(loaded, podman, secret, sample_backend, sign):
-    """Hardened, in front of the sample backend; the one on glibc finds its libraries in its base."""
-    podman(
-        "run", "--detach", "--name", "released", *HARDENED, "--env", f"BACKEND={sample_backend}", "--volume",
-        f"{ROOT}/deploy/container/usher.toml:/etc/usher/usher.toml:ro", "--volume", f"{secret}:/run/secrets/token_secret:ro", loaded)
-    try:
-        podman.wait_log("released", "listening on")
-        assert ask("/tasks", sign("alice"))[0] == 200 and ask("/tasks")[0] == 401
-        assert podman("exec", "released", "/usr/local/bin/usher", "healthcheck").stdout.startswith("healthy")
-        podman("stop", "--time", "20", "released")
-        assert podman.inspect("released")["State"]["ExitCode"] == 0
-    finally:
-        podman.remove("released")
+    """The one on glibc finds its libraries in its base."""
+    smoke(podman, loaded, secret, sample_backend, sign)
 
 
 def test_the_same_again(release, pack, tmp_path):

@@ -40,6 +40,22 @@ def ask(path, token=None, headers=(), method="GET", body=None, port=8080, timeou
         connection.close()
 
 
+def smoke(podman, image: str, secret: Path, backend: str, sign) -> None:
+    """An image, hardened, in front of the sample backend: it proves who asks, is healthy, and ends as it should."""
+    podman(
+        "run", "--detach", "--name", "smoke", *HARDENED, "--env", f"BACKEND={backend}", "--volume",
+        f"{CONTAINER}/usher.toml:/etc/usher/usher.toml:ro", "--volume", f"{secret}:/run/secrets/token_secret:ro", image)
+    try:
+        podman.wait_log("smoke", "listening on")
+        assert ask("/tasks", sign("alice"))[0] == 200 and ask("/tasks")[0] == 401
+        assert json.loads(ask("/tasks", sign("smoke"), {"X-User-Id": "alice"})[2]) == []
+        assert podman("exec", "smoke", "/usr/local/bin/usher", "healthcheck").stdout.startswith("healthy")
+        podman("stop", "--time", "20", "smoke")
+        assert podman.inspect("smoke")["State"]["ExitCode"] == 0
+    finally:
+        podman.remove("smoke")
+
+
 def metric(name: str, port: int = 9901, host: str = "127.0.0.1") -> float:
     text = ask("/metrics", port=port, host=host)[2].decode()
     return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
@@ -239,7 +255,7 @@ def test_drain_by_stop(podman, start, sign):
 @pytest.mark.skipif("DEPLOY_FULL" not in os.environ, reason="DEPLOY_FULL is not set: compiles usher anew, for minutes")
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("target", ["static", "debian"])
-def test_the_image_from_source(podman, bases, target):
+def test_the_image_from_source(podman, bases, target, secret, sample_backend, sign):
     """The multi-stage Containerfile, offline, from a local builder base with the toolchain mounted into it."""
     need_containers()
     swift = Path(shutil.which("swift")).resolve().parents[2]
@@ -258,5 +274,6 @@ def test_the_image_from_source(podman, bases, target):
         "--tag", f"localhost/usher:{target}", ROOT, timeout=2900)
     said = podman("run", "--rm", "--network", "none", "--read-only", "--cap-drop", "all", f"localhost/usher:{target}", "version").stdout
     assert said.startswith("usher ")
+    smoke(podman, f"localhost/usher:{target}", secret, sample_backend, sign)
     if target == "static":
         assert podman.inspect(f"localhost/usher:{target}")["Size"] <= 24_000_000
