@@ -81,12 +81,6 @@ def test_the_same_again(release, pack, tmp_path):
     assert sums(release) == sums(tmp_path / "again")
 
 
-def test_without_a_base_the_image_on_glibc_is_left_out(tmp_path):
-    environment = os.environ | {"RUNTIME_IMAGE": "oci-archive:/nowhere", "USHER_OBJECTS": str(OBJECTS)}
-    said = run(ROOT / "scripts" / "dist", "--binary", image_binary(), "--into", tmp_path / "dist", env=environment).stdout
-    assert re.search(r"no image \S+-debian: ", said) and len(list((tmp_path / "dist").glob("*-image.tar"))) == 1
-
-
 def test_bill_of_materials_of_the_release(release):
     components = json.loads(next(release.glob("*.cdx.json")).read_text())["components"]
     assert "libssl-dev" in {component["name"] for component in components}
