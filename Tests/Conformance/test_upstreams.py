@@ -19,6 +19,7 @@ import pytest
 from harness.ports import free_port
 from harness.servers import NameServer, Server
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 
 TEXT = """
 [upstream.backend]
@@ -55,13 +56,6 @@ def servers(tmp_path):
 
 def listed(servers):
     return ", ".join(f'"{server.address}"' for server in servers)
-
-
-def wait_until(condition, timeout=8, what=""):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, what or "it did not come about in time"
-        time.sleep(0.05)
 
 
 def tally(proxy, count, headers=()):
