@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import configuration
+from harness.backend import slow_at
 from harness.load import Load
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
@@ -232,12 +233,7 @@ def test_workers_change_under_load(start, own_backend):
 
 
 def test_requests_under_way_finish_on_a_worker_that_ends(start, own_backend):
-    def slow(exchange):
-        exchange.read_body()
-        if exchange.request.target == "/public/slow":
-            time.sleep(1)
-        exchange.echo()
-    own_backend.script = slow
+    own_backend.script = slow_at("/public/slow", 1)
     proxy = start(own_backend, configuration.SMALL + '\n[limits]\ndrain_timeout = "4s"\n', workers=4)
     clients = [proxy.client() for _ in range(24)]
     for client in clients[:12]:

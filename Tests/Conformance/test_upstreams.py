@@ -16,31 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.configuration import SMALL
 from harness.ports import free_port
 from harness.servers import NameServer, Server
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 
-TEXT = """
-[upstream.backend]
-servers = [{servers}]
-{upstream}
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
-[[route]]
-path = "/public/**"
-auth = "none"
-upstream = "backend"
-
-[[route]]
-path = "/api/**"
-auth = "main"
-upstream = "backend"
-"""
+TEXT = SMALL.replace('"127.0.0.1:{backend}"', "{servers}")
 
 FAST_HEALTH = 'health = { path = "/health", interval = "100ms", timeout = "150ms", healthy_after = 2, unhealthy_after = 2 }\n'
 
