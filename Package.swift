@@ -97,7 +97,10 @@ let package = Package(
         .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .target(name: "CBytes", cSettings: instrumentedC),
         .target(name: "CLinux", cSettings: instrumentedC),
-        .target(name: "CTLS", dependencies: ["COpenSSL", "CLinux"], cSettings: instrumentedC),
+        // Without OPENSSL_NO_FILENAMES its macros put the path of the source into the binary.
+        .target(
+            name: "CTLS", dependencies: ["COpenSSL", "CLinux"],
+            cSettings: instrumentedC + [.define("OPENSSL_NO_FILENAMES")]),
         .target(name: "CTOML", cxxSettings: [.unsafeFlags(["-std=c++17"])]),
         // Layers 1 to 9.
         layer("Bytes", ["CBytes"]),

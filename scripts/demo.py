@@ -142,7 +142,8 @@ def curls(base: str, admin: str, alice: str, bob: str) -> None:
         f"export ALICE={alice}",
         f"export BOB={bob}",
         f'curl -i {base}/tasks -H "Authorization: Bearer $ALICE"',
-        f'curl -i {base}/api/alice/tasks -H "Authorization: Bearer $ALICE" --json \'{{"title": "Buy milk"}}\'',
+        f'curl -i {base}/api/alice/tasks -H "Authorization: Bearer $ALICE" '
+        f'-H "Content-Type: application/json" -d \'{{"title": "Buy milk"}}\'',
         f'curl -i {base}/tasks -H "Authorization: Bearer $BOB" -H "X-User-Id: alice"',
         f'curl -i {base}/api/alice/tasks -H "Authorization: Bearer $BOB"',
         f"curl -i {base}/tasks -H 'X-User-Id: alice'",
@@ -236,6 +237,7 @@ def main() -> None:
                 say(bold("In a browser"))
                 say(f"  {paint('36', f'http://localhost:{web}/')}   {dim('ada@example.com, password “correct horse”')}")
                 say(f"  {dim('Sessions by cookie, bearer tokens and CORS: config/examples/tasks-web.toml')}")
+                say(f"  {paint('36', f'{ready}/')}   {dim('usher itself: what it serves, what it refused and why')}")
                 say()
             if os.environ.get("DEMO_ONCE") != "1":
                 say(dim(f"Access log: {log}. Ctrl-C ends it."))

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from .load import Result
-from .processes import LOAD_CORE, Process
+from .processes import CPU, LOAD_CORE, Process
 
 # As many requests under way as wrk has connections in the other parts.
 CONNECTIONS, STREAMS = 8, 8
@@ -25,29 +25,32 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return file, key
 
 
+def run_load(proxy: Process, pattern: str, *command: str) -> tuple[CPU, re.Match]:
+    """A load to its end; what it cost the proxy, and its counts, the first of which is not zero."""
+    start = proxy.cpu()
+    output = subprocess.run(["taskset", "-c", LOAD_CORE, *command], capture_output=True, text=True).stdout
+    used = proxy.cpu() - start
+    done = re.search(pattern, output)
+    if not done or int(done[1]) == 0:
+        raise SystemExit(f"{command[0]}: {output}\n{proxy.log.read_text(errors='replace')[-500:]}")
+    return used, done
+
+
 def http2(proxy: Process, token: str, seconds: int) -> Result:
     """One round of HTTP/2: every request has the same token, because h2load has one set of fields."""
-    command = ["taskset", "-c", LOAD_CORE, "h2load", "-t1", f"-c{CONNECTIONS}", f"-m{STREAMS}", f"-D{seconds}",
-               "-H", f"authorization: Bearer {token}", "-H", "x-user-id: forged", "-H", "accept: application/json",
-               "-H", "accept-language: en-GB,en;q=0.9", "-H", "accept-encoding: gzip, deflate, br",
-               "-H", "user-agent: Mozilla/5.0 (X11; Linux x86_64) bench", f"https://127.0.0.1:{proxy.port}/"]
-    start = proxy.cpu()
-    output = subprocess.run(command, capture_output=True, text=True).stdout
-    used = proxy.cpu() - start
-    done = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
-    if not done or int(done[1]) == 0:
-        raise SystemExit(f"h2load: {output}\n{proxy.log.read_text(errors='replace')[-500:]}")
+    used, done = run_load(
+        proxy, r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx",
+        "h2load", "-t1", f"-c{CONNECTIONS}", f"-m{STREAMS}", f"-D{seconds}", "-H", f"authorization: Bearer {token}",
+        "-H", "x-user-id: forged", "-H", "accept: application/json", "-H", "accept-language: en-GB,en;q=0.9",
+        "-H", "accept-encoding: gzip, deflate, br", "-H", "user-agent: Mozilla/5.0 (X11; Linux x86_64) bench",
+        f"https://127.0.0.1:{proxy.port}/")
     count = int(done[1])
     return Result(used.per(count), count, sum(int(done[part]) for part in (2, 3, 4)), float(seconds), 0)
 
 
 def handshake(proxy: Process, seconds: int) -> float:
     """Microseconds of the proxy's CPU for a full handshake, its connection included."""
-    command = ["taskset", "-c", LOAD_CORE, "openssl", "s_time", "-connect", f"127.0.0.1:{proxy.port}", "-new", "-time", str(seconds)]
-    start = proxy.cpu()
-    output = subprocess.run(command, capture_output=True, text=True).stdout
-    used = proxy.cpu() - start
-    done = re.search(r"(\d+) connections in \d+ real seconds", output)
-    if not done or int(done[1]) == 0:
-        raise SystemExit(f"openssl s_time: {output}")
+    used, done = run_load(
+        proxy, r"(\d+) connections in \d+ real seconds",
+        "openssl", "s_time", "-connect", f"127.0.0.1:{proxy.port}", "-new", "-time", str(seconds))
     return used.per(int(done[1])).total

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,31 @@ def test_demo():
     assert done.stdout.count("curl -i") >= 5 and "export ALICE=ey" in done.stdout
     assert re.search(r"^  http://localhost:\d+/ ", done.stdout, re.M), "the page"
     assert "\x1b[" not in done.stdout, "no colours where nobody looks"
+
+
+@pytest.mark.timeout(60)
+def test_the_printed_commands():
+    """Each line to try, pasted as it stands, does what the show has promised; Ctrl-C ends it all."""
+    demo = subprocess.Popen(
+        [sys.executable, "scripts/demo.py"], cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"USHER_BINARY": str(BINARY), "PYTHONDONTWRITEBYTECODE": "1"})
+    try:
+        said = []
+        while not said or "Ctrl-C" not in said[-1]:
+            said.append(demo.stdout.readline())
+            assert said[-1], "".join(said)
+        lines = [line.strip() for line in said if line.startswith(("  export", "  curl"))]
+        done = subprocess.run(["bash", "-eu", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=30)
+        assert re.findall(r"HTTP/1.1 (\d+)", done.stdout) == ["200", "201", "200", "403", "401", "200", "200"], done
+        assert '"owner":"alice","title":"Buy milk"' in done.stdout
+        pages = [line.split()[0] for line in said if line.startswith("  http")]
+        done = subprocess.run(["curl", "-sfL", "-H", "Sec-Fetch-Mode: navigate", "-H", "Sec-Fetch-Site: none", "-H", "Accept: text/html", *pages], capture_output=True, text=True, timeout=30)
+        assert len(pages) == 2 and done.returncode == 0 and done.stdout.count("<title>") == 2, done
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(40)
+    assert demo.returncode == 0
+    assert subprocess.run(["curl", "-s", pages[0]], timeout=10).returncode == 7, "nobody listens any more"
 
 
 @pytest.mark.timeout(60)

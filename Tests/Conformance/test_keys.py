@@ -12,6 +12,7 @@ import time
 import pytest
 
 from harness import tokens
+from harness.configuration import SMALL
 from harness.keyserver import Authority, KeyServer, key_set, response, signed
 from harness.ports import free_port
 from harness.wire import Client
@@ -24,25 +25,7 @@ jwks = {{ url = "{url}", refresh = "{refresh}", cooldown = "{cooldown}", stale_f
 algorithms = ["ES256"]
 """
 
-ROUTES = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
-[[route]]
-path = "/public/**"
-auth = "none"
-upstream = "backend"
-
-[[route]]
-path = "/api/**"
-auth = [{names}]
-upstream = "backend"
-"""
+ROUTES = SMALL.replace('auth = "main"', "auth = [{names}]")
 
 
 def issuer(url, name="keys", issuer="https://keys.test", refresh="10m", cooldown="1s", stale_for="1h", ca="") -> str:

@@ -11,6 +11,7 @@ import pytest
 from harness import configuration
 from harness.process import environment, unused_port
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client, WireError, render
 
 MORE = configuration.SMALL + """
@@ -136,13 +137,6 @@ def rewrite(proxy, change) -> None:
     proxy.signal(signal.SIGHUP)
 
 
-def eventually(condition, timeout=5):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "did not happen"
-        time.sleep(0.02)
-
-
 ADDED = """
 [[route]]
 path = "/added"
@@ -158,7 +152,7 @@ def test_reload_swaps_the_whole_configuration(start, own_backend, workers):
         assert old.request("GET", "/added").status == 404
         assert old.request("GET", "/public/x").status == 200
         rewrite(proxy, lambda text: text.replace('path = "/public/**"', 'path = "/renamed/**"') + ADDED)
-        eventually(lambda: proxy.get("/added").status == 200)
+        wait_until(lambda: proxy.get("/added").status == 200)
         for _ in range(8):  # new connections, whatever worker they come to
             assert proxy.get("/added").status == 200 and proxy.get("/public/x").status == 404
         # the connection from before goes on, under the new rules
@@ -211,14 +205,14 @@ def test_bad_file_keeps_the_old_one(start, own_backend, broken):
     proxy = start(own_backend)
     good = proxy.file.read_text()
     rewrite(proxy, broken)
-    eventually(lambda: b"error" in proxy.errors.lower() or b"error" in proxy.log.lower())
+    wait_until(lambda: b"error" in proxy.errors.lower() or b"error" in proxy.log.lower())
     assert b"usher.toml" in proxy.errors or b"usher.toml" in proxy.log, "says why"
     assert proxy.get("/public/x").status == 200
     assert proxy.get("/api/x", bearer(token())).status == 200
     assert proxy.get("/api/x").status == 401
     assert proxy.ready()
     rewrite(proxy, lambda _: good + ADDED)  # and a good one afterwards is taken
-    eventually(lambda: proxy.get("/added").status == 200)
+    wait_until(lambda: proxy.get("/added").status == 200)
 
 
 def test_missing_file_keeps_the_old_one(start, own_backend):
@@ -239,7 +233,7 @@ def test_J6_reload_forgets_verified_tokens(start, own_backend, tmp_path):
         assert proxy.get("/api/x", bearer(text)).status == 200
     secret.write_text("b" * 40)
     proxy.signal(signal.SIGHUP)
-    eventually(lambda: proxy.get("/api/x", bearer(text)).status == 401)
+    wait_until(lambda: proxy.get("/api/x", bearer(text)).status == 401)
     assert proxy.get("/api/x", bearer(token(secret_or_key=b"b" * 40))).status == 200
 
 
@@ -255,7 +249,7 @@ def test_J7_key_removed_from_the_file(start, own_backend, tmp_path):
     assert all(proxy.get("/api/x", bearer(t)).status == 200 for t in texts.values())
     file.write_text(json.dumps({"keys": keys[1:]}))
     proxy.signal(signal.SIGHUP)
-    eventually(lambda: proxy.get("/api/x", bearer(texts["ES256"])).status == 401)
+    wait_until(lambda: proxy.get("/api/x", bearer(texts["ES256"])).status == 401)
     assert proxy.get("/api/x", bearer(texts["EdDSA"])).status == 200
 
 

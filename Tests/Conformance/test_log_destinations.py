@@ -12,6 +12,7 @@ import pytest
 
 from harness import configuration
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import render
 
 
@@ -36,18 +37,11 @@ def ask(proxy, count, path="/public/x", status=200):
             assert client.request("GET", path).status == status
 
 
-def eventually(condition, timeout=5):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "did not happen"
-        time.sleep(0.02)
-
-
 def test_dev_full(logging):
     """Every write fails: every line is counted."""
     proxy = logging('access = "/dev/full"')
     ask(proxy, 200)
-    eventually(lambda: lost(proxy) == 200)
+    wait_until(lambda: lost(proxy) == 200)
 
 
 @pytest.fixture
@@ -65,11 +59,11 @@ def small_disk(tmp_path):
 def test_full_disk_and_room_again(logging, small_disk):
     proxy = logging(f'access = "{small_disk}/access.log"')
     ask(proxy, 400)  # some 120 KB
-    eventually(lambda: lost(proxy) > 50)
+    wait_until(lambda: lost(proxy) > 50)
     os.truncate(small_disk / "access.log", 0)
     before = lost(proxy)
     ask(proxy, 3, "/public/after")
-    eventually(lambda: (small_disk / "access.log").read_text().count("/public/after") == 3)
+    wait_until(lambda: (small_disk / "access.log").read_text().count("/public/after") == 3)
     assert lost(proxy) == before
     for line in (small_disk / "access.log").read_text().splitlines():
         assert line == "" or json.loads(line)
@@ -80,7 +74,7 @@ def test_file_size_limit_is_no_death(logging, tmp_path):
     proxy = logging(f'access = "{tmp_path}/access.log"')
     resource.prlimit(proxy.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
     ask(proxy, 100)
-    eventually(lambda: lost(proxy) > 50)
+    wait_until(lambda: lost(proxy) > 50)
     assert proxy.process.poll() is None
 
 
@@ -92,7 +86,7 @@ def test_blocked_pipe(logging):
     assert time.monotonic() - started < 20
     assert proxy.ready() and lost(proxy) == 0, "4 MiB wait in memory before a line is lost"
     proxy.collect()
-    eventually(lambda: len(proxy.log_lines()) == 1500)
+    wait_until(lambda: len(proxy.log_lines()) == 1500)
 
 
 def test_blocked_pipe_and_full_queue(logging):
@@ -108,7 +102,7 @@ def test_blocked_pipe_and_full_queue(logging):
             sent += 50
         assert client.request("GET", "/public/last").status == 200
     proxy.collect()
-    eventually(lambda: len(proxy.log_lines()) + lost(proxy) == sent + 1)
+    wait_until(lambda: len(proxy.log_lines()) + lost(proxy) == sent + 1)
     assert proxy.get("/public/after").status == 200
     assert proxy.wait_log(path="/public/after")
 
@@ -131,17 +125,17 @@ def test_named_pipe_that_nobody_reads(logging, tmp_path):
     ask(proxy, 500)
     assert time.monotonic() - started < 10 and lost(proxy) == 0
     proxy.signal(signal.SIGUSR1)
-    eventually(lambda: b"access log opened again" in proxy.errors)
+    wait_until(lambda: b"access log opened again" in proxy.errors)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     found = bytearray()
-    eventually(lambda: found.extend(read_all(reader)) or found.count(b"\n") == 500)
+    wait_until(lambda: found.extend(read_all(reader)) or found.count(b"\n") == 500)
     assert all(json.loads(line)["status"] == 200 for line in bytes(found).splitlines())
     # its reader goes, and comes again: nothing was lost in between
     os.close(reader)
     ask(proxy, 20, "/public/between")
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     found.clear()
-    eventually(lambda: found.extend(read_all(reader)) or found.count(b"/public/between") == 20)
+    wait_until(lambda: found.extend(read_all(reader)) or found.count(b"/public/between") == 20)
     os.close(reader)
     assert lost(proxy) == 0
 
@@ -149,12 +143,12 @@ def test_named_pipe_that_nobody_reads(logging, tmp_path):
 def test_reopen_after_it_was_moved(logging, tmp_path):
     proxy = logging(f'access = "{tmp_path}/access.log"')
     ask(proxy, 3, "/public/before")
-    eventually(lambda: (tmp_path / "access.log").read_text().count("\n") == 3)
+    wait_until(lambda: (tmp_path / "access.log").read_text().count("\n") == 3)
     (tmp_path / "access.log").rename(tmp_path / "access.log.1")
     proxy.signal(signal.SIGUSR1)
-    eventually(lambda: (tmp_path / "access.log").exists())
+    wait_until(lambda: (tmp_path / "access.log").exists())
     ask(proxy, 2, "/public/after")
-    eventually(lambda: (tmp_path / "access.log").read_text().count("/public/after") == 2)
+    wait_until(lambda: (tmp_path / "access.log").read_text().count("/public/after") == 2)
     assert (tmp_path / "access.log.1").read_text().count("/public/before") == 3
 
 
@@ -170,7 +164,7 @@ COMBINED = re.compile(
 
 
 def lines(proxy, count):
-    eventually(lambda: bytes(proxy.log).count(b"\n") >= count)
+    wait_until(lambda: bytes(proxy.log).count(b"\n") >= count)
     return bytes(proxy.log).decode().splitlines()
 
 
@@ -223,7 +217,7 @@ def test_reload_changes_all_of_it(logging, tmp_path):
     proxy.file.write_text(
         proxy.file.read_text().replace('format = "json"\naccess = "stdout"', 'format = "text"\naccess = "stdout"\naccess_format = "combined"\nsample = { "4xx" = 0 }'))
     proxy.signal(signal.SIGHUP)
-    eventually(lambda: b" info     configuration reloaded" in proxy.errors)
+    wait_until(lambda: b" info     configuration reloaded" in proxy.errors)
     ask(proxy, 1, "/nothing", status=404)
     ask(proxy, 1, "/public/two")
     assert COMBINED.match(lines(proxy, 2)[1])[4] == "GET /public/two HTTP/1.1"

@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 
 from harness import configuration
+from harness.backend import slow_at
 from harness.load import Load
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client
 
 RELOADS = int(os.environ.get("USHER_TEST_RELOADS", "1000"))
-
-
-def eventually(condition, timeout=8):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "did not happen"
-        time.sleep(0.02)
 
 
 def reload(proxy):
@@ -71,7 +66,7 @@ upstream = "backend"
             assert answer.status == 200, answer.body
         load.wait(50)
     load.check()
-    eventually(lambda: descriptors(proxy) <= before[1] + 4)
+    wait_until(lambda: descriptors(proxy) <= before[1] + 4)
     print(f"{RELOADS} reloads, {load.served} requests, {len(load.failures)} failed; resident {before[0] >> 10} KiB before, "
           f"{resident(proxy) >> 10} KiB after; {before[1]} descriptors before, {descriptors(proxy)} after")
     assert metric(proxy, 'usher_requests_total{class="2xx"}') > before[2], "the counts go on"
@@ -144,14 +139,14 @@ def test_watched_file(start, own_backend, write):
     proxy = start(own_backend, preamble="watch = true\n")
     assert proxy.get("/added").status == 404
     write(proxy.file, proxy.file.read_text() + ADDED)
-    eventually(lambda: proxy.get("/added").status == 200)
+    wait_until(lambda: proxy.get("/added").status == 200)
     # a mistake keeps the old one, and the next change counts again
     good = proxy.file.read_text()
     write(proxy.file, good + "mistake\n")
-    eventually(lambda: b"configuration not changed" in proxy.errors)
+    wait_until(lambda: b"configuration not changed" in proxy.errors)
     assert proxy.get("/added").status == 200
     write(proxy.file, good.replace('path = "/added"', 'path = "/again"'))
-    eventually(lambda: proxy.get("/again").status == 200)
+    wait_until(lambda: proxy.get("/again").status == 200)
 
 
 def test_watched_config_map(start, own_backend, tmp_path):
@@ -175,7 +170,7 @@ def test_watched_config_map(start, own_backend, tmp_path):
     first, second = (bearer(token(secret_or_key=value.encode())) for value in secret.values())
     assert proxy.get("/api/x", first).status == 200 and proxy.get("/api/x", second).status == 401
     publish(2, proxy.file.read_text())
-    eventually(lambda: proxy.get("/api/x", second).status == 200)
+    wait_until(lambda: proxy.get("/api/x", second).status == 200)
     assert proxy.get("/api/x", first).status == 401
 
 
@@ -185,7 +180,7 @@ def test_not_watched_unless_told(start, own_backend):
     time.sleep(1)
     assert proxy.get("/added").status == 404
     proxy.signal(signal.SIGHUP)
-    eventually(lambda: proxy.get("/added").status == 200)
+    wait_until(lambda: proxy.get("/added").status == 200)
 
 
 # workers
@@ -224,26 +219,21 @@ def test_workers_change_under_load(start, own_backend):
             set_workers(proxy, number)
             assert metric(proxy, "usher_workers") == number
             wanted = {f"usher-{index}" for index in range(number)}
-            eventually(lambda: threads(proxy) == wanted)
+            wait_until(lambda: threads(proxy) == wanted)
             assert all(ask_locally().startswith(b"HTTP/1.1 200") for _ in range(8))
             load.wait(60)
             now = metric(proxy, 'usher_requests_total{class="2xx"}')
             assert now >= counted + 60
             counted = now
     load.check()
-    eventually(lambda: metric(proxy, "usher_connections_open") == 0)
+    wait_until(lambda: metric(proxy, "usher_connections_open") == 0)
     text = proxy.admin_request("/metrics").body.decode()
     assert int(re.search(r"^usher_upstream_server_requests_total\{.*\} (\d+)$", text, re.M)[1]) >= counted
     assert proxy.ready() and proxy.get("/api/x", bearer(token())).status == 200
 
 
 def test_requests_under_way_finish_on_a_worker_that_ends(start, own_backend):
-    def slow(exchange):
-        exchange.read_body()
-        if exchange.request.target == "/public/slow":
-            time.sleep(1)
-        exchange.echo()
-    own_backend.script = slow
+    own_backend.script = slow_at("/public/slow", 1)
     proxy = start(own_backend, configuration.SMALL + '\n[limits]\ndrain_timeout = "4s"\n', workers=4)
     clients = [proxy.client() for _ in range(24)]
     for client in clients[:12]:
@@ -257,11 +247,11 @@ def test_requests_under_way_finish_on_a_worker_that_ends(start, own_backend):
     answers = [client.request("GET", "/public/y") for client in clients[12:]]
     assert all(answer.status == 200 for answer in answers) and any(answer.closes for answer in answers)
     # while some drain still, their numbers are taken
-    eventually(lambda: threads(proxy) == {"usher-0"})
+    wait_until(lambda: threads(proxy) == {"usher-0"})
     for client in clients:
         client.close()
     set_workers(proxy, 2)
-    eventually(lambda: threads(proxy) == {"usher-0", "usher-1"})
+    wait_until(lambda: threads(proxy) == {"usher-0", "usher-1"})
     assert all(proxy.get("/public/z").status == 200 for _ in range(10))
 
 
@@ -273,11 +263,11 @@ def test_workers_that_still_drain_keep_their_numbers(start, own_backend):
     set_workers(proxy, 1)
     set_workers(proxy, 2)
     assert metric(proxy, "usher_workers") == 1
-    eventually(lambda: b"some of those before still drain" in proxy.errors)
+    wait_until(lambda: b"some of those before still drain" in proxy.errors)
     # the new rules hold for whoever is left on the one that ends, too
     proxy.file.write_text(proxy.file.read_text().replace('path = "/public/**"', 'path = "/renamed/**"'))
     set_workers(proxy, 1)
-    eventually(lambda: threads(proxy) == {"usher-0"})
+    wait_until(lambda: threads(proxy) == {"usher-0"})
     assert proxy.get("/public/x").status == 404
     # one with its number is left alone when the time of the first is over
     set_workers(proxy, 2)

@@ -16,6 +16,7 @@ from websockets.sync.server import serve
 from harness import betterauth, tokens
 from harness.betterauth import AuthServer, compact, cookies, jwt, payload, published, sealed, signed
 from harness.ports import free_port
+from harness.waiting import wait_until
 from harness.wire import Client
 
 ORIGIN = "https://app.test"
@@ -76,13 +77,6 @@ def run(start, own_backend):
         more.setdefault("env", ENVIRONMENT)
         return start(own_backend, CONFIGURATION, session=url + session, **more)
     return started
-
-
-def eventually(condition, timeout=5):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "did not happen"
-        time.sleep(0.02)
 
 
 def get(proxy, cookie: str, target="/api/x", method="GET", **headers):
@@ -225,7 +219,7 @@ def test_an_unknown_key_of_a_cache_is_fetched_once(run, server):
     publish("cache", "next")
     with ThreadPoolExecutor(8) as pool:
         assert {answer.status for answer in pool.map(lambda n: get(proxy, cached(f"A{n}", "next")), range(8))} == {200}
-    eventually(lambda: fetches() == 2)
+    wait_until(lambda: fetches() == 2)
     time.sleep(0.2)
     asked = server.asked
     for n in range(8):

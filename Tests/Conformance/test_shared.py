@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import http2, tokens
+from harness import http2
 from harness.authority import Authority
 from harness.configuration import SMALL
 from harness.ports import free_port
 from harness.store import SERVER, Store
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client
 
 pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server: scripts/install-packages installs it")
@@ -95,13 +96,6 @@ def metric(proxy, name) -> float:
     found = re.search(rf"^{re.escape(name)} ([0-9.e+-]+)$", text, re.M)
     assert found, (name, text)
     return float(found[1])
-
-
-def wait_until(condition, timeout=5.0):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.02)
 
 
 def wait_up(proxy, up=1):

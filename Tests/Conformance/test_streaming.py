@@ -9,7 +9,8 @@ import pytest
 
 from harness import configuration
 from harness.tokens import bearer, token
-from harness.wire import Closed, WireError, render
+from harness.waiting import wait_until
+from harness.wire import Closed, render
 
 EVENTS = (b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
           b"Transfer-Encoding: chunked\r\n\r\n")
@@ -340,10 +341,3 @@ def test_an_answer_that_comes_after_the_end_is_whole(strict):
     strict.backend.script = late
     answer = strict.get("/api/x", expiring(2))
     assert answer.status == 200 and len(answer.body) == 100_000
-
-
-def wait_until(condition, seconds=6):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)

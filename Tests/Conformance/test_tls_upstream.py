@@ -11,6 +11,7 @@ from harness import configuration
 from harness.authority import Authority
 from harness.backend import Backend
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 
 
 class TLSBackend(Backend):
@@ -208,13 +209,6 @@ def test_another_server_is_tried(start, authority):
 HEALTH = 'health = {{ path = "/health", interval = "100ms", timeout = "1s", healthy_after = 1, unhealthy_after = 2 }}'.replace("{{", "{").replace("}}", "}")
 
 
-def eventually(condition, timeout=5):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "did not happen"
-        time.sleep(0.02)
-
-
 def test_health_checks_go_over_tls(run, authority):
     """The page decides, and nothing in the clear reaches the server."""
     proxy, backend = run(authority.sign("checked", ["tasks.internal"]), upstream=HEALTH)
@@ -224,14 +218,14 @@ def test_health_checks_go_over_tls(run, authority):
         exchange.read_body()
         exchange.reply(500 if down.is_set() and exchange.request.target == "/health" else 200, b"")
     backend.script = script
-    eventually(lambda: sum(r.target == "/health" for r in backend.requests) >= 3)
+    wait_until(lambda: sum(r.target == "/health" for r in backend.requests) >= 3)
     assert set(backend.names) == {"tasks.internal"} and not any(backend.sessions), "each check sees the certificate"
     assert b"unhealthy" not in proxy.errors and backend.refused == 0
     down.set()
-    eventually(lambda: b"status 500" in proxy.errors)
+    wait_until(lambda: b"status 500" in proxy.errors)
     assert proxy.get("/public/x").status == 503
     down.clear()
-    eventually(lambda: b"healthy again" in proxy.errors)
+    wait_until(lambda: b"healthy again" in proxy.errors)
     assert proxy.get("/public/x").status == 200
 
 
@@ -240,7 +234,7 @@ def test_a_health_check_shows_the_client_certificate(run, authority):
     proxy, backend = run(
         authority.sign("strict", ["tasks.internal"]), clients=authority.file, upstream=HEALTH,
         tls=f'{{{{ ca = "{{ca}}", server_name = "tasks.internal", certificate = "{me.cert_file}", key = "{me.key_file}" }}}}')
-    eventually(lambda: len(backend.peers) >= 3)
+    wait_until(lambda: len(backend.peers) >= 3)
     assert all(("commonName", "checker") in [part for rdn in peer["subject"] for part in rdn] for peer in backend.peers)
     assert b"unhealthy" not in proxy.errors
 
@@ -249,7 +243,7 @@ def test_a_health_check_shows_the_client_certificate(run, authority):
     (["other.internal"], (-1, 30), b"hostname mismatch"), (["tasks.internal"], (-9, -1), b"certificate has expired")])
 def test_a_server_that_proves_nothing_is_unhealthy(run, authority, names, days, reason):
     proxy, backend = run(authority.sign(f"bad{days[1]}", names, days=days), upstream=HEALTH)
-    eventually(lambda: b"server is unhealthy" in proxy.errors)
+    wait_until(lambda: b"server is unhealthy" in proxy.errors)
     assert reason in proxy.errors and not backend.requests and not bytes(backend.received)
 
 
@@ -258,7 +252,7 @@ def test_a_server_that_never_shakes_hands_is_unhealthy(start, authority):
         class Nobody:
             port = silent.getsockname()[1]
         proxy = start(Nobody, upstream=f'tls = {{ ca = "{authority.file}", server_name = "x.test" }}\n{HEALTH}')
-        eventually(lambda: b"no answer in time" in proxy.errors)
+        wait_until(lambda: b"no answer in time" in proxy.errors)
         assert proxy.get("/public/x").status == 503
 
 
@@ -274,16 +268,16 @@ def test_a_new_authority_is_taken_without_a_reload(run, authority, tmp_path):
         pair = other.sign("after", ["tasks.internal"])
         backend.context.load_cert_chain(pair.cert_file, pair.key_file)
         trusted.write_bytes(b"")  # half-written: nothing changes
-        eventually(lambda: b"certificates not changed" in proxy.errors)
+        wait_until(lambda: b"certificates not changed" in proxy.errors)
         assert client.request("GET", "/public/x").status == 200
         trusted.write_bytes(other.file.read_bytes())
-        eventually(lambda: b"certificates loaded" in proxy.errors)
+        wait_until(lambda: b"certificates loaded" in proxy.errors)
         # the connection that the old authority vouched for is not used again
         assert client.request("GET", "/public/x").status == 200
     assert len(backend.sessions) == 2
     trusted.write_bytes(authority.file.read_bytes())
-    eventually(lambda: proxy.errors.count(b"certificates loaded") == 2)
-    eventually(lambda: proxy.get("/public/x").status == 503)
+    wait_until(lambda: proxy.errors.count(b"certificates loaded") == 2)
+    wait_until(lambda: proxy.get("/public/x").status == 503)
     assert proxy.wait_log(status=503)["detail"] == "server_certificate_of_unknown_authority"
 
 
@@ -302,16 +296,16 @@ def test_a_new_client_certificate_is_shown_and_requests_under_way_finish(run, au
     backend.script = script
     with proxy.client() as client:
         client.send(b"GET /public/slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        eventually(lambda: any(r.target == "/public/slow" for r in backend.requests))
+        wait_until(lambda: any(r.target == "/public/slow" for r in backend.requests))
         next_one = authority.sign("second", ["usher.internal"], common_name="second", client=True)
         me.key_file.write_bytes(next_one.key_file.read_bytes())
         time.sleep(0.7)  # the pair does not fit: the old one is used on
         assert proxy.get("/public/x").status == 200
         me.cert_file.write_bytes(next_one.cert_file.read_bytes())
-        eventually(lambda: b"certificates loaded" in proxy.errors)
+        wait_until(lambda: b"certificates loaded" in proxy.errors)
         go.set()
         assert client.response().body == b"done"
         before = len(backend.peers)
         assert client.request("GET", "/public/x").status == 200
-    eventually(lambda: len(backend.peers) > before + 2)
+    wait_until(lambda: len(backend.peers) > before + 2)
     assert all(("commonName", "second") in [part for rdn in peer["subject"] for part in rdn] for peer in backend.peers[before + 1:])

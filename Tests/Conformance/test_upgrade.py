@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import configuration
+from harness.backend import slow_at
 from harness.load import Load
 from harness.process import command, environment, unused_port
 from harness.tokens import bearer, token
@@ -52,12 +53,7 @@ def test_takeover_under_load(start, own_backend):
 
 
 def test_requests_in_flight_stay_with_the_old_one(start, own_backend):
-    def slow(exchange):
-        exchange.read_body()
-        if exchange.request.target == "/public/slow":
-            time.sleep(1)
-        exchange.echo()
-    own_backend.script = slow
+    own_backend.script = slow_at("/public/slow", 1)
     proxy = start(own_backend, MORE, preamble=PREAMBLE)
     with proxy.client() as busy, proxy.client() as idle:
         assert idle.request("GET", "/public/x").status == 200

@@ -16,30 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.configuration import SMALL
 from harness.ports import free_port
 from harness.servers import NameServer, Server
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 
-TEXT = """
-[upstream.backend]
-servers = [{servers}]
-{upstream}
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
-[[route]]
-path = "/public/**"
-auth = "none"
-upstream = "backend"
-
-[[route]]
-path = "/api/**"
-auth = "main"
-upstream = "backend"
-"""
+TEXT = SMALL.replace('"127.0.0.1:{backend}"', "{servers}")
 
 FAST_HEALTH = 'health = { path = "/health", interval = "100ms", timeout = "150ms", healthy_after = 2, unhealthy_after = 2 }\n'
 
@@ -55,13 +38,6 @@ def servers(tmp_path):
 
 def listed(servers):
     return ", ".join(f'"{server.address}"' for server in servers)
-
-
-def wait_until(condition, timeout=8, what=""):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, what or "it did not come about in time"
-        time.sleep(0.05)
 
 
 def tally(proxy, count, headers=()):

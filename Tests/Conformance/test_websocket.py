@@ -17,6 +17,7 @@ from websockets.sync.server import serve
 
 from harness import configuration
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Closed, render
 
 ROUTES = """
@@ -560,10 +561,3 @@ def test_nothing_of_the_clients_passes_after_the_end(strict_raw):
         client.reader.rest()
     time.sleep(0.2)
     assert bytes(got) == b"before"
-
-
-def wait_until(condition, seconds=5):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)

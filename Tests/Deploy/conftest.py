@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from machine import ROOT, WORK, enter_own_network, need_containers, run, tool
-from podman import Podman, build_prebuilt, image_binary
+from machine import ROOT, WORK, enter_own_network, image_binary, need_containers, run, tool
+from podman import Podman, build_prebuilt
 
 SAMPLE = ROOT / "config" / "examples" / "tasks-api"
 
@@ -34,8 +34,8 @@ def pytest_sessionstart(session):
 
 # What needs nothing that is fetched comes first, so that nobody waits for it.
 ORDER = [
-    "test_artefacts", "test_hosts", "test_image", "test_dist", "test_forward_auth", "test_monitoring", "test_docs", "test_kubernetes",
-    "test_systemd", "test_compose"]
+    "test_artefacts", "test_policies", "test_hosts", "test_image", "test_forward_auth", "test_monitoring", "test_docs",
+    "test_kubernetes", "test_systemd", "test_compose", "test_dist"]
 
 
 def pytest_collection_modifyitems(items):
@@ -46,6 +46,15 @@ def pytest_runtest_setup(item):
     limit = float(os.environ.get("DEPLOY_SECONDS", "inf"))
     if time.monotonic() - item.config.started > limit:
         pytest.skip(f"not begun within {limit:.0f} s (DEPLOY_SECONDS): `make deploy-test` runs all")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """DEPLOY_WITHOUT_SKIPS: where everything has to run, what is skipped has failed; but for what only DEPLOY_FULL runs."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and "DEPLOY_WITHOUT_SKIPS" in os.environ and "DEPLOY_FULL" not in str(report.longrepr):
+        report.outcome, report.longrepr = "failed", f"skipped: {report.longrepr}"
 
 
 def pytest_sessionfinish(session):

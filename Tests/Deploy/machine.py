@@ -15,7 +15,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".work" / "deploy"
 BINARY = Path(os.environ.get("USHER_BINARY", ROOT / ".build" / "release" / "usher")).resolve()
-STATIC_BINARY = Path(os.environ.get("USHER_STATIC_BINARY", ROOT / ".build" / "static" / "release" / "usher")).resolve()
+STATIC_BINARY = WORK / "usher"
+LINK = ROOT / "deploy" / "container" / "link"
+# What `make build` has compiled, where that is the binary under test.
+OBJECTS = BINARY.parent / ("usher.product/Objects.LinkFileList" if BINARY.parent.name == "release" else "no objects")
 CLONE_NEWNET = 0x40000000
 
 
@@ -68,3 +71,14 @@ def enter_own_network() -> None:
     if library.unshare(CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
     run("ip", "link", "set", "lo", "up")
+
+
+@functools.cache
+def image_binary() -> Path:
+    """The static binary, as in the default image: linked here from what `make build` has compiled. Where the binary under
+    test was not compiled here for release, it is that one."""
+    if not OBJECTS.exists():
+        return BINARY
+    WORK.mkdir(parents=True, exist_ok=True)
+    run(LINK, "static", STATIC_BINARY, env=os.environ | {"USHER_OBJECTS": str(OBJECTS)})
+    return STATIC_BINARY

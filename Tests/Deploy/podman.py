@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import BINARY, ROOT, STATIC_BINARY, run
+from machine import ROOT, image_binary, run
 
 SETTINGS = Path(__file__).with_name("containers.conf")
 IMAGE = "localhost/usher:test"
@@ -66,20 +66,12 @@ def prepare_context(folder: Path, binary: Path) -> Path:
 
 
 def build_prebuilt(podman: Podman, folder: Path, tag: str = IMAGE, *options: str) -> str:
-    """The image around the binary under test: the static one where it was made, else that of `make build`."""
+    """The image around the binary under test: the static one wherever that can be linked."""
     context = prepare_context(folder, image_binary())
     podman(
         "build", "--quiet", "--isolation", "chroot", "--network", "host", "--timestamp", "0", *options, "--file",
         ROOT / "deploy" / "container" / "Containerfile.prebuilt", "--tag", tag, context)
     return tag
-
-
-def image_binary() -> Path:
-    """USHER_BINARY where it is named; else the newer of the static and the ordinary one."""
-    if "USHER_BINARY" in os.environ:
-        return BINARY
-    there = [path for path in (STATIC_BINARY, BINARY) if path.exists()]
-    return max(there, key=lambda path: path.stat().st_mtime) if there else BINARY
 
 
 def layer_files(archive: Path) -> dict[str, tarfile.TarInfo]:

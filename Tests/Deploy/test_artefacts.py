@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import ROOT, run, tool
-from podman import image_binary
+from machine import ROOT, image_binary, run, tool
 
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "usher"

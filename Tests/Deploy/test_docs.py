@@ -10,8 +10,7 @@ import re
 import pytest
 
 import documents
-from machine import ROOT, run
-from podman import image_binary
+from machine import ROOT, image_binary, run
 from test_image import ask
 
 PAGES = {

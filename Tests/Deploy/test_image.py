@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from machine import ROOT, STATIC_BINARY, need_containers, run
-from podman import IMAGE, build_prebuilt, image_binary, layer_files
+from machine import ROOT, STATIC_BINARY, image_binary, need_containers, run
+from podman import IMAGE, build_prebuilt, layer_files
 
 CONTAINER = ROOT / "deploy" / "container"
 HARDENED = [
@@ -38,6 +38,22 @@ def ask(path, token=None, headers=(), method="GET", body=None, port=8080, timeou
         return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
+
+
+def smoke(podman, image: str, secret: Path, backend: str, sign) -> None:
+    """An image, hardened, in front of the sample backend: it proves who asks, is healthy, and ends as it should."""
+    podman(
+        "run", "--detach", "--name", "smoke", *HARDENED, "--env", f"BACKEND={backend}", "--volume",
+        f"{CONTAINER}/usher.toml:/etc/usher/usher.toml:ro", "--volume", f"{secret}:/run/secrets/token_secret:ro", image)
+    try:
+        podman.wait_log("smoke", "listening on")
+        assert ask("/tasks", sign("alice"))[0] == 200 and ask("/tasks")[0] == 401
+        assert json.loads(ask("/tasks", sign("smoke"), {"X-User-Id": "alice"})[2]) == []
+        assert podman("exec", "smoke", "/usr/local/bin/usher", "healthcheck").stdout.startswith("healthy")
+        podman("stop", "--time", "20", "smoke")
+        assert podman.inspect("smoke")["State"]["ExitCode"] == 0
+    finally:
+        podman.remove("smoke")
 
 
 def metric(name: str, port: int = 9901, host: str = "127.0.0.1") -> float:
@@ -74,7 +90,7 @@ def test_what_the_image_says(podman, image):
     assert config["Entrypoint"] == ["/usr/local/bin/usher"] and config["Cmd"] == ["run"]
     assert config["StopSignal"] in ("SIGTERM", "15")
     assert podman.inspect(image)["Healthcheck"]["Test"] == ["CMD", "/usr/local/bin/usher", "healthcheck"]
-    for label in ("title", "description", "version", "revision", "licenses"):
+    for label in ("title", "description", "version", "revision", "licenses", "source", "documentation"):
         assert config["Labels"][f"org.opencontainers.image.{label}"]
 
 
@@ -101,7 +117,7 @@ def test_what_is_in_the_image(podman, image, tmp_path):
     assert not names & {"sh", "bash", "busybox", "dash", "passwd", "apt", "dpkg"}
     assert not [name for name, entry in files.items() if entry.isfile() and entry.mode & 0o6022], "setuid or writable"
     if image_binary() == STATIC_BINARY:
-        assert sum(entry.size for entry in files.values()) <= 24 * 1024 * 1024
+        assert sum(entry.size for entry in files.values()) <= 24_000_000
 
 
 def test_two_builds_give_one_digest(podman, tmp_path):
@@ -166,6 +182,34 @@ def test_workers_follow_the_cpu_quota(start, cpus):
     assert metric("usher_workers") == min(math.ceil(float(cpus)), len(os.sched_getaffinity(0)))
 
 
+def test_buffers_follow_the_memory_limit(start):
+    """Half of the control group's limit: beyond it new requests are refused, before the kernel ends the process."""
+    start()
+    assert metric("usher_buffer_limit_bytes") == 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(("signals", "status"), [(["INT"], 0), (["TERM", "TERM"], 1)])
+def test_signals_as_the_first_process(podman, start, sign, signals, status):
+    """The kernel gives PID 1 only signals that it handles: one ends it when nothing is in flight, two in any case."""
+    name = start()
+    token = sign("alice")
+    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=20)
+    if len(signals) > 1:
+        connection.putrequest("POST", "/tasks")
+        connection.putheader("Authorization", f"Bearer {token}")
+        connection.putheader("Content-Length", "100")
+        connection.endheaders(b"{")
+        time.sleep(0.3)
+    began = time.monotonic()
+    for signal in signals:
+        podman("kill", "--signal", signal, name)
+        podman.wait_log(name, "draining")
+    podman("wait", name, timeout=20)
+    assert time.monotonic() - began < 10
+    assert podman.inspect(name)["State"]["ExitCode"] == status
+    connection.close()
+
+
 def test_reload_by_hangup(podman, start, sign, tmp_path):
     name = start()
     alice = sign("alice")
@@ -211,7 +255,7 @@ def test_drain_by_stop(podman, start, sign):
 @pytest.mark.skipif("DEPLOY_FULL" not in os.environ, reason="DEPLOY_FULL is not set: compiles usher anew, for minutes")
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("target", ["static", "debian"])
-def test_the_image_from_source(podman, bases, target):
+def test_the_image_from_source(podman, bases, target, secret, sample_backend, sign):
     """The multi-stage Containerfile, offline, from a local builder base with the toolchain mounted into it."""
     need_containers()
     swift = Path(shutil.which("swift")).resolve().parents[2]
@@ -230,5 +274,6 @@ def test_the_image_from_source(podman, bases, target):
         "--tag", f"localhost/usher:{target}", ROOT, timeout=2900)
     said = podman("run", "--rm", "--network", "none", "--read-only", "--cap-drop", "all", f"localhost/usher:{target}", "version").stdout
     assert said.startswith("usher ")
+    smoke(podman, f"localhost/usher:{target}", secret, sample_backend, sign)
     if target == "static":
-        assert podman.inspect(f"localhost/usher:{target}")["Size"] <= 24 * 1024 * 1024
+        assert podman.inspect(f"localhost/usher:{target}")["Size"] <= 24_000_000

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import documents
-from machine import ROOT, need_containers, run, tool
-from podman import image_binary, prepare_context
+from machine import ROOT, image_binary, need_containers, run, tool
+from podman import prepare_context
 from test_image import ask
 
 UNIT = ROOT / "deploy" / "systemd" / "usher.service"

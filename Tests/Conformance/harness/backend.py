@@ -126,6 +126,18 @@ class Exchange:
 Script = Callable[[Exchange], None]
 
 
+def slow_at(target: str, seconds: float) -> Script:
+    """Echoes everything, but what asks for `target` only after so many seconds."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.read_body()
+        if exchange.request.target == target:
+            time.sleep(seconds)
+        exchange.echo()
+
+    return answer
+
+
 class Backend:
     """`with Backend() as backend`: listens on `port`; `script` is called for each request head that arrives."""
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jwcrypto import jwe, jwk
 
 from . import tokens
-from .ports import free_port
+from .standin import StandIn
 
 SECRET = "conformance-secret-of-better-auth-0123456789"
 OLD_SECRET = "conformance-secret-of-better-auth-before-that"
@@ -121,23 +121,19 @@ def cookies(token: str | None = "T", cache: str | None = None, prefix="better-au
     return "; ".join(found)
 
 
-class AuthServer:
+class AuthServer(StandIn):
     """`GET …/get-session` with connections that stay open. `sessions` maps tokens to answers; `before` is called with
     the server, the connection and the head before each answer, and says True where it has answered itself."""
 
     def __init__(self):
-        self.port = free_port()
         self.sessions: dict[str, dict] = {}
         self.cookies: list[str] = []
         self.heads: list[str] = []
         self.before = None
-        self.connections = 0
         self.under_way = self.most_under_way = 0
         self.keys: dict | None = None
         self._lock = threading.Lock()
-        self._open: list[socket.socket] = []
-        self._listener: socket.socket | None = None
-        self.up()
+        super().__init__()
 
     @property
     def url(self) -> str:
@@ -146,34 +142,6 @@ class AuthServer:
     @property
     def asked(self) -> int:
         return sum("/get-session" in head for head in self.heads)
-
-    def up(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def down(self) -> None:
-        if self._listener:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._listener = None
-        with self._lock:
-            for connection in self._open:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-            self._open.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self.connections += 1
-                self._open.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -231,9 +199,3 @@ class AuthServer:
                 if name.endswith(".session_token") and signed(value.rpartition(".")[0]) == value:
                     return value.rpartition(".")[0]
         return None
-
-    def __enter__(self) -> "AuthServer":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.down()

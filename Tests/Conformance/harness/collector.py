@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 import time
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from .ports import free_port
+from .standin import StandIn
 from .wire import Reader
 
 KINDS = {Span.SPAN_KIND_SERVER: "server", Span.SPAN_KIND_CLIENT: "client"}
@@ -38,7 +36,7 @@ def value(any_value):
     return getattr(any_value, any_value.WhichOneof("value"))
 
 
-class Collector:
+class Collector(StandIn):
     """`with Collector() as collector`: `spans` are what came; `status`, `delay`, `partial`, `raw` what is answered."""
 
     def __init__(self, tls: ssl.SSLContext | None = None):
@@ -47,43 +45,13 @@ class Collector:
         self.bodies = 0
         self.status, self.delay, self.partial, self.raw, self.fields = 200, 0.0, None, None, ""
         self.closes = False
-        self.connections = 0
         self.errors: list[str] = []
         self._tls = tls
-        self._listener = None
-        self._open = []
-        self.port = free_port()
-        self.up()
+        super().__init__()
 
     @property
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1/traces"
-
-    def up(self):
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def down(self):
-        if self._listener:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._listener = None
-        for connection in self._open:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        self._open.clear()
-
-    def _accept(self, listener):
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._open.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
         try:
@@ -143,9 +111,6 @@ class Collector:
             assert time.monotonic() < end, f"{len(found)} of {count} spans: {self.spans[:20]} {self.errors}"
             time.sleep(0.02)
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *_):
-        self.down()
+        super().__exit__()
         assert not self.errors, self.errors

@@ -7,7 +7,6 @@ import ipaddress
 import json
 import socket
 import ssl
-import threading
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from . import tokens
-from .ports import free_port
+from .standin import StandIn
 
 
 def key_set(*names: str, owner: str = "keys") -> bytes:
@@ -38,8 +37,10 @@ def response(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\nConnection: close\r\n\r\n" + body
 
 
-class KeyServer:
+class KeyServer(StandIn):
     """`answer` is bytes, or a function of the connection and the path; `pages` holds answers for single paths."""
+
+    cuts = False  # each ends by itself, after its one answer
 
     def __init__(self, answer: bytes = b"", port: int | None = None, tls: ssl.SSLContext | None = None,
                  host: str = "127.0.0.1"):
@@ -47,10 +48,8 @@ class KeyServer:
         self.pages: dict[str, object] = {}
         self.requests: list[str] = []
         self.heads: list[bytes] = []
-        self.host, self.tls = host, tls
-        self.port = port or free_port()
-        self._listener: socket.socket | None = None
-        self.up()
+        self.tls = tls
+        super().__init__(host, port)
 
     def publish(self, *names: str, owner: str = "keys", **headers: str) -> None:
         self.answer = response(key_set(*names, owner=owner), **headers)
@@ -62,25 +61,6 @@ class KeyServer:
     @property
     def url(self) -> str:
         return self.origin + "/jwks"
-
-    def up(self) -> None:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        self._listener = socket.create_server((self.host.strip("[]"), self.port), family=family)
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def down(self) -> None:
-        if self._listener:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._listener = None
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -115,12 +95,6 @@ class KeyServer:
         while len(self.requests) < count:
             assert time.monotonic() < end, f"{len(self.requests)} requests, {count} wanted"
             time.sleep(0.01)
-
-    def __enter__(self) -> "KeyServer":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.down()
 
 
 class Authority:
