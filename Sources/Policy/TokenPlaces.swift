@@ -106,8 +106,7 @@ struct TokenPlaces: ~Copyable {
     /// True where a page of another site may have sent the request. Browsers add cookies to whatever any page sends;
     /// they say truthfully where it comes from, in `Origin` for all but plain reading.
     func isForged(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
-        guard head.wantsUpgrade || !(head.method == .get || head.method == .head || head.method == .options)
-        else { return false }
+        guard head.doesMoreThanRead else { return false }
         if head.originIndex >= 0 {
             let origin = bytes.slice(head.fields[Int(head.originIndex)].valueRange)
             for trusted in origins where ASCII.equalsIgnoringCase(origin, trusted.span) { return false }
@@ -131,6 +130,19 @@ struct TokenPlaces: ~Copyable {
             }
             return ASCII.equalsIgnoringCase(origin.extracting(count..<origin.count), host)
         }
+        return false
+    }
+}
+
+extension RequestHead {
+    /// True where it may change something, or open a WebSocket, for which browsers ask nobody: then the page counts that
+    /// it comes from.
+    ///
+    /// A proxy in front that asks about a handshake (forward-auth) leaves out `Connection` and `Upgrade`, which are its
+    /// own, and passes on the key, which no page can set by itself.
+    var doesMoreThanRead: Bool {
+        guard method == .get || method == .head || method == .options, !wantsUpgrade else { return true }
+        for index in 0..<fields.count where fields[index].name == .secWebSocketKey { return true }
         return false
     }
 }
