@@ -253,7 +253,7 @@ struct SessionPlaces: ~Copyable {
 
     /// Scheme and authority: everything in front of the third slash.
     @_lifetime(copy referer)
-    private static func origin(ofReferer referer: Span<UInt8>) -> Span<UInt8> {
+    static func origin(ofReferer referer: Span<UInt8>) -> Span<UInt8> {
         var slashes = 0
         for index in 0..<referer.count where referer[index] == UInt8(ascii: "/") {
             slashes += 1

@@ -104,21 +104,29 @@ struct TokenPlaces: ~Copyable {
     }
 
     /// True where a page of another site may have sent the request. Browsers add cookies to whatever any page sends;
-    /// they say truthfully where it comes from, in `Origin` for all but plain reading.
+    /// they say truthfully where it comes from, in `Origin` for all but plain reading, and older ones in `Referer`.
     func isForged(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
         guard head.doesMoreThanRead else { return false }
         if head.originIndex >= 0 {
-            let origin = bytes.slice(head.fields[Int(head.originIndex)].valueRange)
-            for trusted in origins where ASCII.equalsIgnoringCase(origin, trusted.span) { return false }
-            return !Self.isSameSite(origin, bytes.slice(head.host))
+            return !trusts(bytes.slice(head.fields[Int(head.originIndex)].valueRange), head, bytes)
         }
         for index in 0..<head.fields.count {
-            let line = head.fields[index]
-            guard line.name == .secFetchSite else { continue }
-            let site = bytes.slice(line.valueRange)
-            if !ASCII.equals(site, "same-origin"), !ASCII.equals(site, "none") { return true }
+            let value = bytes.slice(head.fields[index].valueRange)
+            switch head.fields[index].name {
+            case .secFetchSite:
+                if !ASCII.equals(value, "same-origin"), !ASCII.equals(value, "none") { return true }
+            case .referer where !trusts(SessionPlaces.origin(ofReferer: value), head, bytes): return true
+            default: continue
+            }
         }
         return false
+    }
+
+    private func trusts(
+        _ origin: Span<UInt8>, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        for trusted in origins where ASCII.equalsIgnoringCase(origin, trusted.span) { return true }
+        return Self.isSameSite(origin, bytes.slice(head.host))
     }
 
     /// True for `http://HOST` and `https://HOST`: which of the two it was is hidden behind a TLS terminator.
