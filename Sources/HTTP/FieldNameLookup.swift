@@ -171,8 +171,12 @@ struct FieldNameWords {
         case 0x6C63_2D6C_7373_2D78 where second & 0xFF_FFFF_FFFF == 0x2D_746E_6569: Self.certificate
         // ssl-clie|nt-
         case 0x6569_6C63_2D6C_7373 where second & 0xFF_FFFF == 0x2D_746E: Self.certificate
+        // x-tls-cl|ient-
+        case 0x6C63_2D73_6C74_2D78 where second & 0xFF_FFFF_FFFF == 0x2D_746E_6569: Self.certificate
         // x-client|-cert
         case 0x746E_6569_6C63_2D78 where second & 0xFF_FFFF_FFFF == 0x74_7265_632D: Self.certificate
+        // xfcc
+        case 0x6363_6678 where second == 0: Self.certificate
         default: []
         }
     }

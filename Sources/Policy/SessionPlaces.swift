@@ -228,8 +228,7 @@ struct SessionPlaces: ~Copyable {
     /// True where the request does more than read, and does not say that it comes from a page that may: browsers add
     /// cookies to whatever any page sends. `Origin` tells, or else `Referer` (OWASP's "verifying origin").
     func isForged(_ session: Int, _ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
-        guard head.wantsUpgrade || !(head.method == .get || head.method == .head || head.method == .options)
-        else { return false }
+        guard head.doesMoreThanRead else { return false }
         var origin = ByteRange.empty
         var referer = ByteRange.empty
         for index in 0..<head.fields.count {
@@ -254,7 +253,7 @@ struct SessionPlaces: ~Copyable {
 
     /// Scheme and authority: everything in front of the third slash.
     @_lifetime(copy referer)
-    private static func origin(ofReferer referer: Span<UInt8>) -> Span<UInt8> {
+    static func origin(ofReferer referer: Span<UInt8>) -> Span<UInt8> {
         var slashes = 0
         for index in 0..<referer.count where referer[index] == UInt8(ascii: "/") {
             slashes += 1

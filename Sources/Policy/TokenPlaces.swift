@@ -104,22 +104,29 @@ struct TokenPlaces: ~Copyable {
     }
 
     /// True where a page of another site may have sent the request. Browsers add cookies to whatever any page sends;
-    /// they say truthfully where it comes from, in `Origin` for all but plain reading.
+    /// they say truthfully where it comes from, in `Origin` for all but plain reading, and older ones in `Referer`.
     func isForged(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
-        guard head.wantsUpgrade || !(head.method == .get || head.method == .head || head.method == .options)
-        else { return false }
+        guard head.doesMoreThanRead else { return false }
         if head.originIndex >= 0 {
-            let origin = bytes.slice(head.fields[Int(head.originIndex)].valueRange)
-            for trusted in origins where ASCII.equalsIgnoringCase(origin, trusted.span) { return false }
-            return !Self.isSameSite(origin, bytes.slice(head.host))
+            return !trusts(bytes.slice(head.fields[Int(head.originIndex)].valueRange), head, bytes)
         }
         for index in 0..<head.fields.count {
-            let line = head.fields[index]
-            guard line.name == .secFetchSite else { continue }
-            let site = bytes.slice(line.valueRange)
-            if !ASCII.equals(site, "same-origin"), !ASCII.equals(site, "none") { return true }
+            let value = bytes.slice(head.fields[index].valueRange)
+            switch head.fields[index].name {
+            case .secFetchSite:
+                if !ASCII.equals(value, "same-origin"), !ASCII.equals(value, "none") { return true }
+            case .referer where !trusts(SessionPlaces.origin(ofReferer: value), head, bytes): return true
+            default: continue
+            }
         }
         return false
+    }
+
+    private func trusts(
+        _ origin: Span<UInt8>, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        for trusted in origins where ASCII.equalsIgnoringCase(origin, trusted.span) { return true }
+        return Self.isSameSite(origin, bytes.slice(head.host))
     }
 
     /// True for `http://HOST` and `https://HOST`: which of the two it was is hidden behind a TLS terminator.
@@ -131,6 +138,19 @@ struct TokenPlaces: ~Copyable {
             }
             return ASCII.equalsIgnoringCase(origin.extracting(count..<origin.count), host)
         }
+        return false
+    }
+}
+
+extension RequestHead {
+    /// True where it may change something, or open a WebSocket, for which browsers ask nobody: then the page counts that
+    /// it comes from.
+    ///
+    /// A proxy in front that asks about a handshake (forward-auth) leaves out `Connection` and `Upgrade`, which are its
+    /// own, and passes on the key, which no page can set by itself.
+    var doesMoreThanRead: Bool {
+        guard method == .get || method == .head || method == .options, !wantsUpgrade else { return true }
+        for index in 0..<fields.count where fields[index].name == .secWebSocketKey { return true }
         return false
     }
 }

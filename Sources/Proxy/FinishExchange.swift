@@ -131,8 +131,8 @@ extension Worker {
     /// How much of an unwanted body is read before the connection is cut, in bytes: many clients write all of theirs
     /// before they look for an answer, and those that only somewhat exceed what a route takes must find it.
     private static var lingerBytes: Int { 64 << 20 }
-    /// So much of it in one turn, before others have theirs.
-    private static var lingerTurnBytes: Int { 256 << 10 }
+    /// So much of it in one turn, before others have theirs: as of a body that is relayed.
+    private static var lingerTurnBytes: Int { 64 << 10 }
 
     /// Throws away what still arrives.
     mutating func discardInput(_ client: UInt32) {

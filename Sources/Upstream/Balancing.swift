@@ -112,17 +112,20 @@ extension UpstreamPool {
         return best
     }
 
-    /// The fewest requests for its weight; among equals the one after the last choice, so that none is favoured.
+    /// The fewest requests for its weight; equals in turn, each as often as its weight says: where requests come one by
+    /// one nobody is busy, and weights would mean nothing otherwise.
     private mutating func leastBusy(_ now: Instant) -> Int {
-        var place = 0
-        while place < candidates.count, candidates[place] < nextServer { place += 1 }
-        var best = candidates[place % candidates.count]
-        for offset in 1..<candidates.count {
-            let server = candidates[(place + offset) % candidates.count]
-            if isLessBusy(server, than: best, now) { best = server }
+        var least = candidates[0]
+        for place in 1..<candidates.count where isLessBusy(candidates[place], than: least, now) {
+            least = candidates[place]
         }
-        nextServer = best + 1
-        return best
+        var kept = 0
+        for place in 0..<candidates.count where !isLessBusy(least, than: candidates[place], now) {
+            candidates[kept] = candidates[place]
+            kept += 1
+        }
+        candidates.removeLast(candidates.count - kept)
+        return inTurn()
     }
 
     private func isLessBusy(_ server: Int, than other: Int, _ now: Instant) -> Bool {

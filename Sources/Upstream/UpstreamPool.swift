@@ -29,7 +29,6 @@ public struct UpstreamPool: ~Copyable {
     private var budget = RetryBudget()
     /// Who may be chosen, while somebody is.
     var candidates: [Int] = []
-    var nextServer = 0
     /// What chance needs; no secret.
     var randomState: UInt64
     private let inPlace = InPlace()

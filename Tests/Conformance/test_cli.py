@@ -8,6 +8,7 @@ import jwt
 import pytest
 
 from harness import configuration, tokens
+from harness.keyserver import KeyServer, signed
 from harness.process import command, environment, unused_port
 from harness.tokens import SECRET, bearer, token, unb64
 from test_config_check import GOOD
@@ -197,6 +198,31 @@ def test_verify_tells_reasons_apart(config):
         assert done.returncode == 1, done
         reasons.append(done.stdout + done.stderr)
     assert len(set(reasons)) == len(reasons), reasons
+
+
+def test_verify_takes_the_token_without_a_flag(config):
+    env = environment(USHER_TEST_SERVICE_TOKEN="x")
+    assert command("token", "verify", "--config", config, token(), env=env).returncode == 0
+    assert command("token", "verify", "--config", config, "--token", token(), token(), env=env).returncode != 0
+
+
+def test_verify_fetches_keys(tmp_path):
+    """As a route would: for whoever has their keys at a URL, every token would be refused otherwise."""
+    with KeyServer() as server:
+        server.publish("one")
+        (tmp_path / "usher.toml").write_text(GOOD.replace(
+            'secret = { env = "USHER_TEST_SECRET" }', f'jwks = {{ url = "{server.url}" }}\nalgorithms = ["ES256"]'))
+
+        def verify(kid="one", **more):
+            claims = {"issuer": "https://app.example.com", "audience": "https://app.example.com"} | more
+            return command("token", "verify", "--config", tmp_path / "usher.toml", signed(kid, **claims))
+
+        done = verify()
+        assert done.returncode == 0 and json.loads(done.stdout)["sub"] == "alice", done.stderr
+        assert verify("two").returncode == 1 and verify(exp=1).returncode == 1
+        server.down()
+        done = verify()
+        assert done.returncode == 1 and "keys_unavailable: " in done.stderr, done.stderr
 
 
 def test_verify_of_another_issuer(config):

@@ -8,10 +8,11 @@ import shutil
 import socket
 import subprocess
 import time
+from urllib.parse import quote
 
 import pytest
 
-from harness import configuration, mutations
+from harness import betterauth, configuration, mutations
 from harness.keyserver import KeyServer, signed
 from harness.process import allocate, command, environment
 from harness.tokens import bearer, token
@@ -121,6 +122,46 @@ def test_a_question_that_waits_is_answered_as_it_was_asked(start, own_backend, a
             assert len(server.requests) > fetched, "the question did not wait"
             assert answer.status == 401 and (len(answer.body) > 0) == (asking == "GET")
             assert client.request("GET", "/verify", question(target="/public/x")).status == 200
+
+
+BROWSERS = TEXT.replace('path = "/api', 'path = "/cookie/**"\nauth = "cookie"\nupstream = "backend"\n\n[[route]]\n'
+                        'path = "/session/**"\nauth = "browser"\nupstream = "backend"\n\n[[route]]\npath = "/api') + """
+[issuer.cookie]
+issuer = "https://main.test"
+audience = ["https://api.test"]
+secret = {{ env = "USHER_TEST_SECRET" }}
+token_from = ["cookie:t"]
+trusted_origins = ["https://app.test"]
+
+[session.browser]
+provider = "better-auth"
+secret = {{ env = "USHER_TEST_AUTH_SECRET" }}
+secure_cookies = false
+trusted_origins = ["https://app.test"]
+"""
+
+
+def test_a_handshake_is_known_without_the_fields_of_the_hop(start, own_backend):
+    """Any page may open a WebSocket to anywhere, and browsers add cookies. nginx and Traefik take Connection and Upgrade out of
+    their question, and nginx asks by HTTP/1.0: without a look at the key, that would be a plain GET, which needs no Origin."""
+    port, _ = allocate()
+    start(own_backend, BROWSERS, verify=port, trusted="127.0.0.1/32", env={"USHER_TEST_AUTH_SECRET": betterauth.SECRET})
+    signed_in = {
+        "/cookie/x": f"t={token()}",
+        "/session/x": f"better-auth.session_token={quote(betterauth.signed('T'), safe='')}; "
+                      f"better-auth.session_data={betterauth.compact(betterauth.payload('T'))}"}
+    handshake = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+    for target, cookie in signed_in.items():
+        def ask(*headers):
+            lines = question(target=target) | {"Cookie": cookie} | {k: v for more in headers for k, v in more.items()}
+            with Client(port) as client:
+                client.send(render("GET", "/verify", lines).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+                return client.response()
+        evil, good = {"Origin": "https://evil.test"}, {"Origin": "https://app.test"}
+        assert ask().headers.get("x-user-id") == "alice" and ask(evil).status == 200, "reading is for the browser to guard"
+        refused = ask(handshake, evil)
+        assert refused.status == 403 and refused.problem["code"] == "origin_refused"
+        assert ask(handshake, good).headers.get("x-user-id") == "alice"
 
 
 def test_only_trusted_proxies_may_ask(start, own_backend):

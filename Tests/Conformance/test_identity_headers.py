@@ -27,6 +27,7 @@ OTHERS = [
 CERTIFICATES = [
     "X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-S-DN", "X_SSL_Client_Cert", "X-Client-Cert",
     "X-Client-Cert-Chain", "X_Client_Cert", "X-Forwarded-Client-Cert", "X_Forwarded_Client_Cert",
+    "X-TLS-Client-Cert", "X_Tls.Client_Verify", "X-Forwarded-Tls-Client-Cert", "XFCC", "xfcc",
 ]
 ROUTES = {
     "none": ("/public/x", {}, None),
@@ -49,7 +50,7 @@ def identity_of(request) -> list[str]:
     return [
         name for name in request.headers.names()
         if re.match(r"(x-user-|x-forwarded-user$|x-remote-user|remote-user|x-auth-request-|x-ssl-client|x-client-cert"
-                    r"|x-forwarded-client-cert)", fold(name))
+                    r"|x-tls-client|xfcc$|x-forwarded-.*client-cert)", fold(name))
     ]
 
 

@@ -186,6 +186,36 @@ def test_j5_jwts_and_opaque_tokens_on_one_route(run, endpoint):
     proxy.assert_arrived(proxy.get("/api/x", bearer(signed)), "alice")
 
 
+def test_J5_two_issuers_that_are_asked_answer_for_themselves(start, own_backend, endpoint):
+    """The same opaque token on two routes with different issuers: independent answers, whichever is remembered first."""
+    other = Endpoint()
+    more = f"""
+[issuer.second]
+issuer = "https://opaque.test"
+audience = ["https://api.test"]
+introspection = {{{{ url = "{other.url}", client_id = "usher:1", client_secret = {{{{ env = "USHER_TEST_SECRET" }}}} }}}}
+
+[[route]]
+path = "/second/**"
+auth = "second"
+upstream = "backend"
+"""
+    proxy = start(own_backend, CONFIGURATION + more, cache_for="30s", issuer="https://opaque.test", more="", url=endpoint.url)
+    endpoint.tokens |= {"first-only": claims(), "both": claims()}
+    other.tokens |= {"second-only": claims(sub="bob"), "both": claims(sub="bob")}
+    for _ in range(2):
+        for text, first, second in [("first-only", "alice", None), ("second-only", None, "bob"), ("both", "alice", "bob")]:
+            for target, user in [("/only/x", first), ("/second/x", second)]:
+                proxy.backend.clear()
+                answer = proxy.get(target, bearer(text))
+                if user is None:
+                    proxy.assert_refused(answer, 401, "token_invalid")
+                else:
+                    proxy.assert_arrived(answer, user)
+    assert sorted(set(endpoint.asked)) == sorted(set(other.asked)) == ["both", "first-only", "second-only"]
+    other.down()
+
+
 def test_single_flight(run, endpoint):
     proxy = run(workers=2)
     endpoint.tokens["t"] = claims()

@@ -64,6 +64,8 @@ import Testing
             ("Origin: https://evil", false), ("Origin: null", false), ("Origin: https://h.evil", false),
             ("Origin: ftp://h", false), ("Sec-Fetch-Site: cross-site", false), ("Origin: https://h", true),
             ("Origin: http://H", true), ("Origin: https://app", true), ("Sec-Fetch-Site: none", true),
+            ("Referer: https://evil/x", false), ("Referer: https://h.evil/h/", false), ("Referer: x", false),
+            ("Referer: https://app/a/b?c", true), ("Referer: http://h/", true),
         ])
     func forgery(field: String, allowed: Bool) throws {
         let gate = try gate([.header, .cookie("t")], origins: ["https://app"])

@@ -79,6 +79,22 @@ struct BalancingTests {
         #expect(served == [100, 100, 100, 100])
     }
 
+    @Test("least-requests keeps to the weights where requests come one by one, and looks at the load first")
+    func leastRequestsByWeight() {
+        var pool = UpstreamPool(upstream([1, 3], .leastRequests), workers: 1)
+        var served = [0, 0]
+        for _ in 0..<400 {
+            let chosen = server(pool.choose(at: seconds(0)))
+            served[chosen] += 1
+            pool.closedInUse(server: chosen)
+        }
+        #expect(served == [100, 300])
+        // Under way, each has its share and no more.
+        served = [0, 0]
+        for _ in 0..<40 { served[server(pool.choose(at: seconds(0)))] += 1 }
+        #expect(served == [10, 30])
+    }
+
     @Test("hash-user: a server that goes takes only its users with it, and they come back with it")
     func consistency() {
         let settings = upstream([1, 1, 1, 1, 1], .hashUser)
