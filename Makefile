@@ -26,7 +26,7 @@ SOAK_SECONDS ?= 1800
 SANITIZE ?= address thread
 SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py
 
-.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak sanitize deploy-test deploy-deps dist bench bench-budgets demo format clean compare-framing
+.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -130,6 +130,10 @@ bench: deps build ## CPU a request against nginx, HAProxy and $ENVOY: one page; 
 bench-budgets: deps build ## allocations, instructions and system calls a request; WRITE=1 takes them as the budgets
 	@scripts/install-packages --bench
 	@$(PYTHON) Benchmarks/budgets.py --usher $(BINARY) $(if $(WRITE),--write)
+
+link-order: deps build ## take anew which functions stand side by side in the binary (Sources/link-order.txt)
+	@scripts/install-packages --bench
+	@$(PYTHON) Benchmarks/link_order.py --usher $(BINARY)
 
 demo: deps build ## the proxy in front of a sample backend on loopback, until Ctrl-C
 	@USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" $(PYTHON) scripts/demo.py

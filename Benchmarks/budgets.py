@@ -114,7 +114,8 @@ class Instructions(Counter):
         name = f"callgrind.out.{proxy.child.pid}"
         number = len(list(self.folder.glob(name + ".*"))) + 1
         self._control(proxy, "--dump")
-        text = (self.folder / f"{name}.{number}").read_text()
+        self.dump = self.folder / f"{name}.{number}"
+        text = self.dump.read_text()
         self.called = {}
         for callee, count in re.findall(r"^cfn=(.+)\ncalls=(\d+)", text, re.M):
             self.called[callee] = self.called.get(callee, 0) + int(count)
