@@ -120,13 +120,21 @@ struct PathScan {
         return nil
     }
 
-    /// `.` or `..`, alone or before a parameter: `..;x=1` is `..` to backends that know parameters.
+    /// `.` or `..`, alone or before a parameter: `..;x=1` is `..` to backends that know parameters, and so are `..%3bx=1`
+    /// and, to those that decode twice, `..%253bx=1`.
     private static func isDotSegment(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
         var index = start
         while index < end, bytes[index] == 0x2E { index += 1 }
         guard index - start <= 2 else { return false }
         if index == end || bytes[index] == 0x3B { return true }
-        return end - index >= 3 && ASCII.equalsIgnoringCase(bytes.extracting(index..<index + 3), "%3b")
+        return startsWith("%3b", bytes, index, end) || startsWith("%253b", bytes, index, end)
+    }
+
+    private static func startsWith(
+        _ text: StaticString, _ bytes: Span<UInt8>, _ start: Int, _ end: Int
+    ) -> Bool {
+        let count = text.utf8CodeUnitCount
+        return end - start >= count && ASCII.equalsIgnoringCase(bytes.extracting(start..<start + count), text)
     }
 }
 

@@ -40,7 +40,7 @@ struct CanonicalTargetTests {
             ("/..a/.b", ["..a", ".b"], false), ("/a..", ["a.."], false), ("/100%25", ["100%25"], false),
             ("/a%25zz", ["a%25zz"], false), ("/a:b@c!$&'()*+,;=~", ["a:b@c!$&'()*+,;=~"], false),
             ("/[id]", ["[id]"], false), ("/a?q=%zz|{}\"<>^`\\", ["a"], false),
-            ("/.well-known/x", [".well-known", "x"], false),
+            ("/.well-known/x", [".well-known", "x"], false), ("/.%25/..%253", [".%25", "..%253"], false),
         ] as [(String, [String], Bool)])
     func accepted(target: String, segments: [String], trailingSlash: Bool) {
         #expect(
@@ -54,7 +54,7 @@ struct CanonicalTargetTests {
             "/public/../api/x", "/..", "/.", "/a/.", "/a/..", "/./a", "/../", "/public/%2e%2e/api/x",
             "/api%2e%2e/",
             "/%2E", "/%2e./a", "/.%2e/a", "/api/..;/x", "/api/.;/x", "/api/..;a=b/x", "/api/..%3B/x",
-            "/api/..%3b",
+            "/api/..%3b", "/api/..%253B/x", "/api/.%253b", "/api/%2e%2e%253bx=1/y",
             "/a.%2eb", "http://a/../b",
         ])
     func dotSegments(target: String) {
