@@ -23,10 +23,12 @@ FUZZ_SECONDS ?= 3600
 FUZZ_ARGS ?=
 SEEDS ?= 100000
 SOAK_SECONDS ?= 1800
+LEAKS_SCALE ?= 1
 SANITIZE ?= address thread
-SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py
+SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py \
+	test_http2.py test_http2_abuse.py test_http2_upstream.py test_websocket.py test_keys.py test_upstreams.py
 
-.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
+.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,13 +98,20 @@ soak: deps build ## half an hour of everything at once, with flat memory; SOAK_S
 	@cd Tests/Conformance && USHER_SOAK_SECONDS=$(SOAK_SECONDS) USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
 		$(CURDIR)/$(PYTHON) -m pytest -q -s test_soak.py
 
+leaks: deps build ## a million requests, 100,000 connections, 1,000 reloads, and nothing left of them; LEAKS_SCALE=0.1
+	@echo "== leaks: $(LEAKS_SCALE)"
+	@cd Tests/Conformance && USHER_LEAKS_SCALE=$(LEAKS_SCALE) USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
+		$(CURDIR)/$(PYTHON) -m pytest -q -s test_leaks.py
+
 # The unit tests, and black-box tests that open and close the most, under each sanitizer; built apart.
+sanitize: export LSAN_OPTIONS := suppressions=$(CURDIR)/Tests/leaks.suppressions:print_suppressions=0
+sanitize: export TSAN_OPTIONS := suppressions=$(CURDIR)/Tests/thread.suppressions:print_suppressions=0
 sanitize: deps ## unit and black-box tests under AddressSanitizer and ThreadSanitizer; SANITIZE=thread for one of them
 	@for sanitizer in $(SANITIZE); do \
 		echo "== sanitize: $$sanitizer"; \
 		$(SWIFT) test --sanitize $$sanitizer --scratch-path .build/$$sanitizer; \
 		$(SWIFT) build --sanitize $$sanitizer --scratch-path .build/$$sanitizer --product usher; \
-		(cd Tests/Conformance && USHER_BINARY=$(CURDIR)/.build/$$sanitizer/debug/usher \
+		(cd Tests/Conformance && USHER_SANITIZED=$$sanitizer USHER_BINARY=$(CURDIR)/.build/$$sanitizer/debug/usher \
 			$(CURDIR)/$(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(SANITIZE_TESTS)); \
 	done
 
@@ -113,7 +122,7 @@ test: ## everything: tidy, unit, conformance, fuzzing, simulation, deploy
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory tidy
 	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory conformance
+	@USHER_SOAK_SECONDS=$${USHER_SOAK_SECONDS:-180} $(MAKE) --no-print-directory conformance
 	@$(MAKE) --no-print-directory fuzz-briefly
 	@$(MAKE) --no-print-directory simulate SEEDS="100000 1000000"
 	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-900} $(MAKE) --no-print-directory deploy-test

@@ -88,8 +88,8 @@ struct Crew {
                 ledger: ledger, rateRequests: store.rates, standing: store.standing, ticketKeys: ticketKeys,
                 proofMemory: proofMemory, spans: spans[index])
             let reports = reports
-            // Never joined: its end is reported, and the process's end ends it anyway.
-            _ = try Thread(name: "usher-\(index)") {
+            // Nobody waits for it: its end is reported. Its stack goes with it, or a change of `workers` would leave one each.
+            try Thread(name: "usher-\(index)") {
                 do throws(WorkerError) {
                     try Crew.work(parts, settings, bound, reports)
                     // Only now: with the last report the process may end, and a worker that still gave back its keys
@@ -98,7 +98,7 @@ struct Crew {
                 } catch {
                     reports.send(.failed(index, Crew.describe(error)))
                 }
-            }
+            }.detach()
             running.insert(index)
             count = index + 1
         }

@@ -106,8 +106,8 @@ extension ListenerBook.Prepared {
         addresses.append((listener.name, real))
     }
 
-    /// The workers have what this listener needs already. What belongs to one that is to end is given to one that stays,
-    /// because clients may wait in its queue; a new one shares a socket.
+    /// The workers have what this listener needs already. A socket that only workers have that are to end is given to one
+    /// that stays, because clients may wait in its queue; a new one shares a socket.
     fileprivate mutating func keep(
         _ places: [ListenerBook.Open], for listener: ListenerSettings
     ) throws(Errno) {
@@ -117,17 +117,23 @@ extension ListenerBook.Prepared {
                 workers[worker].append(
                     WorkerListener(name: listener.name, address: place.real, descriptor: nil))
             }
-            for (descriptor, holder) in zip(place.descriptors, place.holders) {
-                if holder < count {
-                    record(descriptor, of: listener, heldBy: holder)
-                } else {
+            var kept = Set<UInt64?>()
+            for (descriptor, holder) in zip(place.descriptors, place.holders) where holder < count {
+                record(descriptor, of: listener, heldBy: holder)
+                kept.insert(Listener.identity(of: descriptor))
+            }
+            for (descriptor, holder) in zip(place.descriptors, place.holders) where holder >= count {
+                // Once each: else every change of the number there and back would leave a descriptor.
+                if kept.insert(Listener.identity(of: descriptor)).inserted {
                     give(
                         try Listener.duplicate(of: descriptor, at: place.real), of: listener,
                         to: holder % count)
                 }
             }
             for worker in 0..<count where !place.holders.contains(worker) {
-                guard let shared = place.descriptors.first else { continue }
+                // Each another one, as far as there are several: then all of them are served by more than one.
+                guard !place.descriptors.isEmpty else { continue }
+                let shared = place.descriptors[worker % place.descriptors.count]
                 give(try Listener.duplicate(of: shared, at: place.real), of: listener, to: worker)
             }
         }

@@ -13,7 +13,7 @@ struct LogSetup {
         let writer: LogWriter
         do throws(Errno) {
             writer = try LogWriter(destination: .standardError)
-            _ = try Thread(name: "usher-messages") { try? writer.run() }
+            try Thread(name: "usher-messages") { try? writer.run() }.detach()
         } catch {
             throw StartFailure("\(error)")
         }

@@ -160,7 +160,7 @@ public final class Supervisor {
     private func start() throws(StartFailure) {
         let writer = accessWriter
         do throws(Errno) {
-            _ = try Thread(name: "usher-log") { try? writer.run() }
+            try Thread(name: "usher-log") { try? writer.run() }.detach()
         } catch {
             throw StartFailure("cannot start a thread: \(error)")
         }

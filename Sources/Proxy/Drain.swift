@@ -17,7 +17,8 @@ extension Worker {
                     Listener(owning: descriptor, at: listener.address), name: listener.name, index: index,
                     expectsProxyHeader: settings[index].expectsProxyHeader,
                     protocols: settings[index].protocols)
-                _ = listeners.insert(kept)
+                // Hundreds of workers that end at once: what is too much is closed, and who waits there connects again.
+                if !listeners.isFull { _ = listeners.insert(kept) }
             } else {
                 for slot in 0..<listeners.slots
                 where listeners.isLive(slot) && listeners[slot].listener.address == listener.address {

@@ -141,7 +141,8 @@ public struct Worker: ~Copyable {
 
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
     private static var keptBlockBytes: Int { 4 << 20 }
-    private static var listenerCapacity: Int { 64 }
+    /// Its own sockets, and those of workers that have ended: as many of each listener as there were workers.
+    private static var listenerCapacity: Int { 4096 }
     /// Pools of the current settings, at most 1024, and of those before that still have requests: a tunnel may outlive
     /// hundreds of reloads.
     private static var poolCapacity: Int { 1 << 20 }

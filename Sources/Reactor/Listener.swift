@@ -78,6 +78,14 @@ public struct Listener: ~Copyable {
         return SocketAddress(storage, length: Int(length))
     }
 
+    /// Which socket a descriptor is of: duplicates are of one. Nil where it is of none.
+    public static func identity(of number: Int32) -> UInt64? {
+        var status = stat()
+        // SAFETY: a local out-parameter.
+        guard unsafe fstat(number, &status) == 0 else { return nil }
+        return UInt64(status.st_ino)
+    }
+
     /// Gives the descriptor away, for the worker that will accept from it.
     public consuming func release() -> Int32 {
         file.release()

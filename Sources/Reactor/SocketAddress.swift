@@ -68,9 +68,10 @@ public enum SocketAddress: Hashable, Sendable {
         unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         unsafe hints.ai_flags = AI_ADDRCONFIG
         var list: UnsafeMutablePointer<addrinfo>?
-        // SAFETY: the list is freed below, after its last use.
+        // SAFETY: the list is freed by its first entry below, after its last use.
         guard unsafe getaddrinfo(host, String(port), &hints, &list) == 0 else { return [] }
-        defer { unsafe freeaddrinfo(list) }
+        let first = unsafe list
+        defer { unsafe freeaddrinfo(first) }
         var found: [SocketAddress] = []
         while let entry = unsafe list {
             var storage = sockaddr_storage()

@@ -32,6 +32,12 @@ public struct Thread: ~Copyable, Sendable {
         _ = pthread_join(identifier, nil)
     }
 
+    /// Lets the thread end by itself: nobody waits for it, and nothing is left of it.
+    public consuming func detach() {
+        // Detached once: the value is consumed.
+        _ = pthread_detach(identifier)
+    }
+
     private final class Start {
         let name: String
         let body: () -> Void

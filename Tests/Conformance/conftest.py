@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ from harness.process import BINARY, Usher, allocate, environment, unused_port
 def pytest_sessionstart(session):
     if not BINARY.exists() and not session.config.option.collectonly:
         pytest.exit(f"no binary at {BINARY}: run `make build`, or set USHER_BINARY", returncode=3)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "USHER_SANITIZED" in os.environ and item.get_closest_marker("memory"):
+            item.add_marker(pytest.mark.skip(reason="a sanitizer keeps memory that was freed, and some beside"))
 
 
 class Proxy(Usher):

@@ -18,7 +18,7 @@ import struct
 
 import pytest
 
-from harness import mutations
+from harness import mutations, soaking
 from harness.ports import free_port
 from harness.tokens import token
 
@@ -70,9 +70,18 @@ class HostileBackend:
 
     def __init__(self, findings: list[str]):
         self.findings, self.port, self.served, self.connections = findings, free_port(), 0, 0
+        # Requests of good clients that are not the same when they come twice.
+        self.posted: set[bytes] = set()
+        self.open: set[asyncio.StreamWriter] = set()
+
+    def reset_all(self) -> None:
+        for writer in list(self.open):
+            reset(writer)
+            writer.transport.abort()
 
     async def serve(self, reader, writer):
         self.connections += 1
+        self.open.add(writer)
         rng = random.Random(f"{SEED}/backend/{self.connections}")
         try:
             while await self.exchange(rng, reader, writer):
@@ -80,6 +89,7 @@ class HostileBackend:
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.TimeoutError, ConnectionError):
             pass
         finally:
+            self.open.discard(writer)
             if rng.random() < 0.3:
                 reset(writer)
             writer.close()
@@ -89,6 +99,8 @@ class HostileBackend:
         fields, target = self.check(head)
         self.served += 1
         if target.startswith(b"/api/good/"):
+            if b"upgrade" in fields:
+                await soaking.serve_tunnel(reader, writer, fields, target)
             body = await read_body(reader, fields)
             writer.write(echo(fields, target, body, head.startswith(b"HEAD ")))
             await writer.drain()
@@ -109,6 +121,9 @@ class HostileBackend:
         expected = re.match(rb"/api/good/(\d+)/", target)
         if expected:
             right = users == [b"good-" + expected[1]]
+            if line[1] == b"POST" and target in self.posted:
+                self.findings.append(f"sent twice: {head[:300]!r}")
+            self.posted |= {target} if line[1] == b"POST" else set()
         elif target.startswith(b"/api"):
             right = users == [b"mallory"]
         else:
@@ -204,6 +219,9 @@ def echo(fields, target: bytes, body: bytes, is_head: bool) -> bytes:
 class GoodClient:
     """Every answer is its own, or says honestly that there is none."""
 
+    # After so long without an answer it hangs.
+    patience_seconds = 15
+
     def __init__(self, number: int, port: int, findings: list[str]):
         self.number, self.port, self.findings = number, port, findings
         self.bearer = token(subject=f"good-{number}")
@@ -216,7 +234,7 @@ class GoodClient:
             if connection is None:
                 connection = await asyncio.open_connection("127.0.0.1", self.port)
             try:
-                lives = await asyncio.wait_for(self.once(*connection, count), 15)
+                lives = await asyncio.wait_for(self.once(*connection, count), self.patience_seconds)
             except asyncio.TimeoutError:
                 self.findings.append(f"good client {self.number} hangs at request {count}")
                 lives = False

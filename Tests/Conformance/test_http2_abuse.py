@@ -240,6 +240,7 @@ def test_F6_cookie_bomb(proxy):
                 ENHANCE_YOUR_CALM, None)
 
 
+@pytest.mark.memory
 def test_F6_many_large_heads_in_one_read(proxy):
     """A hundred heads of 30 KB, each of them small by HPACK: answered, or refused to be tried again."""
     with others_are_served(proxy), Raw(proxy.port) as raw:
@@ -256,6 +257,7 @@ def test_F6_many_large_heads_in_one_read(proxy):
             done.add(found[2])
 
 
+@pytest.mark.memory
 def test_F6_streams_without_window(proxy):
     """128 streams that take nothing: each dies after its time, and holds no more than a block meanwhile."""
     proxy.backend.recording = False
@@ -306,6 +308,7 @@ def test_uploads_that_no_backend_takes_hold_a_bounded_window(proxy):
         assert not connection.goaways
 
 
+@pytest.mark.memory
 def test_idle_connections_cost_little(start, own_backend):
     """What an idle HTTP/2 connection holds, nghttp2's own memory included, in bytes."""
     proxy = start(own_backend, configuration.SMALL + LIMITS.replace("5s", "60s"), listen=LISTEN)

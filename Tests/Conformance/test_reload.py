@@ -37,6 +37,7 @@ def resident(proxy) -> int:
     return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{proxy.process.pid}/status").read_text())[1]) * 1024
 
 
+@pytest.mark.memory
 def test_many_reloads_under_load(start, own_backend):
     """Routes, upstreams, limits and a listener come and go; no request is lost, no descriptor and no memory."""
     proxy = start(own_backend, workers=2)

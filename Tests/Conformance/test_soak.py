@@ -1,5 +1,6 @@
-"""A long run of everything at once: clients good and bad, plain and over TLS, tunnels, backends that misbehave, reloads, keys
-that rotate, and a process that is stopped and goes on. Memory and descriptors stay flat, and no answer is wrong.
+"""A long run of everything at once: clients good and bad, HTTP/1.1 and HTTP/2, plain and over TLS, tunnels, backends that
+misbehave and die, reloads, keys that rotate, and a process that is stopped and goes on. Memory and descriptors stay flat, and no
+answer is wrong.
 
 `make soak` runs it for half an hour; USHER_SOAK_SECONDS says for how long.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import test_fuzz_sockets as fuzz
-from harness import tokens
+from harness import soaking, tokens
 from harness.authority import Authority
 from harness.ports import free_port
 
@@ -27,8 +28,11 @@ GROWTH_BYTES = 24 << 20
 GROWTH_DESCRIPTORS = 64
 
 LISTEN = """
+protocols = ["http/1.1", "h2"]
+
 [listen.secure]
 address = "127.0.0.1:{secure}"
+protocols = ["http/1.1", "h2"]
 tls.certificates = [{certificates}]
 """
 ROTATING = """
@@ -119,6 +123,18 @@ async def stop_and_go(proxy, until: float) -> None:
         proxy.signal(signal.SIGCONT)
 
 
+async def die_and_come_back(backend, server, until: float):
+    """What kill -9 does to a backend: all of its connections are reset, and nobody listens until it runs again."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < until:
+        await asyncio.sleep(7)
+        server.close()
+        backend.reset_all()
+        await asyncio.sleep(0.5)
+        server = await asyncio.start_server(backend.serve, "127.0.0.1", backend.port, limit=1 << 20, reuse_address=True)
+    server.close()
+
+
 async def measure(proxy, until: float, samples: list[tuple[int, int]]) -> None:
     loop = asyncio.get_running_loop()
     while loop.time() < until and proxy.process.poll() is None:
@@ -126,17 +142,23 @@ async def measure(proxy, until: float, samples: list[tuple[int, int]]) -> None:
         samples.append((resident(proxy), descriptors(proxy)))
 
 
-async def soak(proxy, backend, findings, secure, context, keys) -> tuple[list[fuzz.GoodClient], list[tuple[int, int]]]:
+async def soak(proxy, backend, findings, secure, context, authority_file, keys) -> tuple[list[fuzz.GoodClient], list[tuple[int, int]]]:
     loop = asyncio.get_running_loop()
     until = loop.time() + SECONDS
     server = await asyncio.start_server(backend.serve, "127.0.0.1", backend.port, limit=1 << 20)
     rotating = RotatingClient(90, proxy.port, findings)
     good = [fuzz.GoodClient(number, proxy.port, findings) for number in range(3)]
     good += [SecureClient(50 + number, secure, findings, context) for number in range(2)] + [rotating]
+    multiplexing = ssl.create_default_context(cafile=authority_file)
+    multiplexing.set_alpn_protocols(["h2"])
+    good += [soaking.MultiplexedClient(100, [100, 101, 102], secure, findings, multiplexing),
+             soaking.MultiplexedClient(110, [110, 111, 112], proxy.port, findings, None),
+             soaking.TunnelClient(120, proxy.port, findings, None), soaking.TunnelClient(121, secure, findings, context)]
     samples: list[tuple[int, int]] = []
-    work = [client.run(until) for client in good] + [fuzz.bad_client(number, proxy.port, until) for number in range(16)]
+    work = [client.run(until) for client in good] + [fuzz.bad_client(number, proxy.port, until) for number in range(12)]
+    work += [soaking.bad_http2_client(number, proxy.port, until, fuzz.SEED) for number in range(4)]
     work += [fuzz.reload_now_and_then(proxy, until), rotate(keys, rotating, proxy, until), stop_and_go(proxy, until),
-             measure(proxy, until, samples)]
+             die_and_come_back(backend, server, until), measure(proxy, until, samples)]
     tasks = [asyncio.create_task(each) for each in work]
     while any(not task.done() for task in tasks):
         await asyncio.wait(tasks, timeout=1)
@@ -147,7 +169,6 @@ async def soak(proxy, backend, findings, secure, context, keys) -> tuple[list[fu
             break
     results = await asyncio.gather(*tasks, return_exceptions=True)
     findings += [repr(each) for each in results if isinstance(each, Exception)]
-    server.close()
     return good, samples
 
 
@@ -159,10 +180,10 @@ def test_soak(start, tmp_path):
     pair = authority.sign("main", ["usher.test"])
     secure, keys = free_port(), tmp_path / "keys.json"
     keys.write_text(key_set(0))
-    text = (LISTEN + fuzz.TEXT.replace('auth = "main"', 'auth = ["main", "rotating"]') + ROTATING)
-    proxy = start(backend, text=text, workers=2, secure=secure, certificates=pair.toml(), jwks=keys)
+    text = (fuzz.TEXT.replace('auth = "main"', 'auth = ["main", "rotating"]') + ROTATING)
+    proxy = start(backend, text=text, workers=2, listen=LISTEN.format(secure=secure, certificates=pair.toml()), jwks=keys)
     context = ssl.create_default_context(cafile=str(authority.file))
-    good, samples = asyncio.run(soak(proxy, backend, findings, secure, context, keys))
+    good, samples = asyncio.run(soak(proxy, backend, findings, secure, context, str(authority.file), keys))
     errors = bytes(proxy.errors)[-2000:].decode("utf-8", "replace")
     assert not findings, "\n".join(findings[:10]) + errors
     answered = [client.answered for client in good]

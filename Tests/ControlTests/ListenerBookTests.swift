@@ -62,6 +62,25 @@ struct ListenerBookTests {
         for descriptor in [before[0]] + given { _ = FileDescriptor(owning: descriptor) }
     }
 
+    @Test("workers that come and go for ever leave no descriptors behind", arguments: [1, 2, 3])
+    func comingAndGoing(fewest: Int) throws {
+        var book = ListenerBook()
+        let wanted = [ListenerSettings(name: "a", address: loopback)]
+        var given: [Int32] = []
+        book.commit(try book.prepare(wanted, workers: 4))
+        for _ in 0..<20 {
+            for (workers, before) in [(fewest, 4), (4, fewest)] {
+                let prepared = try book.prepare(wanted, workers: workers, before: before)
+                given += prepared.workers.joined().compactMap(\.descriptor)
+                book.commit(prepared)
+                let places = book.open.values.joined()
+                #expect(places.allSatisfy { $0.descriptors.count <= 4 + 3 })
+                #expect(places.allSatisfy { Set($0.holders) == Set(0..<workers) })
+            }
+        }
+        for descriptor in Set(given) { _ = FileDescriptor(owning: descriptor) }
+    }
+
     @Test("an address that is taken is a failure that names it, and leaves nothing open")
     func taken() throws {
         let path = NSTemporaryDirectory() + "usher-\(UUID().uuidString).sock"
