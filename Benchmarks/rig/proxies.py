@@ -25,22 +25,23 @@ class Stage:
 
     # MARK: The backend
 
-    def backend(self) -> Process:
-        """nginx with one small fixed answer, on the core of the load."""
+    def backend(self, http2: bool = False) -> Process:
+        """nginx with one small fixed answer, on the core of the load; it speaks one version."""
         port = free_port()
-        path = self.write("backend.conf", f"""
-            {self._nginx_head("backend")}
+        name = "backend-h2" if http2 else "backend"
+        path = self.write(f"{name}.conf", f"""
+            {self._nginx_head(name)}
             http {{
               access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; client_body_buffer_size 64k;
               server {{
-                listen 127.0.0.1:{port} backlog=4096;
+                listen 127.0.0.1:{port} {"http2" if http2 else ""} backlog=4096;
                 location / {{
                   default_type application/json;
                   return 200 '{{"id":1,"title":"write the report","done":false,"user":"$http_x_user_id"}}\\n';
                 }}
               }}
             }}""")
-        return Process(["nginx", "-c", path], port, self.folder / "backend.log", LOAD_CORE)
+        return Process(["nginx", "-c", path], port, self.folder / f"{name}.log", LOAD_CORE)
 
     def bulk(self, program: str, before: tuple[str, ...] = ()) -> Process:
         """The backend of large bodies."""
@@ -149,12 +150,13 @@ backend tasks
 
     def usher(
         self, backend: Process, program: str, workers: int = 1, tokens_cached: int = 10_000, core: str = PROXY_CORE,
-        before: tuple[str, ...] = (), light: Process | None = None, tls: bool = False, **environment: str,
+        before: tuple[str, ...] = (), light: Process | None = None, tls: bool = False,
+        http2: bool = False, http2_backend: bool = False, **environment: str,
     ) -> Process:
         """The proxy that this repository is about; `before` is put in front of its command, and `light` serves what is
-        below /light."""
+        below /light. `http2` takes both versions without TLS, too; `http2_backend` says what the backend speaks."""
         port = free_port()
-        security = ""
+        security = 'protocols = ["h2", "http/1.1"]' if http2 else ""
         if tls:
             certificate, key = secure.certificate(self.folder)
             security = f'protocols = ["h2", "http/1.1"]\ntls.certificates = [{{ certificate = "{certificate}", key = "{key}" }}]'
@@ -167,6 +169,7 @@ address = "127.0.0.1:{port}"
 
 [upstream.tasks]
 servers = ["127.0.0.1:{backend.port}"]
+{'protocol = "h2"' if http2_backend else ""}
 
 [upstream.light]
 servers = ["127.0.0.1:{(light or backend).port}"]

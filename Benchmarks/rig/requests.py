@@ -1,9 +1,13 @@
-"""Requests as bytes, and a client that counts answers: for runs where each request is to be known."""
+"""Requests as bytes, and clients that count answers: for runs where each request is to be known."""
 
 from __future__ import annotations
 
 import re
 import socket
+
+import h2.config
+import h2.connection
+import h2.events
 
 FIELDS = (
     "Host: tasks.example\r\n"
@@ -56,6 +60,44 @@ class Connection:
             if count == 0:
                 raise SystemExit("the connection ended in a body")
             left -= count
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class MultiplexedConnection:
+    """A connection that speaks HTTP/2 with prior knowledge, one request at a time."""
+
+    def __init__(self, port: int):
+        self.socket = socket.create_connection(("127.0.0.1", port), 60)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.session = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self.session.initiate_connection()
+
+    def ask(self, request: bytes) -> int:
+        """Sends a request without a body, given as text of HTTP/1.1, reads the whole answer, and gives its status."""
+        line, *fields = request.decode().removesuffix("\r\n\r\n").split("\r\n")
+        method, path, _ = line.split(" ")
+        pairs = [(name.lower(), value) for name, value in (field.split(": ", 1) for field in fields)]
+        stream = self.session.get_next_available_stream_id()
+        self.session.send_headers(stream, [
+            (":method", method), (":scheme", "http"), (":path", path), (":authority", dict(pairs)["host"]),
+            *(pair for pair in pairs if pair[0] != "host")], end_stream=True)
+        status = 0
+        while True:
+            self.socket.sendall(self.session.data_to_send())
+            data = self.socket.recv(65536)
+            if not data:
+                raise SystemExit("the connection ended in an answer")
+            for event in self.session.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived):
+                    status = int(dict(event.headers)[":status"])
+                elif isinstance(event, h2.events.DataReceived):
+                    self.session.acknowledge_received_data(event.flow_controlled_length, stream)
+                elif isinstance(event, h2.events.StreamReset):
+                    raise SystemExit(f"the stream was reset: {event.error_code}")
+                elif isinstance(event, h2.events.StreamEnded):
+                    return status
 
     def close(self) -> None:
         self.socket.close()

@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 from . import requests
 
+# How the names of scenarios begin in which nghttp2 works.
+OVER_HTTP2 = "HTTP/2: "
+TO_HTTP2 = "to an HTTP/2 server: "
+
 
 class Scenario(NamedTuple):
     name: str
@@ -15,6 +19,10 @@ class Scenario(NamedTuple):
     status: int
     # How many requests are counted.
     count: int
+    # The backend behind the proxy.
+    backend: str = "small"
+    # The client speaks HTTP/2, one request at a time.
+    multiplexed: bool = False
 
 
 def all_scenarios(tokens: dict[str, list[str]], count: int) -> list[Scenario]:
@@ -34,7 +42,10 @@ def all_scenarios(tokens: dict[str, list[str]], count: int) -> list[Scenario]:
         Scenario("post of 1 KiB", each(lambda token: requests.post(token, 1024)), 200, count),
         Scenario("refused: no token", cycle([requests.get(None)]), 401, count),
         Scenario("refused: bad signature", each(lambda token: requests.get(spoiled(token))), 401, count),
-        Scenario("answer of 1 MiB", each(lambda token: requests.get(token, f"/{1 << 20}")), 200, max(count // 10, 20)),
+        Scenario("answer of 1 MiB", each(lambda token: requests.get(token, f"/{1 << 20}")), 200, max(count // 10, 20),
+                 "bulk"),
+        Scenario(f"{OVER_HTTP2}get, cached token", each(requests.get), 200, count, multiplexed=True),
+        Scenario(f"{TO_HTTP2}get, cached token", each(requests.get), 200, count, "small over HTTP/2"),
     ]
 
 

@@ -26,6 +26,7 @@ struct ConfigurationReader {
         configuration.watch = section.boolean("watch", default: false)
         refuseSharedNames(configuration)
         refuseSharedAddresses(configuration)
+        warnOfPlainOrigins(configuration)
         applyEnvironment(to: &configuration)
         return configuration
     }

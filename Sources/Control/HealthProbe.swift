@@ -68,7 +68,9 @@ final class HealthProbe {
         case .pending: return nil
         case .unreachable(let reason), .unproven(let reason): return .failed(reason)
         }
-        if speaksHTTP2 { return exchangeFrames() }
+        if speaksHTTP2 {
+            return connection.agreesOnHTTP2 ? exchangeFrames() : .failed("no agreement on HTTP/2 (ALPN)")
+        }
         let request = request
         while sent < request.count {
             switch connection.send(request.span.extracting(sent...)) {

@@ -66,6 +66,14 @@ struct ServerConnection: ~Copyable {
         }
     }
 
+    /// True where HTTP/2 may be spoken: without TLS it is known, with TLS it was agreed on.
+    var agreesOnHTTP2: Bool {
+        switch tls {
+        case .some(let session): session.isHTTP2
+        case .none: true
+        }
+    }
+
     /// False where the connection cannot be secured as it should.
     private mutating func beginHandshake() -> Bool {
         guard let security else {

@@ -9,6 +9,7 @@ extension WaitingProbe {
         _ target: String, _ fields: String, _ connection: inout ServerConnection, _ poller: inout Poller,
         _ deadline: Instant
     ) throws(Failure) -> [UInt8] {
+        guard connection.agreesOnHTTP2 else { throw .noAnswer("it does not agree on HTTP/2 (ALPN)") }
         let check = HTTP2Check(
             path: target, authority: host, agent: "usher-doctor", fields: fields, isSecure: security != nil,
             now: 0)

@@ -107,6 +107,7 @@ enum FieldLines {
             }
             var provider = unsafe nghttp2_data_provider(
                 source: nghttp2_data_source(fd: slot), read_callback: readAnswer)
+            // SAFETY: a number, never an address; nghttp2 copies the fields and the provider.
             let owner = unsafe UnsafeMutableRawPointer(bitPattern: Int(slot) + 1)
             identifier =
                 unsafe form.endsStream

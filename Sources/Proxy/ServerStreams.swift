@@ -221,7 +221,8 @@ extension Worker {
         guard exchanges[exchange].hasResponseHead else {
             return serverLeft(exchange, wasRefused: code == .refusedStream)
         }
-        exchanges[exchange].serverReset = code
+        // A connection that broke off is no word of the server's about this stream.
+        if !servers[server].isCutOff { exchanges[exchange].serverReset = code }
         abandon(exchange, .upstreamTruncated)
     }
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from harness.authority import Authority
 from harness.process import command, environment
 
 GOOD = """\
@@ -278,6 +279,21 @@ def test_inline_secret_is_a_warning(check):
     text = change('{ env = "USHER_TEST_SECRET" }', '"inline-secret-inline-secret-inline-secret"')
     done = check(text)
     assert done.returncode == 0 and line_of(text, "secret =") in done.warnings
+
+
+def test_plain_origins_where_every_listener_has_tls(check, tmp_path):
+    pair = Authority(tmp_path).sign("site", ["app.example.com"])
+    secure = change("[upstream.tasks]", f"tls.certificates = [{pair.toml()}]\n\n[upstream.tasks]")
+
+    def warned(origin, text=secure):
+        places = f'token_from = ["cookie:session"]\ntrusted_origins = ["https://ok.example.com", "{origin}"]\nsecret ='
+        done = check(change("secret =", places, text))
+        assert done.returncode == 0, done.text
+        return [line for line in done.text.splitlines() if "trusts" in line]
+
+    assert len(warned("http://app.example.com")) == 1 and "begins with https://" in warned("http://app.example.com")[0]
+    assert warned("https://app.example.com") == [] and warned("http://localhost:5173") == []
+    assert warned("http://app.example.com", GOOD) == [], "TLS may end in front of usher"
 
 
 def test_secret_from_a_file(check, tmp_path):
