@@ -33,7 +33,8 @@ let strict: [SwiftSetting] =
 let linkOrder: [LinkerSetting] = [
     .unsafeFlags(
         [
-            "-use-ld=lld", "-Xlinker", "--symbol-ordering-file=\(Context.packageDirectory)/Sources/link-order.txt",
+            "-use-ld=lld", "-Xlinker",
+            "--symbol-ordering-file=\(Context.packageDirectory)/Sources/link-order.txt",
             "-Xlinker", "--no-warn-symbol-ordering",
         ], .when(configuration: .release))
 ]
