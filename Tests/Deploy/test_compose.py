@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -152,8 +154,12 @@ def test_the_limits_lie_in_redis(stack, podman):
     except AssertionError:
         raise AssertionError(stack.say()) from None
     dora = stack.sign("dora")
-    statuses = [ask("/tasks", dora)[0] for _ in range(60)]
-    assert statuses[:50] == [200] * 50 and 429 in statuses[50:], stack.say()
+    # Eight at a time: on a busy machine one after the other are not more than the limit gives back meanwhile.
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: ask("/tasks", dora, timeout=30)[0], range(200)))
+    answered = statuses.count(200)
+    assert set(statuses) == {200, 429} and 50 <= answered <= 51 + 10 * (time.monotonic() - began), stack.say()
     password = (stack.folder / "deploy" / "compose" / "secrets" / "redis_password").read_text()
 
     def redis(*words):
