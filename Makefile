@@ -74,7 +74,7 @@ deploy-deps: deps .venv/.deploy
 	@touch $@
 
 # DEPLOY_SECONDS: what has not begun by then is skipped. DEPLOY_FULL=1 compiles the images from source too, and
-# DEPLOY_WITHOUT_SKIPS=1 (as .ci/run has it) makes a failure of whatever cannot be run here.
+# DEPLOY_WITHOUT_SKIPS=1 makes a failure of whatever cannot be run here.
 deploy-test: deploy-deps build ## tests of deploy/: images, manifests, units, run in containers where that can be done
 	@echo "== deploy: Tests/Deploy"
 	@cd Tests/Deploy && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
