@@ -71,7 +71,8 @@ let checks: [Target] =
             check(
                 "simulate",
                 [
-                    "CNghttp2", "CSimulation", "Bytes", "Crypto", "HTTP", "JOSE", "Policy", "Reactor", "Telemetry",
+                    "CNghttp2", "CSimulation", "Bytes", "Crypto", "HTTP", "JOSE", "Policy", "Reactor",
+                    "Telemetry",
                     "Upstream", "Proxy",
                 ],
                 path: "Tests/Simulation/Sources", sources: ["."], with: sanitizers),
