@@ -83,7 +83,8 @@ let checks: [Target] =
             check(
                 "simulate",
                 [
-                    "CSimulation", "Bytes", "Crypto", "HTTP", "JOSE", "Policy", "Reactor", "Telemetry",
+                    "CNghttp2", "CSimulation", "Bytes", "Crypto", "HTTP", "JOSE", "Policy", "Reactor",
+                    "Telemetry",
                     "Upstream", "Proxy",
                 ],
                 path: "Tests/Simulation/Sources", sources: ["."], with: sanitizers),

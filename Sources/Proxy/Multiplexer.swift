@@ -317,6 +317,8 @@ extension Worker {
             multiplexers[multiplexer].headDeadline = .never
             multiplexers[multiplexer].session.end(.enhanceYourCalm)
         } else if multiplexers[multiplexer].idleDeadline <= now {
+            // Once: a client that does not read would have the worker come back to it at once, over and over.
+            multiplexers[multiplexer].idleDeadline = .never
             multiplexers[multiplexer].session.end(.noError)
         }
         sendLater(handle)

@@ -218,7 +218,7 @@ def reloads(proxy, count: int) -> None:
 
 
 @pytest.mark.memory
-@pytest.mark.timeout(3600 if SCALE > 0.1 else 90)
+@pytest.mark.timeout(3600 if SCALE > 0.1 else 240)
 def test_nothing_is_left(proxy):
     check(proxy, "requests", int(900_000 * SCALE), lambda count: from_some(count, lambda *lane: requests(proxy, *lane)))
     check(proxy, "requests over HTTP/2", int(100_000 * SCALE), lambda count: from_some(count, lambda *lane: streams(proxy, *lane)))

@@ -18,7 +18,6 @@ final class Client: Peer {
     private var fault = Fault.none
     private var faultPlace = Int.max
     private var hasFinished = false
-    private(set) var isDone = false
 
     init(_ world: World, _ connections: [[Plan]]) {
         self.connections = connections

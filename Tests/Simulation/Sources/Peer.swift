@@ -11,6 +11,8 @@ class Peer {
     var stream: Int32 = -1
     var inbox: [UInt8] = []
     private var hasSeenEnd = false
+    /// It has nothing to do any more.
+    var isDone = false
 
     init(_ world: World) { self.world = world }
 

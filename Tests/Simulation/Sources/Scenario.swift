@@ -46,8 +46,10 @@ struct Scenario {
     }
 
     var settings: ProxySettings {
-        ProxySettings(
-            listeners: [ListenerSettings(name: "main", address: World.address)], upstreams: [upstream],
+        var listener = ListenerSettings(name: "main", address: World.address)
+        listener.protocols = [.http1, .http2]
+        return ProxySettings(
+            listeners: [listener], upstreams: [upstream],
             policy: fixed.policy)
     }
 
@@ -75,6 +77,24 @@ struct Scenario {
                     expectsContinue: hasBody && sim_below(6) == 0)
             }
         }
+    }
+
+    /// The same of HTTP/2.
+    func fields(of plan: Plan) -> [(String, String)] {
+        let route = plan.credential == .notNeeded ? "public" : "api"
+        var fields = [
+            (":method", plan.method), (":scheme", "http"), (":authority", "h"),
+            (":path", "/\(route)/\(plan.id)"),
+            ("x-user-id", "mallory"),
+        ]
+        switch plan.credential {
+        case .good: fields.append(("authorization", "Bearer \(fixed.tokens[plan.user] ?? "")"))
+        case .forged:
+            fields.append(("authorization", "Bearer \(fixed.tokens[plan.user]?.dropLast(4) ?? "")AAAA"))
+        case .missing, .notNeeded: break
+        }
+        if !plan.isChunked, !plan.body.isEmpty { fields.append(("content-length", String(plan.body.count))) }
+        return fields
     }
 
     func bytes(of plan: Plan) -> [UInt8] {

@@ -19,7 +19,7 @@ final class World {
     let ledger: Ledger
     /// Somebody has done what makes unanswered requests right.
     var isDisturbed = false
-    private var clients: [Client] = []
+    private var clients: [Peer] = []
     private var backends: [BackendConnection] = []
     private var connecting: [(at: Int64, stream: Int32, error: Int32)] = []
     private var inbox: Inbox<WorkerMessage>?
@@ -32,7 +32,10 @@ final class World {
         self.scenario = scenario
         ledger = Ledger(retries: scenario.retries)
         startedAt = sim_now()
-        for index in 0...Int(sim_below(3)) { clients.append(Client(self, scenario.plans(client: index))) }
+        for index in 0...Int(sim_below(3)) {
+            let plans = scenario.plans(client: index)
+            clients.append(sim_below(3) == 0 ? HTTP2Client(self, plans) : Client(self, plans))
+        }
         if scenario.drainsEarly { drainAt = startedAt + Int64(sim_below(200_000)) }
         if scenario.reconfigures { reconfigureAt = startedAt + Int64(sim_below(100_000)) }
     }
@@ -55,7 +58,7 @@ final class World {
             counters.value(of: .connectionsAccepted), counters.value(of: .connectionsClosed)
         )
         if accepted != closed { ledger.violate("\(accepted) connections accepted, \(closed) closed") }
-        for peer in clients as [Peer] + backends where peer.stream >= 0 { peer.leave() }
+        for peer in clients + (backends as [Peer]) where peer.stream >= 0 { peer.leave() }
         self.inbox = nil
     }
 
@@ -91,6 +94,7 @@ final class World {
         guard peer.next <= now else { return }
         peer.next = never
         peer.act(now)
+        if peer.next == never, peer.hasNews { peer.next = peer.pause(now) }
     }
 
     private func meetConnections(_ now: Int64) {
