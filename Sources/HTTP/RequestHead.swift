@@ -204,7 +204,11 @@ public struct RequestHead: ~Copyable {
         wantsWebSocket =
             wantsUpgrade && method == .get && (framing == .none || framing == .length(0))
             && UpgradeField.offersWebSocket(bytes, fields[Int(upgradeIndex)].valueRange)
-        if isWebSocket { (wantsUpgrade, wantsWebSocket) = (true, true) }
+        if isWebSocket {
+            // CONNECT has no content (RFC 9110 §9.3.6): behind a handshake the backend would read it as the next request.
+            guard (framingFields.contentLength ?? 0) == 0 else { return .bodyNotAllowed }
+            (wantsUpgrade, wantsWebSocket) = (true, true)
+        }
         connection.markNominated(bytes, &fields)
         return nil
     }

@@ -28,8 +28,10 @@ extension Worker {
             return refuse(client, Refusal(.badRequest, route: permit.route, permit.crossOrigin))
         }
         let coding = hasUnknownLength && !usesHTTP2 ? BodyCoding.chunked : .identity
+        // A handshake announces no content to the backend, so it must have none (rule F1).
+        let framing = head.wantsWebSocket ? .none : head.framing
         let exchange = openExchange(
-            client, requestBody: BodyRelay(head.framing, as: coding, limitBytes: maxBodyBytes))
+            client, requestBody: BodyRelay(framing, as: coding, limitBytes: maxBodyBytes))
         exchanges[exchange].pool = upstream
         exchanges[exchange].usesHTTP2 = usesHTTP2
         exchanges[exchange].keepsBody = usesHTTP2

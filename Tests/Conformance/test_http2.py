@@ -20,9 +20,10 @@ from websockets.sync.server import serve
 
 from harness import configuration
 from harness.http2 import (
-    CANCEL, GOAWAY, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, Connection, Raw, frame, get)
+    CANCEL, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, Connection, Raw, frame, get)
+from harness.ports import free_port
 from harness.tokens import bearer, token
-from harness.wire import chunk
+from harness.wire import Client, chunk
 
 LISTEN = 'protocols = ["h2", "http/1.1"]'
 SHORT = """
@@ -819,6 +820,32 @@ def test_F1_nothing_passes_before_the_backend_switches(proxy):
         chat.send(b"early")
         assert chat.opened() == 400
     assert b"early" not in bytes(proxy.backend.received) and bytes(proxy.backend.received).endswith(b"\r\n\r\n")
+
+
+def test_F1_content_behind_an_extended_connect(proxy):
+    """A handshake tells the backend of no content: what came with it would be the next request there."""
+    smuggled = b"GET /public/next HTTP/1.1\r\nHost: a\r\nX-User-Id: root\r\n\r\n"
+    with Connection(proxy.port) as connection:
+        chat = Chat(connection, "/public/ws", ("content-length", str(len(smuggled))))
+        connection.data(chat.stream, smuggled, end=True)
+        assert chat.opened() == 400
+        assert connection.wait(lambda: chat.answer.ended or chat.answer.reset is not None)
+        assert connection.get("/public/after").status == 200, "the connection goes on"
+    assert b"root" not in bytes(proxy.backend.received) and b"/public/ws" not in bytes(proxy.backend.received)
+    assert proxy.wait_log(status=400)["detail"] == "body_not_allowed"
+
+
+def test_no_stream_on_a_listener_that_is_gone(start, own_backend):
+    """It would be decided on as if it had come by another listener, with whom that one trusts."""
+    more = '[listen.more]\naddress = "127.0.0.1:{more}"\nprotocols = ["h2"]\n'
+    proxy = start(own_backend, STRICT + more, listen=LISTEN, more=(port := free_port()))
+    with Raw(port) as raw:
+        text = proxy.file.read_text()
+        proxy.file.write_text(text[:text.index("[listen.more]")])
+        with Client(proxy.admin) as client:
+            assert client.request("POST", "/reload", {}, b"", host=f"127.0.0.1:{proxy.admin}").status == 200
+        raw.send(raw.headers(1))
+        assert raw.next(HEADERS, RST_STREAM) == (RST_STREAM, 0, 1, b"\0\0\0\x07"), "REFUSED_STREAM: try again elsewhere"
 
 
 # Real clients.

@@ -209,6 +209,15 @@ def test_F1_nothing_passes_before_the_backend_agrees(proxy, backend):
     assert backend.requests[0].body == b"" and backend.requests[1][":path"] == "/public/next"
 
 
+def test_F1_content_behind_an_extended_connect(proxy, backend):
+    backend.on_head = lambda wire, seen: wire.head(seen.stream, 200)
+    with Connection(proxy.port) as connection:
+        chat = Chat(connection, "/public/ws", ("content-length", "5"))
+        connection.data(chat.stream, b"early", end=True)
+        assert chat.opened() == 400
+    assert backend.requests == []
+
+
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
 def test_a_backend_that_takes_no_tunnels_is_501(start, http2):
     with HTTP2Backend() as backend:
