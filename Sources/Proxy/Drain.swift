@@ -203,6 +203,8 @@ extension Worker {
         for slot in 0..<clients.slots where clients.isLive(slot) && !clients[slot].exchange.isNone {
             abandon(clients[slot].exchange.index, .shutDown)
         }
+        // The last words leave before the sessions end, which frame nothing afterwards.
+        sendStreams()
         endMultiplexers()
         for slot in 0..<clients.slots where clients.isLive(slot) { closeClient(slot) }
         // By the books of the pools: other workers, and one that gets this one's number, count on.

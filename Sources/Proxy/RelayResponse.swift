@@ -89,7 +89,6 @@ extension Worker {
         exchanges[exchange].tokenDeadline = max(
             exchanges[exchange].tokenDeadline, now.advanced(byMilliseconds: Self.shortAnswerMilliseconds))
         exchanges[exchange].status = responseHead.status
-        if exchanges[exchange].isGRPC { noteAnswerOfCall(exchange) }
         exchanges[exchange].isServerReusable = responseHead.isPersistent
         // An answer may come before all of the request is sent: the rest of it still has to be.
         if exchanges[exchange].sentAt != .never { exchanges[exchange].request.detach(to: &pool) }
@@ -103,6 +102,7 @@ extension Worker {
             abandon(exchange, .upstreamInvalidResponse)
             return false
         }
+        if exchanges[exchange].isGRPC { noteAnswerOfCall(exchange) }
         servers[server].transport.input.consume(responseHead.byteCount)
         if clients[client].transport.isStream {
             submitHead(client, .final(endsStream: exchanges[exchange].responseBody.isComplete))
