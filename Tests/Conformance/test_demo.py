@@ -29,6 +29,8 @@ def test_the_printed_commands():
     """Each line to try, pasted as it stands, does what the show has promised; Ctrl-C ends it all."""
     demo = subprocess.Popen(
         [sys.executable, "scripts/demo.py"], cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        # Who runs the tests in the background may have SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         env=os.environ | {"USHER_BINARY": str(BINARY), "PYTHONDONTWRITEBYTECODE": "1"})
     try:
         said = []
