@@ -42,6 +42,8 @@ TOLERANCE = {
 # In how many pieces a large body comes is the kernel's affair, and differs with what else the machine does; so does
 # whether a frame that opens a window comes with the next request.
 LOOSE = {"answer of 1 MiB": 0.4, f"{OVER_HTTP2}get, cached token": 0.1, f"{TO_HTTP2}get, cached token": 0.1}
+# Under valgrind the number of pieces, and with it that of instructions, is another by a factor of three each time.
+UNSTEADY = {("instructions", "answer of 1 MiB")}
 # What the program does beside the requests, once a second or when it is asked for its counts, shows as a part of one.
 SLACK = {"reference counting": 1.0}
 SMALL_SLACK = 0.1
@@ -267,6 +269,8 @@ def figures_of(
 def compare(part: str, figures: dict[str, float], budgets: dict[str, float]) -> list[str]:
     complaints = []
     for name in sorted(figures.keys() | budgets.keys()):
+        if (part, name) in UNSTEADY:
+            continue
         slack = KEPT_REFUSALS.get((part, name), SLACK.get(part, SMALL_SLACK))
         above, below = (max(share, LOOSE.get(name, 0)) for share in TOLERANCE[part])
         figure, budget = figures.get(name), budgets.get(name)
