@@ -135,7 +135,8 @@ extension PolicySnapshot {
         var pairs = CookiePairs(value)
         var isFirst = true
         while let pair = pairs.next(bytes) {
-            guard !tokenPlaces.takes(cookie: bytes.slice(pair), from: issuers),
+            guard !Pair.hasLooseName(bytes.slice(pair)),
+                !tokenPlaces.takes(cookie: bytes.slice(pair), from: issuers),
                 !sessionPlaces.takes(cookie: bytes.slice(pair), from: issuers)
             else { continue }
             if isFirst {

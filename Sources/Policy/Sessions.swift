@@ -16,7 +16,9 @@ extension PolicySnapshot {
             head, bytes, for: route.issuers.subtracting(accepted), readsHeader: bearer.kind == .token)
         carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
         switch (bearer.kind, found.kind) {
-        case (.otherScheme, _): return .refused(.tokenMissing, nil)
+        // Credentials that nobody looks at must not pass for none, nor beside others (J15): another scheme, or DPoP where
+        // none of the route's issuers takes proofs.
+        case (.otherScheme, _), (_, .otherScheme): return .refused(.tokenMissing, nil)
         case (.malformed, _), (_, .malformed): return .refused(.tokenInvalid, .malformed)
         case (_, .several), (.session, .token): return .severalTokens
         // A token in the header that none of the route's issuers looks at (J15).
@@ -32,6 +34,8 @@ extension PolicySnapshot {
             if session >= 0 || candidate.isAmbiguous { return .severalTokens }
             (session, cookies) = (index, candidate)
         }
+        // The chunks of another session may have taken the place of this one's.
+        if session >= 0, sessionPlaces.count > 1 { cookies = sessionPlaces.find(session, head, bytes) }
         guard isExplicit else {
             guard session >= 0 else { return route.isOptional ? .anonymous : .refused(.tokenMissing, nil) }
             if sessionPlaces.isForged(session, head, bytes) { return .refused(.originRefused, nil) }

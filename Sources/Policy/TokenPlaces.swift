@@ -277,6 +277,12 @@ enum Pair {
         return name.count + 1..<pair.count
     }
 
+    /// True where whitespace stands before the `=`: backends that trim it see a name that nobody has looked at here.
+    static func hasLooseName(_ pair: Span<UInt8>) -> Bool {
+        let equals = ASCII.firstIndex(of: UInt8(ascii: "="), in: pair, from: 0, to: pair.count)
+        return equals > 0 && equals < pair.count && ASCII.isWhitespace(pair[equals - 1])
+    }
+
     /// Without one pair of quotes around it (RFC 6265 §4.1.1).
     static func unquoted(_ range: ByteRange, _ bytes: Span<UInt8>) -> ByteRange {
         let quote = UInt8(ascii: "\"")

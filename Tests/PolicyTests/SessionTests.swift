@@ -346,6 +346,17 @@ struct SessionTests {
         #expect(gate.send(get(tokenCookie() + "x")).code == .tokenInvalid)
     }
 
+    @Test("J15: DPoP where nobody takes proofs is neither nobody nor a session's", arguments: [true, false])
+    func unread(isOptional: Bool) throws {
+        let gate = try gate(isOptional ? .optional([0, 1]) : .required([0, 1]), asks: false)
+        for cookie in [[], ["Cookie: \(cookies())"]] {
+            let lines = (["GET /x HTTP/1.1", "Host: h", "Authorization: DPoP a.b.c"] + cookie).map {
+                $0 + "\n"
+            }
+            #expect(gate.send(lines.joined()).code == .tokenMissing)
+        }
+    }
+
     @Test("A session whose cookies are not looked at keeps them")
     func open() throws {
         let gate = try gate(.none)
