@@ -27,10 +27,10 @@ public struct HTTP2RequestForm: Sendable {
     public init(isSecure: Bool) { self.isSecure = isSecure }
 }
 
-/// Room for the fields of one section, allocated once for all sessions of a thread: 44 KB, which no stack frame has.
+/// Room for the fields of one section, allocated once for all sessions of a thread: 80 KB, which no stack frame has.
 @safe struct FieldList: ~Copyable {
-    /// The most fields of one section: more than an answer may have and the proxy adds.
-    static let capacity = 1100
+    /// The most fields of one section: twice what `header_count` may allow, for what the proxy adds.
+    static let capacity = 2048
     /// The first of them.
     let start: UnsafeMutablePointer<nghttp2_nv>
 
@@ -63,6 +63,7 @@ enum FieldLines {
                 name: constant(":status"), value: status, namelen: 7, valuelen: 3, flags: 0)
             let start = ASCII.firstIndex(of: 0x0A, in: text, from: 0, to: text.count) + 1
             let count = unsafe collect(text, from: start, base, fields, after: 1, isOfTunnel: form == .tunnel)
+            guard count > 0 else { return false }
             return unsafe submit(session, identifier, slot, fields, count, form)
         }
     }
@@ -100,6 +101,7 @@ enum FieldLines {
             let start = ASCII.firstIndex(of: 0x0A, in: text, from: pathEnd, to: text.count) + 1
             count = unsafe collect(
                 text, from: start, base, fields, after: count, isOfTunnel: form.isWebSocket, isRequest: true)
+            guard count > 0 else { return false }
             if form.takesTrailers, count < capacity {
                 unsafe fields[count] = nghttp2_nv(
                     name: constant("te"), value: constant("trailers"), namelen: 2, valuelen: 8, flags: 0)
@@ -146,7 +148,8 @@ enum FieldLines {
         unsafe UnsafeMutablePointer(mutating: text.utf8Start)
     }
 
-    /// Lists the lines from `start` on, up to an empty one or the end; gives how many fields there are then.
+    /// Lists the lines from `start` on, up to an empty one or the end; gives how many fields there are then, 0
+    /// where they are too many: what comes last is the identity, and half a head is none.
     private static func collect(
         _ text: Span<UInt8>, from start: Int, _ base: UnsafeMutablePointer<UInt8>,
         _ fields: UnsafeMutablePointer<nghttp2_nv>, after used: Int, isOfTunnel: Bool = false,
@@ -175,6 +178,7 @@ enum FieldLines {
             }
             offset = end + 2
         }
+        guard offset >= text.count || text[offset] == 0x0D else { return 0 }
         return count
     }
 

@@ -31,6 +31,7 @@ func makeCallbacks() -> OpaquePointer? {
     unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, onBeginHeaders)
     unsafe nghttp2_session_callbacks_set_on_header_callback(callbacks, onHeader)
     unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, onInvalidHeader)
+    unsafe nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, onInvalidFrame)
     unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, onFrame)
     unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, onData)
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, onClose)
@@ -108,6 +109,16 @@ func onInvalidHeader(
     guard let state = unsafe state(data), let frame = unsafe frame else { return failure }
     // SAFETY: the frame is valid for the call.
     return unsafe refuseSection(session, frame.pointee.hd.stream_id, state)
+}
+
+/// nghttp2 has refused a frame by itself: the section that it ended is over, and the other side owes no more of it.
+func onInvalidFrame(
+    _: OpaquePointer?, _: UnsafePointer<nghttp2_frame>?, _: Int32, _ data: UnsafeMutableRawPointer?
+) -> Int32 {
+    guard let state = unsafe state(data) else { return failure }
+    // SAFETY: the state is the one of the session that calls.
+    _ = unsafe state.pointee.withScratch { $0.section.end() }
+    return 0
 }
 
 /// A malformed message is a stream error (RFC 9113 §8.1.1), and no byte of it is used.

@@ -12,6 +12,7 @@ func makeClientCallbacks() -> OpaquePointer? {
     unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, onBeginAnswer)
     unsafe nghttp2_session_callbacks_set_on_header_callback(callbacks, onHeader)
     unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, onInvalidHeader)
+    unsafe nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, onInvalidFrame)
     unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, onAnswerFrame)
     unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, onData)
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, onClose)

@@ -55,6 +55,9 @@ internal import HTTP
         // Acknowledgements that a client does not read: the budget ends it long before, in most cases.
         unsafe nghttp2_option_set_max_outbound_ack(option, 100)
         unsafe nghttp2_option_set_max_settings(option, 32)
+        // The largest head that a block of memory holds, as nghttp2 reckons it (12 bytes a field more): it drops a larger
+        // one without a word when it comes to be sent, and the other side would wait.
+        unsafe nghttp2_option_set_max_send_header_block_length(option, 262_144 + 12 * FieldList.capacity + 12)
         // Until the server has said how many it takes.
         unsafe nghttp2_option_set_peer_max_concurrent_streams(option, UInt32(limits.streamCount))
         let result =

@@ -110,12 +110,12 @@ extension Worker {
 
     private mutating func openCarrier(_ upstream: Handle, _ server: Int) -> Handle? {
         guard !carriers.isFull,
-            case .opened(let handle) = openConnection(upstream, server: server, for: .none),
             let session = HTTP2Session(
                 limits: HTTP2Limits(
                     head: responseLimits, streamCount: CarrierList.largestStreamCount,
                     connectionWindowBytes: CarrierList.largestStreamCount * HTTP2Limits.streamWindowBytes),
-                as: .client, now: now.microseconds)
+                as: .client, now: now.microseconds),
+            case .opened(let handle) = openConnection(upstream, server: server, for: .none)
         else { return nil }
         counters.add(1, to: .upstreamConnects)
         let carrier = carriers.insert(
