@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from harness.kernel import Kernel
 from harness.wire import Client
 
 VECTORS = json.loads((Path(__file__).parents[1] / "JOSETests/Vectors/better-auth.json").read_text())
@@ -58,20 +57,16 @@ def proxy(tmp_path_factory):
     from harness.backend import Backend
     from harness.process import allocate, environment
 
-    compiler = shutil.which("cc") or shutil.which("clang")
-    if not compiler:
-        pytest.skip("no C compiler here, to build the clock that stands still (harness/frozen_clock.c)")
     folder = tmp_path_factory.mktemp("vectors")
-    clock = folder / "frozen_clock.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", clock,
-                    Path(configuration.__file__).with_name("frozen_clock.c")], check=True)
+    kernel = Kernel(folder)
+    kernel.set(held=META["now"])
     (folder / "jwks.json").write_text(json.dumps(VECTORS["jwks"]))
     with Backend() as backend:
         port, admin = allocate()
         text = (configuration.PREAMBLE + CONFIGURATION).format(
             workers=1, port=port, admin=admin, listen="", backend=backend.port)
         running = Proxy(folder, text, port, admin, environment(
-            BETTER_AUTH_SECRET=META["secret"], LD_PRELOAD=str(clock), FROZEN_SECOND=str(META["now"])))
+            BETTER_AUTH_SECRET=META["secret"], **kernel.environment))
         running.backend = backend
         yield running.wait_ready()
         _finish(running)

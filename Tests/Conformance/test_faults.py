@@ -9,12 +9,9 @@ import asyncio
 import collections
 import ctypes
 import errno
-import mmap
 import os
 import resource
-import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -24,6 +21,7 @@ import pytest
 
 import test_fuzz_sockets as fuzz
 from harness import faulty_backend, soaking
+from harness.kernel import Kernel
 from harness.keyserver import KeyServer, response, signed
 from harness.ports import free_port
 from harness.tokens import token
@@ -83,29 +81,6 @@ class Server:
         self.process.kill()
         self.process.wait(5)
         self.process.stdout.close()
-
-
-class Kernel:
-    """What the preloaded library lets fail (harness/faults.c)."""
-
-    def __init__(self, folder: Path):
-        compiler = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
-        if not compiler:
-            pytest.skip("no C compiler for a kernel that fails")
-        self.library, file = folder / "faults.so", folder / "faults"
-        source = Path(__file__).parent / "harness" / "faults.c"
-        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", self.library, source, "-ldl"], check=True)
-        file.write_bytes(bytes(4096))
-        self.environment = {"LD_PRELOAD": str(self.library), "FAULTS_FILE": str(file)}
-        with open(file, "r+b") as opened:
-            self.memory = mmap.mmap(opened.fileno(), 4096)
-
-    def set(self, step: int = 0, accept=(0, 0), connect=(0, 0)) -> None:
-        struct.pack_into("=qiiii", self.memory, 0, step, *accept, *connect)
-
-    @property
-    def failed(self) -> int:
-        return struct.unpack_from("=i", self.memory, 24)[0]
 
 
 class World:

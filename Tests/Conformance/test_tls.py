@@ -4,6 +4,7 @@ and openssl as clients, and a certificate authority made here."""
 import contextlib
 import datetime
 import json
+import re
 import signal
 import socket
 import ssl
@@ -21,6 +22,7 @@ from websockets.sync.client import connect
 
 from harness import configuration
 from harness.authority import Authority
+from harness.kernel import Kernel
 from harness.tokens import b64, bearer, token
 from harness.wire import Client, Closed, read_head, read_body
 
@@ -317,6 +319,45 @@ def test_sessions_are_taken_up_by_every_worker(secure, authority, version):
     assert reused == [False] + [True] * 15, reused
     metrics = proxy.admin_request("/metrics").body.decode()
     assert "usher_tls_handshakes_total 16" in metrics and "usher_tls_resumptions_total 15" in metrics
+
+
+@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+def test_keys_of_tickets_change(secure, authority, tmp_path, version):
+    """A key makes tickets for four hours; a ticket of the key before is taken up for eight hours, and then no more."""
+    kernel = Kernel(tmp_path)
+    proxy = secure(workers=2, env=kernel.environment)
+
+    def visit(hours, *options):
+        """What openssl says of a connection that many hours after the start, with these of its options."""
+        kernel.set(step=round(hours * 3600))
+        run = subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.secure}", f"-{version}", "-CAfile", str(authority.file),
+             "-servername", "usher.test", "-ign_eof", *map(str, options)],
+            input=b"GET /public/x HTTP/1.1\r\nHost: usher.test\r\nConnection: close\r\n\r\n", capture_output=True, timeout=20)
+        assert b"HTTP/1.1 200" in run.stdout, run.stdout + run.stderr
+        return run.stdout
+
+    def is_taken_up(hours, session):
+        words = visit(hours, "-sess_in", session)
+        assert (b"Reused, TLS" in words) != (b"New, TLS" in words), words
+        return b"Reused, TLS" in words
+
+    def session_of(hours):
+        file = tmp_path / f"session-{hours}"
+        visit(hours, "-sess_out", file)
+        return file
+
+    def key_name(session):
+        text = subprocess.run(["openssl", "sess_id", "-in", session, "-noout", "-text"], capture_output=True, text=True, check=True).stdout
+        return re.search(r"TLS session ticket:\s+0000 - ((?:[0-9a-f]{2}[ -]){16})", text)[1]
+
+    first, second, third = session_of(0), session_of(3.9), session_of(4.1)
+    assert key_name(first) == key_name(second) != key_name(third)
+    assert is_taken_up(4.1, first) and is_taken_up(4.1, third)
+    assert is_taken_up(7.9, first) and not is_taken_up(8.1, first)
+    fourth = session_of(8.2)
+    assert len({key_name(session) for session in (first, third, fourth)}) == 3
+    assert is_taken_up(8.2, third) and not is_taken_up(12.3, third)
 
 
 def test_without_tickets_nothing_is_taken_up(secure, authority):

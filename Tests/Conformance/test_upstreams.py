@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.configuration import SMALL
+from harness.kernel import Kernel
 from harness.ports import free_port
 from harness.servers import NameServer, Server
 from harness.tokens import bearer, token
@@ -515,42 +516,11 @@ def test_memory_of_messages_is_bounded(start, own_backend):
     wait_until(lambda: proxy.get("/public/after").status == 200)
 
 
-STEP = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
-int clock_gettime(clockid_t clock, struct timespec *time) {
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
-    int result = real(clock, time);
-    if (clock == CLOCK_REALTIME) {
-        char text[32] = {0};
-        int file = open(getenv("STEP_FILE"), O_RDONLY);
-        if (file >= 0) {
-            if (read(file, text, 31) > 0) time->tv_sec += atoll(text);
-            close(file);
-        }
-    }
-    return result;
-}
-"""
-
-
 def test_the_clock_steps_back_and_forth(start, servers, tmp_path):
     """Tokens follow the time of day; everything else notices nothing, and with the right time all is as before."""
-    compiler = next((c for c in ("cc", "gcc", "clang") if subprocess.run(["which", c], capture_output=True).returncode == 0), None)
-    if not compiler:
-        pytest.skip("no C compiler for a clock of our own")
-    (tmp_path / "step.c").write_text(STEP)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(tmp_path / "step.so"), str(tmp_path / "step.c"), "-ldl"], check=True)
-    step = tmp_path / "step"
-    step.write_text("0\n")
+    kernel = Kernel(tmp_path)
     two = servers("a", "b")
-    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH,
-                  env={"LD_PRELOAD": str(tmp_path / "step.so"), "STEP_FILE": str(step)})
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH, env=kernel.environment)
     now = int(time.time())
     good = bearer(token(sub="u1", iat=now, exp=now + 1800))
 
@@ -558,14 +528,14 @@ def test_the_clock_steps_back_and_forth(start, servers, tmp_path):
         return proxy.get("/api/x", good).status
     assert status() == 200
     for seconds in (86400 * 365, -7200):
-        step.write_text(f"{seconds}\n")
+        kernel.set(step=seconds)
         wait_until(lambda: status() == 401, what=f"a step of {seconds} s is not seen")
         assert set(tally(proxy, 10)) <= {"a", "b"}, "what needs no token goes on"
         assert metric(proxy, "usher_upstream_server_up", two[0]) == 1
-        step.write_text("0\n")
+        kernel.set()
         wait_until(lambda: status() == 200, what="it does not recover")
     two[0].answers(health=500)
-    step.write_text("-3600\n")
+    kernel.set(step=-3600)
     wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 0, what="checks go by the clock that never steps")
 
 

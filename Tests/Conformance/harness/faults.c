@@ -1,5 +1,5 @@
 /* Preloaded into the binary under test: accept and socket fail as the shared file FAULTS_FILE says, and the time of day is off by
-   as much as it says. */
+   as much as it says, or stands still; the monotonic clock goes on. kernel.py writes the file. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 struct faults {
     volatile int64_t clock_step_seconds;
+    volatile int64_t clock_held_at; /* a Unix second; 0 for a clock that runs */
     volatile int32_t accept_errno, accept_every; /* every so many calls; 0 never */
     volatile int32_t socket_errno, socket_every;
     volatile int32_t failed;
@@ -51,6 +53,24 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     static int (*real)(clockid_t, struct timespec *);
     if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
     int result = real(clock, time);
-    if (clock == CLOCK_REALTIME && faults) time->tv_sec += faults->clock_step_seconds;
+    if (clock != CLOCK_REALTIME || !faults) return result;
+    if (faults->clock_held_at) *time = (struct timespec){.tv_sec = faults->clock_held_at};
+    time->tv_sec += faults->clock_step_seconds;
+    return result;
+}
+
+/* The C library's own do not go through clock_gettime. */
+
+time_t time(time_t *into) {
+    struct timespec now = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (into) *into = now.tv_sec;
+    return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *restrict into, void *restrict zone) {
+    struct timespec now = {0};
+    int result = clock_gettime(CLOCK_REALTIME, &now);
+    *into = (struct timeval){.tv_sec = now.tv_sec, .tv_usec = now.tv_nsec / 1000};
     return result;
 }
