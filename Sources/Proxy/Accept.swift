@@ -125,9 +125,8 @@ extension Worker {
     var streamLimit: Int { min(max(clientLimit, Self.fewestStreams), Self.connectionCapacity) }
     private static var fewestStreams: Int { 4096 }
 
-    /// Client connections that one worker may have.
-    static func connectionLimit(_ limits: LimitSettings, workers: Int) -> Int {
-        let all = limits.connections ?? descriptorLimit() / 2
-        return min(max(1, (all + workers - 1) / workers), connectionCapacity)
+    /// Client connections that a worker may have.
+    static func connectionLimit(_ limits: LimitSettings, _ place: WorkerPlace) -> Int {
+        min(place.share(of: limits.connections ?? descriptorLimit() / 2), connectionCapacity)
     }
 }

@@ -164,6 +164,6 @@ public struct LimitSettings: Sendable, Equatable {
 extension LimitSettings {
     /// Client connections that so many workers take together.
     public func connectionLimit(workers: Int) -> Int {
-        Worker.connectionLimit(self, workers: workers) * workers
+        (0..<workers).reduce(0) { $0 + Worker.connectionLimit(self, WorkerPlace($1, of: workers)) }
     }
 }

@@ -192,7 +192,7 @@ public struct Worker: ~Copyable {
         listenerModes = settings.listeners.map(\.mode)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
-        clientLimit = Self.connectionLimit(settings.limits, workers: parts.count)
+        clientLimit = Self.connectionLimit(settings.limits, WorkerPlace(parts.index, of: parts.count))
         // Streams are clients, too.
         clients = Slab(capacity: 2 * Self.connectionCapacity)
         exchanges = Slab(capacity: 2 * Self.connectionCapacity)

@@ -24,7 +24,7 @@ public struct UpstreamPool: ~Copyable {
     public private(set) var settings: UpstreamSettings
     var endpoints: EndpointTable
     private var waiting = Deque()
-    private let workers: Int
+    private let place: WorkerPlace
     private let cells: UpstreamCells
     private var budget = RetryBudget()
     /// Who may be chosen, while somebody is.
@@ -35,14 +35,13 @@ public struct UpstreamPool: ~Copyable {
 
     /// A pool for one of `workers` workers, which share the limits of the upstream evenly.
     public init(_ settings: UpstreamSettings, workers: Int, worker: Int = 0) {
-        precondition(workers > 0)
         self.settings = settings
-        self.workers = workers
+        place = WorkerPlace(worker, of: workers)
         cells = settings.state.cells(ofWorker: worker)
         randomState = 0x2545_f491_4f6c_dd1d &* UInt64(worker + 1)
         endpoints = EndpointTable(
             settings.servers,
-            connectionsEach: Self.share(settings.maximumConnections, of: workers)
+            connectionsEach: place.share(of: settings.maximumConnections)
                 * (settings.speaksHTTP2 ? Self.streamsPerConnection : 1),
             worker: worker)
     }
@@ -51,12 +50,9 @@ public struct UpstreamPool: ~Copyable {
     private static var streamsPerConnection: Int { 100 }
 
     /// How many connections that carry streams one worker may have to one server.
-    public var carrierLimit: Int { Self.share(settings.maximumConnections, of: workers) }
+    public var carrierLimit: Int { place.share(of: settings.maximumConnections) }
 
-    /// A limit for one of several workers: rounded up, so that none is left without.
-    private static func share(_ limit: Int, of workers: Int) -> Int {
-        max(1, (limit + workers - 1) / workers)
-    }
+    deinit { cells.waiting.adjust(by: -waiting.count) }
 
     /// Goes on with these servers. The idle connections to those that are gone are off the books, and the caller closes
     /// them; the busy ones finish.
@@ -209,9 +205,8 @@ public struct UpstreamPool: ~Copyable {
     /// How many requests wait.
     public var waitingCount: Int { waiting.count }
 
-    private var hasRoomToWait: Bool {
-        waiting.count < Self.share(settings.maximumPending, of: workers)
-    }
+    /// All workers' queues count. Those that put a request into theirs at the same instant may not see each other's.
+    private var hasRoomToWait: Bool { settings.state.waiting < settings.maximumPending }
 
     /// Must agree with `pick`, or whoever leaves the queue would come back to it at once, and again: room at an ejected
     /// server is none as long as another one is not ejected.

@@ -22,6 +22,7 @@ from harness.ports import free_port
 from harness.servers import NameServer, Server
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
+from harness.wire import render
 
 TEXT = SMALL.replace('"127.0.0.1:{backend}"', "{servers}")
 
@@ -272,6 +273,48 @@ def test_a_post_is_never_sent_twice(start, own_backend):
                       upstream='balance = "round-robin"\nretries = 5')
         statuses = [proxy.request("POST", "/public/x", {}, b"once").status for _ in range(3)]
     assert statuses == [502] * 3 and len(own_backend.requests) == 3
+
+
+def test_max_connections_and_max_pending_hold_for_all_workers_together(start, own_backend):
+    busy, most, lock, released = 0, 0, threading.Lock(), threading.Event()
+
+    def script(exchange):
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        released.wait(10)
+        with lock:
+            busy -= 1
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TEXT, workers=2, servers=f'"127.0.0.1:{own_backend.port}"',
+                  upstream='max_connections = 3\nmax_pending = 5\nconnect_timeout = "10s"')
+    # As many as make it certain that each worker has more than its part: the kernel spreads them.
+    clients = [proxy.client() for _ in range(32)]
+    for client in clients:
+        client.send(render("GET", "/public/x"))
+        # One after the other: two that come at the same instant may both take the last place of the queue.
+        time.sleep(0.01)
+    wait_until(lambda: metric(proxy, "usher_upstream_queue_refused_total") >= 24)
+    assert metric(proxy, "usher_upstream_waiting") == 5 and most == 3
+    released.set()
+    statuses = Counter(client.response().status for client in clients)
+    for client in clients:
+        client.close()
+    assert statuses == {200: 8, 503: 24} and most == 3
+
+
+def test_with_no_queue_nobody_waits(start, own_backend):
+    released = threading.Event()
+    own_backend.script = lambda exchange: (released.wait(10), exchange.echo())
+    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="max_connections = 1\nmax_pending = 0")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(proxy.get, "/public/1")
+        own_backend.wait_requests(1)
+        assert proxy.get("/public/2").status == 503
+        released.set()
+        assert first.result().status == 200
 
 
 def test_the_queue_is_bounded_and_has_a_deadline(start, own_backend):

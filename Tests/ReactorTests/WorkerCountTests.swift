@@ -88,6 +88,16 @@ struct WorkerCountTests {
         #expect(ProcessorAllowance.current() >= 1)
     }
 
+    @Test("the workers' parts of a limit are the limit, or one each", arguments: [1, 2, 3, 7, 8, 1000, 1001])
+    func parts(limit: Int) {
+        for count in [1, 2, 3, 8] {
+            let parts = (0..<count).map { WorkerPlace($0, of: count).share(of: limit) }
+            #expect(parts.reduce(0, +) == max(limit, count))
+            #expect(parts.allSatisfy { $0 == max(1, limit / count) || $0 == limit / count + 1 })
+        }
+        #expect(WorkerPlace(7, of: 2) == WorkerPlace(1, of: 2))
+    }
+
     @Test("a file that is not there, or is too long, is an error and not an empty file")
     func fileContents() {
         #expect(throws: Errno.self) { try FileContents.read("/proc/no-such-file", limitBytes: 10) }

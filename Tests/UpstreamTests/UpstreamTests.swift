@@ -7,13 +7,16 @@ import Testing
 @testable import Upstream
 
 private func settings(
-    _ weights: [Int], balance: Balance = .leastRequests, connections: Int = 2, pending: Int = 2
+    _ weights: [Int], balance: Balance = .leastRequests, connections: Int = 2, pending: Int = 2,
+    workers: Int = 1
 ) -> UpstreamSettings {
     var settings = UpstreamSettings(
         name: "tasks",
         servers: weights.enumerated().map {
-            ServerSettings(address: .ipv4(0x7f00_0001, port: UInt16(8000 + $0.offset)), weight: $0.element)
-        })
+            ServerSettings(
+                address: .ipv4(0x7f00_0001, port: UInt16(8000 + $0.offset)), weight: $0.element,
+                state: ServerState(workers: workers))
+        }, state: UpstreamState(workers: workers))
     settings.balance = balance
     settings.maximumConnections = connections
     settings.maximumPending = pending
@@ -68,14 +71,49 @@ struct UpstreamPoolTests {
         #expect((pool.dequeue(at: start) == nil) == true)
     }
 
-    @Test("workers share the limits, and each has at least one")
-    func shares() {
-        var pool = UpstreamPool(settings([1], connections: 3), workers: 2)
-        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
-        #expect((pool.choose(at: start) == .connect(server: 0)) == true)
-        #expect((pool.choose(at: start) == .wait) == true)
-        var small = UpstreamPool(settings([1], connections: 1), workers: 8)
-        #expect((small.choose(at: start) == .connect(server: 0)) == true)
+    @Test(
+        "workers share max_connections exactly, and each has at least one",
+        arguments: [(3, 2), (7, 4), (8, 4), (1, 8)])
+    func shares(limit: Int, workers: Int) {
+        let settings = settings([1], connections: limit, workers: workers)
+        var opened: [Int] = []
+        for worker in 0..<workers {
+            var pool = UpstreamPool(settings, workers: workers, worker: worker)
+            opened.append(0)
+            while pool.choose(at: start) == .connect(server: 0) { opened[worker] += 1 }
+            #expect((pool.carrierLimit == opened[worker]) == true)
+        }
+        #expect(opened.reduce(0, +) == max(limit, workers))
+        #expect(opened.max().map { $0 - (opened.min() ?? 0) <= 1 } == true)
+    }
+
+    @Test("max_pending is of all workers together")
+    func sharedQueue() {
+        let settings = settings([1], connections: 2, pending: 3, workers: 2)
+        var first = UpstreamPool(settings, workers: 2, worker: 0)
+        do {
+            var second = UpstreamPool(settings, workers: 2, worker: 1)
+            _ = first.choose(at: start)
+            _ = second.choose(at: start)
+            for number in 0..<2 {
+                #expect((first.choose(at: start) == .wait) == true)
+                first.enqueue(handle(UInt32(number)))
+            }
+            #expect((second.choose(at: start) == .wait) == true)
+            second.enqueue(handle(9))
+            #expect((first.choose(at: start) == .refuse) == true)
+            #expect((second.choose(at: start) == .refuse) == true)
+        }
+        // A worker that has ended waits for nothing.
+        #expect(settings.state.waiting == 2)
+        #expect((first.choose(at: start) == .wait) == true)
+    }
+
+    @Test("with max_pending = 0 nobody waits")
+    func noQueue() {
+        var pool = UpstreamPool(settings([1], connections: 1, pending: 0), workers: 1)
+        _ = pool.choose(at: start)
+        #expect((pool.choose(at: start) == .refuse) == true)
     }
 
     @Test("an idle connection that closed is never chosen")
