@@ -249,7 +249,9 @@ def test_H10_no_header_exempts_from_authentication(proxy, headers):
 UNFIT = {
     "CR": "a\rX-Admin: 1", "LF": "a\nX-Admin: 1", "CRLF": "a\r\nX-User-Id: root", "NUL": "a\0b", "DEL": "a\x7fb",
     "ESC": "a\x1b[31mb", "TAB-inside": "a\tb", "257-bytes": "a" * 257,
-    "leading-space": " alice", "trailing-space": "alice ", "only-space": " ",
+    "leading-space": " alice", "trailing-space": "alice ", "only-space": " ", "space-inside": "alice bob",
+    # Servers join lines of one name by these, and take what is joined apart.
+    "comma": "alice,root", "semicolon": "alice;root",
 }
 
 

@@ -265,14 +265,22 @@ def test_retries_have_a_budget(start, own_backend):
 
 
 def test_a_post_is_never_sent_twice(start, own_backend):
-    """What may have been processed is repeated only where twice is the same as once."""
-    own_backend.script = lambda exchange: (exchange.read_body(), exchange.close())
+    """What may have been processed is repeated only where twice is the same as once, though the connection had served before."""
+    def script(exchange):
+        if exchange.request.method == "GET":
+            return exchange.echo()
+        exchange.read_body()
+        exchange.close()
+    own_backend.script = script
     other = free_port()
     with Server(Path("/tmp"), f"other-{os.getpid()}", f"127.0.0.1:{other}"):
         proxy = start(own_backend, TEXT, servers=f'{{ address = "127.0.0.1:{own_backend.port}", weight = 1000 }}, "127.0.0.1:{other}"',
                       upstream='balance = "round-robin"\nretries = 5')
-        statuses = [proxy.request("POST", "/public/x", {}, b"once").status for _ in range(3)]
-    assert statuses == [502] * 3 and len(own_backend.requests) == 3
+        # The GET's connection is there for the POST, and the kernel has nothing to say against it.
+        statuses = [(proxy.get("/public/x").status, proxy.request("POST", "/public/x", {}, b"once").status) for _ in range(3)]
+    assert statuses == [(200, 502)] * 3
+    posts = [request for request in own_backend.requests if request.method == "POST"]
+    assert len(posts) == 3 and len({request.connection for request in own_backend.requests}) == 3, "each came where a GET had"
 
 
 def test_max_connections_and_max_pending_hold_for_all_workers_together(start, own_backend):
