@@ -234,6 +234,15 @@ def test_links_of_the_documents():
     assert not found, "\n".join(found)
 
 
+def test_every_reason_code_is_documented():
+    """The closed list of codes, but for those that end no request of a client, and one that nothing makes yet."""
+    texts = re.findall(r'case \.(\w+): "([a-z_]+)"', (SOURCES / "HTTP/ReasonCode.swift").read_text())
+    codes = {text for _, text in texts} - {"shutting_down"}
+    assert len(codes) > 25
+    page = (ROOT / "docs/operations.md").read_text()
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
+
+
 def test_readme_commands_exist():
     """Every `make x` that a document names is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
