@@ -336,15 +336,7 @@ def test_a_reload_between_request_and_answer_changes_nothing(start, own_backend)
     assert preflight(usher, "/api/alice/x").status == 403
 
 
-FORWARD_AUTH = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
+FORWARD_AUTH = configuration.BACKEND + configuration.MAIN_ISSUER + """
 [cors.app]
 origins = ["https://app.example.com"]
 

@@ -12,20 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from harness import tokens
+from harness.configuration import BACKEND, MAIN_ISSUER
 from harness.dpop import Client
 from harness.ports import free_port
 from harness.process import command
 from harness.tokens import bearer
 
-CONFIGURATION = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
+CONFIGURATION = BACKEND + MAIN_ISSUER + """
 [issuer.opaque]
 issuer = "{issuer}"
 audience = ["https://api.test"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.configuration import BACKEND, MAIN_ISSUER
 from harness.tokens import bearer, token
 
 # None of these may reach the backend without a token: each is a way from /public (open) to /api or /tasks.
@@ -232,15 +233,7 @@ def test_P8_connect_and_trace(proxy, method, target, more):
     proxy.assert_refused(answer, 405)
 
 
-COLON = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
+COLON = BACKEND + MAIN_ISSUER + """
 [[route]]
 path = "/v1/users:batch"
 auth = "main"

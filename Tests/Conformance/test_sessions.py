@@ -15,20 +15,13 @@ from websockets.sync.server import serve
 
 from harness import betterauth, tokens
 from harness.betterauth import AuthServer, compact, cookies, jwt, payload, published, sealed, signed
+from harness.configuration import BACKEND, MAIN_ISSUER
 from harness.ports import free_port
 from harness.waiting import wait_until
 from harness.wire import Client
 
 ORIGIN = "https://app.test"
-CONFIGURATION = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
+CONFIGURATION = BACKEND + MAIN_ISSUER + """
 [session.browser]
 provider = "better-auth"
 secret = {{ env = "AUTH_SECRET" }}

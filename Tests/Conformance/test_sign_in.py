@@ -4,17 +4,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from harness.configuration import BACKEND, MAIN_ISSUER
 from harness.tokens import bearer, token
 
 PAGE = "https://app.example.com/sign-in"
-TEXT = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
+TEXT = BACKEND + MAIN_ISSUER + """\
 token_from = ["header", "cookie:jwt", "query:token"]
 
 [cors.app]

@@ -22,32 +22,34 @@ format = "json"
 access = "stdout"
 """
 
-# One issuer with a secret, one upstream, one route each for none, optional and required: enough for most tests.
-SMALL = """
+# What most configurations begin with.
+BACKEND = """
 [upstream.backend]
 servers = ["127.0.0.1:{backend}"]
-{upstream}
-
+"""
+MAIN_ISSUER = """
 [issuer.main]
 issuer = "https://main.test"
 audience = ["https://api.test"]
 secret = {{ env = "USHER_TEST_SECRET" }}
-
+"""
+OPEN_ROUTE = """
 [[route]]
 path = "/public/**"
 auth = "none"
 upstream = "backend"
-
+"""
+API_ROUTE = """
 [[route]]
 path = "/api/**"
 auth = "main"
 upstream = "backend"
 """
 
-DEFAULT = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
+# One upstream, one issuer with a secret, an open route and one with it: enough for most tests.
+SMALL = BACKEND + "{upstream}\n" + MAIN_ISSUER + OPEN_ROUTE + API_ROUTE
 
+DEFAULT = BACKEND + """
 [upstream.nobody]
 servers = ["127.0.0.1:{nobody}"]
 connect_timeout = "1s"
