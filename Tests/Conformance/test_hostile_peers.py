@@ -1,7 +1,6 @@
 """Clients and backends that do what they should not, at the moment that hurts most: the process lives, nobody gets
 what is not theirs, and the books of connections stay right."""
 
-import os
 import resource
 import signal
 import socket
@@ -309,7 +308,7 @@ def test_words_behind_an_answer_are_no_answer_to_the_next(own_backend, start, me
 def test_no_descriptor_left(own_backend, start):
     """EMFILE at accept and at connect: answers are 503 or late, the process lives, and all is well when it is over."""
     proxy = start(own_backend)
-    used = len(os.listdir(f"/proc/{proxy.process.pid}/fd"))
+    used = len(proxy.descriptors)
     before = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (used + 6, before[1]))
     clients = [proxy.client(timeout=3) for _ in range(30)]

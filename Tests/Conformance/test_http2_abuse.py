@@ -32,13 +32,6 @@ def proxy(start, own_backend):
     return proxy
 
 
-def memory(proxy) -> int:
-    for line in Path(f"/proc/{proxy.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no VmRSS")
-
-
 def cpu_seconds(proxy) -> float:
     fields = Path(f"/proc/{proxy.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -48,7 +41,7 @@ def cpu_seconds(proxy) -> float:
 def others_are_served(proxy):
     """Another client asks all the while, over HTTP/2 and HTTP/1, and is answered quickly; memory stays bounded."""
     slowest, failures, stop = [0.0], [], threading.Event()
-    before = memory(proxy)
+    before = proxy.memory()
 
     def ask():
         with Connection(proxy.port) as good:
@@ -72,7 +65,7 @@ def others_are_served(proxy):
         thread.join()
     assert not failures, failures[:3]
     assert slowest[0] < 2, f"another client waited {slowest[0]:.2f} s"
-    assert memory(proxy) - before < MEMORY, f"{(memory(proxy) - before) >> 20} MiB"
+    assert proxy.memory() - before < MEMORY, f"{(proxy.memory() - before) >> 20} MiB"
 
 
 def flood(raw, pieces) -> int | None:
@@ -316,13 +309,13 @@ def test_idle_connections_cost_little(start, own_backend):
     for raw in warm:
         raw.send(raw.headers(1, get("/api/x")))
         assert raw.status(1) == 401
-    before = memory(proxy)
+    before = proxy.memory()
     idle = [Raw(proxy.port) for _ in range(300)]
     for raw in idle:
         raw.send(raw.headers(1, get("/api/x")))
         assert raw.status(1) == 401
     time.sleep(0.1)
-    each = (memory(proxy) - before) / 300
+    each = (proxy.memory() - before) / 300
     assert each < 32 << 10, each
     for raw in idle + warm:
         raw.sock.close()

@@ -13,7 +13,6 @@ import ssl
 import struct
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -107,17 +106,11 @@ def reload(proxy) -> None:
 
 def used(proxy) -> tuple[int, int]:
     """Resident memory of the heap and stacks, in bytes, and descriptors; once nothing is under way any more."""
-    folder = Path(f"/proc/{proxy.process.pid}")
-    least, end = len(os.listdir(folder / "fd")), time.monotonic() + 2
+    least, end = len(proxy.descriptors), time.monotonic() + 2
     while time.monotonic() < end:
-        least = min(least, len(os.listdir(folder / "fd")))
+        least = min(least, len(proxy.descriptors))
         time.sleep(0.05)
-    return int(re.search(r"RssAnon:\s+(\d+) kB", (folder / "status").read_text())[1]) << 10, least
-
-
-def addresses(proxy) -> int:
-    """The size of the address space in bytes."""
-    return int(re.search(r"VmSize:\s+(\d+) kB", Path(f"/proc/{proxy.process.pid}/status").read_text())[1]) << 10
+    return proxy.memory("RssAnon"), least
 
 
 def check(proxy, what: str, count: int, work) -> None:
@@ -223,7 +216,7 @@ def test_nothing_is_left(proxy):
     check(proxy, "requests", int(900_000 * SCALE), lambda count: from_some(count, lambda *lane: requests(proxy, *lane)))
     check(proxy, "requests over HTTP/2", int(100_000 * SCALE), lambda count: from_some(count, lambda *lane: streams(proxy, *lane)))
     check(proxy, "connections", int(100_000 * SCALE), lambda count: from_some(count, lambda *lane: connections(proxy, *lane)))
-    before = addresses(proxy)
+    before = proxy.memory("VmSize")
     check(proxy, "reloads", max(int(1000 * SCALE), 200), lambda count: reloads(proxy, count))
-    assert addresses(proxy) - before < GROWTH_ADDRESSES, "stacks of threads that have ended"
+    assert proxy.memory("VmSize") - before < GROWTH_ADDRESSES, "stacks of threads that have ended"
     assert proxy.get("/api/x", bearer(token())).status == 200

@@ -29,14 +29,6 @@ def metric(proxy, name) -> int:
     return int(re.search(rf"^{re.escape(name)} (\d+)$", proxy.admin_request("/metrics").body.decode(), re.M)[1])
 
 
-def descriptors(proxy) -> int:
-    return len(os.listdir(f"/proc/{proxy.process.pid}/fd"))
-
-
-def resident(proxy) -> int:
-    return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{proxy.process.pid}/status").read_text())[1]) * 1024
-
-
 @pytest.mark.memory
 def test_many_reloads_under_load(start, own_backend):
     """Routes, upstreams, limits and a listener come and go; no request is lost, no descriptor and no memory."""
@@ -60,18 +52,18 @@ upstream = "backend"
         for number in range(20):  # until every table has the size that it keeps
             proxy.file.write_text(other if number % 2 else good)
             assert reload(proxy).status == 200
-        before = resident(proxy), descriptors(proxy), metric(proxy, 'usher_requests_total{class="2xx"}')
+        before = proxy.memory(), len(proxy.descriptors), metric(proxy, 'usher_requests_total{class="2xx"}')
         for number in range(RELOADS):
             proxy.file.write_text(other if number % 2 else good)
             answer = reload(proxy)
             assert answer.status == 200, answer.body
         load.wait(50)
     load.check()
-    wait_until(lambda: descriptors(proxy) <= before[1] + 4)
+    wait_until(lambda: len(proxy.descriptors) <= before[1] + 4)
     print(f"{RELOADS} reloads, {load.served} requests, {len(load.failures)} failed; resident {before[0] >> 10} KiB before, "
-          f"{resident(proxy) >> 10} KiB after; {before[1]} descriptors before, {descriptors(proxy)} after")
+          f"{proxy.memory() >> 10} KiB after; {before[1]} descriptors before, {len(proxy.descriptors)} after")
     assert metric(proxy, 'usher_requests_total{class="2xx"}') > before[2], "the counts go on"
-    assert resident(proxy) - before[0] < 8 << 20, "no more than some blocks"
+    assert proxy.memory() - before[0] < 8 << 20, "no more than some blocks"
     assert metric(proxy, "usher_connections_open") <= 4
 
 

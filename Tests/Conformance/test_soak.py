@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import ssl
 from pathlib import Path
@@ -95,14 +94,6 @@ def key_set(count: int) -> str:
         tokens.jwk(tokens.key("ES256", f"rotating-{number}"), kid=f"k{number}") for number in {count % 2, (count + 1) % 2}]})
 
 
-def resident(proxy) -> int:
-    return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{proxy.process.pid}/status").read_text())[1]) << 10
-
-
-def descriptors(proxy) -> int:
-    return len(os.listdir(f"/proc/{proxy.process.pid}/fd"))
-
-
 async def rotate(file: Path, client: RotatingClient, proxy, until: float) -> None:
     count, loop = 0, asyncio.get_running_loop()
     while loop.time() < until and proxy.process.poll() is None:
@@ -139,7 +130,7 @@ async def measure(proxy, until: float, samples: list[tuple[int, int]]) -> None:
     loop = asyncio.get_running_loop()
     while loop.time() < until and proxy.process.poll() is None:
         await asyncio.sleep(1)
-        samples.append((resident(proxy), descriptors(proxy)))
+        samples.append((proxy.memory(), len(proxy.descriptors)))
 
 
 async def soak(proxy, backend, findings, secure, context, authority_file, keys) -> tuple[list[fuzz.GoodClient], list[tuple[int, int]]]:

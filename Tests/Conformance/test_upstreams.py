@@ -525,7 +525,7 @@ def test_no_descriptor_for_a_connect_takes_that_of_an_idle_connection(start, own
     with concurrent.futures.ThreadPoolExecutor(5) as pool:
         assert {a.status for a in pool.map(lambda c: c.request("GET", "/public/warm"), clients)} == {200}
     before = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
-    used = max(int(name) for name in os.listdir(f"/proc/{proxy.process.pid}/fd")) + 1
+    used = max(proxy.descriptors) + 1
     resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (used, before[1]))
     try:
         # Fill what is free below the highest number, then one more.

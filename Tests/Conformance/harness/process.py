@@ -119,13 +119,17 @@ class Usher:
             self.process.wait(5)
             return -signal.SIGKILL
 
-    @property
-    def peak_memory(self) -> int:
-        """VmHWM in bytes: the most that was ever resident."""
+    def memory(self, kind: str = "VmRSS") -> int:
+        """In bytes, by its name in /proc: VmRSS is resident now, VmHWM the most that ever was."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) * 1024
-        raise RuntimeError("no VmHWM")
+        raise RuntimeError(f"no {kind}")
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that are open."""
+        return [int(name) for name in os.listdir(f"/proc/{self.process.pid}/fd")]
 
     def wait_said(self, words: bytes | str, timeout: float = 5) -> None:
         """Waits until the standard error, which is read as it comes, has these words."""
