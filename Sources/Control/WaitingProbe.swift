@@ -1,7 +1,8 @@
 import Bytes
 import Reactor
 
-/// One request over HTTP/1.1, or HTTP/2 where the server speaks that, through TLS where that is wanted, and its whole answer, for commands: it waits.
+/// One request over HTTP/1.1, or HTTP/2 where the server speaks that, through TLS where that is wanted, and its whole
+/// answer, for commands: it waits.
 struct WaitingProbe {
     /// What came back.
     struct Answer: Equatable {

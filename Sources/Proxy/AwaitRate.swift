@@ -20,9 +20,6 @@ public struct RateRequest: Sendable {
 }
 
 extension Worker {
-    /// The most requests that wait in one worker: each holds 16 KiB of memory or more.
-    static var rateWaitCount: Int { 4096 }
-
     /// Lets the client whose head was just read wait for the store, or has it answered without.
     mutating func awaitRate(_ client: UInt32, _ question: RateQuestion, isQuestion: Bool) {
         guard rateWaits.add(waiting(client, isQuestion: isQuestion), for: question.bucket) != nil else {

@@ -96,8 +96,8 @@ public struct Worker: ~Copyable {
     var keyWaits = KeyWaits()
     /// Requests that wait for a verdict.
     var verdictWaits = VerdictWaits()
-    /// Requests that wait for the store of shared limits, and what it was asked.
-    var rateWaits = WaitingClients<UInt64>(capacity: Self.rateWaitCount)
+    /// Requests that wait for the store of shared limits, each with 16 KiB of memory or more, and what it was asked.
+    var rateWaits = WaitingClients<UInt64>(capacity: 4096)
     var rateQuestions: [UInt64: RateQuestion] = [:]
     /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
     var fieldsOfExchange: [UInt32: [UInt8]] = [:]
