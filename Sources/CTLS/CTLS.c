@@ -22,7 +22,14 @@ struct wire {
     /* What was read before TLS began: the bytes behind a PROXY header. */
     unsigned char *early;
     size_t early_count, early_taken;
+    /* Of the peer's messages behind the handshake: how many more it may send now, and when that was reckoned. */
+    int is_established, messages_left;
+    long reckoned_second;
 };
+
+/* So many at once, and one a second: KeyUpdate comes every some million records, tickets come two or four at a time.
+   Each costs more than it costs the peer, and OpenSSL reads on behind it, for ever where they do not end. */
+enum { MESSAGES_AT_ONCE = 32 };
 
 static int take_early(struct wire *wire, char *to, int room) {
     size_t count = wire->early_count - wire->early_taken;
@@ -116,6 +123,26 @@ static BIO *new_wire(int descriptor) {
 
 static struct wire *wire_of(const SSL *session) { return BIO_get_data(SSL_get_rbio(session)); }
 
+/* A handshake message behind the handshake; too many of them end what is read from the peer. */
+static void note_late_message(SSL *session, struct wire *wire) {
+    struct timespec now = {0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long left = wire->messages_left + (now.tv_sec - wire->reckoned_second);
+    wire->reckoned_second = now.tv_sec;
+    wire->messages_left = (int)(left > MESSAGES_AT_ONCE ? MESSAGES_AT_ONCE : left) - 1;
+    if (wire->messages_left >= 0) return;
+    wire->messages_left = 0;
+    SSL_set_shutdown(session, SSL_get_shutdown(session) | SSL_RECEIVED_SHUTDOWN);
+}
+
+static void on_message(int is_written, int version, int type, const void *bytes, size_t count, SSL *session,
+                       void *argument) {
+    (void)version, (void)bytes, (void)count, (void)argument;
+    if (is_written || type != SSL3_RT_HANDSHAKE) return;
+    struct wire *wire = wire_of(session);
+    if (wire->is_established) note_late_message(session, wire);
+}
+
 /* Contexts */
 
 /* Mozilla's intermediate profile without finite-field Diffie-Hellman: what speaks TLS 1.2 without elliptic curves
@@ -138,6 +165,7 @@ static SSL_CTX *new_context(const SSL_METHOD *method) {
                                   | SSL_MODE_RELEASE_BUFFERS);
     /* One system call reads a whole record and what is behind it, instead of two for each. */
     SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_msg_callback(context, on_message);
     return context;
 }
 
@@ -329,7 +357,10 @@ static long outcome(const SSL *session, int result) {
 int usher_tls_handshake(SSL *session) {
     ERR_clear_error();
     int result = SSL_do_handshake(session);
-    return result == 1 ? 1 : (int)outcome(session, result);
+    if (result != 1) return (int)outcome(session, result);
+    wire_of(session)->is_established = 1;
+    wire_of(session)->messages_left = MESSAGES_AT_ONCE;
+    return 1;
 }
 
 long usher_tls_read(SSL *session, void *to, size_t room) {

@@ -15,9 +15,12 @@ import time
 
 import httpx
 import pytest
+import tlslite
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
+from tlslite.api import HandshakeSettings
+from tlslite.constants import KeyUpdateMessageType
 from websockets.sync.client import connect
 
 from harness import configuration
@@ -380,6 +383,33 @@ def test_no_renegotiation_and_no_compression(secure, authority):
     output = run.stdout + run.stderr
     assert b"Compression: NONE" in output
     assert b"no renegotiation" in output.lower() or b"no_renegotiation" in output.lower(), output[-800:]
+    with Secure(proxy.secure, authority.client_context()) as client:
+        assert ask(client).status == 200
+
+
+def update_keys(proxy, times: int) -> bytes:
+    """The answer to a client that changes its keys so many times before it asks; empty where it is cut."""
+    settings = HandshakeSettings()
+    settings.minVersion = settings.maxVersion = (3, 4)
+    with Client(proxy.secure) as client, contextlib.suppress(ConnectionError, tlslite.errors.TLSError):
+        connection = tlslite.TLSConnection(client.sock)
+        connection.handshakeClientCert(serverName="usher.test", settings=settings)
+        for _ in range(times):
+            for _ in connection.send_keyupdate_request(KeyUpdateMessageType.update_not_requested):
+                pass
+        connection.sendall(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")
+        return bytes(connection.recv(1000))
+    return b""
+
+
+def test_keys_may_be_updated(secure):
+    assert update_keys(secure(), 30).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_keys_that_are_updated_without_end(secure, authority):
+    """Each update is dearer for us than for the client, and OpenSSL would read on for as long as they come."""
+    proxy = secure()
+    assert update_keys(proxy, 200) == b""
     with Secure(proxy.secure, authority.client_context()) as client:
         assert ask(client).status == 200
 
