@@ -25,6 +25,11 @@ final class FetchConnection {
     private var plaintext = Buffer()
     private var response = ResponseReader()
     private let request: [UInt8]
+    /// What has come of the answer, in bytes of the socket.
+    private var receivedBytes = 0
+    /// The longest answer with all that is around it, in bytes: four times the largest document. A server that sends
+    /// without end must not keep the control thread.
+    private static let largestAnswerBytes = 4 * DocumentFetch.largestBodyBytes
 
     /// Starts to connect, to send `request` then.
     init(
@@ -61,8 +66,13 @@ final class FetchConnection {
     /// Sends a further request after a whole response, where that allows it; the answer comes by `advance`.
     func send(next request: [UInt8]) throws(FetchFailure) {
         response = ResponseReader()
+        receivedBytes = 0
         try send(request)
     }
+
+    /// True where the server has said nothing since its last answer: what it says unasked is no answer to what is asked
+    /// next.
+    var isQuiet: Bool { socket.isQuiet() }
 
     /// The request for a document, after which the connection ends.
     static func request(_ url: RemoteURL) -> [UInt8] {
@@ -81,7 +91,9 @@ final class FetchConnection {
             case .wouldBlock: return nil
             case .failed(let error): throw FetchFailure("the connection broke: \(error)")
             case .endOfStream: return try response.endOfInput(isAuthentic: tls == nil)
-            case .bytes:
+            case .bytes(let count):
+                receivedBytes += count
+                guard receivedBytes <= Self.largestAnswerBytes else { throw FetchFailure("the answer has no end") }
                 if let answer = try take() { return answer }
             }
         }
@@ -170,13 +182,24 @@ final class FetchConnection {
             case .done:
                 let answer = try Self.feed(&response, plaintext)
                 plaintext.consume(plaintext.count)
-                if let answer { return answer }
+                if var answer {
+                    if !hasReadAll() { answer.isPersistent = false }
+                    return answer
+                }
             case .needsInput, nil: return nil
             // The server vouches for the end; without that, a body without a length may have been cut (RFC 9112 §9.8).
             case .ended: return try response.endOfInput(isAuthentic: true)
             case .failed(let error): throw FetchFailure("\(error)")
             }
         }
+    }
+}
+
+extension FetchConnection {
+    /// True where nothing follows what was decrypted so far.
+    private func hasReadAll() -> Bool {
+        if case .needsInput = tls?.read(into: &plaintext) { return true }
+        return false
     }
 }
 
@@ -187,6 +210,10 @@ struct ResponseReader: ~Copyable {
     private var parser = ResponseHeadParser()
     private var decoder: BodyDecoder?
     private var answer = FetchAnswer(status: 0, body: [])
+
+    private var interimCount = 0
+    /// The most interim responses in front of an answer; nobody sends more than one or two.
+    private static let largestInterimCount = 32
 
     /// Key servers behind application servers send cookies and policies.
     private static var limits: HeadLimits { HeadLimits(headBytes: 32_768, fieldCount: 256) }
@@ -221,7 +248,12 @@ struct ResponseReader: ~Copyable {
         case .complete: break
         }
         guard !head.isUpgrade else { throw FetchFailure("the answer has status 101") }
-        if !head.isInformational {
+        if head.isInformational {
+            interimCount += 1
+            guard interimCount <= Self.largestInterimCount else {
+                throw FetchFailure("interim responses without end")
+            }
+        } else {
             note()
             decoder = BodyDecoder(head.framing)
         }

@@ -24,6 +24,10 @@ final class HealthProbe {
     private var sent = 0
     private var pool = BlockPool(keptBytes: 0)
     private var input = Buffer()
+    /// What has come over HTTP/2, in bytes of the socket.
+    private var receivedBytes = 0
+    /// The most of it that the control thread reads for a status, in bytes: a window of content, and heads.
+    private static let largestAnswerBytes = 262_144
     private var parser = ResponseHeadParser()
     /// The request, where the server speaks HTTP/2.
     private var check: HTTP2Check?
@@ -107,7 +111,9 @@ final class HealthProbe {
             case .wouldBlock: return nil
             case .endOfStream: return .failed("the connection ended without an answer")
             case .failed(let error): return .failed("\(error)")
-            case .bytes:
+            case .bytes(let count):
+                receivedBytes += count
+                guard receivedBytes <= Self.largestAnswerBytes else { return .failed("the answer has no end") }
                 Self.receive(&check, input)
                 input.detach(to: &pool)
                 if let status = check?.status {

@@ -115,6 +115,10 @@ final class VerdictKeeper {
     private func serve(_ server: AskedServer, _ poller: borrowing Poller, _ now: Instant) {
         while let question = server.next {
             if let line = server.idleLine {
+                guard line.connection.isQuiet else {
+                    server.drop(line)
+                    continue
+                }
                 server.removeNext()
                 line.carries(question, until: now.advanced(byMilliseconds: AskedServer.answerMilliseconds))
                 send(question, on: line, of: server, now)

@@ -49,6 +49,15 @@ import Testing
                 == .answer(200, "ok"))
     }
 
+    @Test func interimResponsesEnd() {
+        let hint = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+        let last = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        #expect(read(String(repeating: hint, count: 32) + last, pieces: 100) == .answer(200, "ok"))
+        #expect(
+            read(String(repeating: hint, count: 33) + last, pieces: 100)
+                == .failed("interim responses without end"))
+    }
+
     @Test func whatIsCutIsNoAnswer() {
         let cut = Result.failed("the connection ended before the answer did")
         #expect(read("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", pieces: 9, ends: true) == cut)
