@@ -21,7 +21,7 @@ extension Worker {
         var reads = Self.readsPerTurn
         while servers[server].transport.isReadable {
             guard reads > 0 else {
-                carriersLeftOver.append(carrier)
+                resumeNextTurn(carrier: carrier)
                 return
             }
             reads -= 1
@@ -102,7 +102,7 @@ extension Worker {
             }
             guard makeFrames(server, carrier) else { return settleCarrier(carrier) }
         }
-        carriersLeftOver.append(carrier)
+        resumeNextTurn(carrier: carrier)
     }
 
     /// Fills one block with frames; false where there are none.

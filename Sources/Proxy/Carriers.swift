@@ -35,6 +35,8 @@ struct Carrier: ~Copyable {
     var isEnding = false
     /// It is among those that write at the end of the turn.
     var isUnsent = false
+    /// It is among those with work left over.
+    var isLeftOver = false
     /// When something arrived last.
     var lastRead: Instant
 
@@ -171,12 +173,20 @@ extension Worker {
         openServerStream(exchange, server: number)
     }
 
+    /// Lets a connection go on in the next turn, once.
+    mutating func resumeNextTurn(carrier: Handle) {
+        guard !carriers[carrier.index].isLeftOver else { return }
+        carriers[carrier.index].isLeftOver = true
+        carriersLeftOver.append(carrier)
+    }
+
     /// Goes on with connections that had more than one turn's work.
     mutating func resumeCarriers() {
         guard !carriersLeftOver.isEmpty else { return }
         var due: [Handle] = []
         swap(&due, &carriersLeftOver)
         for carrier in due where carriers.contains(carrier) {
+            carriers[carrier.index].isLeftOver = false
             advanceServer(carriers[carrier.index].connection.index)
         }
     }

@@ -17,7 +17,8 @@ extension Worker {
                 return flushInterim(exchange)
             }
             guard readResponseHead(exchange) else { return }
-            return advanceLater(exchange)
+            // A stream may end with its connection before the turn does, and with it what is not written yet.
+            if !servers[server].transport.isStream { return advanceLater(exchange) }
         }
         relayResponseBody(exchange)
     }

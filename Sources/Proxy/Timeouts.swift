@@ -112,6 +112,8 @@ extension Worker {
             counters.add(1, to: .upstreamConnectFailures)
             closeServer(server, wasBusy: true)
             connectFailed(exchange, server: number)
+        // The deadline was the idle connection's, or another's: this request is not sent yet.
+        case .busy where exchanges[exchange].sentAt == .never: break
         case .busy:
             if servers[server].transport.isStream { doubtCarrier(ofStream: server) }
             reply(exchange, .upstreamTimeout)

@@ -279,6 +279,22 @@ def test_a_reset_in_the_middle_reaches_the_client(proxy, backend):
         httpx.get(f"http://127.0.0.1:{proxy.port}/public/c")
 
 
+def test_what_came_with_the_end_of_a_connection_is_passed_on(proxy, backend):
+    """A close without a byte looks like an idle connection's, and clients would send the request again."""
+    def answer(wire, seen):
+        wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        wire.head(seen.stream)
+        wire.data(seen.stream, b"half", end=False)
+        wire.sock.shutdown(socket.SHUT_WR)
+
+    backend.on_request = answer
+    with proxy.client() as client:
+        client.send(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.sock.settimeout(5)
+        assert client.sock.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert client.ended(5)
+
+
 def test_a_client_that_leaves_cancels(proxy, backend):
     backend.on_request = lambda wire, seen: wire.head(seen.stream)
     with httpx.Client() as http, http.stream("GET", f"http://127.0.0.1:{proxy.port}/public/x"):

@@ -13,6 +13,7 @@ import pytest
 from harness import configuration
 from harness.backend import slow_at
 from harness.load import Load
+from harness.ports import free_port
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import Client
@@ -95,6 +96,23 @@ def test_connection_limit_changes(start, own_backend, limit):
     assert clients[-1].response().status == 200
     for client in clients:
         client.close()
+
+
+def test_a_listener_goes_while_a_client_waits_at_it(start, own_backend):
+    """It is accepted with the listener's old number, which the new settings do not have."""
+    proxy = start(own_backend)
+    good = proxy.file.read_text()
+    port = free_port()
+    proxy.file.write_text(f'{good}\n[listen.extra]\naddress = "127.0.0.1:{port}"\n' + "\n[limits]\nconnections = 1\n")
+    assert reload(proxy).status == 200
+    with proxy.client(timeout=5) as first:
+        assert first.request("GET", "/public/x").status == 200
+        with Client(port, timeout=5) as waiting:
+            assert waiting.quiet(0.3)
+            proxy.file.write_text(good + "\n[limits]\nconnections = 50\n")
+            assert reload(proxy).status == 200
+            assert waiting.ended(5)
+        assert first.request("GET", "/public/x").status == 200
 
 
 # watch = true
