@@ -97,12 +97,26 @@ extension Worker {
         for _ in 0..<Self.blocksPerTurn {
             switch servers[server].transport.flush(to: &pool) {
             case .done: break
-            case .blocked: return
+            case .blocked: return awaitReader(carrier)
             case .failed: return loseCarrier(carrier)
+            }
+            if carriers[carrier.index].writeDeadline != .never {
+                carriers[carrier.index].writeDeadline = .never
+                serverDeadlines.set(server, .never)
             }
             guard makeFrames(server, carrier) else { return settleCarrier(carrier) }
         }
         carriersLeftOver.append(carrier)
+    }
+
+    /// The server does not read: it gets as long as for a body. Its streams have deadlines of their own, and the
+    /// connection must have one too, or it would be here for ever when they are gone.
+    private mutating func awaitReader(_ carrier: Handle) {
+        guard carriers[carrier.index].isReady, carriers[carrier.index].writeDeadline == .never else { return }
+        let deadline = now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds)
+        carriers[carrier.index].writeDeadline = deadline
+        let server = carriers[carrier.index].connection.index
+        serverDeadlines.set(server, min(deadline, serverDeadlines.deadline(of: server)))
     }
 
     /// Fills one block with frames; false where there are none.

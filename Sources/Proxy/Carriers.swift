@@ -35,6 +35,8 @@ struct Carrier: ~Copyable {
     var isEnding = false
     /// It is among those that write at the end of the turn.
     var isUnsent = false
+    /// When a server that does not read has had its time.
+    var writeDeadline = Instant.never
     /// When something arrived last.
     var lastRead: Instant
 
@@ -218,7 +220,10 @@ extension Worker {
     mutating func carrierTooSlow(_ server: UInt32) {
         let carrier = servers[server].carrier
         if !carriers[carrier.index].isReady { return carrierFailed(carrier, "server_speaks_no_http2") }
-        guard carriers[carrier.index].streams == 0 else { return }
+        if carriers[carrier.index].writeDeadline <= now { return loseCarrier(carrier) }
+        guard carriers[carrier.index].streams == 0 else {
+            return serverDeadlines.set(server, carriers[carrier.index].writeDeadline)
+        }
         if carriers[carrier.index].isEnding { return loseCarrier(carrier) }
         endCarrier(carrier)
     }

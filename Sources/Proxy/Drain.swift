@@ -99,6 +99,8 @@ extension Worker {
             let secured = try? Self.securityContexts(
                 settings.listeners, keeping: securities, ticketKeys)
         else { return }
+        // Before all else: what waits at a listener that goes is welcomed by the settings that know it.
+        dropListeners(except: bound)
         let keepsPools = workers == count
         count = workers
         securities = secured
@@ -117,7 +119,6 @@ extension Worker {
         listenerModes = settings.listeners.map(\.mode)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         openPools(settings.upstreams, keeping: keepsPools)
-        dropListeners(except: bound)
         takeListeners(bound, settings.listeners)
         renumberClients()
         restartWaits(settings.policy.issuers.map(\.name))
