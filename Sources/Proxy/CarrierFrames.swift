@@ -112,9 +112,14 @@ extension Worker {
     /// The server does not read: it gets as long as for a body. Its streams have deadlines of their own, and the
     /// connection must have one too, or it would be here for ever when they are gone.
     private mutating func awaitReader(_ carrier: Handle) {
-        guard carriers[carrier.index].isReady, carriers[carrier.index].writeDeadline == .never else { return }
-        let deadline = now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds)
-        carriers[carrier.index].writeDeadline = deadline
+        guard carriers[carrier.index].isReady else { return }
+        if carriers[carrier.index].writeDeadline == .never {
+            carriers[carrier.index].writeDeadline = now.advanced(
+                byMilliseconds: limits.bodyTimeoutMilliseconds)
+        } else if carriers[carrier.index].streams > 0 {
+            return
+        }
+        let deadline = carriers[carrier.index].writeDeadline
         let server = carriers[carrier.index].connection.index
         serverDeadlines.set(server, min(deadline, serverDeadlines.deadline(of: server)))
     }

@@ -220,7 +220,11 @@ extension Worker {
     mutating func carrierTooSlow(_ server: UInt32) {
         let carrier = servers[server].carrier
         if !carriers[carrier.index].isReady { return carrierFailed(carrier, "server_speaks_no_http2") }
-        if carriers[carrier.index].writeDeadline <= now { return loseCarrier(carrier) }
+        if carriers[carrier.index].writeDeadline <= now {
+            // No further request goes there; those that are on it have deadlines of their own.
+            carriers[carrier.index].isEnding = true
+            return carriers[carrier.index].streams == 0 ? loseCarrier(carrier) : ()
+        }
         guard carriers[carrier.index].streams == 0 else {
             return serverDeadlines.set(server, carriers[carrier.index].writeDeadline)
         }

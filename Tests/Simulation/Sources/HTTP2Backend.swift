@@ -28,7 +28,8 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
 
     /// What a connection does wrong, once.
     private enum Fault: CaseIterable {
-        case reset, close, stall, deaf, noise, goAway, goAwayWithError, noStreams, noWindow, overflow, otherProtocol, silence
+        case reset, close, stall, deaf, noise, goAway, goAwayWithError
+        case noStreams, noWindow, overflow, otherProtocol, silence
     }
 
     private var hasPreface = false
@@ -90,7 +91,8 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
             sim_peer_finish(stream)
             hasFinished = true
         }
-        if hasMore || streams.values.contains(where: { $0.isComplete && !isOver($0) && $0.conduct != .hang }) {
+        if hasMore || streams.values.contains(where: { $0.isComplete && !isOver($0) && $0.conduct != .hang })
+        {
             next = pause(now)
         }
     }
@@ -271,7 +273,9 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
             ][Int(sim_below(7))]
             outbox += Frame.make(.headers, 5, number, Frame.block(fields))
         default:
-            if each.isComplete || each.conduct == .early || each.conduct == .earlyReset { submit(number, each) }
+            if each.isComplete || each.conduct == .early || each.conduct == .earlyReset {
+                submit(number, each)
+            }
         }
     }
 

@@ -59,7 +59,9 @@ final class Ledger {
         if plan.method != method { violate("\(id) came with \(method)") }
         forwarded[id, default: 0] += 1
         let count = forwarded[id] ?? 0
-        if count - refused[id, default: 0] > 1, !plan.isIdempotent { violate("\(id), a \(plan.method), was forwarded \(count) times") }
+        if count - refused[id, default: 0] > 1, !plan.isIdempotent {
+            violate("\(id), a \(plan.method), was forwarded \(count) times")
+        }
         if count > 1 + retries { violate("\(id) was forwarded \(count) times, with \(retries) retries") }
     }
 

@@ -69,7 +69,7 @@ final class World {
         let left = [
             ("clients", worker.clients.count), ("exchanges", worker.exchanges.count),
             ("servers", worker.servers.count), ("bytes in buffers", worker.pool.bytesInUse),
-            ("lists of waiting clients", worker.ready.count), ("streams", worker.streamCount),
+            ("streams", worker.streamCount),
         ]
         for (what, count) in left where count != 0 { ledger.violate("\(count) \(what) are left") }
     }
