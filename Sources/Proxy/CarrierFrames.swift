@@ -97,12 +97,31 @@ extension Worker {
         for _ in 0..<Self.blocksPerTurn {
             switch servers[server].transport.flush(to: &pool) {
             case .done: break
-            case .blocked: return
+            case .blocked: return awaitReader(carrier)
             case .failed: return loseCarrier(carrier)
+            }
+            if carriers[carrier.index].writeDeadline != .never {
+                carriers[carrier.index].writeDeadline = .never
+                serverDeadlines.set(server, .never)
             }
             guard makeFrames(server, carrier) else { return settleCarrier(carrier) }
         }
         resumeNextTurn(carrier: carrier)
+    }
+
+    /// The server does not read: it gets as long as for a body. Its streams have deadlines of their own, and the
+    /// connection must have one too, or it would be here for ever when they are gone.
+    private mutating func awaitReader(_ carrier: Handle) {
+        guard carriers[carrier.index].isReady else { return }
+        if carriers[carrier.index].writeDeadline == .never {
+            carriers[carrier.index].writeDeadline = now.advanced(
+                byMilliseconds: limits.bodyTimeoutMilliseconds)
+        } else if carriers[carrier.index].streams > 0 {
+            return
+        }
+        let deadline = carriers[carrier.index].writeDeadline
+        let server = carriers[carrier.index].connection.index
+        serverDeadlines.set(server, min(deadline, serverDeadlines.deadline(of: server)))
     }
 
     /// Fills one block with frames; false where there are none.

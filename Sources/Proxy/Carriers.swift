@@ -37,6 +37,8 @@ struct Carrier: ~Copyable {
     var isUnsent = false
     /// It is among those with work left over.
     var isLeftOver = false
+    /// When a server that does not read has had its time.
+    var writeDeadline = Instant.never
     /// When something arrived last.
     var lastRead: Instant
 
@@ -228,7 +230,14 @@ extension Worker {
     mutating func carrierTooSlow(_ server: UInt32) {
         let carrier = servers[server].carrier
         if !carriers[carrier.index].isReady { return carrierFailed(carrier, "server_speaks_no_http2") }
-        guard carriers[carrier.index].streams == 0 else { return }
+        if carriers[carrier.index].writeDeadline <= now {
+            // No further request goes there; those that are on it have deadlines of their own.
+            carriers[carrier.index].isEnding = true
+            return carriers[carrier.index].streams == 0 ? loseCarrier(carrier) : ()
+        }
+        guard carriers[carrier.index].streams == 0 else {
+            return serverDeadlines.set(server, carriers[carrier.index].writeDeadline)
+        }
         if carriers[carrier.index].isEnding { return loseCarrier(carrier) }
         endCarrier(carrier)
     }

@@ -99,7 +99,7 @@ extension Worker {
             let secured = try? Self.securityContexts(
                 settings.listeners, keeping: securities, ticketKeys)
         else { return }
-        // Whoever waits in the queue of a listener that goes is accepted by what the listener was.
+        // Before all else: what waits at a listener that goes is welcomed by the settings that know it.
         dropListeners(except: bound)
         let keepsPools = workers == count
         count = workers

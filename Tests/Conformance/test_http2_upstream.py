@@ -373,6 +373,39 @@ def test_a_stalled_window_ends_in_time(start):
         assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).status_code == 200
 
 
+def test_a_server_that_does_not_read_loses_its_connection(start):
+    """What a request leaves behind, a connection full of bytes that nobody takes, ends with `body_timeout`, as a client's does."""
+    limits = '\n[limits]\nbody_timeout = "300ms"\n'
+    is_over, has_ended = threading.Event(), []
+
+    def deaf(sock):
+        # SETTINGS with the largest window, and as large a one for all streams.
+        sock.sendall(frame(4, 0, 0, b"\0\4\x7f\xff\xff\xff") + frame(8, 0, 0, (0x7FFF0000).to_bytes(4, "big")))
+        is_over.wait(20)
+        sock.settimeout(5)
+        try:
+            while sock.recv(1 << 20):
+                pass
+            has_ended.append(True)
+        except ConnectionResetError:
+            has_ended.append(True)
+        except TimeoutError:
+            has_ended.append(False)
+        return False
+
+    with HTTP2Backend() as backend:
+        backend.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        backend.on_connect = deaf
+        proxy = start(backend, configuration.SMALL + limits, upstream=UPSTREAM + "idle_timeout = \"1h\"")
+        assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=bytes(8_000_000), timeout=10).status_code == 504
+        time.sleep(1)
+        is_over.set()
+        deadline = time.monotonic() + 10
+        while not has_ended and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert has_ended == [True]
+
+
 def test_a_slow_client_holds_nobody_up(proxy, backend):
     """Its answer waits in its own window; others on the same connection pass."""
     backend.on_request = lambda wire, seen: wire.answer(seen.stream, b"x" * (8_000_000 if seen[":path"].endswith("big") else 5))

@@ -35,6 +35,8 @@ final class Ledger {
     private(set) var plans: [String: Plan] = [:]
     /// How often the head of a request has reached a backend.
     private(set) var forwarded: [String: Int] = [:]
+    /// How often a server has said that it did nothing about it, and it may be sent again whatever it is.
+    private var refused: [String: Int] = [:]
     /// The lengths of the answers that backends have given.
     private(set) var answers: [String: [Int]] = [:]
     private(set) var answered: [String: Int] = [:]
@@ -57,9 +59,14 @@ final class Ledger {
         if plan.method != method { violate("\(id) came with \(method)") }
         forwarded[id, default: 0] += 1
         let count = forwarded[id] ?? 0
-        if count > 1, !plan.isIdempotent { violate("\(id), a \(plan.method), was forwarded \(count) times") }
+        if count - refused[id, default: 0] > 1, !plan.isIdempotent {
+            violate("\(id), a \(plan.method), was forwarded \(count) times")
+        }
         if count > 1 + retries { violate("\(id) was forwarded \(count) times, with \(retries) retries") }
     }
+
+    /// A backend has refused a request before it did anything about it (RFC 9113 §8.7).
+    func noteRefused(id: String) { refused[id, default: 0] += 1 }
 
     /// A backend has read the whole of a request.
     func noteBody(id: String, _ body: [UInt8]) {

@@ -53,6 +53,20 @@ class Peer {
         (stream, inbox, hasSeenEnd, next) = (-1, [], false, never)
     }
 
+    /// Opens the next of a client's connections and gives what it is for; nil where there is none left, or nobody listens
+    /// any more.
+    func open(nextOf connections: inout [[Plan]]) -> [Plan]? {
+        guard !connections.isEmpty else {
+            isDone = true
+            return nil
+        }
+        let plans = connections.removeFirst()
+        stream = sim_connect(World.ports[Int(sim_below(8)) == 0 ? 1 : 0])
+        guard stream < 0 else { return plans }
+        (connections, isDone) = ([], true)
+        return nil
+    }
+
     /// Mostly soon, sometimes at once, seldom so late that somebody loses patience.
     func pause(_ now: Int64) -> Int64 {
         switch sim_below(64) {

@@ -20,6 +20,8 @@ struct Scenario {
     let deadPorts: Set<UInt16>
     let drainsEarly: Bool
     let reconfigures: Bool
+    /// The second listener goes when the worker is reconfigured.
+    let dropsListener: Bool
     let fixed: FixedParts
 
     init(_ fixed: FixedParts) {
@@ -30,6 +32,7 @@ struct Scenario {
         var upstream = UpstreamSettings(
             name: "u", servers: ports.map { ServerSettings(address: .ipv4(0x7f00_0001, port: $0)) })
         upstream.retries = retries
+        upstream.speaksHTTP2 = sim_below(3) == 0
         upstream.maximumConnections = isClean ? 64 : 1 + Int(sim_below(4))
         upstream.maximumPending = isClean ? 64 : Int(sim_below(4))
         upstream.responseTimeoutMilliseconds = isClean ? 60_000 : 1000 + Int64(sim_below(20_000))
@@ -42,15 +45,18 @@ struct Scenario {
             connect_unreachable: often, watch_exhausted: often, interrupted: 20,
             stopped: isClean ? 0 : 2, clock_steps: 2)
         drainsEarly = !isClean && sim_below(8) == 0
-        reconfigures = sim_below(16) == 0
+        reconfigures = sim_below(8) == 0
+        dropsListener = reconfigures && sim_below(2) == 0
     }
 
-    var settings: ProxySettings {
-        var listener = ListenerSettings(name: "main", address: World.address)
-        listener.protocols = [.http1, .http2]
+    func settings(listenerCount: Int) -> ProxySettings {
+        let listeners = World.addresses.prefix(listenerCount).enumerated().map { index, address in
+            var listener = ListenerSettings(name: "l\(index)", address: address)
+            listener.protocols = [.http1, .http2]
+            return listener
+        }
         return ProxySettings(
-            listeners: [listener], upstreams: [upstream],
-            policy: fixed.policy)
+            listeners: listeners, upstreams: [upstream], policy: fixed.policies[listenerCount - 1])
     }
 
     /// A client's requests, by connection.
@@ -117,7 +123,8 @@ struct Scenario {
 
 /// What all runs share.
 struct FixedParts {
-    let policy: PolicySpec
+    /// With one listener, and with two.
+    let policies: [PolicySpec]
     let tokens: [String: String]
     let logWriter: LogWriter
     let keyRequests: Inbox<KeyRequest>
@@ -132,15 +139,20 @@ struct FixedParts {
                 hosts: [], methods: [], path: try PathTemplate(path), authentication: auth, require: [],
                 scopes: [], denied: .forbidden, upstream: 0, stripPrefix: nil)
         }
-        policy = PolicySpec(
-            issuers: [
-                IssuerEntry(
-                    name: "i", spec: IssuerSpec(issuer: "i", audiences: ["a"], keys: .secret(Self.secret)))
-            ],
-            routes: [try route("/api/**", .required([0])), try route("/public/**", .none)],
-            identity: IdentitySpec(headers: [.init(name: "X-User-Id", claim: "sub")]),
-            upstreams: [UpstreamPolicySpec(name: "u", authorization: .remove, preserveHost: true)],
-            listeners: [ListenerPolicySpec(trustedProxies: [])], tokensCached: 2)
+        let routes = [try route("/api/**", .required([0])), try route("/public/**", .none)]
+        policies = [1, 2].map { listenerCount in
+            PolicySpec(
+                issuers: [
+                    IssuerEntry(
+                        name: "i", spec: IssuerSpec(issuer: "i", audiences: ["a"], keys: .secret(Self.secret))
+                    )
+                ],
+                routes: routes,
+                identity: IdentitySpec(headers: [.init(name: "X-User-Id", claim: "sub")]),
+                upstreams: [UpstreamPolicySpec(name: "u", authorization: .remove, preserveHost: true)],
+                listeners: Array(repeating: ListenerPolicySpec(trustedProxies: []), count: listenerCount),
+                tokensCached: 2)
+        }
         var tokens: [String: String] = [:]
         for user in ["alice", "bob", "carol"] {
             let signer = try CompactTokenSigner(algorithm: .hs256, key: .secret(Self.secret))

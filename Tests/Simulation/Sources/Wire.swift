@@ -46,11 +46,19 @@ enum PlainBody {
             let line = String(decoding: bytes[place..<end], as: UTF8.self)
             guard line.last == "\r", let size = Int(line.dropLast(), radix: 16) else { return .broken }
             place = end + 1
+            if size == 0 {
+                // Trailers, up to the empty line.
+                while let end = bytes[place...].firstIndex(of: 10) {
+                    let isEmpty = end == place + 1
+                    place = end + 1
+                    if isEmpty { return .complete(content, end: place) }
+                }
+                return .incomplete
+            }
             guard bytes.count >= place + size + 2 else { return .incomplete }
             content += bytes[place..<place + size]
             guard bytes[place + size] == 13, bytes[place + size + 1] == 10 else { return .broken }
             place += size + 2
-            if size == 0 { return .complete(content, end: place) }
         }
     }
 }

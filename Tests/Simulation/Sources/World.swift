@@ -10,8 +10,8 @@ import Telemetry
 
 /// One run: a worker as it is, its clients and its backends, in a kernel and a time that are made up.
 final class World {
-    static let port: UInt16 = 8000
-    static let address = SocketAddress.ipv4(0x7f00_0001, port: port)
+    static let ports: [UInt16] = [8000, 8001]
+    static let addresses = ports.map { SocketAddress.ipv4(0x7f00_0001, port: $0) }
     /// Nothing in any plan takes as long as this, all timeouts together.
     private static let longestMicroseconds: Int64 = 1800 * 1_000_000
 
@@ -20,7 +20,7 @@ final class World {
     /// Somebody has done what makes unanswered requests right.
     var isDisturbed = false
     private var clients: [Peer] = []
-    private var backends: [BackendConnection] = []
+    private var backends: [Peer] = []
     private var connecting: [(at: Int64, stream: Int32, error: Int32)] = []
     private var inbox: Inbox<WorkerMessage>?
     private var hasDrained = false
@@ -42,7 +42,7 @@ final class World {
 
     /// Runs the worker to its end, and looks at what it leaves.
     func run() throws {
-        let listener = sim_listener(Self.port)
+        let listeners = Self.ports.map { sim_listener($0) }
         let inbox = try Inbox<WorkerMessage>()
         self.inbox = inbox
         let counters = WorkerCounters()
@@ -52,27 +52,43 @@ final class World {
             buckets: RateBuckets(seed: (1, 2)), ledger: ConnectionLedger(),
             rateRequests: scenario.fixed.rateRequests, standing: SharedStanding(),
             proofMemory: scenario.fixed.proofMemory)
-        try work(parts, listener)
+        try work(parts, listeners)
         if sim_is_stuck() { ledger.violate("the worker waits for what never comes") }
         let (accepted, closed) = (
             counters.value(of: .connectionsAccepted), counters.value(of: .connectionsClosed)
         )
         if accepted != closed { ledger.violate("\(accepted) connections accepted, \(closed) closed") }
-        for peer in clients + (backends as [Peer]) where peer.stream >= 0 { peer.leave() }
+        for peer in clients + backends where peer.stream >= 0 { peer.leave() }
         self.inbox = nil
     }
 
-    private func work(_ parts: WorkerParts, _ listener: Int32) throws {
+    private func work(_ parts: WorkerParts, _ listeners: [Int32]) throws {
         var worker = try Worker(
-            parts, scenario.settings,
-            [WorkerListener(name: "main", address: Self.address, descriptor: listener)])
+            parts, scenario.settings(listenerCount: listeners.count), Self.bound(listeners))
         worker.run()
         let left = [
             ("clients", worker.clients.count), ("exchanges", worker.exchanges.count),
             ("servers", worker.servers.count), ("bytes in buffers", worker.pool.bytesInUse),
-            ("lists of waiting clients", worker.ready.count), ("streams", worker.streamCount),
+            ("streams", worker.streamCount),
         ]
         for (what, count) in left where count != 0 { ledger.violate("\(count) \(what) are left") }
+    }
+
+    private static func bound(_ descriptors: [Int32?]) -> [WorkerListener] {
+        descriptors.enumerated().map { index, descriptor in
+            WorkerListener(name: "l\(index)", address: addresses[index], descriptor: descriptor)
+        }
+    }
+
+    /// Nobody has done anything that makes an unanswered request right.
+    var isFaultless: Bool { scenario.isClean && !isDisturbed }
+
+    /// A client has read an answer.
+    func noteAnswered(_ plan: Plan, _ answer: Answer) {
+        ledger.noteAnswered(plan, answer)
+        if isFaultless, (answer.status == 401) == plan.isForwarded {
+            ledger.violate("\(plan.id) got \(answer.status), and nobody did anything wrong")
+        }
     }
 
     /// Everybody whose time has come acts; gives the time of the next who means to.
@@ -115,7 +131,8 @@ final class World {
                 connecting.remove(at: index)
                 sim_finish_connect(connection.stream, connection.error)
                 if connection.error == 0 {
-                    let backend = BackendConnection(self)
+                    let backend =
+                        scenario.upstream.speaksHTTP2 ? HTTP2Backend(self) : BackendConnection(self)
                     backend.stream = connection.stream
                     backends.append(backend)
                 } else {
@@ -128,11 +145,12 @@ final class World {
     private func control(_ now: Int64) {
         if reconfigureAt <= now {
             reconfigureAt = never
+            let count = scenario.dropsListener ? 1 : Self.ports.count
+            isDisturbed = isDisturbed || scenario.dropsListener
             inbox?.send(
                 .reconfigure(
-                    scenario.settings, [WorkerListener(name: "main", address: Self.address, descriptor: nil)],
-                    workers: 1)
-            )
+                    scenario.settings(listenerCount: count), Self.bound(Array(repeating: nil, count: count)),
+                    workers: 1))
         }
         let isOver = clients.allSatisfy(\.isDone)
         if !hasDrained, isOver || drainAt <= now {
