@@ -22,6 +22,8 @@ public struct PolicySnapshot: ~Copyable {
     let proofs: ProofRules
     var proofVerifier = DPoPVerifier()
     /// The `iss` of each issuer; nil where it is not checked.
+    /// The proof that the request at hand came with, until it counts.
+    var unusedProof: UnusedProof?
     let issuerNames: [[UInt8]?]
     private(set) var revocations: RevocationList
     var cache: VerifiedTokenCache
