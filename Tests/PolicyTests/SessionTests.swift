@@ -151,6 +151,27 @@ struct SessionTests {
         #expect(gate.send(get("\(cookies()); \(chunk("0", "x"))")).user == "alice")
     }
 
+    @Test("The chunks that a second session left behind do not take the place of the first one's")
+    func chunksOfTwoSessions() throws {
+        let gate = try gate(.required([1, 2]), asks: false) { policy in
+            policy.sessions.append(policy.sessions[0])
+            policy.sessions[1].name = "other"
+            policy.sessions[1].cookiePrefix = "other"
+        }
+        let whole = cookies()
+        let place = try #require(whole.range(of: "; better-auth.session_data="))
+        let (token, data) = (whole[..<place.lowerBound], whole[place.upperBound...])
+        let own =
+            "better-auth.session_data.0=\(data.prefix(100)); better-auth.session_data.1=\(data.dropFirst(100))"
+        for left in [
+            "other.session_data.0=x", "other.session_data.1=x",
+            "other.session_data.0=x; other.session_data.1=y",
+        ] {
+            #expect(gate.send(get("\(token); \(own); \(left)")).user == "alice", "\(left)")
+            #expect(gate.send(get("\(left); \(own); \(token)")).user == "alice", "\(left)")
+        }
+    }
+
     @Test("Everything of Better Auth's is taken out, under both names, and nothing else")
     func stripped() throws {
         let gate = try gate()
