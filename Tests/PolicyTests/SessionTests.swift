@@ -346,12 +346,19 @@ struct SessionTests {
             ("POST", ["Referer: https://app.test@evil.test/"], false),
             ("POST", ["Origin: https://evil.test", "Referer: https://app.test/"], false),
             ("POST", ["Referer: https://app.test/", "Referer: https://evil.test/"], false),
+            ("POST", ["Origin: https://other.test"], false),
             ("GET", ["Connection: upgrade", "Upgrade: websocket"], false),
             ("GET", ["Connection: upgrade", "Upgrade: websocket", "Origin: https://evil.test"], false),
             ("GET", ["Connection: upgrade", "Upgrade: websocket", "Origin: https://app.test"], true),
         ])
     func origins(method: String, fields: [String], passes: Bool) throws {
-        let gate = try gate()
+        // Whom others trust is nothing to this session.
+        let gate = try gate { policy in
+            policy.issuers[0].trustedOrigins = ["https://other.test"]
+            policy.sessions.append(policy.sessions[0])
+            policy.sessions[1].cookiePrefix = "other"
+            policy.sessions[1].trustedOrigins = ["https://other.test"]
+        }
         let request =
             "\(method) /x HTTP/1.1\nHost: h\nCookie: \(cookies())\n" + fields.map { $0 + "\n" }.joined()
         let outcome = gate.send(request)
@@ -376,6 +383,19 @@ struct SessionTests {
             }
             #expect(gate.send(lines.joined()).code == .tokenMissing)
         }
+    }
+
+    @Test("J15: a bearer that none of the route's issuers reads is neither nobody nor beside anybody")
+    func unreadBearer() throws {
+        let gate = try gate(.optional([0, 1]), asks: false) { policy in
+            policy.issuers[0].tokenFrom = [.cookie("t")]
+        }
+        let (alice, bob) = (PolicyTests.token(sub: "alice"), PolicyTests.token(sub: "bob"))
+        #expect(gate.send(get("a=1", "Authorization: Bearer \(alice)")).code == .tokenInvalid)
+        #expect(gate.send(get(cookies(), "Authorization: Bearer \(bob)")).code == .tokenInvalid)
+        #expect(gate.send(get("t=\(alice)", "Authorization: Bearer \(bob)")).code == .badRequest)
+        #expect(gate.send(get("t=\(alice)", "Authorization: Bearer \(alice)")).user == "alice")
+        #expect(gate.send(get("t=\(alice)")).user == "alice")
     }
 
     @Test("A session whose cookies are not looked at keeps them")
