@@ -198,6 +198,11 @@ token_from = ["cookie:session"]
 trusted_origins = ["https://app-two.test"]
 
 [[route]]
+path = "/public/**"
+auth = "none"
+upstream = "backend"
+
+[[route]]
 path = "/api/**"
 auth = ["one", "two"]
 upstream = "backend"
