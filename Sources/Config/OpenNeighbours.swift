@@ -6,11 +6,13 @@ extension ConfigurationReader {
     /// Warns where another spelling, method or host of a protected route's requests would go to a route of the same backend
     /// that lets nobody in particular through.
     func warnOfOpenNeighbours(_ configuration: Configuration) {
-        // The most specific first, as they are matched.
-        let routes = configuration.routes
-        let wide = routes.filter { $0.path.segments.last == .rest }
-        for route in routes where route.strictness > 0 && wide.contains(where: { $0.isLaxer(than: route) }) {
-            let neighbours = wide.filter { $0.isLaxer(than: route) && configuration.sharesServer($0, route) }
+        let routes = RoutesByPrefix(configuration.routes)
+        for route in configuration.routes where route.strictness > 0 {
+            let neighbours = routes.covering(route.path).filter {
+                $0.path.segments.last == .rest && $0.isLaxer(than: route)
+                    && configuration.sharesServer($0, route)
+            }
+            guard !neighbours.isEmpty else { continue }
             warnOfSlash(route, routes, neighbours)
             if !route.methods.isEmpty { warnOfMethods(route, routes, neighbours) }
             if !route.hosts.isEmpty { warnOfHosts(route, routes, neighbours) }
@@ -18,7 +20,7 @@ extension ConfigurationReader {
     }
 
     private func warnOfSlash(
-        _ route: RouteConfiguration, _ routes: [RouteConfiguration], _ neighbours: [RouteConfiguration]
+        _ route: RouteConfiguration, _ routes: RoutesByPrefix, _ neighbours: [RouteConfiguration]
     ) {
         guard route.path.isExact else { return }
         var other = route
@@ -31,7 +33,7 @@ extension ConfigurationReader {
     }
 
     private func warnOfMethods(
-        _ route: RouteConfiguration, _ routes: [RouteConfiguration], _ neighbours: [RouteConfiguration]
+        _ route: RouteConfiguration, _ routes: RoutesByPrefix, _ neighbours: [RouteConfiguration]
     ) {
         var other = route
         other.methods = []
@@ -43,7 +45,7 @@ extension ConfigurationReader {
     }
 
     private func warnOfHosts(
-        _ route: RouteConfiguration, _ routes: [RouteConfiguration], _ neighbours: [RouteConfiguration]
+        _ route: RouteConfiguration, _ routes: RoutesByPrefix, _ neighbours: [RouteConfiguration]
     ) {
         var other = route
         other.hosts = []
@@ -58,18 +60,42 @@ extension ConfigurationReader {
     /// The neighbour that gets such requests; nil where another route takes all of them first. No methods and no hosts
     /// stand for any.
     private static func taker(
-        of request: RouteConfiguration, _ routes: [RouteConfiguration], _ neighbours: [RouteConfiguration]
+        of request: RouteConfiguration, _ routes: RoutesByPrefix, _ neighbours: [RouteConfiguration]
     ) -> RouteConfiguration? {
-        neighbours.first { neighbour in
+        let others = routes.covering(request.path).filter { $0.takesAll(of: request) }
+        return neighbours.first { neighbour in
             guard neighbour.takesAll(of: request) || neighbour.takesSome(of: request) else { return false }
-            return !routes.contains {
-                $0.takesAll(of: request) && RouteSpecificity.isMoreSpecific($0, than: neighbour)
-            }
+            return !others.contains { RouteSpecificity.isMoreSpecific($0, than: neighbour) }
         }
     }
 }
 
+/// Routes by what their paths begin with, so that thousands of them are not compared with one another.
+private struct RoutesByPrefix {
+    private let routes: [RouteConfiguration]
+    /// Places among the routes, by the literal segments in front of everything else.
+    private var places: [ArraySlice<PathPattern.Segment>: [Int]] = [:]
+
+    /// `routes` stand in the order in which they are matched, the most specific first.
+    init(_ routes: [RouteConfiguration]) {
+        self.routes = routes
+        for (place, route) in routes.enumerated() { places[route.path.prefix, default: []].append(place) }
+    }
+
+    /// The routes that all requests with such a path match by their path, the most specific first.
+    func covering(_ path: PathPattern) -> [RouteConfiguration] {
+        let prefix = path.prefix
+        let found = (0...prefix.count).flatMap { places[prefix.prefix($0)] ?? [] }
+        return found.sorted().map { routes[$0] }.filter { $0.path.covers(path) }
+    }
+}
+
 extension PathPattern {
+    /// The literal segments in front of everything else.
+    fileprivate var prefix: ArraySlice<Segment> {
+        segments.prefix { if case .literal = $0 { true } else { false } }
+    }
+
     /// True where the path ends with a segment, so that the same path with a slash behind it is another.
     fileprivate var isExact: Bool {
         switch segments.last {
