@@ -27,6 +27,7 @@ struct ConfigurationReader {
         refuseSharedNames(configuration)
         refuseSharedAddresses(configuration)
         warnOfPlainOrigins(configuration)
+        warnOfOpenNeighbours(configuration)
         applyEnvironment(to: &configuration)
         return configuration
     }

@@ -29,7 +29,6 @@ extension ConfigurationReader {
             }
         }
         refuseConflicts(routes)
-        warnOfOpenNeighbours(routes)
         let ranks = routes.map { RouteSpecificity.rank(of: $0) }
         let order = routes.indices.sorted { a, b in
             ranks[a] == ranks[b] ? a < b : ranks[a].lexicographicallyPrecedes(ranks[b])

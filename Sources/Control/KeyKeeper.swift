@@ -44,6 +44,10 @@ final class KeyKeeper {
                 kept.append(FetchedKeys(configuration, remote, now: now))
             }
         }
+        // What was to be said of keys from elsewhere must not reach workers that know the new settings: they would take the
+        // old issuer's keys for the new one's.
+        let same = Set(kept.filter { one in issuers.contains { $0 === one } }.map(\.name))
+        notices.removeAll { !same.contains($0.issuer) }
         issuers = kept
     }
 

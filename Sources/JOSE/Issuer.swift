@@ -95,12 +95,17 @@ final class Issuer {
         if let notBefore, notBefore > latest { throw .notYetValid }
         if let issuedAt, issuedAt > latest { throw .issuedInTheFuture }
         guard expires + leewaySeconds > now else { throw .expired }
+        // Rounded down for revocation: what was issued a moment before a second is revoked with that second.
+        let issued = claims.issuedAt < 0 ? nil : try seconds(claims.issuedAt, payload, roundingUp: false)
         return AcceptedClaims(
-            expires: expires, notBefore: notBefore, issuedAt: issuedAt, subject: subject, binding: binding)
+            expires: expires, notBefore: notBefore, issuedAt: issued, subject: subject, binding: binding)
     }
 
-    private func seconds(_ node: Int, _ payload: borrowing JSONDocument) throws(TokenRefusal) -> Int64 {
-        guard payload.node(node).kind == .number, let value = JSONNumber.seconds(payload.bytes(of: node))
+    private func seconds(
+        _ node: Int, _ payload: borrowing JSONDocument, roundingUp: Bool = true
+    ) throws(TokenRefusal) -> Int64 {
+        guard payload.node(node).kind == .number,
+            let value = JSONNumber.seconds(payload.bytes(of: node), roundingUp: roundingUp)
         else {
             throw .malformedClaim
         }

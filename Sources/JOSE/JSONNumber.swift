@@ -23,9 +23,9 @@ enum JSONNumber {
     /// The largest second that a token may name, either way: year 31 million, far from any overflow.
     static let largestSecond: Int64 = 999_999_999_999_999
 
-    /// A NumericDate (RFC 7519 §2) in Unix seconds, a fraction rounded up; nil beyond ±`largestSecond`, however
+    /// A NumericDate (RFC 7519 §2) in Unix seconds, a fraction rounded up, or down; nil beyond ±`largestSecond`, however
     /// it is written (rule J12). `number` is a number by the grammar.
-    static func seconds(_ number: Span<UInt8>) -> Int64? {
+    static func seconds(_ number: Span<UInt8>, roundingUp: Bool = true) -> Int64? {
         let isNegative = number[0] == 0x2d
         // The decimal point stands behind `whole` digits, moved by the exponent.
         var index = isNegative ? 1 : 0
@@ -39,13 +39,17 @@ enum JSONNumber {
             last = index
         }
         if index < number.count { point &+= exponent(number, index &+ 1) }
-        return value(number, first, last, point, isNegative)
+        guard let (whole, hasFraction) = value(number, first, last, point) else { return nil }
+        guard hasFraction else { return isNegative ? -whole : whole }
+        if isNegative { return roundingUp ? -whole : -whole &- 1 }
+        return roundingUp ? whole &+ 1 : whole
     }
 
-    /// The value of the digits from `first` to `last` with the point behind `point` of them.
+    /// The value of the digits from `first` to `last` with the point behind `point` of them, and whether there is more
+    /// behind the point.
     private static func value(
-        _ number: Span<UInt8>, _ first: Int, _ last: Int, _ point: Int, _ isNegative: Bool
-    ) -> Int64? {
+        _ number: Span<UInt8>, _ first: Int, _ last: Int, _ point: Int
+    ) -> (whole: Int64, hasFraction: Bool)? {
         var value: Int64 = 0
         var hasFraction = false
         var position = 0
@@ -64,8 +68,7 @@ enum JSONNumber {
             guard value <= largestSecond else { return nil }
             position &+= 1
         }
-        if isNegative { return -value }
-        return hasFraction ? value &+ 1 : value
+        return (value, hasFraction)
     }
 
     /// The exponent, at most ±100,000: farther away makes no difference to a text of that many digits.

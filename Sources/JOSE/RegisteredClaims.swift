@@ -32,6 +32,7 @@ struct RegisteredClaims: BitwiseCopyable {
 struct AcceptedClaims: BitwiseCopyable {
     let expires: Int64
     let notBefore: Int64?
+    /// A fraction cut off.
     let issuedAt: Int64?
     let subject: Int32
     let binding: TokenBinding

@@ -150,7 +150,7 @@ public struct TokenVerifier: ~Copyable {
 
     /// The issuer that the token names: by `iss`, and by `alg` where two share one; never by trying. Only the keys
     /// of this issuer decide whether the token was right to name it (rule J4). An issuer whose `iss` is not checked
-    /// serves where none has the token's.
+    /// serves where none has the token's, whatever the `alg`: its key does not vouch for those who are named.
     private func choose(
         _ accepted: IssuerSet, _ algorithm: SignatureAlgorithm, _ claims: RegisteredClaims,
         _ payload: borrowing JSONDocument
@@ -158,13 +158,14 @@ public struct TokenVerifier: ~Copyable {
         guard claims.issuer < 0 || payload.node(claims.issuer).kind == .string else { throw .malformedClaim }
         var named: [2 of Int] = [0, 0]  // how many, and the last one
         var unnamed: [2 of Int] = [0, 0]
-        var isKnown = false
+        var (isKnown, isNamed) = (false, false)
         for index in 0..<issuers.count where accepted.contains(index: index) {
             let issuer = issuers[index]
             if let name = issuer.name {
                 guard claims.issuer >= 0, payload.equal(claims.issuer, name.span) else { continue }
             }
             isKnown = true
+            isNamed = isNamed || issuer.name != nil
             guard issuer.algorithms.contains(algorithm) else { continue }
             if issuer.name != nil {
                 named = [named[0] + 1, index]
@@ -172,7 +173,7 @@ public struct TokenVerifier: ~Copyable {
                 unnamed = [unnamed[0] + 1, index]
             }
         }
-        let fitting = named[0] > 0 ? named : unnamed
+        let fitting = isNamed ? named : unnamed
         guard fitting[0] > 0 else { throw isKnown ? .algorithmNotAllowed : .wrongIssuer }
         guard fitting[0] == 1 else { throw .ambiguousIssuer }
         return fitting[1]

@@ -71,16 +71,34 @@ extension PolicySnapshot {
         carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
         switch found.kind {
         case .none: return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
-        case .otherScheme: return .refused(.tokenMissing, nil)
+        case .otherScheme, .unread: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
         case .several: return .severalTokens
         case .token:
-            if found.isFromCookieAlone, tokenPlaces.isForged(head, bytes) {
-                return .refused(.originRefused, nil)
-            }
-            let token = bytes.slice(found.token)
-            return authenticate(token, found.scheme, of: found.issuers, head, bytes, origin, now: now)
+            if isForged(found, head, bytes) { return .refused(.originRefused, nil) }
+            return authenticate(found, head, bytes, origin, now: now)
         }
+    }
+
+    /// True where the token came as a cookie, and from a page that none of the issuers trusts that look into it.
+    func isForged(_ found: FoundToken, _ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
+        found.isFromCookieAlone && trustedOrigins.isForged(found.issuers, head, bytes)
+    }
+
+    /// What becomes of a token that was found where `found` says.
+    mutating func authenticate(
+        _ found: FoundToken, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin, now: Int64
+    ) -> Authenticated {
+        let token = bytes.slice(found.token)
+        let result = authenticate(token, found.scheme, of: found.issuers, head, bytes, origin, now: now)
+        // Several issuers may look into one cookie, and each trusts pages of its own: whose it is shows only now.
+        if found.isFromCookieAlone, case .token(let identity) = result,
+            trustedOrigins.isForged(cache[identity].issuer, head, bytes)
+        {
+            return .refused(.originRefused, nil)
+        }
+        return result
     }
 
     /// What becomes of a token that was found in the request.

@@ -104,6 +104,8 @@ extension PolicySnapshot {
             case .unavailable: return .reject(Rejection(.sharedUnavailable, route: Int(route.specIndex)))
             }
         }
+        // What an earlier request left behind that has to wait is this one's business no more.
+        unusedProof = nil
         if route.redirectPort > 0 { return .reject(redirection(route, target, head, bytes, origin.peer)) }
         switch authenticate(head, bytes, route, origin, now: now, &carried) {
         case .severalTokens:
@@ -144,6 +146,12 @@ extension PolicySnapshot {
             case .unavailable:
                 return .reject(
                     Rejection(.sharedUnavailable, route: Int(route.specIndex), identity: identity))
+            }
+            // Behind everything that a request waits for: it comes back with the same proof.
+            guard useProof(now: now) else {
+                let wait = countFailure(.tokenInvalid, .proofReplayed, head, bytes, origin)
+                let place = Int(route.specIndex)
+                return .reject(Rejection(.tokenInvalid, route: place, refusal: .proofReplayed, wait: wait))
             }
             if let code = authorize(identity, route, captures, bytes) {
                 return .reject(Rejection(code, route: Int(route.specIndex), identity: identity))

@@ -18,9 +18,12 @@ public struct PolicySnapshot: ~Copyable {
     let signInPages: SignInPages
     let tokenBytes: Int
     let tokenPlaces: TokenPlaces
+    let trustedOrigins: TrustedOrigins
     var verifier: TokenVerifier
     let proofs: ProofRules
     var proofVerifier = DPoPVerifier()
+    /// The proof that the request at hand came with, until it counts.
+    var unusedProof: UnusedProof?
     /// The `iss` of each issuer; nil where it is not checked.
     let issuerNames: [[UInt8]?]
     private(set) var revocations: RevocationList
@@ -82,6 +85,7 @@ public struct PolicySnapshot: ~Copyable {
             authorities: spec.issuers.map(\.name) + spec.sessions.map(\.name))
         tokenBytes = spec.tokenBytes
         tokenPlaces = TokenPlaces(spec.issuers)
+        trustedOrigins = TrustedOrigins(spec)
         remotes = RemoteVerdicts(spec.remoteSources)
         cache = VerifiedTokenCache(
             capacity: spec.tokensCached, tokenBytes: spec.tokenBytes, seed: (first, second))

@@ -11,6 +11,12 @@ enum TokenScheme: BitwiseCopyable {
     case proof
 }
 
+/// A proof that holds, and was not used before.
+struct UnusedProof: BitwiseCopyable {
+    let mark: SHA256Digest
+    let issuedAt: Int64
+}
+
 /// A token that holds by itself is asked what else it demands: a proof that the sender has the key that it is bound to
 /// (RFC 9449), or the client certificate (RFC 8705). Never remembered: it is of the request, not of the token.
 extension PolicySnapshot {
@@ -55,7 +61,8 @@ extension PolicySnapshot {
         }
     }
 
-    /// The checks of RFC 9449 §4.3, the replay last: a proof that is refused is not used up.
+    /// The checks of RFC 9449 §4.3, the replay last. The proof is not used up yet: the same request may be decided on
+    /// again, because it has to wait, and then shows the same proof.
     private mutating func checkProof(
         boundTo key: SHA256Digest, _ token: Span<UInt8>, _ rule: ProofRules.Rule,
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ peer: PeerFacts, now: Int64
@@ -79,9 +86,17 @@ extension PolicySnapshot {
             }
         }
         let mark = proofVerifier.mark(of: proof, key: key)
-        guard proofs.memory?.note(mark, issuedAt: proof.issuedAt, now: now) == true else {
-            throw .proofReplayed
-        }
+        guard proofs.memory?.knows(mark, issuedAt: proof.issuedAt) == false else { throw .proofReplayed }
+        unusedProof = UnusedProof(mark: mark, issuedAt: proof.issuedAt)
+    }
+
+    /// Uses up the proof that the request at hand came with, if any; false where another request was faster. To be called
+    /// where nothing is left to wait for, and before a permit: of all requests with one proof, which may have waited
+    /// side by side in several workers, one gets past this.
+    mutating func useProof(now: Int64) -> Bool {
+        guard let proof = unusedProof else { return true }
+        unusedProof = nil
+        return proofs.memory?.note(proof.mark, issuedAt: proof.issuedAt, now: now) == true
     }
 
     /// The target as the client saw it: the connection's and the request's own, or what a trusted proxy in front says

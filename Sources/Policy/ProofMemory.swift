@@ -17,6 +17,11 @@ public final class ProofMemory: Sendable {
         nonceSecret = secret
     }
 
+    /// True for a proof that was used before, or may have been.
+    func knows(_ proof: SHA256Digest, issuedAt: Int64) -> Bool {
+        seen.withLock { $0.contains(proof, issuedAt: issuedAt) }
+    }
+
     /// Notes that a proof is used; false where it was before, or may have been. Times are seconds since 1970.
     func note(_ proof: SHA256Digest, issuedAt: Int64, now: Int64) -> Bool {
         seen.withLock { $0.insert(proof, issuedAt: issuedAt, now: now) }
@@ -35,6 +40,8 @@ struct SeenProofs {
     private struct Mark: Hashable {
         let high: UInt64
         let low: UInt64
+
+        init(_ proof: SHA256Digest) { (high, low) = (proof.words.0, proof.words.1) }
     }
 
     private let largestCount: Int
@@ -50,10 +57,15 @@ struct SeenProofs {
 
     var count: Int { marks.count }
 
+    /// True for a proof that was seen, or may have been.
+    func contains(_ proof: SHA256Digest, issuedAt: Int64) -> Bool {
+        issuedAt <= forgotten || marks.contains(Mark(proof))
+    }
+
     /// True for a proof that is new for certain.
     mutating func insert(_ proof: SHA256Digest, issuedAt: Int64, now: Int64) -> Bool {
         forget(before: now - Self.longestLifetimeSeconds)
-        let mark = Mark(high: proof.words.0, low: proof.words.1)
+        let mark = Mark(proof)
         guard issuedAt > forgotten, marks.insert(mark).inserted else { return false }
         seconds[issuedAt, default: []].append(mark)
         while count > largestCount, let oldest = seconds.keys.min() { drop(oldest) }

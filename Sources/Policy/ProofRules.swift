@@ -80,10 +80,15 @@ struct ProofRules: ~Copyable {
 }
 
 extension ProofRules.Rule {
+    /// How far in the future a proof may be dated at most, in seconds, whatever the `leeway` of the issuer's tokens is:
+    /// they come from its server's clock, proofs from their sender's, and for so long one sender who fills the memory with
+    /// proofs of the future drives everybody else's out.
+    private static var largestLeewaySeconds: Int64 { 60 }
+
     fileprivate init(_ dpop: DPoPSpec, _ issuer: IssuerSpec) {
         self.init(
             isRequired: dpop.isRequired, needsNonce: dpop.needsNonce, lifetimeSeconds: dpop.lifetimeSeconds,
-            leewaySeconds: min(issuer.leewaySeconds, 600))
+            leewaySeconds: min(issuer.leewaySeconds, Self.largestLeewaySeconds))
     }
 }
 

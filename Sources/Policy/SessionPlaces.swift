@@ -68,7 +68,6 @@ struct SessionPlaces: ~Copyable {
     private let first: Int
     private var names: FixedArray<Names>
     private var text = ByteArray()
-    private let origins: [[[UInt8]]]
     /// Where the chunks stand that were found last.
     private var chunks: FixedArray<ByteRange>
 
@@ -77,7 +76,6 @@ struct SessionPlaces: ~Copyable {
         names = FixedArray(capacity: max(1, sessions.count))
         chunks = FixedArray(capacity: Self.largestChunkCount)
         while chunks.append(.empty) {}
-        origins = sessions.map { $0.trustedOrigins.map { Array($0.utf8) } }
         for (index, session) in sessions.enumerated() {
             all.insert(IssuerSet(index: issuerCount + index))
             let plain = add(session.cookiePrefix + ".")
@@ -221,44 +219,5 @@ struct SessionPlaces: ~Copyable {
         guard rest.count > count, ASCII.equals(rest.extracting(0..<count), name) else { return false }
         return rest[count] == UInt8(ascii: "=") || rest[count] == UInt8(ascii: ".")
             || rest[count] == UInt8(ascii: "_")
-    }
-
-    // MARK: Whose page it is
-
-    /// True where the request does more than read, and does not say that it comes from a page that may: browsers add
-    /// cookies to whatever any page sends. `Origin` tells, or else `Referer` (OWASP's "verifying origin").
-    func isForged(_ session: Int, _ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
-        guard head.doesMoreThanRead else { return false }
-        var origin = ByteRange.empty
-        var referer = ByteRange.empty
-        for index in 0..<head.fields.count {
-            let line = head.fields[index]
-            guard line.name == .origin || line.name == .referer else { continue }
-            if line.name == .origin {
-                guard origin.isEmpty, !line.valueRange.isEmpty else { return true }
-                origin = line.valueRange
-            } else {
-                guard referer.isEmpty else { return true }
-                referer = line.valueRange
-            }
-        }
-        if !origin.isEmpty { return !trusts(session, bytes.slice(origin)) }
-        return !trusts(session, Self.origin(ofReferer: bytes.slice(referer)))
-    }
-
-    private func trusts(_ session: Int, _ origin: Span<UInt8>) -> Bool {
-        for trusted in origins[session] where ASCII.equalsIgnoringCase(origin, trusted.span) { return true }
-        return false
-    }
-
-    /// Scheme and authority: everything in front of the third slash.
-    @_lifetime(copy referer)
-    static func origin(ofReferer referer: Span<UInt8>) -> Span<UInt8> {
-        var slashes = 0
-        for index in 0..<referer.count where referer[index] == UInt8(ascii: "/") {
-            slashes += 1
-            if slashes == 3 { return referer.extracting(0..<index) }
-        }
-        return referer
     }
 }

@@ -22,7 +22,7 @@ extension PolicySnapshot {
         case (.malformed, _), (_, .malformed): return .refused(.tokenInvalid, .malformed)
         case (_, .several), (.session, .token): return .severalTokens
         // A token in the header that none of the route's issuers looks at (J15).
-        case (.token, .none): return .refused(.tokenInvalid, .wrongIssuer)
+        case (_, .unread): return .refused(.tokenInvalid, .wrongIssuer)
         default: break
         }
         let isExplicit = bearer.kind == .session || found.kind == .token
@@ -38,12 +38,12 @@ extension PolicySnapshot {
         if session >= 0, sessionPlaces.count > 1 { cookies = sessionPlaces.find(session, head, bytes) }
         guard isExplicit else {
             guard session >= 0 else { return route.isOptional ? .anonymous : .refused(.tokenMissing, nil) }
-            if sessionPlaces.isForged(session, head, bytes) { return .refused(.originRefused, nil) }
+            if trustedOrigins.isForged(sessionPlaces.place(session), head, bytes) {
+                return .refused(.originRefused, nil)
+            }
             return authenticate(session, cookies, head, bytes, origin, now: now)
         }
-        if found.kind == .token, found.isFromCookieAlone, tokenPlaces.isForged(head, bytes) {
-            return .refused(.originRefused, nil)
-        }
+        if found.kind == .token, isForged(found, head, bytes) { return .refused(.originRefused, nil) }
         // Who the cookies are of, where they are of anybody: it must not be somebody else.
         otherSubject.removeAll()
         if session >= 0 {
@@ -57,8 +57,7 @@ extension PolicySnapshot {
         let result =
             bearer.kind == .session
             ? authenticate(bearer: bearer.token, accepted, head, bytes, origin, now: now)
-            : authenticate(
-                bytes.slice(found.token), found.scheme, of: found.issuers, head, bytes, origin, now: now)
+            : authenticate(found, head, bytes, origin, now: now)
         if case .token(let handle) = result, otherSubject.count > 0,
             !ASCII.equals(cache.subject(handle), otherSubject.span)
         {

@@ -31,11 +31,9 @@ struct TokenPlaces: ~Copyable {
     private(set) var provingIssuers: IssuerSet = []
     private var entries: FixedArray<Entry>
     private var names = ByteArray()
-    private var origins: [[UInt8]]
 
     init(_ issuers: [IssuerEntry]) {
         entries = FixedArray(capacity: max(1, issuers.reduce(0) { $0 + $1.tokenFrom.count }))
-        origins = issuers.flatMap(\.trustedOrigins).map { Array($0.utf8) }
         for (index, issuer) in issuers.enumerated() {
             let set = IssuerSet(index: index)
             if issuer.tokenFrom == [.header], issuer.dpop == nil { plainIssuers.insert(set) }
@@ -65,11 +63,13 @@ struct TokenPlaces: ~Copyable {
         _ = entries.append(Entry(kind: kind, name: names.range(since: start), issuers: issuers))
     }
 
-    /// The token of a request, wherever one of these issuers looks for it.
+    /// The token of a request, wherever one of these issuers looks for it. With `readsHeader` an `Authorization` is
+    /// theirs, too, or else nobody's.
     func find(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, for issuers: IssuerSet, readsHeader: Bool = true
     ) -> FoundToken {
         var found = FoundToken()
+        var isHeaderUnread = readsHeader && head.authorizationCount > 0
         for index in 0..<entries.count {
             let entry = entries[index]
             let accepting = entry.issuers.intersection(issuers)
@@ -77,11 +77,13 @@ struct TokenPlaces: ~Copyable {
             switch entry.kind {
             case .header:
                 if readsHeader { found.noteHeader(head, bytes, accepting, proving: provingIssuers) }
+                isHeaderUnread = false
             case .cookie: found.noteCookies(head, bytes, names.span(entry.name), accepting)
             case .query: found.noteQuery(head, bytes, names.span(entry.name), accepting)
             case .webSocket: found.noteSubprotocol(head, bytes, accepting)
             }
         }
+        if isHeaderUnread { found.noteUnreadHeader(head, bytes) }
         return found
     }
 
@@ -102,63 +104,16 @@ struct TokenPlaces: ~Copyable {
         }
         return false
     }
-
-    /// True where a page of another site may have sent the request. Browsers add cookies to whatever any page sends;
-    /// they say truthfully where it comes from, in `Origin` for all but plain reading, and older ones in `Referer`.
-    func isForged(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) -> Bool {
-        guard head.doesMoreThanRead else { return false }
-        if head.originIndex >= 0 {
-            return !trusts(bytes.slice(head.fields[Int(head.originIndex)].valueRange), head, bytes)
-        }
-        for index in 0..<head.fields.count {
-            let value = bytes.slice(head.fields[index].valueRange)
-            switch head.fields[index].name {
-            case .secFetchSite:
-                if !ASCII.equals(value, "same-origin"), !ASCII.equals(value, "none") { return true }
-            case .referer where !trusts(SessionPlaces.origin(ofReferer: value), head, bytes): return true
-            default: continue
-            }
-        }
-        return false
-    }
-
-    private func trusts(
-        _ origin: Span<UInt8>, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
-    ) -> Bool {
-        for trusted in origins where ASCII.equalsIgnoringCase(origin, trusted.span) { return true }
-        return Self.isSameSite(origin, bytes.slice(head.host))
-    }
-
-    /// True for `http://HOST` and `https://HOST`: which of the two it was is hidden behind a TLS terminator.
-    private static func isSameSite(_ origin: Span<UInt8>, _ host: Span<UInt8>) -> Bool {
-        for scheme in ["https://", "http://"] as [StaticString] {
-            let count = scheme.utf8CodeUnitCount
-            guard origin.count > count, ASCII.equalsIgnoringCase(origin.extracting(0..<count), scheme) else {
-                continue
-            }
-            return ASCII.equalsIgnoringCase(origin.extracting(count..<origin.count), host)
-        }
-        return false
-    }
-}
-
-extension RequestHead {
-    /// True where it may change something, or open a WebSocket, for which browsers ask nobody: then the page counts that
-    /// it comes from.
-    ///
-    /// A proxy in front that asks about a handshake (forward-auth) leaves out `Connection` and `Upgrade`, which are its
-    /// own, and passes on the key, which no page can set by itself.
-    var doesMoreThanRead: Bool {
-        guard method == .get || method == .head || method == .options, !wantsUpgrade else { return true }
-        for index in 0..<fields.count where fields[index].name == .secWebSocketKey { return true }
-        return false
-    }
 }
 
 /// What was found of tokens in a request. Ranges are of the head's bytes.
 struct FoundToken {
     /// What there is in all places together.
-    enum Kind { case none, token, several, otherScheme, malformed }
+    enum Kind {
+        case none, token, several, otherScheme, malformed
+        /// There is a token in the header alone, where none of the issuers looks.
+        case unread
+    }
 
     private(set) var kind = Kind.none
     private(set) var token = ByteRange.empty
@@ -179,7 +134,7 @@ struct FoundToken {
             kind = .token
             token = range
         case .token where !ASCII.equals(bytes.slice(token), bytes.slice(range)): kind = .several
-        case .token, .several, .otherScheme, .malformed: break
+        case .token, .several, .otherScheme, .malformed, .unread: break
         }
         issuers.formUnion(accepting)
     }
@@ -204,6 +159,22 @@ struct FoundToken {
                 accepting.intersection(proving))
         // Credentials that nobody looks at must not pass for none (J15), whatever else there is.
         case .otherScheme: kind = .otherScheme
+        case .malformed: kind = .malformed
+        }
+    }
+
+    /// Nobody looks at the header, and yet it must not pass for none, nor reach a backend beside somebody else's token
+    /// (J15).
+    fileprivate mutating func noteUnreadHeader(_ head: borrowing RequestHead, _ bytes: Span<UInt8>) {
+        let value = head.fields[Int(head.authorizationIndex)].valueRange
+        switch BearerCredentials.parse(bytes.slice(value)) {
+        case .token(let range):
+            guard kind == .none else {
+                let unread = ByteRange(start: Int(value.start + range.start), count: Int(range.count))
+                return note(unread, bytes, [])
+            }
+            kind = .unread
+        case .otherScheme, .tokenWithProof: kind = .otherScheme
         case .malformed: kind = .malformed
         }
     }

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import http2
+from harness import dpop, http2
 from harness.authority import Authority
 from harness.configuration import SMALL
 from harness.ports import free_port
@@ -228,6 +228,43 @@ trusted_proxies = ["127.0.0.1"]
     assert [a.status for a in got] == [200] * 3 + [429]
     assert got[0].headers.get("x-user-id") == "alice" and got[3].headers.get("retry-after") == "1"
     assert len(store.call("KEYS", "usher:rate:*")) == 1
+
+
+@pytest.fixture
+def proving(start, store, own_backend):
+    """A proxy with DPoP, whose users' requests wait for the store, for two seconds at most."""
+    text = SHARED.replace("[issuer.main]\n", '[issuer.main]\ndpop = "optional"\n')
+    proxy = start(own_backend, text, redis=f"redis://127.0.0.1:{store.port}", shared='timeout = "2s"', requests=60, per="60s",
+                  burst=50, workers=2)
+    wait_up(proxy)
+    return proxy
+
+
+def test_j20_a_proof_is_not_used_up_by_waiting(proving):
+    client = dpop.Client()
+    token = client.token()
+    for _ in range(3):
+        fields = client.fields(token, url="http://usher.test/users/x")
+        assert ask(proving, 2, fields) == [200, 401]
+    proving.wait_log(detail="proof_replayed")
+
+
+def test_j20_of_many_that_wait_with_one_proof_one_passes(proving, store):
+    client = dpop.Client()
+    token = client.token()
+    fields = client.fields(token, url="http://usher.test/users/x")
+    store.freeze()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(ask, proving, 1, fields) for _ in range(8)]
+            time.sleep(0.3)
+            assert not any(one.done() for one in waiting), "they wait"
+            store.thaw()
+            got = sorted(one.result()[0] for one in waiting)
+    finally:
+        store.thaw()
+    assert got == [200] + [401] * 7
+    assert len(proving.backend.requests) == 1
 
 
 def test_streams_of_http2_wait_together(share, store):

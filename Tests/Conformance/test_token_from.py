@@ -178,6 +178,72 @@ def test_a_cookie_from_another_site_writes_nothing(proxy, headers, allowed):
     assert proxy.request("POST", "/api/x", headers | tokens.bearer(token), b"{}").status == 200, "no browser adds this"
 
 
+ISSUERS = """
+[upstream.backend]
+servers = ["127.0.0.1:{backend}"]
+authorization = "forward"
+
+[issuer.one]
+issuer = "https://one.test"
+audience = ["https://api.test"]
+secret = {{ env = "USHER_TEST_SECRET" }}
+token_from = ["cookie:session"]
+trusted_origins = ["https://app-one.test"]
+
+[issuer.two]
+issuer = "https://two.test"
+audience = ["https://api.test"]
+secret = {{ env = "USHER_TEST_SECRET" }}
+token_from = ["cookie:session"]
+trusted_origins = ["https://app-two.test"]
+
+[[route]]
+path = "/public/**"
+auth = "none"
+upstream = "backend"
+
+[[route]]
+path = "/api/**"
+auth = ["one", "two"]
+upstream = "backend"
+
+[[route]]
+path = "/optional/**"
+auth = ["optional:one", "optional:two"]
+upstream = "backend"
+"""
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_whom_another_issuer_trusts_uses_no_cookie_of_this_one(start, own_backend, name):
+    proxy = start(own_backend, ISSUERS)
+    carried = cookie(f"session={tokens.token(issuer=f'https://{name}.test')}")
+    for other in ["two", "one"] * 2:
+        answer = proxy.request("POST", "/api/x", {"Origin": f"https://app-{other}.test"} | carried, b"{}")
+        if other == name:
+            proxy.assert_arrived(answer, "alice")
+            proxy.backend.clear()
+        else:
+            proxy.assert_refused(answer, 403, "origin_refused")
+    proxy.assert_arrived(proxy.request("POST", "/api/x", {"Origin": "https://usher.test"} | carried, b"{}"), "alice")
+
+
+@pytest.mark.parametrize("value, status, code", [
+    ("Basic dTpw", 401, "token_missing"), ("Bearer T", 401, "token_missing"), ("DPoP T", 401, "token_missing"),
+    ("Bearer a b", 401, "token_invalid")])
+def test_J15_an_authorization_that_no_issuer_reads(start, own_backend, value, status, code):
+    """It is nobody's on an optional route, and reaches no backend beside somebody else's cookie."""
+    proxy = start(own_backend, ISSUERS)
+    header = {"Authorization": value.replace("T", tokens.token(issuer="https://one.test", subject="bob"))}
+    own = cookie(f"session={tokens.token(issuer='https://one.test')}")
+    for path in ("/api/x", "/optional/x"):
+        proxy.assert_refused(proxy.get(path, header), status, code)
+        status, code = (400, "bad_request") if value == "Bearer T" else (status, code)
+        proxy.assert_refused(proxy.get(path, header | own), status, code)
+        status, code = (401, "token_missing") if value == "Bearer T" else (status, code)
+    proxy.assert_arrived(proxy.get("/optional/x"), None)
+
+
 def test_a_backend_that_verifies_itself_gets_the_cookie(proxy):
     token = tokens.token()
     request = proxy.assert_arrived(proxy.get("/forward/x", cookie(f"session={token}")), "alice")

@@ -93,6 +93,18 @@ struct IssuerTests {
         #expect(verifier.outcome(try b.sign(.edDSA, payload(iss: "https://b")), all) == "ok ada")
     }
 
+    @Test(
+        "J4: who has the key of an issuer that is not checked cannot speak for one that is named, by another alg"
+    )
+    func uncheckedForNamed() throws {
+        let verifier = try TestVerifier(issuers: [
+            named(nil, .secret(secret)), named("https://b", jwks(b.jwk())),
+        ])
+        #expect(verifier.outcome(try token(payload(iss: "https://x")), both) == "ok ada")
+        #expect(verifier.outcome(try token(payload(iss: "https://b")), both) == "token_algorithm_not_allowed")
+        #expect(verifier.outcome(try b.sign(.edDSA, payload(iss: "https://b")), both) == "ok ada")
+    }
+
     @Test("Keys that were never loaded are not the client's fault, and only for its own issuer")
     func pending() throws {
         let verifier = try TestVerifier(issuers: [

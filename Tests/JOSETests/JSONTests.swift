@@ -131,6 +131,20 @@ struct JSONTests {
     }
 
     @Test(
+        "NumericDate, a fraction rounded down",
+        arguments: [
+            ("0", 0), ("1769299200.25", 1_769_299_200), ("17692992005e-1", 1_769_299_200), ("0.1", 0),
+            ("-1.5", -2),
+            ("-0.1", -1), ("-1.0", -1), ("1769299200.0", 1_769_299_200),
+            ("999999999999999.9", 999_999_999_999_999),
+        ])
+    func roundedDown(text: String, expected: Int64) {
+        let bytes = Array(text.utf8)
+        let seconds = JSONNumber.seconds(bytes.span, roundingUp: false)
+        #expect(seconds == expected)
+    }
+
+    @Test(
         "J12: numbers beyond every date",
         arguments: [
             "1e99999999", "1e400", "1e16", "9e15", "1000000000000000", "-1e300", "99999999999999999999999999",

@@ -159,6 +159,102 @@ struct PossessionTests {
         #expect(detail(two, again) == "proof_replayed", "the same jti, made anew")
     }
 
+    // MARK: Requests that wait
+
+    /// A gate whose requests wait for a shared limit of the user's, and the same for whoever has no proof.
+    private func waitingGate(_ memory: ProofMemory? = nil) throws -> Gate {
+        var entry = issuer()
+        entry.dpop = DPoPSpec(isRequired: false)
+        var limited = try route("/a")
+        limited.rateLimit = 0
+        var policy = PolicyTests.spec([limited, try route("/b")], issuers: [entry])
+        policy.rateLimits = [
+            RateLimitSpec(name: "a", key: .user, rate: RateSpec(requests: 10, perSeconds: 1, burst: 10))
+        ]
+        policy.sharedLimits = SharedLimitSpec(
+            prefix: "p:", timeoutMilliseconds: 50, refusesWithoutStore: false, checksRevocations: false)
+        let standing = SharedStanding()
+        standing.isAnswering = true
+        return try Gate(policy, sharing: memory, standing: standing)
+    }
+
+    /// Decides again on a request that has waited for the store, which said that it may pass.
+    private func sendGiven(_ gate: Gate, _ request: String, _ question: RateQuestion) -> String {
+        gate.snapshot.setSharedVerdict(.given(bucket: question.bucket))
+        defer { gate.snapshot.setSharedVerdict(.none) }
+        return detail(gate, request)
+    }
+
+    /// The question of a request that has to wait.
+    private func question(_ gate: Gate, _ request: String) throws -> RateQuestion {
+        #expect(gate.send(request) == .awaitVerdict)
+        let question = gate.snapshot.takeRateQuestion()
+        return try #require(question)
+    }
+
+    @Test("A request that waits for a shared limit comes back with the same proof, which counts once")
+    func waits() throws {
+        let gate = try waitingGate()
+        let token = bound()
+        let request = ask(fields(token, try proof(token)))
+        let question = try question(gate, request)
+        // It may have to wait more than once.
+        #expect(gate.send(request, round: .again) == .awaitVerdict)
+        _ = gate.snapshot.takeRateQuestion()
+        #expect(sendGiven(gate, request, question) == "ok")
+        #expect(sendGiven(gate, request, question) == "proof_replayed")
+        #expect(detail(gate, request) == "proof_replayed", "and asks the store nothing")
+        let further = gate.snapshot.takeRateQuestion()
+        #expect(further == nil)
+        gate.snapshot.setSharedVerdict(.unavailable)
+        #expect(detail(gate, request) == "proof_replayed")
+    }
+
+    @Test("Of two that wait side by side with one proof, whichever worker has them, one passes")
+    func waitsTwice() throws {
+        let memory = try #require(ProofMemory())
+        let (one, two) = (try waitingGate(memory), try waitingGate(memory))
+        let token = bound()
+        let request = ask(fields(token, try proof(token)))
+        let questions = (try question(one, request), try question(one, request), try question(two, request))
+        #expect(sendGiven(one, request, questions.0) == "ok")
+        #expect(sendGiven(one, request, questions.1) == "proof_replayed")
+        #expect(sendGiven(two, request, questions.2) == "proof_replayed")
+        let unlimited = ask(
+            fields(token, try proof(token, target: "http://h/b", identifier: "b")), path: "/b")
+        #expect(detail(two, unlimited) == "ok")
+        #expect(detail(one, unlimited) == "proof_replayed")
+    }
+
+    @Test("What passes while another waits uses up no proof but its own")
+    func waitsBeside() throws {
+        let gate = try waitingGate()
+        let (token, plain) = (bound(), token(sub: "u1"))
+        let request = ask(fields(token, try proof(token)))
+        let question = try question(gate, request)
+        #expect(detail(gate, ask(["Authorization: Bearer \(plain)"], path: "/b")) == "ok")
+        #expect(sendGiven(gate, ask(["Authorization: Bearer \(plain)"]), question) == "ok")
+        #expect(sendGiven(gate, request, question) == "ok")
+        let again = ask(fields(token, try proof(token, identifier: "2")))
+        _ = try self.question(gate, again)
+        #expect(detail(gate, ask(["Authorization: Bearer \(plain)"], path: "/b")) == "ok")
+        #expect(sendGiven(gate, again, question) == "ok")
+        #expect(sendGiven(gate, again, question) == "proof_replayed")
+    }
+
+    @Test("A proof of the future is taken for a minute ahead at most, whatever the issuer's leeway is")
+    func future() throws {
+        var entry = issuer()
+        entry.spec.leewaySeconds = 600
+        entry.dpop = DPoPSpec(isRequired: false)
+        let gate = try Gate(PolicyTests.spec([try route("/a")], issuers: [entry]))
+        let token = bound()
+        for (second, expected) in [(now + 61, "proof_stale"), (now + 600, "proof_stale"), (now + 60, "ok")] {
+            let dated = try proof(token, at: second, identifier: "at \(second)")
+            #expect(detail(gate, ask(fields(token, dated))) == expected)
+        }
+    }
+
     @Test("RFC 9449 §4.3: htu without query, and normalised")
     func targets() throws {
         let gate = try gate()
@@ -299,6 +395,10 @@ struct SeenProofsTests {
         func insert(_ mark: SHA256Digest, issuedAt: Int64, now: Int64) -> Bool {
             proofs.insert(mark, issuedAt: issuedAt, now: now)
         }
+
+        func contains(_ mark: SHA256Digest, issuedAt: Int64) -> Bool {
+            proofs.contains(mark, issuedAt: issuedAt)
+        }
     }
 
     private func mark(_ number: UInt64) -> SHA256Digest { SHA256Digest(words: (number, 0, 0, 0)) }
@@ -306,7 +406,9 @@ struct SeenProofsTests {
     @Test("Once each, for as long as any issuer may accept it")
     func once() {
         let seen = Memory()
+        #expect(!seen.contains(mark(1), issuedAt: 1000))
         #expect(seen.insert(mark(1), issuedAt: 1000, now: 1000))
+        #expect(seen.contains(mark(1), issuedAt: 1000) && !seen.contains(mark(2), issuedAt: 1000))
         #expect(!seen.insert(mark(1), issuedAt: 1000, now: 1000))
         #expect(!seen.insert(mark(1), issuedAt: 1000, now: 1300))
         #expect(!seen.insert(mark(1), issuedAt: 1000, now: 1301), "it is older than any issuer accepts")
@@ -325,6 +427,7 @@ struct SeenProofsTests {
         #expect(seen.proofs.count == 3)
         #expect(!seen.insert(mark(1), issuedAt: 1001, now: 1010))
         #expect(!seen.insert(mark(9), issuedAt: 1001, now: 1010), "it may have been seen")
+        #expect(seen.contains(mark(9), issuedAt: 1001) && !seen.contains(mark(9), issuedAt: 1005))
         #expect(!seen.insert(mark(2), issuedAt: 1002, now: 1010))
         for number in 10..<100 { _ = seen.insert(mark(UInt64(number)), issuedAt: 1010, now: 1010) }
         #expect(seen.proofs.count <= 3)

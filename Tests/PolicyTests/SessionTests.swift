@@ -151,6 +151,27 @@ struct SessionTests {
         #expect(gate.send(get("\(cookies()); \(chunk("0", "x"))")).user == "alice")
     }
 
+    @Test("The chunks that a second session left behind do not take the place of the first one's")
+    func chunksOfTwoSessions() throws {
+        let gate = try gate(.required([1, 2]), asks: false) { policy in
+            policy.sessions.append(policy.sessions[0])
+            policy.sessions[1].name = "other"
+            policy.sessions[1].cookiePrefix = "other"
+        }
+        let whole = cookies()
+        let place = try #require(whole.range(of: "; better-auth.session_data="))
+        let (token, data) = (whole[..<place.lowerBound], whole[place.upperBound...])
+        let own =
+            "better-auth.session_data.0=\(data.prefix(100)); better-auth.session_data.1=\(data.dropFirst(100))"
+        for left in [
+            "other.session_data.0=x", "other.session_data.1=x",
+            "other.session_data.0=x; other.session_data.1=y",
+        ] {
+            #expect(gate.send(get("\(token); \(own); \(left)")).user == "alice", "\(left)")
+            #expect(gate.send(get("\(left); \(own); \(token)")).user == "alice", "\(left)")
+        }
+    }
+
     @Test("Everything of Better Auth's is taken out, under both names, and nothing else")
     func stripped() throws {
         let gate = try gate()
@@ -325,12 +346,19 @@ struct SessionTests {
             ("POST", ["Referer: https://app.test@evil.test/"], false),
             ("POST", ["Origin: https://evil.test", "Referer: https://app.test/"], false),
             ("POST", ["Referer: https://app.test/", "Referer: https://evil.test/"], false),
+            ("POST", ["Origin: https://other.test"], false),
             ("GET", ["Connection: upgrade", "Upgrade: websocket"], false),
             ("GET", ["Connection: upgrade", "Upgrade: websocket", "Origin: https://evil.test"], false),
             ("GET", ["Connection: upgrade", "Upgrade: websocket", "Origin: https://app.test"], true),
         ])
     func origins(method: String, fields: [String], passes: Bool) throws {
-        let gate = try gate()
+        // Whom others trust is nothing to this session.
+        let gate = try gate { policy in
+            policy.issuers[0].trustedOrigins = ["https://other.test"]
+            policy.sessions.append(policy.sessions[0])
+            policy.sessions[1].cookiePrefix = "other"
+            policy.sessions[1].trustedOrigins = ["https://other.test"]
+        }
         let request =
             "\(method) /x HTTP/1.1\nHost: h\nCookie: \(cookies())\n" + fields.map { $0 + "\n" }.joined()
         let outcome = gate.send(request)
@@ -355,6 +383,19 @@ struct SessionTests {
             }
             #expect(gate.send(lines.joined()).code == .tokenMissing)
         }
+    }
+
+    @Test("J15: a bearer that none of the route's issuers reads is neither nobody nor beside anybody")
+    func unreadBearer() throws {
+        let gate = try gate(.optional([0, 1]), asks: false) { policy in
+            policy.issuers[0].tokenFrom = [.cookie("t")]
+        }
+        let (alice, bob) = (PolicyTests.token(sub: "alice"), PolicyTests.token(sub: "bob"))
+        #expect(gate.send(get("a=1", "Authorization: Bearer \(alice)")).code == .tokenInvalid)
+        #expect(gate.send(get(cookies(), "Authorization: Bearer \(bob)")).code == .tokenInvalid)
+        #expect(gate.send(get("t=\(alice)", "Authorization: Bearer \(bob)")).code == .badRequest)
+        #expect(gate.send(get("t=\(alice)", "Authorization: Bearer \(alice)")).user == "alice")
+        #expect(gate.send(get("t=\(alice)")).user == "alice")
     }
 
     @Test("A session whose cookies are not looked at keeps them")

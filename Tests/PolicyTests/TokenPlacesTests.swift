@@ -80,6 +80,108 @@ import Testing
         #expect(gate.send(header).user == "u1")
     }
 
+    @Test(
+        "J15, H7: an Authorization that none of the route's issuers reads is neither nobody nor beside anybody",
+        arguments: [TokenPlace.cookie("t"), .query("t"), .webSocket])
+    func unreadHeader(place: TokenPlace) throws {
+        let entry = IssuerEntry(
+            name: "main", spec: IssuerSpec(issuer: "i", audiences: ["a"], keys: .secret(secret)),
+            tokenFrom: [place])
+        let gate = try Gate(
+            spec(
+                [try route("/a"), try route("/o", auth: .optional([0]))], issuers: [entry],
+                authorization: .forward))
+        let other = token(sub: "u2", secret: secret)
+        #expect(gate.send(get("/o")).user == "")
+        for (field, code) in [
+            ("Bearer \(good)", ReasonCode.tokenMissing), ("Bearer x", .tokenMissing),
+            ("Basic dTpw", .tokenMissing),
+            ("Bearer", .tokenMissing), ("DPoP \(good)", .tokenMissing), ("Bearer a b", .tokenInvalid),
+        ] {
+            #expect(gate.send(get("/a", "Authorization: \(field)")).code == code, "\(field)")
+            #expect(gate.send(get("/o", "Authorization: \(field)")).code == code, "\(field)")
+        }
+        let offer = ["Upgrade: websocket", "Connection: upgrade", "Sec-WebSocket-Protocol: bearer, \(good)"]
+        func send(_ path: String, _ header: String) -> Outcome {
+            switch place {
+            case .cookie: gate.send(get(path, header, "Cookie: t=\(good)"))
+            case .query: gate.send(get("\(path)?t=\(good)", header))
+            default: gate.send(get(path, header, offer[0], offer[1], offer[2]))
+            }
+        }
+        for path in ["/a", "/o"] {
+            #expect(send(path, "X: y").user == "u1")
+            #expect(send(path, "Authorization: Bearer \(other)").code == .badRequest)
+            #expect(send(path, "Authorization: Basic dTpw").code == .tokenMissing)
+            #expect(send(path, "Authorization: DPoP \(good)").code == .tokenMissing)
+            #expect(send(path, "Authorization: Bearer a b").code == .tokenInvalid)
+            // One token, and it is proven.
+            #expect(send(path, "Authorization: Bearer \(good)").user == "u1")
+        }
+    }
+
+    @Test("Each issuer's cookies are used by the pages that this issuer trusts")
+    func originsOfTwoIssuers() throws {
+        func entry(_ iss: String, _ cookie: String, _ origin: String) -> IssuerEntry {
+            IssuerEntry(
+                name: iss, spec: IssuerSpec(issuer: iss, audiences: ["a"], keys: .secret(secret)),
+                tokenFrom: [.cookie(cookie)], trustedOrigins: [origin])
+        }
+        // The first two look into one cookie: whose it is shows in the token.
+        let issuers = [
+            entry("one", "t", "https://one"), entry("two", "t", "https://two"),
+            entry("three", "x", "https://three"),
+        ]
+        let gate = try Gate(
+            spec(
+                [try route("/a", auth: .required([0, 1, 2])), try route("/b", auth: .optional([0]))],
+                issuers: issuers))
+        for (iss, cookie) in [("one", "t"), ("two", "t"), ("three", "x")] {
+            let token = token(#"{"iss":"\#(iss)","aud":"a","sub":"\#(iss)","exp":\#(now + 600)}"#)
+            // Cached, too.
+            for origin in ["one", "two", "three", "one", "two", "three"] {
+                let outcome = gate.send(
+                    get("/a", "Origin: https://\(origin)", "Cookie: \(cookie)=\(token)", method: "POST"))
+                #expect(
+                    origin == iss ? outcome.user == iss : outcome.code == .originRefused, "\(iss) \(origin)")
+            }
+            #expect(
+                gate.send(get("/a", "Origin: https://h", "Cookie: \(cookie)=\(token)", method: "POST")).user
+                    == iss)
+        }
+        let one = token(#"{"iss":"one","aud":"a","sub":"one","exp":\#(now + 600)}"#)
+        #expect(
+            gate.send(get("/b", "Origin: https://two", "Cookie: t=\(one)", method: "POST")).code
+                == .originRefused)
+    }
+
+    @Test("H7: a request that names two pages is from neither")
+    func twoPages() throws {
+        let gate = try gate([.cookie("t")], origins: ["https://app"])
+        for (name, code) in [("Origin", ReasonCode.badRequest), ("Referer", .originRefused)] {
+            let evil = "\(name): https://evil/"
+            for fields in [[evil, "\(name): https://app"], ["\(name): https://app", evil]] {
+                let request = get("/a", fields[0], fields[1], "Cookie: t=\(good)", method: "POST")
+                #expect(gate.send(request).code == code)
+            }
+        }
+    }
+
+    @Test("A token that was issued in the last part of a second is revoked with the second behind it")
+    func revokedWithinASecond() throws {
+        let list = try #require(RevocationList(Array("{\"sub\":{\"u1\":1799999990}}".utf8)))
+        for (issued, isRevoked) in [
+            ("1799999989.999", true), ("1799999989", true), ("17999999895e-1", true), ("1799999990", false),
+            ("1799999990.5", false),
+        ] {
+            let gate = try gate([.header])
+            gate.snapshot.replaceRevocations(list)
+            let token = token(sub: "u1", #","iat":\#(issued)"#)
+            let outcome = gate.send(get("/a", "Authorization: Bearer \(token)"))
+            #expect(outcome.code == (isRevoked ? .tokenInvalid : nil), "\(issued)")
+        }
+    }
+
     @Test("J8: a revoked token is refused, one that is cached too")
     func revocation() throws {
         let gate = try gate([.header])

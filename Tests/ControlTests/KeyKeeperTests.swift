@@ -1,0 +1,56 @@
+import Config
+import Logging
+import Proxy
+import Reactor
+import Testing
+
+@testable import Control
+
+@Suite("The keeper of keys")
+struct KeyKeeperTests {
+    private struct NoFiles: FileSource {
+        func read(path: String) -> FileReading { .missing }
+    }
+
+    /// An issuer with keys from that port of this machine, or with a secret.
+    private func issuers(port: Int?) throws -> [IssuerConfiguration] {
+        let keys =
+            port.map { "jwks = { url = \"http://127.0.0.1:\($0)/jwks\" }" }
+            ?? "secret = \"0123456789abcdef0123456789abcdef\""
+        let text = """
+            [listen.public]
+            address = "127.0.0.1:8080"
+            [upstream.tasks]
+            servers = ["127.0.0.1:8000"]
+            [issuer.main]
+            issuer = "https://a"
+            audience = ["a"]
+            \(keys)
+            [[route]]
+            path = "/**"
+            auth = "main"
+            upstream = "tasks"
+            """
+        let loaded = Configuration.load(
+            text: Array(text.utf8), path: "/usher.toml", environment: [:], files: NoFiles())
+        return try #require(loaded.configuration).keyIssuers
+    }
+
+    @Test(
+        "J4, J7: what was to be said of an issuer's keys is not said of those from another place",
+        arguments: [2, nil])
+    func reload(port: Int?) throws {
+        let poller = try Poller()
+        let keeper = try KeyKeeper(environment: [:], log: Logger(label: "test"))
+        let start = Instant.now()
+        keeper.configure(try issuers(port: 1), now: start)
+        for isMoved in [false, true] {
+            // The fetch begins, and fails for want of an answer.
+            let later = start.advanced(byMilliseconds: isMoved ? 7_200_000 : 0)
+            keeper.run(poller, now: later)
+            keeper.run(poller, now: later.advanced(byMilliseconds: 60_000))
+            keeper.configure(try issuers(port: isMoved ? port : 1), now: start)
+            #expect(keeper.takeNotices().isEmpty == isMoved)
+        }
+    }
+}
