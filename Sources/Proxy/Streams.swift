@@ -175,7 +175,7 @@ extension Worker {
         sendLater(multiplexer)
     }
 
-    /// As above, of a client that may be none. True, so that it can stand in a list of steps.
+    /// Submits a head, where the client is a stream. True, so that it can stand in a list of steps.
     mutating func submitIfStream(_ client: UInt32, _ form: HTTP2HeadForm) -> Bool {
         if clients[client].transport.isStream { submitHead(client, form) }
         return true
@@ -185,20 +185,9 @@ extension Worker {
         _ output: inout Buffer, _ slot: Int32, _ form: HTTP2HeadForm, _ session: inout HTTP2Session,
         _ scratch: inout HTTP2Scratch
     ) -> Bool {
-        let end = headEnd(output.bytes)
-        let isSubmitted = session.submitHead(slot, output.bytes.extracting(first: end), form, &scratch)
-        output.consume(end)
-        return isSubmitted
-    }
-
-    /// The offset behind the empty line.
-    static func headEnd(_ bytes: Span<UInt8>) -> Int {
-        var end = 0
-        repeat {
-            end = ASCII.firstIndex(of: 0x0D, in: bytes, from: end, to: bytes.count) + 2
-            precondition(end < bytes.count, "the head was written whole")
-        } while bytes[end] != 0x0D
-        return end + 2
+        guard let byteCount = session.submitHead(slot, output.bytes, form, &scratch) else { return false }
+        output.consume(byteCount)
+        return true
     }
 
     /// Tells the session what waits in a stream's output.
@@ -213,6 +202,7 @@ extension Worker {
 
     /// Lets the client send as much content as has moved on.
     mutating func openWindow(_ client: UInt32) {
+        guard clients[client].stream.heldBytes > 0 else { return }
         let left = min(clients[client].transport.input.count, Int(clients[client].stream.heldBytes))
         let moved = Int(clients[client].stream.heldBytes) - left
         let multiplexer = clients[client].multiplexer
