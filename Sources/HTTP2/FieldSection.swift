@@ -70,6 +70,9 @@ struct FieldSection: ~Copyable {
             && ASCII.equals(pseudo.span(method), "CONNECT")
     }
 
+    /// The request is HEAD, as far as it was read.
+    var isHead: Bool { ASCII.equals(pseudo.span(method), "HEAD") }
+
     /// Takes one field.
     mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Verdict {
         bytesLeft -= name.count + value.count + 4

@@ -169,7 +169,7 @@ private func finishSection(_ state: State) {
             return
         case .request:
             if let fault = scratch.section.fault {
-                scratch.events.append(.refused(slot: slot, fault: fault))
+                scratch.events.append(.refused(slot: slot, fault: fault, isHead: scratch.section.isHead))
             } else {
                 scratch.section.appendRequest(to: &scratch.text)
                 scratch.events.append(

@@ -5,8 +5,8 @@ public import HTTP
 public enum HTTP2Event: BitwiseCopyable {
     /// The header section of a request is complete. Its text (`RequestSection`) is in the scratch.
     case request(slot: Int32, text: ByteRange, isWebSocket: Bool)
-    /// A header section breaks a rule that has an answer of its own, such as 431.
-    case refused(slot: Int32, fault: MessageFault)
+    /// A header section breaks a rule that has an answer of its own, such as 431; that to HEAD has no content.
+    case refused(slot: Int32, fault: MessageFault, isHead: Bool)
     /// The head of a backend's answer is complete, as text of HTTP/1.1, in the scratch; 1xx too.
     case answer(slot: Int32, text: ByteRange)
     /// Content, as a range of the bytes that were received.

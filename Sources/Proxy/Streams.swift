@@ -55,8 +55,9 @@ extension Worker {
             let fits = Self.append(text, of: &multiplexScratch, to: &clients[stream.index].transport.input)
             precondition(fits, "the block was chosen for it")
             touch(stream)
-        case .refused(let slot, let fault):
+        case .refused(let slot, let fault, let isHead):
             guard let stream = openStream(slot, multiplexer, textBytes: 0) else { return }
+            clients[stream.index].askedBy = isHead ? .head : nil
             refuse(stream.index, fault: fault)
         case .answer: preconditionFailure("the session is a server's")
         case .data(let slot, let range):
@@ -156,6 +157,7 @@ extension Worker {
     mutating func readStreamRequest(_ client: UInt32) -> Bool {
         clientDeadlines.set(client, .never)
         if let fault = clients[client].readSection(into: &head) {
+            clients[client].askedBy = head.method
             refuse(client, fault: fault)
         } else {
             takeRequest(client)

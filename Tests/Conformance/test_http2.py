@@ -138,6 +138,19 @@ def test_methods(proxy, connection, method):
         assert proxy.backend.last.headers.get("content-length") == "0"
 
 
+@pytest.mark.parametrize("status, authority, more", [
+    (417, "usher.test", ("expect", "the-unexpected")),
+    (400, "usher.test:port", ("accept", "*/*")),
+    (431, "usher.test", ("x-large", "v" * 70_000)),
+], ids=["expectation", "authority", "size"])
+def test_HEAD_that_is_refused_gets_no_content(proxy, connection, status, authority, more):
+    answer = connection.request(get("/public/x", "HEAD", authority, "http", more))
+    assert (answer.status, bytes(answer.body), answer.reset) == (status, b"", None)
+    # The method of one stream says nothing about the next.
+    answer = connection.request(get("/public/x", "GET", authority, "http", more))
+    assert answer.status == status and answer.problem["status"] == status
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_content(proxy, connection, status):
     proxy.backend.script = lambda e: e.send(b"HTTP/1.1 %d X\r\nETag: \"a\"\r\n\r\n" % status)

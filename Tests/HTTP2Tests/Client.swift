@@ -8,7 +8,7 @@ import HTTP
 enum Seen: Equatable {
     case request(Int32, String, isWebSocket: Bool)
     case answer(Int32, String)
-    case refused(Int32, MessageFault)
+    case refused(Int32, MessageFault, isHead: Bool)
     case data(Int32, String)
     case trailers(Int32, String)
     case end(Int32)
@@ -91,7 +91,7 @@ struct Peer: ~Copyable {
             case .request(let slot, let range, let isWebSocket):
                 seen.append(.request(slot, text(range), isWebSocket: isWebSocket))
             case .answer(let slot, let range): seen.append(.answer(slot, text(range)))
-            case .refused(let slot, let fault): seen.append(.refused(slot, fault))
+            case .refused(let slot, let fault, let isHead): seen.append(.refused(slot, fault, isHead: isHead))
             case .data(let slot, let range):
                 seen.append(.data(slot, String(decoding: bytes[range.bounds], as: UTF8.self)))
             case .trailers(let slot, let range): seen.append(.trailers(slot, text(range)))

@@ -48,7 +48,7 @@ final class HTTP2Target: FuzzTarget {
                 try check(array(scratch.text.span(range)), isWebSocket)
                 _ = session.submitHead(slot, answer.span, .final(endsStream: false), &scratch)
                 session.offer(slot, count: 5, isComplete: true)
-            case .refused(let slot, _):
+            case .refused(let slot, _, _):
                 try demand(open.insert(slot).inserted, "slot \(slot) is given twice")
                 session.reset(slot, .refusedStream)
             case .answer(let slot, _): try demand(false, "a client answers on \(slot)")
