@@ -234,7 +234,19 @@ internal import HTTP
         }
         let byteCount = unsafe FieldLines.submitHead(
             text, session, record.identifier, slot: slot, form, scratch.fields)
+        if form == .interim { unsafe state.pointee.interimBytes += byteCount ?? 0 }
         return byteCount
+    }
+
+    /// The most of interim heads that a connection may leave unread, in bytes of their text: RFC 9110 §15.2 wants each
+    /// 1xx passed on, but on 128 streams they would fill megabytes, for a client that reads none of them.
+    static let interimLimitBytes = 65_536
+
+    /// True where another interim head, of about that size in bytes, may be submitted.
+    public func takesInterim(_ byteCount: Int) -> Bool {
+        // SAFETY: the state belongs to this value.
+        let waiting = unsafe state.pointee.interimBytes
+        return waiting == 0 || waiting + byteCount <= Self.interimLimitBytes
     }
 
     /// The size of the head at the start of `text`, in bytes, its empty line included.
@@ -346,6 +358,7 @@ internal import HTTP
             let count = unsafe nghttp2_session_mem_send(session, &bytes)
             unsafe state.pointee.frame = UnsafeRawBufferPointer(start: bytes, count: max(count, 0))
             let hasMade = unsafe count > 0 || !scratch.pointee.dataFrames.isEmpty
+            if !hasMade { unsafe state.pointee.interimBytes = 0 }
             return hasMade
         }
     }

@@ -53,6 +53,8 @@ struct StreamRecord: BitwiseCopyable {
     var input: UnsafePointer<UInt8>?
     /// The bytes that may still be framed in the call that is under way.
     var room = 0
+    /// The text of the interim heads that may not have been framed yet, in bytes.
+    var interimBytes = 0
     /// A DATA frame waits for more room.
     var isRoomShort = false
     /// Trailers of answers, until they are sent.

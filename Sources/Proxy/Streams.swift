@@ -177,6 +177,13 @@ extension Worker {
         sendLater(multiplexer)
     }
 
+    /// False of a stream whose connection leaves too many interim heads unread for the one that was just read.
+    func takesInterim(_ client: UInt32) -> Bool {
+        let multiplexer = clients[client].multiplexer
+        return !multiplexers.contains(multiplexer)
+            || multiplexers[multiplexer.index].session.takesInterim(responseHead.byteCount)
+    }
+
     /// Submits a head, where the client is a stream. True, so that it can stand in a list of steps.
     mutating func submitIfStream(_ client: UInt32, _ form: HTTP2HeadForm) -> Bool {
         if clients[client].transport.isStream { submitHead(client, form) }

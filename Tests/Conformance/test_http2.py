@@ -204,6 +204,26 @@ def test_interim_answers(proxy, connection):
     assert [(s, h.get("link")) for s, h in answer.interim] == [(103, "</a.css>")]
 
 
+def test_interim_answers_that_a_client_does_not_read(proxy):
+    """What nobody reads is bounded for all streams of a connection together; the answers themselves come whole."""
+    streams, hints = 50, 60
+    # Larger than the table of HPACK, and of letters that only grow by its code: each takes its size in memory.
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"{|}~" * 1250 + b"\r\n\r\n"
+
+    def script(exchange):
+        exchange.send(hint * hints)
+        exchange.echo()
+
+    proxy.backend.script = script
+    with Connection(proxy.port, receive_buffer=4096) as connection:
+        started = [connection.start(get(f"/public/{number}")) for number in range(streams)]
+        proxy.backend.wait_requests(streams)
+        time.sleep(0.3)
+        answers = [connection.answer(stream) for stream in started]
+    assert all(answer.status == 200 and answer.json()["method"] == "GET" for answer in answers)
+    assert 0 < sum(len(answer.interim) for answer in answers) < streams * hints, "the kernel holds some 4 MiB of 15"
+
+
 def test_expect_continue(proxy, connection):
     stream = connection.start(get("/public/x", "POST", "usher.test", "http", ("expect", "100-continue")), end=False)
     assert connection.wait(lambda: connection.answers[stream].interim)
