@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 18 };
+enum { CHUNK = 1 << 16 };
 static char zeros[CHUNK];
 
 static int send_all(int fd, const char *bytes, size_t count) {

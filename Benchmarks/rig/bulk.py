@@ -10,7 +10,7 @@ from pathlib import Path
 from . import requests
 from .processes import LOAD_CORE, CPU, Process
 
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 
 
 def download(proxy: Process, token: str, size: int, before: tuple[str, ...] = ()) -> CPU:

@@ -21,10 +21,10 @@ def p99(port: int, tokens: Path, seconds: float, core: str) -> float:
 
 
 def main() -> None:
-    from .processes import prepare_proxy
+    from .processes import run_at_once
     from .requests import Connection, get
 
-    prepare_proxy()  # It measures the proxy, not the processes beside it.
+    run_at_once()  # It measures the proxy, not the processes beside it.
     port, tokens, seconds = int(sys.argv[1]), Path(sys.argv[2]).read_text().split(), float(sys.argv[3])
     connection = Connection(port)
     times = []

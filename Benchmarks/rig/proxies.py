@@ -25,7 +25,7 @@ class Stage:
 
     # MARK: The backend
 
-    def backend(self, http2: bool = False) -> Process:
+    def backend(self, http2: bool = False, at_once: bool = False) -> Process:
         """nginx with one small fixed answer, on the core of the load; it speaks one version."""
         port = free_port()
         name = "backend-h2" if http2 else "backend"
@@ -41,7 +41,7 @@ class Stage:
                 }}
               }}
             }}""")
-        return Process(["nginx", "-c", path], port, self.folder / f"{name}.log", LOAD_CORE)
+        return Process(["nginx", "-c", path], port, self.folder / f"{name}.log", LOAD_CORE, at_once=at_once)
 
     def bulk(self, program: str, before: tuple[str, ...] = ()) -> Process:
         """The backend of large bodies."""

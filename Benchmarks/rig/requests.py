@@ -18,7 +18,7 @@ FIELDS = (
 )
 
 # What large bodies are read into.
-SCRATCH = bytearray(1 << 20)
+SCRATCH = bytearray(1 << 16)
 
 
 def get(token: str | None, path: str = "/api/tasks/1") -> bytes:

@@ -37,9 +37,12 @@ extension Worker {
     /// alone, the kernel is asked.
     private func isFit(_ connection: Handle, _ exchange: UInt32) -> Bool {
         guard !servers[connection.index].transport.isReadable else { return false }
-        // Without a further try, a connection that turns out to be closed would be the answer.
-        if mayBeSentTwice(exchange), exchanges[exchange].retriesLeft > 0 { return true }
-        return servers[connection.index].transport.isQuiet()
+        return mayTryAgain(exchange) || servers[connection.index].transport.isQuiet()
+    }
+
+    /// Without a further try, a connection that turns out to be closed would be the answer.
+    private func mayTryAgain(_ exchange: UInt32) -> Bool {
+        mayBeSentTwice(exchange) && exchanges[exchange].retriesLeft > 0
     }
 
     private func mayBeSentTwice(_ exchange: UInt32) -> Bool {
@@ -66,7 +69,9 @@ extension Worker {
         servers[connection.index].reusedInTurn = mayBeSentTwice(exchange) ? turns : 0
         attach(connection, to: exchange, server: server)
         exchanges[exchange].phase = .relaying
-        advanceExchange(exchange)
+        // What the kernel has just said of the connection holds for now, and not for the end of the turn.
+        guard mayTryAgain(exchange) else { return advanceExchange(exchange) }
+        advanceLater(exchange)
     }
 
     mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) {

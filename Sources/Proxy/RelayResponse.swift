@@ -17,6 +17,7 @@ extension Worker {
                 return flushInterim(exchange)
             }
             guard readResponseHead(exchange) else { return }
+            return advanceLater(exchange)
         }
         relayResponseBody(exchange)
     }

@@ -37,6 +37,28 @@ extension Worker {
         }
     }
 
+    /// Puts writing off until the turn's events are read. Reading and deciding are one piece of code, writing another,
+    /// most of it the kernel's: in turn, each drives the other out of the processor's caches, which made a small GET 7
+    /// to 9 % dearer.
+    mutating func advanceLater(_ exchange: UInt32) {
+        if !unwritten.append(exchanges.handle(at: exchange)) { advanceExchange(exchange) }
+    }
+
+    /// So many exchanges wait for the end of the turn: with more, the first would wait longer than half a millisecond,
+    /// and their buffers would not stay in a cache of 512 KiB.
+    static var unwrittenCount: Int { 64 }
+
+    /// Goes on with what was put off.
+    mutating func writeExchanges() {
+        var place = 0
+        while place < unwritten.count {
+            let handle = unwritten[place]
+            if exchanges.contains(handle) { advanceExchange(handle.index) }
+            place += 1
+        }
+        unwritten.removeAll()
+    }
+
     /// Sends what there is of the request.
     private mutating func sendRequest(_ exchange: UInt32) {
         guard !exchanges[exchange].isRequestAbandoned, exchanges[exchange].sentAt == .never else { return }

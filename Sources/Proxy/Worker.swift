@@ -116,6 +116,8 @@ public struct Worker: ~Copyable {
     var unsentCarriers = GrowingArray<Handle>()
     var carriersLeftOver: [Handle] = []
     var answered = GrowingArray<Handle>()
+    /// Exchanges that go on once what came in this turn is read.
+    var unwritten = FixedArray<Handle>(capacity: Worker.unwrittenCount)
     /// How many turns there were: events of one turn happened before everything that is done in it.
     var turns: UInt64 = 0
     var now = Instant.now()
@@ -224,13 +226,17 @@ public struct Worker: ~Copyable {
         for index in 0..<events {
             guard let token = EventToken(rawValue: poller.token(index)) else { continue }
             dispatch(token, poller.readiness(index))
+            if unwritten.count == unwritten.capacity { writeExchanges() }
         }
         resumeLeftovers()
         resumeCarriers()
+        writeExchanges()
         expireDeadlines()
         serveWaiting()
+        writeExchanges()
         sendCarriers()
         sendStreams()
+        writeExchanges()
         countTokens()
         tellGauges()
         accessLog.endTurn()
