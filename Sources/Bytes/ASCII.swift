@@ -121,6 +121,11 @@ extension ASCII {
             guard word(left, at: index) == word(right, at: index) else { return false }
             index &+= 8
         }
+        guard index < left.count else { return true }
+        // The last eight bytes, some of which are known to be equal.
+        if left.count >= 8 {
+            return word(left, at: left.count &- 8) == word(right, at: left.count &- 8)
+        }
         while index < left.count {
             guard left[index] == right[index] else { return false }
             index &+= 1
@@ -134,8 +139,7 @@ extension ASCII {
         // SAFETY: a StaticString of text points at constant memory of that size.
         let text = unsafe Span(
             _unsafeElements: UnsafeBufferPointer(start: text.utf8Start, count: bytes.count))
-        for index in bytes.indices where bytes[index] != text[index] { return false }
-        return true
+        return equals(bytes, text)
     }
 }
 
@@ -207,6 +211,14 @@ extension ASCII {
             guard isToken(bytes[index]) else { return index }
             index &+= 1
         }
+        if index < bytes.count, bytes.count >= 8 {
+            // The last eight bytes, without those before the index.
+            let last = bytes.count &- 8
+            let others = lettersAndHyphens(word(bytes, at: last)) ^ highBits
+            let othersHere = others &>> UInt64(truncatingIfNeeded: (index &- last) &* 8)
+            if othersHere == 0 { return bytes.count }
+            index &+= othersHere.trailingZeroBitCount &>> 3
+        }
         while index < bytes.count, isToken(bytes[index]) { index &+= 1 }
         return index
     }
@@ -241,15 +253,16 @@ extension ASCII {
     /// The first offset at or behind `start` whose byte is no visible ASCII character, or the count.
     public static func endOfVisible(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var index = start
-        while index <= bytes.count &- 16 {
-            let low = outside(0x2121_2121_2121_2121, word(bytes, at: index))
-            let high = outside(0x2121_2121_2121_2121, word(bytes, at: index &+ 8))
-            if (low | high) & highBits == 0 {
-                index &+= 16
-                continue
-            }
-            if low & highBits != 0 { return index &+ (low & highBits).trailingZeroBitCount &>> 3 }
-            return index &+ 8 &+ (high & highBits).trailingZeroBitCount &>> 3
+        while index <= bytes.count &- 8 {
+            let others = outside(0x2121_2121_2121_2121, word(bytes, at: index)) & highBits
+            guard others == 0 else { return index &+ others.trailingZeroBitCount &>> 3 }
+            index &+= 8
+        }
+        if index < bytes.count, bytes.count >= 8 {
+            // Those of the last eight bytes that come before the index may spoil the bit of one behind them, but hide none.
+            let last = bytes.count &- 8
+            let others = outside(0x2121_2121_2121_2121, word(bytes, at: last)) & highBits
+            if others &>> UInt64(truncatingIfNeeded: (index &- last) &* 8) == 0 { return bytes.count }
         }
         while index < bytes.count, isVisible(bytes[index]) { index &+= 1 }
         return index
@@ -281,36 +294,58 @@ extension ASCII {
     @usableFromInline
     static func endOfLongFieldValue(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var index = start
-        while index < bytes.count {
-            if index <= bytes.count &- 16 {
-                // SAFETY: sixteen bytes are there.
-                let unusual = unsafe bytes.withUnsafeBufferPointer { bytes in
-                    unsafe bytes_unusual_in_field_value(bytes.baseAddress.unsafelyUnwrapped + index)
-                }
-                if unusual == 0 {
-                    index &+= 16
-                    continue
-                }
-                index &+= unusual.trailingZeroBitCount
+        while index <= bytes.count &- 16 {
+            let unusual = unusualInFieldValue(bytes, at: index)
+            if unusual == 0 {
+                index &+= 16
+                continue
             }
+            index &+= unusual.trailingZeroBitCount
             // The end, a tab, or text beyond ASCII.
             guard isFieldValue(bytes[index]) else { return index }
             index &+= 1
         }
+        if index < bytes.count, bytes.count >= 16 {
+            // The last sixteen bytes, some of which were looked at before.
+            let last = bytes.count &- 16
+            let unusual = unusualInFieldValue(bytes, at: last) &>> UInt32(truncatingIfNeeded: index &- last)
+            if unusual == 0 { return bytes.count }
+            index &+= unusual.trailingZeroBitCount
+        }
+        while index < bytes.count, isFieldValue(bytes[index]) { index &+= 1 }
         return index
+    }
+
+    /// A bit for each of the sixteen bytes from `offset` that needs a closer look. They must be there.
+    @inline(__always)
+    private static func unusualInFieldValue(_ bytes: Span<UInt8>, at offset: Int) -> UInt32 {
+        // SAFETY: the caller has seen that sixteen bytes are there.
+        unsafe bytes.withUnsafeBufferPointer { bytes in
+            unsafe bytes_unusual_in_field_value(bytes.baseAddress.unsafelyUnwrapped + offset)
+        }
+    }
+
+    /// True where each byte may stand in a field value (RFC 9110 §5.5).
+    @inlinable @inline(__always)
+    public static func isFieldValue(_ bytes: Span<UInt8>) -> Bool {
+        endOfLongFieldValue(bytes, from: 0) == bytes.count
     }
 
     /// The first offset in `start..<end` that holds `byte`, or `end`.
     public static func firstIndex(of byte: UInt8, in bytes: Span<UInt8>, from start: Int, to end: Int) -> Int
     {
-        precondition(end <= bytes.count)
-        let pattern = UInt64(byte) &* 0x0101_0101_0101_0101
+        precondition(start >= 0 && end <= bytes.count)
         var index = start
-        while index <= end &- 8 {
-            let word = word(bytes, at: index) ^ pattern
-            let flags = (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080
-            if flags != 0 { return index &+ flags.trailingZeroBitCount >> 3 }
-            index &+= 8
+        while index < end, end >= 16 {
+            // The sixteen bytes from there, or the last sixteen without those before it.
+            let first = min(index, end &- 16)
+            // SAFETY: sixteen bytes are there.
+            let equal = unsafe bytes.withUnsafeBufferPointer { bytes in
+                unsafe bytes_equal_to(bytes.baseAddress.unsafelyUnwrapped + first, byte)
+            }
+            let equalHere = equal &>> UInt32(truncatingIfNeeded: index &- first)
+            if equalHere != 0 { return index &+ equalHere.trailingZeroBitCount }
+            index = first &+ 16
         }
         while index < end, bytes[index] != byte { index &+= 1 }
         return index

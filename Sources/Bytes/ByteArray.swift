@@ -102,6 +102,40 @@ internal import Glibc
         unsafe append(Span(_unsafeElements: bytes))
     }
 
+    /// Adds a line: `start`, a separator, `end`, CRLF.
+    public mutating func appendLine(_ start: Span<UInt8>, _ separator: StaticString, _ end: Span<UInt8>) {
+        let between = separator.utf8CodeUnitCount
+        let added = start.count + between + end.count + 2
+        if capacity &- count < added { reserve(added) }
+        guard let memory = unsafe memory else { return }
+        // SAFETY: there is room for all of it behind the bytes in use, where no span of these very bytes reaches; a
+        // StaticString of text points at constant memory of that size.
+        var place = unsafe memory + count
+        unsafe Self.copy(start, to: place)
+        unsafe place += start.count
+        var left = between
+        var letter = unsafe separator.utf8Start
+        while left > 0 {
+            unsafe place.pointee = letter.pointee
+            unsafe (place, letter) = (place + 1, letter + 1)
+            left &-= 1
+        }
+        unsafe Self.copy(end, to: place)
+        unsafe place += end.count
+        unsafe place[0] = ASCII.carriageReturn
+        unsafe place[1] = ASCII.lineFeed
+        count += added
+    }
+
+    @inline(__always)
+    private static func copy(_ bytes: Span<UInt8>, to place: UnsafeMutablePointer<UInt8>) {
+        unsafe bytes.withUnsafeBufferPointer { source in
+            guard let start = source.baseAddress else { return }
+            // SAFETY: the caller made room for that many bytes.
+            unsafe place.update(from: start, count: source.count)
+        }
+    }
+
     /// Adds one byte.
     public mutating func append(_ byte: UInt8) {
         reserve(1)

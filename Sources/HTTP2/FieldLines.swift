@@ -47,25 +47,40 @@ public struct HTTP2RequestForm: Sendable {
 enum FieldLines {
     private static var capacity: Int { FieldList.capacity }
 
-    /// Submits the head of an answer; false where memory is short. `text` is a status line, lines, an empty line.
+    /// Submits the head of an answer, at the start of `text`: a status line, lines, an empty line. Gives its size in
+    /// bytes, nil where memory is short.
     static func submitHead(
         _ text: Span<UInt8>, _ session: OpaquePointer, _ identifier: Int32, slot: Int32,
         _ form: HTTP2HeadForm,
         _ list: borrowing FieldList
-    ) -> Bool {
+    ) -> Int? {
         // `HTTP/1.1 200 OK`: the status is what stands at 9, 10 and 11.
         precondition(text.count > 12)
         let fields = unsafe list.start
-        return unsafe withBytes(text) { base in
+        var end = 0
+        let isSubmitted = unsafe withBytes(text) { base in
             // SAFETY: constants live as long as the process; the offset lies inside of the text.
             let status = unsafe form == .tunnel ? constant("200") : base + 9
             unsafe fields[0] = nghttp2_nv(
                 name: constant(":status"), value: status, namelen: 7, valuelen: 3, flags: 0)
             let start = ASCII.firstIndex(of: 0x0A, in: text, from: 0, to: text.count) + 1
-            let count = unsafe collect(text, from: start, base, fields, after: 1, isOfTunnel: form == .tunnel)
-            guard count > 0 else { return false }
-            return unsafe submit(session, identifier, slot, fields, count, form)
+            let listed = unsafe collect(
+                text, from: start, base, fields, after: 1, isOfTunnel: form == .tunnel)
+            guard let listed else { return false }
+            end = listed.end + 2
+            return unsafe submit(session, identifier, slot, fields, listed.count, form)
         }
+        return isSubmitted ? end : nil
+    }
+
+    /// The size of the head at the start of `text`, in bytes.
+    static func headBytes(_ text: Span<UInt8>) -> Int {
+        var end = 0
+        repeat {
+            end = ASCII.firstIndex(of: 0x0D, in: text, from: end, to: text.count) + 2
+            precondition(end < text.count, "the head was written whole")
+        } while text[end] != 0x0D
+        return end + 2
     }
 
     /// Submits the head of a request; the stream's identifier, or 0 where none can be had. `text` is a request line of
@@ -99,9 +114,10 @@ enum FieldLines {
                 count = 4
             }
             let start = ASCII.firstIndex(of: 0x0A, in: text, from: pathEnd, to: text.count) + 1
-            count = unsafe collect(
+            let listed = unsafe collect(
                 text, from: start, base, fields, after: count, isOfTunnel: form.isWebSocket, isRequest: true)
-            guard count > 0 else { return false }
+            guard let listed else { return false }
+            count = listed.count
             if form.takesTrailers, count < capacity {
                 unsafe fields[count] = nghttp2_nv(
                     name: constant("te"), value: constant("trailers"), namelen: 2, valuelen: 8, flags: 0)
@@ -127,8 +143,8 @@ enum FieldLines {
         let fields = unsafe list.start
         _ = unsafe withBytes(text) { base in
             // SAFETY: nghttp2 copies the fields before it returns.
-            let count = unsafe collect(text, from: 0, base, fields, after: 0)
-            return unsafe nghttp2_submit_trailer(session, identifier, fields, count) == 0
+            guard let listed = unsafe collect(text, from: 0, base, fields, after: 0) else { return false }
+            return unsafe nghttp2_submit_trailer(session, identifier, fields, listed.count) == 0
         }
     }
 
@@ -148,22 +164,22 @@ enum FieldLines {
         unsafe UnsafeMutablePointer(mutating: text.utf8Start)
     }
 
-    /// Lists the lines from `start` on, up to an empty one or the end; gives how many fields there are then, 0
-    /// where they are too many: what comes last is the identity, and half a head is none.
+    /// Lists the lines from `start` on, up to an empty one or the end; gives how many fields there are then, and
+    /// where the lines end. Nil where they are too many: what comes last is the identity, and half a head is none.
     private static func collect(
         _ text: Span<UInt8>, from start: Int, _ base: UnsafeMutablePointer<UInt8>,
         _ fields: UnsafeMutablePointer<nghttp2_nv>, after used: Int, isOfTunnel: Bool = false,
         isRequest: Bool = false
-    ) -> Int {
+    ) -> (count: Int, end: Int)? {
         var count = used
         var offset = start
         while offset < text.count, text[offset] != 0x0D, count < capacity {
             let nameEnd = ASCII.firstIndex(of: 0x3A, in: text, from: offset, to: text.count)
-            let end = ASCII.firstIndex(of: 0x0D, in: text, from: nameEnd, to: text.count)
+            let end = ASCII.firstIndex(of: 0x0D, in: text, from: nameEnd + 1, to: text.count)
             precondition(nameEnd + 2 <= end && end < text.count, "the proxy writes canonical lines")
             let name = text.extracting(offset..<nameEnd)
             // SAFETY: all offsets lie inside of the text, whose address is `base`; `count` is below the capacity.
-            if isRequest, ASCII.equalsIgnoringCase(name, "host") {
+            if isRequest, name.count == 4, ASCII.equalsIgnoringCase(name, "host") {
                 // Pseudo-fields come first.
                 for place in stride(from: count, to: 0, by: -1) { unsafe fields[place] = fields[place - 1] }
                 unsafe fields[0] = nghttp2_nv(
@@ -178,8 +194,8 @@ enum FieldLines {
             }
             offset = end + 2
         }
-        guard offset >= text.count || text[offset] == 0x0D else { return 0 }
-        return count
+        guard offset >= text.count || text[offset] == 0x0D else { return nil }
+        return (count, offset)
     }
 
     /// HTTP/2 has no key that a server would have to prove it has read (RFC 8441 §5).
@@ -190,7 +206,8 @@ enum FieldLines {
 
     /// What is new with each answer does not drive others out of the table.
     private static func flags(_ name: Span<UInt8>) -> UInt8 {
-        ASCII.equalsIgnoringCase(name, "x-request-id") ? UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue) : 0
+        guard name.count == 12, ASCII.equalsIgnoringCase(name, "x-request-id") else { return 0 }
+        return UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue)
     }
 
     private static func submit(

@@ -40,11 +40,12 @@ struct FieldSection: ~Copyable {
     private var hasLength = false
     private var lines = ByteArray()
     private var cookies = ByteArray()
-    private var fieldCount = 0
-    private var byteCount = 0
+    private var fieldsLeft = 0
+    private var bytesLeft = 0
+    private var targetBytes = 0
 
     /// Starts a section.
-    mutating func begin(_ kind: Kind, slot: Int32) {
+    mutating func begin(_ kind: Kind, slot: Int32, _ limits: HTTP2Limits) {
         self.kind = kind
         self.slot = slot
         fault = nil
@@ -54,7 +55,10 @@ struct FieldSection: ~Copyable {
         (method, path, authority, protocolName) = (.empty, .empty, .empty, .empty)
         status = .empty
         hasLength = false
-        (fieldCount, byteCount) = (0, 0)
+        let isOfTrailers = kind == .trailers
+        bytesLeft = isOfTrailers ? HeadLimits.trailerBytes : limits.head.headBytes
+        fieldsLeft = isOfTrailers ? HeadLimits.trailerCount : limits.head.fieldCount
+        targetBytes = limits.head.targetBytes
     }
 
     /// Forgets the section.
@@ -66,18 +70,16 @@ struct FieldSection: ~Copyable {
             && ASCII.equals(pseudo.span(method), "CONNECT")
     }
 
+    /// The request is HEAD, as far as it was read.
+    var isHead: Bool { ASCII.equals(pseudo.span(method), "HEAD") }
+
     /// Takes one field.
-    mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, _ limits: HTTP2Limits) -> Verdict {
-        byteCount += name.count + value.count + 4
-        guard fault == nil, byteCount <= (kind == .trailers ? HeadLimits.trailerBytes : limits.head.headBytes)
-        else {
-            return refuse(.headTooLarge)
-        }
-        if name.count > 0, name[0] == 0x3A { return addPseudo(name, value, limits) }
-        fieldCount += 1
-        guard fieldCount <= (kind == .trailers ? HeadLimits.trailerCount : limits.head.fieldCount) else {
-            return refuse(.tooManyFields)
-        }
+    mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Verdict {
+        bytesLeft -= name.count + value.count + 4
+        guard fault == nil, bytesLeft >= 0 else { return refuse(.headTooLarge) }
+        if name.count > 0, name[0] == 0x3A { return addPseudo(name, value) }
+        fieldsLeft -= 1
+        guard fieldsLeft >= 0 else { return refuse(.tooManyFields) }
         guard ASCII.endOfToken(name, from: 0) == name.count, name.count > 0, Self.isFieldValue(value) else {
             return .malformed
         }
@@ -92,26 +94,21 @@ struct FieldSection: ~Copyable {
     /// No control character, and no whitespace at the ends (RFC 9113 §8.2.1).
     private static func isFieldValue(_ value: Span<UInt8>) -> Bool {
         guard value.count > 0 else { return true }
-        return ASCII.endOfFieldValue(value, from: 0) == value.count && !ASCII.isWhitespace(value[0])
+        return ASCII.isFieldValue(value) && !ASCII.isWhitespace(value[0])
             && !ASCII.isWhitespace(value[value.count - 1])
     }
 
-    private mutating func addPseudo(
-        _ name: Span<UInt8>, _ value: Span<UInt8>, _ limits: HTTP2Limits
-    ) -> Verdict {
+    private mutating func addPseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Verdict {
         guard kind != .trailers, ASCII.endOfVisible(value, from: 0) == value.count else { return .malformed }
-        let start = pseudo.count
-        pseudo.append(value)
-        let range = pseudo.range(since: start)
-        guard kind == .request else { return addStatus(name, value, range) }
+        guard kind == .request else { return addStatus(name, value) }
         switch name.count {
         case 5 where ASCII.equals(name, ":path"):
-            path = range
-            if value.count > limits.head.targetBytes { return refuse(.targetTooLong) }
+            path = keep(value)
+            if value.count > targetBytes { return refuse(.targetTooLong) }
             // RFC 9113 §8.3.1: never the absolute form, which would name another authority.
             guard value.count > 0, value[0] == 0x2F || ASCII.equals(value, "*") else { return .malformed }
         case 7 where ASCII.equals(name, ":method"):
-            method = range
+            method = keep(value)
             if value.count > HeadLimits.methodBytes { return refuse(.methodTooLong) }
             guard value.count > 0, ASCII.endOfToken(value, from: 0) == value.count else { return .malformed }
         case 7 where ASCII.equals(name, ":scheme"):
@@ -120,25 +117,29 @@ struct FieldSection: ~Copyable {
                 ASCII.equalsIgnoringCase(value, "http") || ASCII.equalsIgnoringCase(value, "https")
             guard isKnown else { return .malformed }
         case 9 where ASCII.equals(name, ":protocol"):
-            protocolName = range
+            protocolName = keep(value)
         case 10 where ASCII.equals(name, ":authority"):
-            authority = range
-            fieldCount += 1
+            authority = keep(value)
+            fieldsLeft -= 1
         default:
             return .malformed
         }
         return .taken
     }
 
+    private mutating func keep(_ value: Span<UInt8>) -> ByteRange {
+        let start = pseudo.count
+        pseudo.append(value)
+        return pseudo.range(since: start)
+    }
+
     /// Three digits; 101 has no place in HTTP/2 (RFC 9113 §8.6).
-    private mutating func addStatus(
-        _ name: Span<UInt8>, _ value: Span<UInt8>, _ range: ByteRange
-    ) -> Verdict {
+    private mutating func addStatus(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Verdict {
         guard ASCII.equals(name, ":status"), value.count == 3, !ASCII.equals(value, "101") else {
             return .malformed
         }
         for index in 0..<3 where value[index] < 0x30 || value[index] > 0x39 { return .malformed }
-        status = range
+        status = keep(value)
         return .taken
     }
 
@@ -168,30 +169,20 @@ struct FieldSection: ~Copyable {
     }
 
     private mutating func appendLine(_ name: Span<UInt8>, _ value: Span<UInt8>) {
-        lines.append(name)
-        lines.append(": ")
-        lines.append(value)
-        lines.append("\r\n")
+        lines.appendLine(name, ": ", value)
     }
 
     /// Adds the text of a request's section, which `RequestSection` reads.
     func appendRequest(to text: inout ByteArray) {
         // RFC 8441 §5: what is CONNECT here is GET in HTTP/1.1, and the same rules decide about both.
-        if isWebSocket { text.append("GET") } else { text.append(pseudo.span(method)) }
-        text.append(" ")
-        text.append(pseudo.span(path))
-        text.append("\r\n")
-        if !authority.isEmpty {
-            text.append("host: ")
-            text.append(pseudo.span(authority))
-            text.append("\r\n")
+        if isWebSocket {
+            text.appendLine(Span(), "GET ", pseudo.span(path))
+        } else {
+            text.appendLine(pseudo.span(method), " ", pseudo.span(path))
         }
+        if !authority.isEmpty { text.appendLine(Span(), "host: ", pseudo.span(authority)) }
         text.append(lines.span)
-        if cookies.count > 0 {
-            text.append("cookie: ")
-            text.append(cookies.span)
-            text.append("\r\n")
-        }
+        if cookies.count > 0 { text.appendLine(Span(), "cookie: ", cookies.span) }
         text.append("\r\n")
     }
 

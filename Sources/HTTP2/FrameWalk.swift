@@ -1,3 +1,5 @@
+import Bytes
+
 /// Finds the headers of the frames in what is received (RFC 9113 §4.1), so that each can be priced before anything is done
 /// about it, whatever its type: nghttp2 tells nobody of those that it ignores.
 struct FrameWalk {
@@ -24,6 +26,12 @@ struct FrameWalk {
                 offset += count
                 continue
             }
+            if known == 0, offset <= bytes.count &- 9 {
+                let whole = Header(ASCII.word(bytes, at: offset))
+                offset += 9
+                skip = whole.length
+                return whole
+            }
             take(bytes[offset])
             offset += 1
             guard known == 9 else { continue }
@@ -44,5 +52,15 @@ struct FrameWalk {
         default: break
         }
         known += 1
+    }
+}
+
+extension FrameWalk.Header {
+    /// The header that begins with these eight bytes, the first of them the lowest.
+    @inline(__always)
+    init(_ word: UInt64) {
+        length = Int(word.byteSwapped &>> 40)
+        type = UInt8(truncatingIfNeeded: word &>> 24)
+        flags = UInt8(truncatingIfNeeded: word &>> 32)
     }
 }

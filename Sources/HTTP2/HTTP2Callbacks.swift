@@ -61,7 +61,7 @@ private func onBeginHeaders(
     let identifier = unsafe frame.pointee.hd.stream_id
     guard unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else {
         guard let slot = unsafe slot(session, identifier) else { return 0 }
-        _ = unsafe state.pointee.withScratch { $0.section.begin(.trailers, slot: slot) }
+        unsafe state.pointee.begin(.trailers, slot)
         return 0
     }
     let isFull = unsafe state.pointee.withScratch { $0.text.count > HTTP2Scratch.textBytes } ?? true
@@ -75,7 +75,7 @@ private func onBeginHeaders(
     // Priorities are not followed: all streams take turns.
     var priority = nghttp2_extpri(urgency: UInt32(NGHTTP2_EXTPRI_DEFAULT_URGENCY), inc: 1)
     _ = unsafe nghttp2_session_change_extpri_stream_priority(session, identifier, &priority, 1)
-    _ = unsafe state.pointee.withScratch { $0.section.begin(.request, slot: slot) }
+    unsafe state.pointee.begin(.request, slot)
     return 0
 }
 
@@ -88,9 +88,8 @@ func onHeader(
     // SAFETY: name and value have these lengths, and are valid for the call.
     let name = unsafe UnsafeBufferPointer(start: name, count: nameCount)
     let value = unsafe UnsafeBufferPointer(start: value, count: valueCount)
-    let limits = unsafe state.pointee.limits
     let verdict = unsafe state.pointee.withScratch { scratch in
-        unsafe scratch.section.add(Span(_unsafeElements: name), Span(_unsafeElements: value), limits)
+        unsafe scratch.section.add(Span(_unsafeElements: name), Span(_unsafeElements: value))
     }
     switch verdict {
     case .taken:
@@ -170,7 +169,7 @@ private func finishSection(_ state: State) {
             return
         case .request:
             if let fault = scratch.section.fault {
-                scratch.events.append(.refused(slot: slot, fault: fault))
+                scratch.events.append(.refused(slot: slot, fault: fault, isHead: scratch.section.isHead))
             } else {
                 scratch.section.appendRequest(to: &scratch.text)
                 scratch.events.append(

@@ -33,7 +33,7 @@ private func onBeginAnswer(
         return streamFailure
     }
     let hasHead = unsafe state.pointee.streams[Int(slot)].hasFinalHead
-    _ = unsafe state.pointee.withScratch { $0.section.begin(hasHead ? .trailers : .answer, slot: slot) }
+    unsafe state.pointee.begin(hasHead ? .trailers : .answer, slot)
     return 0
 }
 
@@ -67,9 +67,9 @@ private func onAnswerFrame(
 /// Turns the section that is complete into an event; false where it is beyond the limits.
 private func finishAnswer(_ state: State, endsStream: Bool) -> Bool {
     // SAFETY: the state is the one of the session that calls.
-    let known = unsafe state.pointee.streams
+    let slot = unsafe state.pointee.withScratch { $0.section.slot } ?? -1
+    let isOfHead = unsafe slot >= 0 && state.pointee.streams[Int(slot)].isHead
     let finished = unsafe state.pointee.withScratch { scratch -> (slot: Int32, isFinal: Bool)? in
-        let slot = scratch.section.slot
         let start = scratch.text.count
         guard scratch.section.kind != .none else { return (-1, false) }
         guard scratch.section.fault == nil else { return nil }
@@ -77,7 +77,7 @@ private func finishAnswer(_ state: State, endsStream: Bool) -> Bool {
         if scratch.section.kind == .answer {
             isFinal = !scratch.section.isInterim
             scratch.section.appendAnswer(
-                to: &scratch.text, isWhole: endsStream && !known[Int(slot)].isHead)
+                to: &scratch.text, isWhole: endsStream && !isOfHead)
             scratch.events.append(.answer(slot: slot, text: scratch.text.range(since: start)))
         } else {
             scratch.section.appendTrailers(to: &scratch.text)

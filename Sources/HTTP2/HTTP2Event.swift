@@ -5,8 +5,8 @@ public import HTTP
 public enum HTTP2Event: BitwiseCopyable {
     /// The header section of a request is complete. Its text (`RequestSection`) is in the scratch.
     case request(slot: Int32, text: ByteRange, isWebSocket: Bool)
-    /// A header section breaks a rule that has an answer of its own, such as 431.
-    case refused(slot: Int32, fault: MessageFault)
+    /// A header section breaks a rule that has an answer of its own, such as 431; that to HEAD has no content.
+    case refused(slot: Int32, fault: MessageFault, isHead: Bool)
     /// The head of a backend's answer is complete, as text of HTTP/1.1, in the scratch; 1xx too.
     case answer(slot: Int32, text: ByteRange)
     /// Content, as a range of the bytes that were received.
@@ -34,11 +34,11 @@ public struct HTTP2DataFrame: BitwiseCopyable {
 /// What sessions use while they work, the same for all that live on one thread: an idle session holds none of it.
 public struct HTTP2Scratch: ~Copyable {
     /// What was received, in order.
-    public internal(set) var events: [HTTP2Event] = []
+    public internal(set) var events = GrowingArray<HTTP2Event>()
     /// The header sections of `events`.
     public internal(set) var text = ByteArray()
     /// DATA frames that are to be written before anything else.
-    public internal(set) var dataFrames: [HTTP2DataFrame] = []
+    public internal(set) var dataFrames = GrowingArray<HTTP2DataFrame>()
     /// The header section that is being received.
     var section = FieldSection()
     /// The fields of the one that is being sent.
@@ -46,8 +46,8 @@ public struct HTTP2Scratch: ~Copyable {
 
     /// Scratch for any number of sessions.
     public init() {
-        events.reserveCapacity(256)
-        dataFrames.reserveCapacity(64)
+        events.reserve(256)
+        dataFrames.reserve(64)
     }
 
     /// The most that `text` may hold: what 128 requests with long tokens take, which came compressed in one read. Beyond
@@ -58,10 +58,10 @@ public struct HTTP2Scratch: ~Copyable {
 
     /// Forgets everything, when the events were taken in.
     public mutating func clear() {
-        events.removeAll(keepingCapacity: true)
+        events.removeAll()
         if text.capacity > Self.keptTextBytes { text = ByteArray() } else { text.removeAll() }
     }
 
     /// Forgets the DATA frames, when they were written.
-    public mutating func clearDataFrames() { dataFrames.removeAll(keepingCapacity: true) }
+    public mutating func clearDataFrames() { dataFrames.removeAll() }
 }

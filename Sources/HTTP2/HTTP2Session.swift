@@ -222,16 +222,35 @@ internal import HTTP
 
     // MARK: Answers
 
-    /// Submits a head: a status line of HTTP/1.1, canonical lines, an empty line. False where memory is short.
+    /// Submits the head at the start of `text`: a status line of HTTP/1.1, canonical lines, an empty line. Gives its size
+    /// in bytes, nil where memory is short.
     public mutating func submitHead(
         _ slot: Int32, _ text: Span<UInt8>, _ form: HTTP2HeadForm, _ scratch: inout HTTP2Scratch
-    ) -> Bool {
+    ) -> Int? {
         // SAFETY: the session and its state belong to this value.
         let record = unsafe state.pointee.streams[Int(slot)]
-        guard record.identifier != 0, !record.isClosed, !record.isResetOnPurpose else { return true }
-        return unsafe FieldLines.submitHead(
+        guard record.identifier != 0, !record.isClosed, !record.isResetOnPurpose else {
+            return Self.headBytes(text)
+        }
+        let byteCount = unsafe FieldLines.submitHead(
             text, session, record.identifier, slot: slot, form, scratch.fields)
+        if form == .interim { unsafe state.pointee.interimBytes += byteCount ?? 0 }
+        return byteCount
     }
+
+    /// The most of interim heads that a connection may leave unread, in bytes of their text: RFC 9110 §15.2 wants each
+    /// 1xx passed on, but on 128 streams they would fill megabytes, for a client that reads none of them.
+    static let interimLimitBytes = 65_536
+
+    /// True where another interim head, of about that size in bytes, may be submitted.
+    public func takesInterim(_ byteCount: Int) -> Bool {
+        // SAFETY: the state belongs to this value.
+        let waiting = unsafe state.pointee.interimBytes
+        return waiting == 0 || waiting + byteCount <= Self.interimLimitBytes
+    }
+
+    /// The size of the head at the start of `text`, in bytes, its empty line included.
+    public static func headBytes(_ text: Span<UInt8>) -> Int { FieldLines.headBytes(text) }
 
     /// Keeps the trailers of an answer until its content is through: lines, each with CRLF.
     public mutating func setTrailers(_ slot: Int32, _ text: Span<UInt8>) {
@@ -316,6 +335,12 @@ internal import HTTP
     /// The room that `frame` needs behind the DATA frames, in bytes: the largest frame and its header.
     public static var frameBytes: Int { 16_384 + 10 }
 
+    /// True where there may be frames to be sent; a session that is over is asked by `makeFrames`.
+    public var hasFrames: Bool {
+        // SAFETY: the session belongs to this value.
+        unsafe nghttp2_session_want_write(session) != 0 || isOver
+    }
+
     /// Makes the next frames: the DATA frames of the scratch, then what `takeFrame` gives. False where there is
     /// nothing to be sent, or the room is too small for a DATA frame.
     ///
@@ -332,7 +357,9 @@ internal import HTTP
             var bytes: UnsafePointer<UInt8>?
             let count = unsafe nghttp2_session_mem_send(session, &bytes)
             unsafe state.pointee.frame = UnsafeRawBufferPointer(start: bytes, count: max(count, 0))
-            return unsafe count > 0 || !scratch.pointee.dataFrames.isEmpty
+            let hasMade = unsafe count > 0 || !scratch.pointee.dataFrames.isEmpty
+            if !hasMade { unsafe state.pointee.interimBytes = 0 }
+            return hasMade
         }
     }
 

@@ -3,7 +3,7 @@ import CNghttp2
 import HTTP
 
 /// A stream as its session knows it.
-struct StreamRecord {
+struct StreamRecord: BitwiseCopyable {
     /// Its identifier; 0 where the slot is free.
     var identifier: Int32 = 0
     /// What the session's owner calls it.
@@ -32,8 +32,8 @@ struct StreamRecord {
 @safe struct SessionState: ~Copyable {
     let limits: HTTP2Limits
     private let role: HTTP2Role
-    var streams: [StreamRecord] = []
-    private var freeSlots: [Int32] = []
+    var streams = GrowingArray<StreamRecord>()
+    private var freeSlots = GrowingArray<Int32>()
     private var budget: GlitchBudget
     private var walk = FrameWalk()
     /// The time of the call that is under way, in microseconds.
@@ -53,6 +53,8 @@ struct StreamRecord {
     var input: UnsafePointer<UInt8>?
     /// The bytes that may still be framed in the call that is under way.
     var room = 0
+    /// The text of the interim heads that may not have been framed yet, in bytes.
+    var interimBytes = 0
     /// A DATA frame waits for more room.
     var isRoomShort = false
     /// Trailers of answers, until they are sent.
@@ -96,6 +98,12 @@ struct StreamRecord {
         guard let scratch = unsafe scratch else { return nil }
         // SAFETY: lent exclusively to this session for the length of the call.
         return unsafe body(&scratch.pointee)
+    }
+
+    /// A section of that stream begins.
+    mutating func begin(_ kind: FieldSection.Kind, _ slot: Int32) {
+        let limits = limits
+        _ = withScratch { $0.section.begin(kind, slot: slot, limits) }
     }
 
     mutating func note(_ event: HTTP2Event) {
@@ -144,7 +152,7 @@ struct StreamRecord {
     /// The stream is over: its slot is free when the event was taken in.
     mutating func close(_ slot: Int32) {
         streams[Int(slot)].isClosed = true
-        trailers[slot] = nil
+        if streams[Int(slot)].hasTrailers { trailers[slot] = nil }
         note(.closed(slot: slot))
     }
 

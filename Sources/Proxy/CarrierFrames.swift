@@ -77,7 +77,7 @@ extension Worker {
     /// Writes for all connections that have something to say.
     mutating func sendCarriers() {
         guard !unsentCarriers.isEmpty else { return }
-        var due: [Handle] = []
+        var due = GrowingArray<Handle>()
         swap(&due, &unsentCarriers)
         var place = 0
         while place < due.count {
@@ -87,7 +87,7 @@ extension Worker {
             }
             place += 1
         }
-        due.removeAll(keepingCapacity: true)
+        due.removeAll()
         if unsentCarriers.isEmpty { swap(&due, &unsentCarriers) }
     }
 

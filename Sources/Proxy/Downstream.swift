@@ -43,8 +43,8 @@ struct Downstream: ~Copyable {
     var countedAddress = IPAddress.none
     /// The listener that accepted it.
     let listener: Handle
-    /// The method by which a question was put that nobody has answered yet: `head` is about another request then
-    /// (forward-auth), and what the answer may hold is a matter of this one.
+    /// The method of a request that nobody has answered yet, where `head` says nothing of it, or is about another one
+    /// (forward-auth): what the answer may hold is a matter of this one.
     var askedBy: Method?
     /// When the first byte of the head that is being read arrived.
     var headStarted = Instant.never

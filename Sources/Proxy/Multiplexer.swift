@@ -170,7 +170,7 @@ extension Worker {
             if clients.contains(handle) { advanceClient(handle.index) }
             place += 1
         }
-        touched.removeAll(keepingCapacity: true)
+        touched.removeAll()
     }
 
     // MARK: Writing
@@ -185,18 +185,19 @@ extension Worker {
     /// Writes for all connections that have something to say.
     mutating func sendStreams() {
         guard !unsent.isEmpty else { return }
-        // What comes up meanwhile waits for the next turn: a fast stream must not keep everybody else waiting.
+        // What comes up on others meanwhile waits for the next turn: a fast stream must not keep everybody else waiting.
         swap(&unsent, &sending)
         var place = 0
         while place < sending.count {
             let handle = sending[place]
             if multiplexers.contains(handle) {
-                multiplexers[handle.index].isUnsent = false
+                // What comes up on the connection while it writes goes out with the rest.
                 send(handle.index)
+                if multiplexers.contains(handle) { multiplexers[handle.index].isUnsent = false }
             }
             place += 1
         }
-        sending.removeAll(keepingCapacity: true)
+        sending.removeAll()
     }
 
     private mutating func send(_ multiplexer: UInt32) {
@@ -208,21 +209,24 @@ extension Worker {
             case .failed: return closeClient(client)
             }
             multiplexers[multiplexer].writeDeadline = .never
-            guard makeFrames(client, multiplexer) else { return settle(client, multiplexer) }
+            guard multiplexers[multiplexer].session.hasFrames, makeFrames(client, multiplexer) else {
+                return settle(client, multiplexer)
+            }
         }
         // More waits: others have their turn first.
         resumeNextTurn(clients.handle(at: client))
     }
 
-    /// Fills one block with frames; false where there are none.
+    /// Fills one block with frames; false where there are none, and nothing else has happened either.
     private mutating func makeFrames(_ client: UInt32, _ multiplexer: UInt32) -> Bool {
         multiplexers[multiplexer].output.attach(from: &pool, .medium)
         while multiplexers[multiplexer].output.room > HTTP2Session.frameBytes,
             Self.makeFrames(&multiplexers[multiplexer], &multiplexScratch)
         {
-            copyDataFrames(multiplexer)
+            if !multiplexScratch.dataFrames.isEmpty { copyDataFrames(multiplexer) }
             Self.takeFrame(&multiplexers[multiplexer])
         }
+        let hasNews = !multiplexScratch.events.isEmpty
         takeEvents(multiplexer)
         let hasMade = !multiplexers[multiplexer].output.isEmpty
         if hasMade {
@@ -230,7 +234,7 @@ extension Worker {
         }
         multiplexers[multiplexer].output.detach(to: &pool)
         advanceTouched()
-        return hasMade
+        return hasMade || hasNews
     }
 
     private static func makeFrames(_ multiplexer: inout Multiplexer, _ scratch: inout HTTP2Scratch) -> Bool {

@@ -146,7 +146,7 @@ extension Worker {
     /// hint that finds no room comes too late anyway, and the answer itself must still fit.
     private mutating func writeInterimHead(_ exchange: UInt32, _ server: UInt32, _ client: UInt32) -> Bool {
         let byteCount = responseHead.byteCount + addedHeadBytes
-        guard makeRoom(byteCount + Self.ownAnswerBytes, client) else { return true }
+        guard takesInterim(client), makeRoom(byteCount + Self.ownAnswerBytes, client) else { return true }
         guard
             exchanges[exchange].appendInterimHead(
                 responseHead, in: &servers[server].transport.input, to: &clients[client].transport.output),

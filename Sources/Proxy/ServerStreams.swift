@@ -53,7 +53,7 @@ extension Worker {
             if servers.contains(handle) { advanceServer(handle.index) }
             place += 1
         }
-        answered.removeAll(keepingCapacity: true)
+        answered.removeAll()
     }
 
     private mutating func takeAnswer(_ slot: Int32, _ text: ByteRange, _ carrier: UInt32) {
@@ -258,7 +258,7 @@ extension Exchange {
         on stream: inout UpstreamConnection, _ owner: Handle, _ carrier: inout Carrier, isSecure: Bool,
         _ scratch: inout HTTP2Scratch, _ pool: inout BlockPool
     ) -> Bool {
-        let headBytes = Worker.headEnd(request.bytes)
+        let headBytes = HTTP2Session.headBytes(request.bytes)
         let rest = request.count - headBytes
         if rest > 0 {
             guard let size = BlockPool.SizeClass.holding(rest) else { return false }

@@ -55,8 +55,9 @@ extension Worker {
             let fits = Self.append(text, of: &multiplexScratch, to: &clients[stream.index].transport.input)
             precondition(fits, "the block was chosen for it")
             touch(stream)
-        case .refused(let slot, let fault):
+        case .refused(let slot, let fault, let isHead):
             guard let stream = openStream(slot, multiplexer, textBytes: 0) else { return }
+            clients[stream.index].askedBy = isHead ? .head : nil
             refuse(stream.index, fault: fault)
         case .answer: preconditionFailure("the session is a server's")
         case .data(let slot, let range):
@@ -156,6 +157,7 @@ extension Worker {
     mutating func readStreamRequest(_ client: UInt32) -> Bool {
         clientDeadlines.set(client, .never)
         if let fault = clients[client].readSection(into: &head) {
+            clients[client].askedBy = head.method
             refuse(client, fault: fault)
         } else {
             takeRequest(client)
@@ -175,7 +177,14 @@ extension Worker {
         sendLater(multiplexer)
     }
 
-    /// As above, of a client that may be none. True, so that it can stand in a list of steps.
+    /// False of a stream whose connection leaves too many interim heads unread for the one that was just read.
+    func takesInterim(_ client: UInt32) -> Bool {
+        let multiplexer = clients[client].multiplexer
+        return !multiplexers.contains(multiplexer)
+            || multiplexers[multiplexer.index].session.takesInterim(responseHead.byteCount)
+    }
+
+    /// Submits a head, where the client is a stream. True, so that it can stand in a list of steps.
     mutating func submitIfStream(_ client: UInt32, _ form: HTTP2HeadForm) -> Bool {
         if clients[client].transport.isStream { submitHead(client, form) }
         return true
@@ -185,20 +194,9 @@ extension Worker {
         _ output: inout Buffer, _ slot: Int32, _ form: HTTP2HeadForm, _ session: inout HTTP2Session,
         _ scratch: inout HTTP2Scratch
     ) -> Bool {
-        let end = headEnd(output.bytes)
-        let isSubmitted = session.submitHead(slot, output.bytes.extracting(first: end), form, &scratch)
-        output.consume(end)
-        return isSubmitted
-    }
-
-    /// The offset behind the empty line.
-    static func headEnd(_ bytes: Span<UInt8>) -> Int {
-        var end = 0
-        repeat {
-            end = ASCII.firstIndex(of: 0x0D, in: bytes, from: end, to: bytes.count) + 2
-            precondition(end < bytes.count, "the head was written whole")
-        } while bytes[end] != 0x0D
-        return end + 2
+        guard let byteCount = session.submitHead(slot, output.bytes, form, &scratch) else { return false }
+        output.consume(byteCount)
+        return true
     }
 
     /// Tells the session what waits in a stream's output.
@@ -213,6 +211,7 @@ extension Worker {
 
     /// Lets the client send as much content as has moved on.
     mutating func openWindow(_ client: UInt32) {
+        guard clients[client].stream.heldBytes > 0 else { return }
         let left = min(clients[client].transport.input.count, Int(clients[client].stream.heldBytes))
         let moved = Int(clients[client].stream.heldBytes) - left
         let multiplexer = clients[client].multiplexer

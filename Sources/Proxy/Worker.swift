@@ -108,14 +108,14 @@ public struct Worker: ~Copyable {
     var ready: [Handle] = []
     private var resuming: [Handle] = []
     /// HTTP/2 connections with something to be sent at the end of the turn.
-    var unsent: [Handle] = []
-    var sending: [Handle] = []
+    var unsent = GrowingArray<Handle>()
+    var sending = GrowingArray<Handle>()
     /// Streams that something has happened to.
-    var touched: [Handle] = []
+    var touched = GrowingArray<Handle>()
     /// The same towards servers.
-    var unsentCarriers: [Handle] = []
+    var unsentCarriers = GrowingArray<Handle>()
     var carriersLeftOver: [Handle] = []
-    var answered: [Handle] = []
+    var answered = GrowingArray<Handle>()
     /// Exchanges that go on once what came in this turn is read.
     var unwritten = FixedArray<Handle>(capacity: Worker.unwrittenCount)
     /// How many turns there were: events of one turn happened before everything that is done in it.

@@ -133,11 +133,58 @@ struct ASCIITests {
         #expect(ASCII.word(tail.span, at: 1, count: count) == expected)
     }
 
+    @Test("Words near the end are the bytes there, of every number, behind any number of others")
+    func lastWords() {
+        let bytes = Array("abcdefghijkl".utf8)
+        for length in 0...12 {
+            for start in 0...length {
+                let count = min(length - start, 8)
+                var expected: UInt64 = 0
+                for index in (0..<count).reversed() {
+                    expected = expected << 8 | UInt64(bytes[start + index])
+                }
+                #expect(ASCII.word(Array(bytes[..<length]).span, at: start, count: count) == expected)
+            }
+        }
+    }
+
+    @Test("A field value is checked to its end, whatever its length", arguments: 0...40)
+    func fieldValues(length: Int) {
+        let value = [UInt8](repeating: 0x61, count: length)
+        #expect(ASCII.isFieldValue(value.span) == true)
+        for place in 0..<length {
+            for byte: UInt8 in [0x00, 0x0A, 0x0D, 0x1F, 0x7F] {
+                var bad = value
+                bad[place] = byte
+                #expect(ASCII.isFieldValue(bad.span) == false)
+                bad[0] = 0x09
+                bad[length - 1] = 0xFF
+                #expect(ASCII.isFieldValue(bad.span) == (place == 0 || place == length - 1))
+            }
+        }
+    }
+
+    @Test("A search finds the first of two, from any start to any end", arguments: 0...40)
+    func searches(length: Int) {
+        for place in 0..<max(length, 1) where place < length {
+            var bytes = [UInt8](repeating: 0x61, count: length)
+            (bytes[place], bytes[length - 1]) = (0x3A, 0x3A)
+            for start in 0...place {
+                #expect(ASCII.firstIndex(of: 0x3A, in: bytes.span, from: start, to: length) == place)
+                #expect(ASCII.firstIndex(of: 0x3A, in: bytes.span, from: start, to: place) == place)
+            }
+        }
+    }
+
     @Test("A word beyond the bytes is a bug")
     func wordBeyond() async {
         await #expect(processExitsWith: .failure) {
             let bytes: [UInt8] = [1, 2, 3, 4, 5, 6, 7]
             _ = ASCII.word(bytes.span, at: 0)
+        }
+        await #expect(processExitsWith: .failure) {
+            let bytes: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+            _ = ASCII.word(bytes.span, at: 5, count: 5)
         }
     }
 

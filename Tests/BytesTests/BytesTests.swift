@@ -26,6 +26,53 @@ struct RangeAndArrayTests {
         #expect(array.append(5) && array[0] == 5)
     }
 
+    @Test("A list grows as it is filled, keeps what is in it, and starts anew when emptied")
+    func list() {
+        var list = GrowingArray<Int32>()
+        #expect(list.isEmpty && list.last == nil && list.popLast() == nil)
+        for value in 0..<1000 { list.append(Int32(value)) }
+        #expect(list.count == 1000 && list.last == 999)
+        list[500] = -1
+        for index in 0..<1000 where list[index] != (index == 500 ? -1 : Int32(index)) {
+            Issue.record("another value at \(index)")
+        }
+        #expect(list.popLast() == 999 && list.count == 999)
+        list.removeAll()
+        list.append(5)
+        #expect(list.count == 1 && list[0] == 5)
+    }
+
+    @Test("Reading or writing beyond a list is a bug")
+    func beyondList() async {
+        await #expect(processExitsWith: .failure) {
+            let list = GrowingArray<Int32>()
+            _ = list[0]
+        }
+        await #expect(processExitsWith: .failure) {
+            var list = GrowingArray<Int32>()
+            list.append(1)
+            list[1] = 1
+        }
+        await #expect(processExitsWith: .failure) {
+            var list = GrowingArray<Int32>()
+            list.append(1)
+            list.removeAll()
+            _ = list[0]
+        }
+    }
+
+    @Test("A line is its two parts, what stands between them, and CRLF")
+    func line() {
+        var bytes = ByteArray()
+        for _ in 0..<3 {
+            bytes.appendLine(Array("name".utf8).span, ": ", Array("value".utf8).span)
+            bytes.appendLine(Span(), "GET ", Span())
+        }
+        let text = bytes.span
+        let expected = String(repeating: "name: value\r\nGET \r\n", count: 3)
+        #expect(String(decoding: text.indices.map { text[$0] }, as: UTF8.self) == expected)
+    }
+
     @Test("Reading or writing behind the last element, and an array without room, are bugs")
     func bugs() async {
         await #expect(processExitsWith: .failure) {

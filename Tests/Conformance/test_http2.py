@@ -138,6 +138,19 @@ def test_methods(proxy, connection, method):
         assert proxy.backend.last.headers.get("content-length") == "0"
 
 
+@pytest.mark.parametrize("status, authority, more", [
+    (417, "usher.test", ("expect", "the-unexpected")),
+    (400, "usher.test:port", ("accept", "*/*")),
+    (431, "usher.test", ("x-large", "v" * 70_000)),
+], ids=["expectation", "authority", "size"])
+def test_HEAD_that_is_refused_gets_no_content(proxy, connection, status, authority, more):
+    answer = connection.request(get("/public/x", "HEAD", authority, "http", more))
+    assert (answer.status, bytes(answer.body), answer.reset) == (status, b"", None)
+    # The method of one stream says nothing about the next.
+    answer = connection.request(get("/public/x", "GET", authority, "http", more))
+    assert answer.status == status and answer.problem["status"] == status
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_content(proxy, connection, status):
     proxy.backend.script = lambda e: e.send(b"HTTP/1.1 %d X\r\nETag: \"a\"\r\n\r\n" % status)
@@ -189,6 +202,26 @@ def test_interim_answers(proxy, connection):
     answer = connection.get("/public/x")
     assert answer.status == 200
     assert [(s, h.get("link")) for s, h in answer.interim] == [(103, "</a.css>")]
+
+
+def test_interim_answers_that_a_client_does_not_read(proxy):
+    """What nobody reads is bounded for all streams of a connection together; the answers themselves come whole."""
+    streams, hints = 50, 60
+    # Larger than the table of HPACK, and of letters that only grow by its code: each takes its size in memory.
+    hint = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"{|}~" * 1250 + b"\r\n\r\n"
+
+    def script(exchange):
+        exchange.send(hint * hints)
+        exchange.echo()
+
+    proxy.backend.script = script
+    with Connection(proxy.port, receive_buffer=4096) as connection:
+        started = [connection.start(get(f"/public/{number}")) for number in range(streams)]
+        proxy.backend.wait_requests(streams)
+        time.sleep(0.3)
+        answers = [connection.answer(stream) for stream in started]
+    assert all(answer.status == 200 and answer.json()["method"] == "GET" for answer in answers)
+    assert 0 < sum(len(answer.interim) for answer in answers) < streams * hints, "the kernel holds some 4 MiB of 15"
 
 
 def test_expect_continue(proxy, connection):

@@ -8,7 +8,7 @@ import HTTP
 enum Seen: Equatable {
     case request(Int32, String, isWebSocket: Bool)
     case answer(Int32, String)
-    case refused(Int32, MessageFault)
+    case refused(Int32, MessageFault, isHead: Bool)
     case data(Int32, String)
     case trailers(Int32, String)
     case end(Int32)
@@ -86,12 +86,12 @@ struct Peer: ~Copyable {
 
     private mutating func events(of bytes: [UInt8]) -> [Seen] {
         var seen: [Seen] = []
-        for event in scratch.events {
-            switch event {
+        for index in 0..<scratch.events.count {
+            switch scratch.events[index] {
             case .request(let slot, let range, let isWebSocket):
                 seen.append(.request(slot, text(range), isWebSocket: isWebSocket))
             case .answer(let slot, let range): seen.append(.answer(slot, text(range)))
-            case .refused(let slot, let fault): seen.append(.refused(slot, fault))
+            case .refused(let slot, let fault, let isHead): seen.append(.refused(slot, fault, isHead: isHead))
             case .data(let slot, let range):
                 seen.append(.data(slot, String(decoding: bytes[range.bounds], as: UTF8.self)))
             case .trailers(let slot, let range): seen.append(.trailers(slot, text(range)))
@@ -114,7 +114,8 @@ struct Peer: ~Copyable {
     mutating func sent() -> [(type: UInt8, flags: UInt8, stream: UInt32, payload: [UInt8])] {
         var bytes: [UInt8] = []
         while session.makeFrames(&scratch, room: output.room) {
-            for frame in scratch.dataFrames {
+            for index in 0..<scratch.dataFrames.count {
+                let frame = scratch.dataFrames[index]
                 _ = output.append(word: frame.header)
                 _ = output.append(frame.lastHeaderByte)
                 let content = answers[frame.slot, default: []].prefix(Int(frame.count))
@@ -168,7 +169,9 @@ struct Peer: ~Copyable {
     /// Answers with that body.
     mutating func answer(_ slot: Int32, _ body: String, isComplete: Bool = true) -> Bool {
         let head = Array("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Request-Id: 1\r\n\r\n".utf8)
-        guard session.submitHead(slot, head.span, .final(endsStream: false), &scratch) else { return false }
+        guard session.submitHead(slot, head.span, .final(endsStream: false), &scratch) != nil else {
+            return false
+        }
         answers[slot] = Array(body.utf8)
         session.offer(slot, count: body.utf8.count, isComplete: isComplete)
         return true

@@ -84,6 +84,26 @@ import Testing
         peer.close()
     }
 
+    @Test("interim heads that nobody reads are bounded for all streams together")
+    func unreadInterimHeads() throws {
+        var peer = try Peer()
+        for stream: UInt32 in [1, 3, 5] { _ = peer.receive(request(stream)) }
+        _ = peer.sent()
+        let hint = Array(
+            "HTTP/1.1 103 Early Hints\r\nlink: \(String(repeating: "x", count: 9000))\r\n\r\n".utf8)
+        var taken = 0
+        while taken < 100, peer.session.takesInterim(hint.count) {
+            #expect(
+                peer.session.submitHead(Int32(taken % 3), hint.span, .interim, &peer.scratch) == hint.count)
+            taken += 1
+        }
+        #expect(taken == HTTP2Session.interimLimitBytes / hint.count)
+        #expect(peer.sent().filter { $0.type == headers }.count == taken)
+        // One larger than the limit passes where no other waits.
+        #expect(peer.session.takesInterim(1 << 20) == true)
+        peer.close()
+    }
+
     @Test("a reset tells who owned the stream, and its slot is used again")
     func resets() throws {
         var peer = try Peer()

@@ -41,14 +41,14 @@ final class HTTP2Target: FuzzTarget {
         _ open: inout Set<Int32>
     ) throws {
         let answer = Array("HTTP/1.1 200 OK\r\nx-a: b\r\n\r\n".utf8)
-        for event in scratch.events {
-            switch event {
+        for index in 0..<scratch.events.count {
+            switch scratch.events[index] {
             case .request(let slot, let range, let isWebSocket):
                 try demand(open.insert(slot).inserted, "slot \(slot) is given twice")
                 try check(array(scratch.text.span(range)), isWebSocket)
                 _ = session.submitHead(slot, answer.span, .final(endsStream: false), &scratch)
                 session.offer(slot, count: 5, isComplete: true)
-            case .refused(let slot, _):
+            case .refused(let slot, _, _):
                 try demand(open.insert(slot).inserted, "slot \(slot) is given twice")
                 session.reset(slot, .refusedStream)
             case .answer(let slot, _): try demand(false, "a client answers on \(slot)")
@@ -75,7 +75,8 @@ final class HTTP2Target: FuzzTarget {
         let content = Array("hello".utf8)
         var rounds = 0
         while session.makeFrames(&scratch, room: output.room) {
-            for frame in scratch.dataFrames {
+            for index in 0..<scratch.dataFrames.count {
+                let frame = scratch.dataFrames[index]
                 try demand(frame.count >= 0 && frame.count <= 5, "\(frame.count) bytes of content that are 5")
                 _ = output.append(word: frame.header)
                 _ = output.append(frame.lastHeaderByte)
