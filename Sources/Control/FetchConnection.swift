@@ -93,7 +93,9 @@ final class FetchConnection {
             case .endOfStream: return try response.endOfInput(isAuthentic: tls == nil)
             case .bytes(let count):
                 receivedBytes += count
-                guard receivedBytes <= Self.largestAnswerBytes else { throw FetchFailure("the answer has no end") }
+                guard receivedBytes <= Self.largestAnswerBytes else {
+                    throw FetchFailure("the answer has no end")
+                }
                 if let answer = try take() { return answer }
             }
         }

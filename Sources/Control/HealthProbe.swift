@@ -113,7 +113,9 @@ final class HealthProbe {
             case .failed(let error): return .failed("\(error)")
             case .bytes(let count):
                 receivedBytes += count
-                guard receivedBytes <= Self.largestAnswerBytes else { return .failed("the answer has no end") }
+                guard receivedBytes <= Self.largestAnswerBytes else {
+                    return .failed("the answer has no end")
+                }
                 Self.receive(&check, input)
                 input.detach(to: &pool)
                 if let status = check?.status {
