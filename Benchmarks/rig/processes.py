@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import time
@@ -61,7 +62,10 @@ class Process:
         raise SystemExit(f"{self.child.args} does not serve:\n{self.log.read_text(errors='replace')[-2000:]}")
 
     def stop(self) -> None:
-        self.child.terminate()
+        # Descendants by themselves: strace leaves the program that it watches running.
+        for pid in reversed(self.pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         try:
             self.child.wait(10)
         except subprocess.TimeoutExpired:

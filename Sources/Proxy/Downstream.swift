@@ -92,6 +92,16 @@ struct Downstream: ~Copyable {
     ) -> HeadParseResult {
         parser.parse(input.bytes, into: &head, limits: limits)
     }
+
+    /// Keeps of a malformed head whether its answer may have content (RFC 9110 §9.3.2). It says so itself: what was
+    /// parsed last may be somebody else's.
+    mutating func noteHeadMethod() {
+        if Self.asksForHead(transport.input) { askedBy = .head }
+    }
+
+    private static func asksForHead(_ input: borrowing Buffer) -> Bool {
+        input.count >= 5 && ASCII.equals(input.bytes.extracting(first: 5), "HEAD ")
+    }
 }
 
 /// A listener of this worker, and its place in the policy.

@@ -51,6 +51,7 @@ extension Worker {
                     takeRequest(client)
                     return true
                 case .refused(let fault):
+                    clients[client].noteHeadMethod()
                     refuse(client, fault: fault)
                     return true
                 case .incomplete:

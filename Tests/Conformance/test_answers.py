@@ -85,6 +85,23 @@ def test_head_has_no_body(proxy, target, headers):
             assert client.request("GET", "/public/x").status == 200, "a body followed after all"
 
 
+@pytest.mark.parametrize("rest", [
+    b"/x HTTP/1.1\r\n\r\n", b"/x HTTP/1.1\r\nHost: a\r\nbad field: x\r\n\r\n", b"/" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+    b"/x HTTP/7.1\r\n\r\n", b"/%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+], ids=["no-host", "bad-field", "long-target", "version", "path"])
+def test_malformed_head_has_no_body(proxy, rest):
+    """RFC 9110 §9.3.2, of requests that are no requests otherwise."""
+    with proxy.client(timeout=5) as client:
+        client.send(b"HEAD " + rest)
+        answer = b""
+        while piece := client.sock.recv(65536):
+            answer += piece
+            if b"\r\n\r\n" in answer and not re.search(rb"(?i)connection: close", answer):
+                break
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert re.match(rb"HTTP/1.1 (400|414|431|505) ", head) and body == b""
+
+
 @pytest.mark.parametrize("name", ["missing", "invalid", "no-route", "not-yours"])
 def test_keep_alive_after_a_refusal(proxy, name):
     make, _, _ = CASES[name]
