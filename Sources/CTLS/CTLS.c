@@ -23,7 +23,7 @@ struct wire {
     unsigned char *early;
     size_t early_count, early_taken;
     /* Of the peer's messages behind the handshake: how many more it may send now, and when that was reckoned. */
-    int is_established, messages_left;
+    int is_established, messages_left, has_flooded;
     long reckoned_second;
 };
 
@@ -132,6 +132,7 @@ static void note_late_message(SSL *session, struct wire *wire) {
     wire->messages_left = (int)(left > MESSAGES_AT_ONCE ? MESSAGES_AT_ONCE : left) - 1;
     if (wire->messages_left >= 0) return;
     wire->messages_left = 0;
+    wire->has_flooded = 1;
     SSL_set_shutdown(session, SSL_get_shutdown(session) | SSL_RECEIVED_SHUTDOWN);
 }
 
@@ -346,6 +347,8 @@ SSL *usher_tls_connect(SSL_CTX *context, int descriptor, const char *server, int
 }
 
 static long outcome(const SSL *session, int result) {
+    /* Not the end that the peer announces: what came before it may be half of something. */
+    if (wire_of(session)->has_flooded) return USHER_TLS_FAILED;
     switch (SSL_get_error(session, result)) {
     case SSL_ERROR_WANT_READ: return USHER_TLS_WANTS_INPUT;
     case SSL_ERROR_WANT_WRITE: return USHER_TLS_WANTS_ROOM;

@@ -24,9 +24,9 @@ final class HealthProbe {
     private var sent = 0
     private var pool = BlockPool(keptBytes: 0)
     private var input = Buffer()
-    /// What has come over HTTP/2, in bytes of the socket.
+    /// What has come, in bytes of the socket.
     private var receivedBytes = 0
-    /// The most of it that the control thread reads for a status, in bytes: a window of content, and heads.
+    /// The most of it that the control thread reads for a status, in bytes: heads, and over HTTP/2 a window of content.
     private static let largestAnswerBytes = 262_144
     private var parser = ResponseHeadParser()
     /// The request, where the server speaks HTTP/2.
@@ -95,7 +95,11 @@ final class HealthProbe {
             case .wouldBlock: return nil
             case .endOfStream: return .failed("the connection ended without an answer")
             case .failed(let error): return .failed("\(error)")
-            case .bytes:
+            case .bytes(let count):
+                receivedBytes += count
+                guard receivedBytes <= Self.largestAnswerBytes else {
+                    return .failed("the answer has no end")
+                }
                 if let outcome = readHead() { return outcome }
             }
         }

@@ -76,7 +76,10 @@ struct FieldSection: ~Copyable {
     /// Takes one field.
     mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Verdict {
         bytesLeft -= name.count + value.count + 4
-        guard fault == nil, bytesLeft >= 0 else { return refuse(.headTooLarge) }
+        guard fault == nil, bytesLeft >= 0 else {
+            noteMethod(name, value)
+            return refuse(.headTooLarge)
+        }
         if name.count > 0, name[0] == 0x3A { return addPseudo(name, value) }
         fieldsLeft -= 1
         guard fieldsLeft >= 0 else { return refuse(.tooManyFields) }
@@ -84,6 +87,12 @@ struct FieldSection: ~Copyable {
             return .malformed
         }
         return addField(name, value)
+    }
+
+    /// The method says whether the answer to a section beyond the limits may have content.
+    private mutating func noteMethod(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        guard kind == .request, method.isEmpty, value.count <= HeadLimits.methodBytes else { return }
+        if name.count == 7, ASCII.equals(name, ":method") { method = keep(value) }
     }
 
     private mutating func refuse(_ fault: MessageFault) -> Verdict {

@@ -67,7 +67,8 @@ private func onAnswerFrame(
 /// Turns the section that is complete into an event; false where it is beyond the limits.
 private func finishAnswer(_ state: State, endsStream: Bool) -> Bool {
     // SAFETY: the state is the one of the session that calls.
-    let slot = unsafe state.pointee.withScratch { $0.section.slot } ?? -1
+    // A section that is over is none, and its slot may be another session's.
+    let slot = unsafe state.pointee.withScratch { $0.section.kind == .none ? -1 : $0.section.slot } ?? -1
     let isOfHead = unsafe slot >= 0 && state.pointee.streams[Int(slot)].isHead
     let finished = unsafe state.pointee.withScratch { scratch -> (slot: Int32, isFinal: Bool)? in
         let start = scratch.text.count

@@ -151,6 +151,12 @@ def test_HEAD_that_is_refused_gets_no_content(proxy, connection, status, authori
     assert answer.status == status and answer.problem["status"] == status
 
 
+def test_HEAD_that_is_refused_before_its_method_is_read(proxy, connection):
+    fields = get("/" + "x" * 20_000, "HEAD", "usher.test", "http")
+    answer = connection.request(sorted(fields, key=lambda field: field[0] != ":path"))
+    assert (answer.status, bytes(answer.body), answer.reset) == (414, b"", None)
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_content(proxy, connection, status):
     proxy.backend.script = lambda e: e.send(b"HTTP/1.1 %d X\r\nETag: \"a\"\r\n\r\n" % status)

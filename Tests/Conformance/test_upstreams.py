@@ -155,6 +155,30 @@ def test_health_of_a_unix_socket(start, tmp_path):
         wait_until(lambda: proxy.get("/public/x").status == 200)
 
 
+def test_a_health_check_that_is_answered_without_end(start, own_backend):
+    """Heads of 32 bytes, which fill each buffer to its last byte: the control thread must not read on for ever."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    heads = (b"HTTP/1.1 102 " + b"x" * 15 + b"\r\n\r\n") * 32_768
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+                connection.recv(65536)
+                while True:
+                    connection.sendall(heads)
+            except OSError:
+                if listener.fileno() < 0:
+                    return
+
+    threading.Thread(target=serve, daemon=True).start()
+    with listener:
+        proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{listener.getsockname()[1]}"',
+                      upstream='health = { path = "/health", interval = "100ms", timeout = "10s" }')
+        wait_until(lambda: "the answer has no end" in bytes(proxy.errors).decode())
+        assert proxy.admin_request("/livez").status == 200
+
+
 def test_one_checker_for_all_workers(start, own_backend):
     proxy = start(own_backend, TEXT, workers=4, servers=f'"127.0.0.1:{own_backend.port}"',
                   upstream='health = { path = "/health?deep=1", interval = "500ms" }')
