@@ -1,11 +1,15 @@
 """TLS to upstreams: verified by default, by name and authority; a server that does not prove itself gets nothing."""
 
+import contextlib
 import socket
 import ssl
 import threading
 import time
+from pathlib import Path
 
 import pytest
+import tlslite
+from tlslite.constants import KeyUpdateMessageType
 
 from harness import configuration
 from harness.authority import Authority
@@ -309,3 +313,40 @@ def test_a_new_client_certificate_is_shown_and_requests_under_way_finish(run, au
         assert client.request("GET", "/public/x").status == 200
     wait_until(lambda: len(backend.peers) > before + 2)
     assert all(("commonName", "second") in [part for rdn in peer["subject"] for part in rdn] for peer in backend.peers[before + 1:])
+
+
+@pytest.mark.parametrize("updates", [5, 60])
+def test_half_an_answer_before_a_flood_is_not_whole(start, authority, updates):
+    """A body to the end of the connection ends with close_notify alone, and not where the server's keys change so often
+    that nobody reads on."""
+    pair = authority.sign("flood", ["tasks.internal"])
+    certificate = tlslite.X509CertChain()
+    certificate.parsePemList(Path(pair.cert_file).read_text())
+    key = tlslite.parsePEMKey(Path(pair.key_file).read_text(), private=True)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with contextlib.suppress(OSError, tlslite.errors.TLSError), listener.accept()[0] as sock:
+            connection = tlslite.TLSConnection(sock)
+            connection.handshakeServer(certChain=certificate, privateKey=key, alpn=[b"http/1.1"])
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf")
+            for _ in range(updates):
+                for _ in connection.send_keyupdate_request(KeyUpdateMessageType.update_not_requested):
+                    pass
+            connection.sendall(b" and half")
+            connection.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    with listener:
+        proxy = start(None, configuration.SMALL.replace("{backend}", str(listener.getsockname()[1])),
+                      upstream=f'tls = {{ ca = "{authority.file}", server_name = "tasks.internal" }}')
+        with proxy.client(timeout=5) as client:
+            client.send(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = b""
+            while piece := client.sock.recv(65536):
+                answer += piece
+                if answer.endswith(b"\r\n0\r\n\r\n"):
+                    break
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n0\r\n\r\n") == (updates < 32), answer
