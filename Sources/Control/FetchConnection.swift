@@ -195,9 +195,7 @@ final class FetchConnection {
             }
         }
     }
-}
 
-extension FetchConnection {
     /// True where nothing follows what was decrypted so far.
     private func hasReadAll() -> Bool {
         if case .needsInput = tls?.read(into: &plaintext) { return true }

@@ -96,13 +96,16 @@ final class HealthProbe {
             case .endOfStream: return .failed("the connection ended without an answer")
             case .failed(let error): return .failed("\(error)")
             case .bytes(let count):
-                receivedBytes += count
-                guard receivedBytes <= Self.largestAnswerBytes else {
-                    return .failed("the answer has no end")
-                }
+                guard mayGoOn(behind: count) else { return .failed("the answer has no end") }
                 if let outcome = readHead() { return outcome }
             }
         }
+    }
+
+    /// Counts what has come; false where it is too much.
+    private func mayGoOn(behind count: Int) -> Bool {
+        receivedBytes += count
+        return receivedBytes <= Self.largestAnswerBytes
     }
 
     // MARK: HTTP/2
@@ -116,10 +119,7 @@ final class HealthProbe {
             case .endOfStream: return .failed("the connection ended without an answer")
             case .failed(let error): return .failed("\(error)")
             case .bytes(let count):
-                receivedBytes += count
-                guard receivedBytes <= Self.largestAnswerBytes else {
-                    return .failed("the answer has no end")
-                }
+                guard mayGoOn(behind: count) else { return .failed("the answer has no end") }
                 Self.receive(&check, input)
                 input.detach(to: &pool)
                 if let status = check?.status {

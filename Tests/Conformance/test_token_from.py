@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
-from harness import tokens
+from harness import configuration, tokens
 
 CONFIGURATION = """
 [upstream.backend]
@@ -178,40 +178,18 @@ def test_a_cookie_from_another_site_writes_nothing(proxy, headers, allowed):
     assert proxy.request("POST", "/api/x", headers | tokens.bearer(token), b"{}").status == 200, "no browser adds this"
 
 
-ISSUERS = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-authorization = "forward"
-
-[issuer.one]
-issuer = "https://one.test"
+ISSUER = """
+[issuer.NAME]
+issuer = "https://NAME.test"
 audience = ["https://api.test"]
 secret = {{ env = "USHER_TEST_SECRET" }}
 token_from = ["cookie:session"]
-trusted_origins = ["https://app-one.test"]
-
-[issuer.two]
-issuer = "https://two.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-token_from = ["cookie:session"]
-trusted_origins = ["https://app-two.test"]
-
-[[route]]
-path = "/public/**"
-auth = "none"
-upstream = "backend"
-
-[[route]]
-path = "/api/**"
-auth = ["one", "two"]
-upstream = "backend"
-
-[[route]]
-path = "/optional/**"
-auth = ["optional:one", "optional:two"]
-upstream = "backend"
+trusted_origins = ["https://app-NAME.test"]
 """
+ISSUERS = (
+    configuration.BACKEND + 'authorization = "forward"\n' + ISSUER.replace("NAME", "one") + ISSUER.replace("NAME", "two")
+    + configuration.OPEN_ROUTE + configuration.API_ROUTE.replace('"main"', '["one", "two"]')
+    + configuration.API_ROUTE.replace('"main"', '["optional:one", "optional:two"]').replace("/api/", "/optional/"))
 
 
 @pytest.mark.parametrize("name", ["one", "two"])
