@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.backend import Backend
 from harness.configuration import SMALL
 from harness.kernel import Kernel
 from harness.ports import free_port
@@ -288,6 +289,16 @@ def test_retries_have_a_budget(start, own_backend):
     assert proxy.get("/public/x").status == 200
 
 
+def test_a_server_that_loses_requests_is_ejected_though_they_are_repeated(start, own_backend):
+    """A request that another server answered in the end counts against the one that closed its fresh connection."""
+    own_backend.script = lambda exchange: exchange.close()
+    with Backend() as other:
+        proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}", "127.0.0.1:{other.port}"',
+                      upstream='eject = { consecutive_failures = 5, for = "10s" }')
+        assert {proxy.get("/public/x").status for _ in range(40)} == {200}
+    assert len(own_backend.requests) == 5  # eject.consecutive_failures
+
+
 def test_a_post_is_never_sent_twice(start, own_backend):
     """What may have been processed is repeated only where twice is the same as once, though the connection had served before."""
     def script(exchange):
@@ -509,7 +520,6 @@ def test_reload_keeps_health_and_connections(start, servers):
 
 def test_host_follows_the_server(start, tmp_path):
     """U4: where Host is the server's own, a request that moves on to another server names that one."""
-    from harness.backend import Backend
     dead = free_port()
     with Backend() as backend:
         proxy = start(None, TEXT, servers=f'"127.0.0.1:{dead}", "127.0.0.1:{backend.port}"',
