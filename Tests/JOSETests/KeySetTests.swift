@@ -234,11 +234,13 @@ struct KeySetTests {
     @Test(
         "An RSA key that does not say which algorithm is its own is left out where one is required",
         arguments: [
-            ("", "keys_unavailable"), (#""alg":"RS256","#, "ok ada"), (#""alg":"PS256","#, "token_key_does_not_fit"),
+            ("", "keys_unavailable"), (#""alg":"RS256","#, "ok ada"),
+            (#""alg":"PS256","#, "token_key_does_not_fit"),
         ])
     func requiredKeyAlgorithm(alg: String, expected: String) throws {
         let key = Pairs.rsa.jwk(#""kid":"r","# + alg)
-        var issuer = spec(jwks(Pairs.ed25519.jwk(#""kid":"k","#), key), AlgorithmSet([.edDSA, .rs256, .ps256]))
+        var issuer = spec(
+            jwks(Pairs.ed25519.jwk(#""kid":"k","#), key), AlgorithmSet([.edDSA, .rs256, .ps256]))
         let token = try Pairs.rsa.sign(.rs256, payload(), keyID: "r")
         #expect(try outcome(token, issuer) == (alg.isEmpty ? "ok ada" : expected))
         issuer.requiresKeyAlgorithm = true
