@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import ssl
@@ -115,6 +116,8 @@ def test_start_does_not_wait_for_keys_but_readiness_does(start, own_backend, ser
     server.answer = slow
     proxy = start(own_backend, configuration(issuer(server.url)), wait=False)
     server.wait_requests(1)
+    # The key server is asked while workers start.
+    wait_for(lambda: proxy.admin_request("/readyz").body != b"starting\n", what="a start")
     answer = proxy.admin_request("/readyz")
     assert answer.status == 503 and b"keys of keys" in answer.body
     assert proxy.get("/public/x").status == 200
@@ -495,7 +498,8 @@ def test_j9_random_kids_cause_one_fetch_per_cooldown(start, own_backend, server)
     elapsed = time.monotonic() - began
     assert statuses == {401}
     assert len(server.requests) - 1 <= 1 + elapsed / 3
-    assert sorted(slow)[len(slow) // 2] < 0.2
+    # Batches of fifty signatures stand before each request: with a sanitizer these take several times as long.
+    assert sorted(slow)[len(slow) // 2] < (1 if "USHER_SANITIZED" in os.environ else 0.2)
     assert sorted(slow)[len(slow) * 99 // 100] < 0.5, "p99 of good tokens, with 200 bad ones in each turn before them"
 
 
