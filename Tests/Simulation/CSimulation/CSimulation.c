@@ -238,8 +238,8 @@ static void name_seed(int number) {
 }
 
 void sim_name_seed_at_crash(void) {
-    // Each run takes and gives back the same megabytes: they stay with the process.
-    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    // Each run takes and gives back the same megabytes: they stay with the process. 32 MiB is the most that is taken.
+    if (!mallopt(M_MMAP_THRESHOLD, 32 << 20)) abort();
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     signal(SIGILL, name_seed);
     signal(SIGTRAP, name_seed);
