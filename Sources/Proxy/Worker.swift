@@ -89,6 +89,7 @@ public struct Worker: ~Copyable {
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
     var multiplexScratch = HTTP2Scratch()
+    let sessionMemory = HTTP2Memory()
     var requestIDs = RequestIDs()
     var dateField = DateField()
 
