@@ -31,7 +31,7 @@ final class FetchedKeys {
     private(set) var report = KeySetReport()
     /// The last fetch brought other keys than there were.
     private(set) var hasNewKeys = false
-    /// How many notices every worker was sent, or will be.
+    /// How many notices every worker was sent since it got its settings, or will be.
     var noticeCount: UInt64 = 0
     var fetches: UInt64 = 0
     var failures: UInt64 = 0

@@ -51,8 +51,12 @@ final class KeyKeeper {
         issuers = kept
     }
 
-    /// Puts the keys that there are into a policy that was compiled from the same configuration.
+    /// Puts the keys that there are into a policy that was compiled from the same configuration. Whoever gets it counts
+    /// notices from now on, for new workers have seen none of those before, and is still to get what was not taken.
     func fill(_ policy: inout PolicySpec) {
+        for issuer in issuers {
+            issuer.noticeCount = UInt64(notices.count { $0.issuer == issuer.name })
+        }
         for place in policy.issuers.indices {
             guard let known = issuers.first(where: { $0.name == policy.issuers[place].name }) else {
                 continue

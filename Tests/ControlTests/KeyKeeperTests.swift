@@ -1,5 +1,6 @@
 import Config
 import Logging
+import Policy
 import Proxy
 import Reactor
 import Testing
@@ -52,5 +53,26 @@ struct KeyKeeperTests {
             keeper.configure(try issuers(port: isMoved ? port : 1), now: start)
             #expect(keeper.takeNotices().isEmpty == isMoved)
         }
+    }
+
+    @Test(
+        "J9: a worker that began behind earlier notices is not taken for one that has not read them",
+        arguments: [0, 1])
+    func lateWorker(unsent: Int) throws {
+        let poller = try Poller()
+        let keeper = try KeyKeeper(environment: [:], log: Logger(label: "test"))
+        let start = Instant.now()
+        keeper.configure(try issuers(port: 1), now: start)
+        keeper.run(poller, now: start)
+        keeper.run(poller, now: start.advanced(byMilliseconds: 60_000))
+        if unsent == 0 { #expect(keeper.takeNotices().count == 1) }
+        var policy = PolicySpec()
+        keeper.fill(&policy)
+        let later = start.advanced(byMilliseconds: 120_000)
+        keeper.asked(KeyRequest(issuer: "main", noticesSeen: 0), poller, now: later)
+        // What is on its way to it answers it.
+        #expect(keeper.fetched("main")?.fetches == (unsent == 0 ? 2 : 1))
+        keeper.asked(KeyRequest(issuer: "main", noticesSeen: UInt64(unsent)), poller, now: later)
+        #expect(keeper.fetched("main")?.fetches == 2)
     }
 }
