@@ -11,18 +11,11 @@ from websockets.sync.server import serve
 
 from harness import configuration, tokens
 
-CONFIGURATION = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
+CONFIGURATION = configuration.BACKEND + """
 [upstream.forward]
 servers = ["127.0.0.1:{backend}"]
 authorization = "forward"
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
+""" + configuration.MAIN_ISSUER + """\
 token_from = ["header", "cookie:session", "query:access_token"]
 trusted_origins = ["https://app.test"]
 
@@ -30,12 +23,7 @@ trusted_origins = ["https://app.test"]
 issuer = "https://header.test"
 audience = ["https://api.test"]
 secret = {{ env = "USHER_TEST_SECRET" }}
-
-[[route]]
-path = "/public/**"
-auth = "none"
-upstream = "backend"
-
+""" + configuration.OPEN_ROUTE + """
 [[route]]
 path = "/api/**"
 auth = ["main", "header"]

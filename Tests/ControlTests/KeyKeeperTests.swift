@@ -9,32 +9,12 @@ import Testing
 
 @Suite("The keeper of keys")
 struct KeyKeeperTests {
-    private struct NoFiles: FileSource {
-        func read(path: String) -> FileReading { .missing }
-    }
-
     /// An issuer with keys from that port of this machine, or with a secret.
     private func issuers(port: Int?) throws -> [IssuerConfiguration] {
         let keys =
             port.map { "jwks = { url = \"http://127.0.0.1:\($0)/jwks\" }" }
             ?? "secret = \"0123456789abcdef0123456789abcdef\""
-        let text = """
-            [listen.public]
-            address = "127.0.0.1:8080"
-            [upstream.tasks]
-            servers = ["127.0.0.1:8000"]
-            [issuer.main]
-            issuer = "https://a"
-            audience = ["a"]
-            \(keys)
-            [[route]]
-            path = "/**"
-            auth = "main"
-            upstream = "tasks"
-            """
-        let loaded = Configuration.load(
-            text: Array(text.utf8), path: "/usher.toml", environment: [:], files: NoFiles())
-        return try #require(loaded.configuration).keyIssuers
+        return [try issuer(keys: keys)]
     }
 
     @Test(
