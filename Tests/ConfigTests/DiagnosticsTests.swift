@@ -671,6 +671,22 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             "\(both)")
     }
 
+    @Test(
+        "A claim that is put together of captures names one path, or there is a warning",
+        arguments: [
+            ("{a}", false), ("x-{a}-y", false), ("{a}/{b}", false), ("{a}-/{b}", false), ("{a};{b}", false),
+            ("{a}{b}", true), ("{a}-{b}", true), ("/{a}-x-{b}/", true),
+        ])
+    func twoReadings(value: String, isAmbiguous: Bool) {
+        var sample = Sample()
+        sample.route =
+            "[[route]]\npath = \"/{a}/{b}\"\nauth = \"main\"\nrequire = { sub = \"\(value)\" }\nupstream = \"tasks\"\n"
+        let lines = headlines(load(sample.text))
+        #expect(lines.count == (isAmbiguous ? 1 : 0), "\(lines)")
+        #expect(
+            lines.allSatisfy { $0.hasPrefix("13:19: warning: \"\(value)\": one claim fits several paths") })
+    }
+
     @Test func aRouteIsATable() {
         #expect(headlines(load("route = [5]")).last == "1:10: error: a route must be a table, not a number")
     }
