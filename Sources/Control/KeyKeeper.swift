@@ -37,8 +37,7 @@ final class KeyKeeper {
         for configuration in configured {
             guard case .remote(let remote) = configuration.keySource else { continue }
             let known = issuers.first { $0.name == configuration.name }
-            if let known, known.remote == remote, known.algorithms == configuration.algorithms {
-                known.spec = configuration.spec
+            if let known, known.goOn(configuration, remote, now: now) {
                 kept.append(known)
             } else {
                 kept.append(FetchedKeys(configuration, remote, now: now))
