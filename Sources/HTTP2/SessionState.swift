@@ -110,6 +110,13 @@ struct StreamRecord: BitwiseCopyable {
         _ = withScratch { $0.events.append(event) }
     }
 
+    /// The identifier of the stream whose first section a read left unfinished.
+    var unfinishedRequest: Int32? {
+        guard hasUnfinished, unfinished.kind == .request else { return nil }
+        let identifier = streams[Int(unfinished.slot)].identifier
+        return identifier > 0 ? identifier : nil
+    }
+
     // MARK: Budget
 
     /// Pays for a glitch; false where the connection has to end.

@@ -99,6 +99,8 @@ extension Worker {
                 stream: facts, of: clients[connection].multiplexer, peer: clients[connection].peer,
                 listener: clients[connection].listener))
         streamCount += 1
+        // One that is answered in the same turn is gone before anybody counts streams again.
+        multiplexers[multiplexer].idleDeadline = .never
         clients[stream.index].certificate = clients[connection].certificate.copy()
         clients[stream.index].strictTransportSecurity = clients[connection].strictTransportSecurity
         multiplexers[multiplexer].session.setOwner(slot, stream)
@@ -178,7 +180,7 @@ extension Worker {
     }
 
     /// False of a stream whose connection leaves too many interim heads unread for the one that was just read.
-    func takesInterim(_ client: UInt32) -> Bool {
+    mutating func takesInterim(_ client: UInt32) -> Bool {
         let multiplexer = clients[client].multiplexer
         return !multiplexers.contains(multiplexer)
             || multiplexers[multiplexer.index].session.takesInterim(responseHead.byteCount)
