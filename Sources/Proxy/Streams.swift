@@ -99,8 +99,6 @@ extension Worker {
                 stream: facts, of: clients[connection].multiplexer, peer: clients[connection].peer,
                 listener: clients[connection].listener))
         streamCount += 1
-        // One that is answered in the same turn is gone before anybody counts streams again.
-        multiplexers[multiplexer].idleDeadline = .never
         clients[stream.index].certificate = clients[connection].certificate.copy()
         clients[stream.index].strictTransportSecurity = clients[connection].strictTransportSecurity
         multiplexers[multiplexer].session.setOwner(slot, stream)

@@ -539,16 +539,6 @@ def test_an_idle_connection_ends_with_goaway(short):
         assert connection.goaways[-1][0] == NO_ERROR
 
 
-def test_a_connection_that_only_gets_refusals_is_not_idle(short):
-    """Each is answered in the turn that it comes in, so that the connection has no stream whenever somebody looks."""
-    with Connection(short.port) as connection:
-        begun = time.monotonic()
-        while time.monotonic() - begun < 2.5:
-            assert connection.get("/api/x").status == 401
-            time.sleep(0.05)
-        assert not connection.goaways
-
-
 def test_pings_keep_no_connection_alive(short):
     with Connection(short.port) as connection:
         begun = time.monotonic()

@@ -206,7 +206,7 @@ def threads(proxy) -> set[str]:
     for task in Path(f"/proc/{proxy.process.pid}/task").iterdir():
         try:
             names.add((task / "comm").read_text().strip())
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             pass
     return {name for name in names if re.fullmatch(r"usher-\d+", name)}
 
