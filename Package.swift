@@ -59,18 +59,18 @@ func tests(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [S
 }
 
 /// What reads the bytes of others, run on inputs that were found, or by libFuzzer on new ones.
-let fuzzInputs = ["seeds", "findings", "dictionaries", "README.md", "fuzz.py", "make_seeds.py"]
+let fuzzInputs = ["seeds", "corpus", "findings", "dictionaries", "README.md", "fuzz.py", "make_seeds.py"]
 let fuzzed: [Target.Dependency] = ["Bytes", "Crypto", "HTTP", "HTTP1", "HTTP2", "JOSE", "Policy", "Config"]
 
 /// A program of `make fuzz` and `make simulate`.
 func check(
     _ name: String, _ dependencies: [Target.Dependency], path: String, exclude: [String] = [],
-    sources: [String], with sanitizers: String
+    sources: [String], with sanitizers: [String]
 ) -> Target {
     .executableTarget(
         name: name, dependencies: dependencies, path: path, exclude: exclude, sources: sources,
         swiftSettings: testing,
-        linkerSettings: [.unsafeFlags(["-sanitize=\(sanitizers)", "-use-ld=lld"])])
+        linkerSettings: [.unsafeFlags(sanitizers.map { "-sanitize=\($0)" } + ["-use-ld=lld"])])
 }
 
 let checks: [Target] =
@@ -78,7 +78,7 @@ let checks: [Target] =
         [
             check(
                 "fuzz", fuzzed, path: "Tests/Fuzz", exclude: fuzzInputs + ["ReplayTests.swift"],
-                sources: ["Targets", "Driver"], with: sanitizers),
+                sources: ["Targets", "Driver"], with: [sanitizers]),
             .target(name: "CSimulation", path: "Tests/Simulation/CSimulation"),
             check(
                 "simulate",
@@ -87,7 +87,8 @@ let checks: [Target] =
                     "Telemetry",
                     "Upstream", "Proxy",
                 ],
-                path: "Tests/Simulation/Sources", sources: ["."], with: sanitizers),
+                path: "Tests/Simulation/Sources", sources: ["."],
+                with: sanitizers.split(separator: ",").map(String.init).filter { $0 != "fuzzer" }),
         ]
     } else {
         [

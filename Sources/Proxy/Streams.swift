@@ -102,6 +102,8 @@ extension Worker {
         clients[stream.index].certificate = clients[connection].certificate.copy()
         clients[stream.index].strictTransportSecurity = clients[connection].strictTransportSecurity
         multiplexers[multiplexer].session.setOwner(slot, stream)
+        // Not idle, though it may be answered before anybody looks.
+        multiplexers[multiplexer].idleDeadline = .never
         // Most requests have no body: the block grows with what comes, to that size at most.
         clients[stream.index].transport.input.attach(
             from: &pool, min(size, BlockPool.SizeClass.holding(textBytes) ?? size))

@@ -539,6 +539,16 @@ def test_an_idle_connection_ends_with_goaway(short):
         assert connection.goaways[-1][0] == NO_ERROR
 
 
+def test_a_connection_in_use_is_not_idle(short):
+    """Not even where usher answers by itself, and no stream outlives the turn that it came in."""
+    with Connection(short.port) as connection:
+        until = time.monotonic() + 1.7
+        while time.monotonic() < until:
+            assert connection.get("/api/x").status == 401
+            time.sleep(0.05)
+        assert not connection.goaways
+
+
 def test_pings_keep_no_connection_alive(short):
     with Connection(short.port) as connection:
         begun = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import ssl
@@ -115,6 +116,8 @@ def test_start_does_not_wait_for_keys_but_readiness_does(start, own_backend, ser
     server.answer = slow
     proxy = start(own_backend, configuration(issuer(server.url)), wait=False)
     server.wait_requests(1)
+    # The key server is asked while workers start.
+    wait_for(lambda: proxy.admin_request("/readyz").body != b"starting\n", what="a start")
     answer = proxy.admin_request("/readyz")
     assert answer.status == 503 and b"keys of keys" in answer.body
     assert proxy.get("/public/x").status == 200
@@ -472,10 +475,12 @@ def test_j9_random_kids_cause_one_fetch_per_cooldown(start, own_backend, server)
     evil = tokens.key("ES256", "evil")
     batch = [tokens.token("ES256", evil, header={"kid": f"random-{n}"}, issuer="https://keys.test") for n in range(500)]
     statuses, slow = set(), []
+    # With a sanitizer a signature takes many times as long.
+    is_slow = "USHER_SANITIZED" in os.environ
 
     def flood():
         with proxy.client() as client:
-            for _ in range(5):
+            for _ in range(1 if is_slow else 5):
                 for start_ in range(0, 500, 50):
                     part = batch[start_:start_ + 50]
                     client.send(b"".join(
@@ -495,8 +500,8 @@ def test_j9_random_kids_cause_one_fetch_per_cooldown(start, own_backend, server)
     elapsed = time.monotonic() - began
     assert statuses == {401}
     assert len(server.requests) - 1 <= 1 + elapsed / 3
-    assert sorted(slow)[len(slow) // 2] < 0.2
-    assert sorted(slow)[len(slow) * 99 // 100] < 0.5, "p99 of good tokens, with 200 bad ones in each turn before them"
+    assert is_slow or sorted(slow)[len(slow) // 2] < 0.2
+    assert is_slow or sorted(slow)[len(slow) * 99 // 100] < 0.5, "p99 of good tokens, with 200 bad ones in each turn before them"
 
 
 def test_keys_without_names_may_be_rotated(start, own_backend, server):

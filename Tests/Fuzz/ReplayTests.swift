@@ -6,8 +6,8 @@ import Testing
 struct ReplayTests {
     private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
 
-    private static func inputs(_ target: String) throws -> [URL] {
-        try ["seeds", "findings"].flatMap { kind -> [URL] in
+    private static func inputs(_ target: String, of kinds: [String] = ["seeds", "findings"]) throws -> [URL] {
+        try kinds.flatMap { kind -> [URL] in
             let folder = folder.appendingPathComponent(kind).appendingPathComponent(target)
             guard FileManager.default.fileExists(atPath: folder.path) else { return [] }
             return try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
@@ -31,6 +31,17 @@ struct ReplayTests {
                     try target.run(mutated)
                 }
             }
+        }
+    }
+
+    @Test(
+        "what must hold, holds of what the fuzzer kept",
+        arguments: FuzzTargets.all.keys.filter { $0 != "canary" }.sorted())
+    func replayCorpus(name: String) throws {
+        let target = try #require(try FuzzTargets.all[name]?.init())
+        for input in try Self.inputs(name, of: ["corpus"]) {
+            let bytes = Array(try Data(contentsOf: input))
+            #expect(throws: Never.self, "\(input.lastPathComponent)") { try target.run(bytes) }
         }
     }
 

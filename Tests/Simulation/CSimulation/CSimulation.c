@@ -47,7 +47,8 @@ struct object {
 
 static struct {
     bool runs, stuck, traces;
-    uint64_t seed, state, calls;
+    uint64_t seed, state, calls, digest;
+    uint64_t secrets; // state of the generator behind getrandom and RAND_bytes
     int64_t now, wall_offset;
     struct sim_faults faults;
     int64_t (*step)(int64_t);
@@ -78,9 +79,8 @@ static long real(long number, long a, long b, long c, long d, long e, long f) {
 void sim_trace(bool is_on) { sim.traces = is_on; }
 
 // What of a text fits into a line, with line ends as `|`.
-static void trace(const char *what, int stream, long result, const void *bytes) {
+__attribute__((noinline)) static void write_line(const char *what, int stream, long result, const void *bytes) {
     char text[600], excerpt[500] = "";
-    if (!sim.traces) return;
     for (long index = 0; bytes && index < result && index < 499; index++) {
         uint8_t byte = ((const uint8_t *)bytes)[index];
         excerpt[index] = byte == '\n' ? '|' : byte < 32 || byte > 126 ? '.' : (char)byte;
@@ -91,22 +91,34 @@ static void trace(const char *what, int stream, long result, const void *bytes) 
     REAL(write, 2, text, count < (int)sizeof text ? count : (int)sizeof text - 1, 0, 0, 0);
 }
 
+static inline void trace(const char *what, int stream, long result, const void *bytes) {
+    if (sim.traces) write_line(what, stream, result, bytes);
+}
+
 static int number_of(const struct object *object) { return (int)(object - sim.objects); }
 
 static long fail(int code) { errno = code; return -1; }
 
 // MARK: chance
 
-uint64_t sim_random(void) {
-    // splitmix64 (Steele, Lea, Flood)
-    uint64_t z = (sim.state += 0x9e3779b97f4a7c15u);
+// splitmix64 (Steele, Lea, Flood)
+static uint64_t draw(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
+uint64_t sim_random(void) { return draw(&sim.state); }
+
 uint32_t sim_below(uint32_t bound) { return bound ? (uint32_t)((sim_random() >> 32) * bound >> 32) : 0; }
 bool sim_chance(uint32_t of_1024) { return of_1024 && sim_below(1024) < of_1024; }
+
+// What the process takes for random is the seed's, too: names of requests, packed by HPACK, have not all the same length.
+int RAND_bytes(unsigned char *bytes, int count) {
+    for (int index = 0; index < count; index++) bytes[index] = (unsigned char)draw(&sim.secrets);
+    return 1;
+}
 
 // MARK: bytes
 
@@ -196,7 +208,8 @@ void sim_begin(uint64_t seed, struct sim_faults faults, int64_t (*step)(int64_t)
     memset(sim.of_descriptor, 0xff, sizeof sim.of_descriptor);
     sim.seed = seed;
     sim.state = seed * 0xd1342543de82ef95u + 1;
-    sim.calls = 0;
+    sim.calls = sim.digest = 0;
+    sim.secrets = ~seed;
     sim.now = 1000000000;
     sim.wall_offset = 1769299200000000;
     sim.faults = faults;
@@ -225,8 +238,8 @@ static void name_seed(int number) {
 }
 
 void sim_name_seed_at_crash(void) {
-    // Each run takes and gives back the same megabytes: they stay with the process.
-    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    // Each run takes and gives back the same megabytes: they stay with the process. 32 MiB is the most that is taken.
+    if (!mallopt(M_MMAP_THRESHOLD, 32 << 20)) abort();
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     signal(SIGILL, name_seed);
     signal(SIGTRAP, name_seed);
@@ -388,6 +401,13 @@ static int wait_for_events(struct epoll_event *events, int capacity, int timeout
     }
 }
 
+// What a run has done so far, in one number.
+static void note(const struct object *object, ssize_t count) {
+    sim.digest = (sim.digest ^ (uint64_t)sim.now ^ (uint64_t)number_of(object) << 48 ^ (uint64_t)count) * 0x100000001b3u;
+}
+
+uint64_t sim_digest(void) { return sim.digest; }
+
 static ssize_t receive(struct object *object, void *bytes, size_t count, bool peeks) {
     if (object->connecting) return fail(EAGAIN);
     if (object->is_reset) {
@@ -437,18 +457,21 @@ long syscall(long number, ...) {
          e = va_arg(list, long), f = va_arg(list, long);
     va_end(list);
     if (!sim.runs) return real(number, a, b, c, d, e, f);
+    if (number == SYS_getrandom) return RAND_bytes((unsigned char *)a, (int)b) * b;
     sim.calls++;
     struct object *object = of((int)a);
     if (number == SYS_epoll_pwait && object) return wait_for_events((struct epoll_event *)b, (int)c, (int)d);
     if (number == SYS_recvfrom && object) {
         if (sim_chance(sim.faults.interrupted)) return fail(EINTR);
         ssize_t count = receive(object, (void *)b, (size_t)c, false);
+        note(object, count);
         trace("recv", number_of(object), count, (void *)b);
         return count;
     }
     if (number == SYS_sendto && object) {
         if (sim_chance(sim.faults.interrupted)) { trace("intr", -1, 0, NULL); return fail(EINTR); }
         ssize_t count = transmit(object, (const void *)b, (size_t)c);
+        note(object, count);
         trace("send", number_of(object), count, (void *)b);
         return count;
     }

@@ -16,7 +16,7 @@ final class BackendConnection: Peer {
     /// Words behind an answer come with it: later they would be an answer to the next request, for all that anybody knows.
     private var isAtOnce = false
     /// The request that is being read.
-    private var current: (id: String, user: String?, method: String, start: Int, conduct: Conduct)?
+    private var current: (id: String, user: String?, head: PlainHead, conduct: Conduct)?
     private var unaskedClose = false
 
     override func act(_ now: Int64) {
@@ -51,7 +51,8 @@ final class BackendConnection: Peer {
             guard let head = PlainHead(inbox, from: 0), head.start.count == 3 else { return }
             begin(head)
         }
-        guard let request = current, let head = PlainHead(inbox, from: 0) else { return }
+        guard let request = current else { return }
+        let (head, method) = (request.head, request.head.start[0])
         switch request.conduct {
         case .silentClose: return leave()
         case .reset: return leave(resetting: true)
@@ -64,7 +65,7 @@ final class BackendConnection: Peer {
             next = pause(now)
             return
         case .early:
-            answer(request.id, request.user, request.method, .closingAfter)
+            answer(request.id, request.user, method, .closingAfter)
             next = pause(now)
             return
         default: break
@@ -86,7 +87,7 @@ final class BackendConnection: Peer {
             world.ledger.noteBody(id: request.id, content)
             inbox.removeFirst(end)
             if !inbox.isEmpty { world.ledger.violate("\(inbox.count) bytes behind \(request.id)") }
-            answer(request.id, request.user, request.method, request.conduct)
+            answer(request.id, request.user, method, request.conduct)
             next = pause(now)
         }
     }
@@ -103,7 +104,7 @@ final class BackendConnection: Peer {
                 Conduct.allCases[Int(sim_below(world.scenario.isClean ? 4 : UInt32(Conduct.allCases.count)))]
         }
         if conduct == .untilClose, head.start[0] == "HEAD" { conduct = .well }
-        current = (id, user, head.start[0], head.end, conduct)
+        current = (id, user, head, conduct)
     }
 
     private func answer(_ id: String, _ user: String?, _ method: String, _ conduct: Conduct) {

@@ -49,7 +49,7 @@ final class Client: Peer {
     private func connect(_ now: Int64) {
         guard let plans = open(nextOf: &connections) else { return }
         self.plans = plans
-        (answeredCount, sent, hasFinished, outbox, ends) = (0, 0, false, [], [])
+        (answeredCount, sent, hasFinished, outbox, ends, head) = (0, 0, false, [], [], nil)
         for plan in plans {
             world.ledger.expect(plan)
             outbox += world.scenario.bytes(of: plan)
@@ -101,14 +101,19 @@ final class Client: Peer {
     /// The proxy has said that it would close.
     private var mayClose = false
 
+    /// Of the answer at the front of the inbox, once it is all there.
+    private var head: PlainHead?
+
     /// Takes one answer out of the inbox; false where there is none, or not all of it.
     private func takeAnswer(atEnd: Bool) -> Bool {
-        guard let head = PlainHead(inbox, from: 0) else { return false }
+        head = head ?? PlainHead(inbox, from: 0)
+        guard let head else { return false }
         let plan = plans[answeredCount]
         var answer = Answer()
         answer.status = head.start.count > 1 ? Int(head.start[1]) ?? 0 : 0
         if (100..<200).contains(answer.status) {
             inbox.removeFirst(head.end)
+            self.head = nil
             return true
         }
         answer.echo = head.value("x-echo")
@@ -133,6 +138,7 @@ final class Client: Peer {
             }
         }
         inbox.removeFirst(end)
+        self.head = nil
         world.noteAnswered(plan, answer)
         answeredCount += 1
         lastStatus = answer.status

@@ -131,6 +131,9 @@ struct FixedParts {
     let questions: Inbox<RemoteQuestion>
     let rateRequests: Inbox<RateRequest>
     let proofMemory: ProofMemory
+    /// The worker only writes to the counts, and no route has a rate limit: so that a run does not begin with megabytes.
+    let counters = WorkerCounters()
+    let buckets = RateBuckets(seed: (1, 2))
     private static let secret = Array("a-simulated-secret-of-32-bytes-or-more".utf8)
 
     init() throws {

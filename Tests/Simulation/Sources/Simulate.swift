@@ -14,10 +14,11 @@ enum Simulate {
         let fixed = try FixedParts()
         sim_name_seed_at_crash()
         sim_trace(count == 1)
-        var (calls, requests, answers) = (UInt64(0), 0, 0)
+        var (calls, digest, requests, answers) = (UInt64(0), UInt64(0), 0, 0)
         for seed in first..<first + count {
             let ledger = try run(seed, fixed)
             calls += sim_calls()
+            digest = digest &* 31 &+ sim_digest()
             requests += ledger.plans.count
             answers += ledger.answered.count
             guard ledger.violations.isEmpty else {
@@ -25,7 +26,9 @@ enum Simulate {
                 exit(1)
             }
         }
-        print("\(count) seeds from \(first): \(requests) requests, \(answers) answers, \(calls) system calls")
+        print(
+            "\(count) seeds from \(first): \(requests) requests, \(answers) answers, \(calls) system calls, "
+                + "run \(String(digest, radix: 16))")
     }
 
     private static func run(_ seed: UInt64, _ fixed: FixedParts) throws -> Ledger {

@@ -7,20 +7,27 @@ struct PlainHead {
 
     /// Nil while the empty line has not come.
     init?(_ bytes: [UInt8], from start: Int) {
-        var place = start
-        while place + 3 < bytes.count {
-            if bytes[place] == 13, bytes[place + 1] == 10, bytes[place + 2] == 13, bytes[place + 3] == 10 {
-                break
+        func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
+        var lines: [Range<Int>] = []
+        var (begin, place) = (start, start)
+        while true {
+            guard place + 1 < bytes.count else { return nil }
+            if bytes[place] != 13 || bytes[place + 1] != 10 {
+                place += 1
+                continue
             }
-            place += 1
+            if place == begin { break }
+            lines.append(begin..<place)
+            place += 2
+            begin = place
         }
-        guard place + 3 < bytes.count else { return nil }
-        end = place + 4
-        let lines = String(decoding: bytes[start..<place], as: UTF8.self).split(separator: "\r\n")
-        self.start = (lines.first ?? "").split(separator: " ", maxSplits: 2).map(String.init)
+        end = place + 2
+        self.start = lines.first.map { text($0).split(separator: " ", maxSplits: 2).map(String.init) } ?? []
         for line in lines.dropFirst() {
-            let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            fields.append((parts[0].lowercased(), parts.count > 1 ? String(parts[1].drop { $0 == " " }) : ""))
+            let colon = bytes[line].firstIndex(of: UInt8(ascii: ":")) ?? line.upperBound
+            let value = bytes[colon..<line.upperBound].dropFirst().drop { $0 == 32 }
+            fields.append(
+                (text(line.lowerBound..<colon).lowercased(), text(value.startIndex..<line.upperBound)))
         }
     }
 

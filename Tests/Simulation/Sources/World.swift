@@ -45,17 +45,19 @@ final class World {
         let listeners = Self.ports.map { sim_listener($0) }
         let inbox = try Inbox<WorkerMessage>()
         self.inbox = inbox
-        let counters = WorkerCounters()
+        let counters = scenario.fixed.counters
+        func count(_ what: Counter) -> UInt64 { counters.value(of: what) }
+        let before = (count(.connectionsAccepted), count(.connectionsClosed))
         let parts = WorkerParts(
             index: 0, count: 1, inbox: inbox, counters: counters, logWriter: scenario.fixed.logWriter,
             keyRequests: scenario.fixed.keyRequests, questions: scenario.fixed.questions,
-            buckets: RateBuckets(seed: (1, 2)), ledger: ConnectionLedger(),
+            buckets: scenario.fixed.buckets, ledger: ConnectionLedger(),
             rateRequests: scenario.fixed.rateRequests, standing: SharedStanding(),
             proofMemory: scenario.fixed.proofMemory)
         try work(parts, listeners)
         if sim_is_stuck() { ledger.violate("the worker waits for what never comes") }
         let (accepted, closed) = (
-            counters.value(of: .connectionsAccepted), counters.value(of: .connectionsClosed)
+            count(.connectionsAccepted) - before.0, count(.connectionsClosed) - before.1
         )
         if accepted != closed { ledger.violate("\(accepted) connections accepted, \(closed) closed") }
         for peer in clients + backends where peer.stream >= 0 { peer.leave() }

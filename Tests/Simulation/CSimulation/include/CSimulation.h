@@ -34,6 +34,8 @@ bool sim_chance(uint32_t of_1024);
 bool sim_is_stuck(void);
 // The number of system calls so far.
 uint64_t sim_calls(void);
+// What has been read and written so far, when and how much of it: the same in each run of a seed.
+uint64_t sim_digest(void);
 
 // From now on a trap names its seed before it ends the process.
 void sim_name_seed_at_crash(void);
