@@ -119,22 +119,8 @@ internal import HTTP
         guard unsafe result < 0 || state.pointee.isExhausted else {
             return unsafe nghttp2_session_want_read(session) != 0
         }
-        end(Self.code(result, isExhausted: unsafe state.pointee.isExhausted))
+        end(.of(result, isExhausted: unsafe state.pointee.isExhausted))
         return false
-    }
-
-    private static func code(_ result: Int, isExhausted: Bool) -> HTTP2ErrorCode {
-        if isExhausted { return .enhanceYourCalm }
-        switch Int32(truncatingIfNeeded: result) {
-        case Int32(NGHTTP2_ERR_FLOODED.rawValue), Int32(NGHTTP2_ERR_TOO_MANY_SETTINGS.rawValue),
-            // Too many CONTINUATION frames: a number that older headers do not have.
-            -905:
-            return .enhanceYourCalm
-        case Int32(NGHTTP2_ERR_NOMEM.rawValue), Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue):
-            return .internalError
-        default:
-            return .protocolError
-        }
     }
 
     /// Ends the connection with GOAWAY, once the frames before it are sent. A stream whose head has not come whole is not

@@ -172,3 +172,20 @@ struct StreamRecord: BitwiseCopyable {
     /// How many slots are taken.
     var openCount: Int { streams.count - freeSlots.count }
 }
+
+extension HTTP2ErrorCode {
+    /// Why a connection ends of which nghttp2 takes no more.
+    static func of(_ result: Int, isExhausted: Bool) -> HTTP2ErrorCode {
+        if isExhausted { return .enhanceYourCalm }
+        switch Int32(truncatingIfNeeded: result) {
+        case Int32(NGHTTP2_ERR_FLOODED.rawValue), Int32(NGHTTP2_ERR_TOO_MANY_SETTINGS.rawValue),
+            // Too many CONTINUATION frames: a number that older headers do not have.
+            -905:
+            return .enhanceYourCalm
+        case Int32(NGHTTP2_ERR_NOMEM.rawValue), Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue):
+            return .internalError
+        default:
+            return .protocolError
+        }
+    }
+}
