@@ -229,7 +229,8 @@ private func onSent(
         let isOnPurpose = slot.map { unsafe state.pointee.streams[Int($0)].isResetOnPurpose } ?? false
         if !isOnPurpose { _ = unsafe state.pointee.pay(GlitchBudget.reset) }
     case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
-        unsafe state.pointee.earn()
+        if !(unsafe state.pointee.isPiecemeal) { unsafe state.pointee.earn() }
+        unsafe state.pointee.isPiecemeal = false
         guard header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
             unsafe nghttp2_session_get_stream_remote_close(session, header.stream_id) == 0
         else { return 0 }
@@ -297,6 +298,7 @@ func readAnswer(
         return Int(NGHTTP2_ERR_PAUSE.rawValue)
     }
     let count = min(wanted, room)
+    unsafe state.pointee.isPiecemeal = limit < record.waitingBytes && limit < GlitchBudget.crumbBytes
     let isLast = count == record.waitingBytes && record.isAnswerComplete
     unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
     guard isLast else { return count }

@@ -55,6 +55,8 @@ struct StreamRecord: BitwiseCopyable {
     var room = 0
     /// The text of the interim heads that may not have been framed yet, in bytes.
     var interimBytes = 0
+    /// The DATA frame that is being made is a crumb (`GlitchBudget.crumbBytes`).
+    var isPiecemeal = false
     /// A DATA frame waits for more room.
     var isRoomShort = false
     /// Trailers of answers, until they are sent.
