@@ -86,6 +86,7 @@ extension IssuerConfiguration {
         spec.types = types
         spec.requiresType = requiredType
         spec.requiresKeyID = requiresKeyID
+        spec.requiresKeyAlgorithm = requiresKeyAlgorithm
         spec.leewaySeconds = leeway.components.seconds
         spec.maximumLifetimeSeconds = maximumLifetime?.components.seconds
         spec.refusedClaims = refuseClaims

@@ -22,6 +22,8 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var requiredType: Bool
     /// Whether a token without `kid` is refused.
     public var requiresKeyID = false
+    /// A key of its set that fits several algorithms has to say which one is its own.
+    public var requiresKeyAlgorithm = false
     /// Tolerance for `exp`, `nbf` and `iat`.
     public var leeway: Duration
     /// The greatest `exp - iat`; nil = no bound.

@@ -57,6 +57,8 @@ extension ConfigurationReader {
         configuration.dpop = dpop
         // Better Auth names the key in every token, and takes none without.
         configuration.requiresKeyID = preset != nil && !keys.value.isNameless
+        // Its 1.0 and 1.1 publish RSA keys of which nobody can tell whether they are for RS256 or PS256.
+        configuration.requiresKeyAlgorithm = configuration.requiresKeyID
         checkKeys(configuration)
         return configuration
     }

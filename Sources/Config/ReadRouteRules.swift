@@ -29,12 +29,11 @@ extension RouteReader {
                 position,
                 "\"auth\" mixes optional and required names: an anonymous request would need no token; "
                     + "write \"optional:\" before each name or before none")
-            return nil
         }
         var found: [String] = []
-        var complete = !texts.isEmpty
+        var complete = !texts.isEmpty && (optional.isEmpty || optional.count == texts.count)
         for text in texts {
-            let name = String(text.value.dropFirst(optional.isEmpty ? 0 : prefix.utf8.count))
+            let name = String(text.value.dropFirst(text.value.hasPrefix(prefix) ? prefix.utf8.count : 0))
             if checkIssuer(name, text.position, alone: texts.count == 1), !found.contains(name) {
                 found.append(name)
             } else {

@@ -18,17 +18,20 @@ extension ConfigurationReader {
             return []
         }
         var routes: [RouteConfiguration] = []
+        // Those with mistakes elsewhere, too: each mistake is told in the first run.
+        var placed: [RouteConfiguration] = []
         for node in nodes {
             guard case .table(let table) = node.value else {
                 loader.error(node.start, "a route must be a table, not \(node.value.kind)")
                 continue
             }
             let section = Section("[[route]]", table, at: node.start, keys: Self.routeKeys, loader: loader)
-            if let route = RouteReader(section: section, names: names, issuers: issuers).route() {
-                routes.append(route)
-            }
+            let (route, isWhole) = RouteReader(section: section, names: names, issuers: issuers).route()
+            guard let route else { continue }
+            placed.append(route)
+            if isWhole { routes.append(route) }
         }
-        refuseConflicts(routes)
+        refuseConflicts(placed)
         let ranks = routes.map { RouteSpecificity.rank(of: $0) }
         let order = routes.indices.sorted { a, b in
             ranks[a] == ranks[b] ? a < b : ranks[a].lexicographicallyPrecedes(ranks[b])
@@ -56,8 +59,9 @@ struct RouteReader {
 
     private var loader: Loader { section.loader }
 
-    /// The route; nil where its path or its authentication are wrong, which has been reported.
-    func route() -> RouteConfiguration? {
+    /// The route, nil where its path is wrong; and false where its authentication is, so that it can be nobody's. Both have
+    /// been reported then.
+    func route() -> (RouteConfiguration?, isWhole: Bool) {
         let path = path()
         let authentication = authentication()
         let captures = path?.captureNames ?? (section.table["path"] == nil ? [] : nil)
@@ -76,13 +80,15 @@ struct RouteReader {
         let rateLimit = rateLimit()
         let crossOrigin = crossOrigin()
         let signIn = signIn(authentication)
-        guard let path, let authentication else { return nil }
-        return RouteConfiguration(
-            hosts: hosts, methods: methods, path: path, authentication: authentication, require: require,
+        guard let path else { return (nil, false) }
+        let route = RouteConfiguration(
+            hosts: hosts, methods: methods, path: path,
+            authentication: authentication ?? .required(issuers: []), require: require,
             scopes: scopes, denied: denied, upstream: upstream, redirectPort: redirectPort,
             timeout: timeout.value(default: .seconds(60)),
             maxBodyBytes: maxBody.value(default: 10 << 20), stripPrefix: prefix, streamLifetime: lifetime,
             rateLimit: rateLimit, crossOrigin: crossOrigin, signIn: signIn, position: section.position)
+        return (route, authentication != nil)
     }
 
     private func path() -> PathPattern? {

@@ -63,12 +63,14 @@ public struct SessionConfiguration: Sendable, Equatable {
         guard cache == .jwks, let url else { return nil }
         var keys = RemoteKeys(.url(below(url, "/jwks")))
         keys.authorities = authorities
-        return IssuerConfiguration(
+        var configuration = IssuerConfiguration(
             name: remoteName, issuer: issuer, audience: ["better-auth:session-cache"],
             keySource: .remote(keys), keyPosition: position,
             algorithms: [.edDSA, .es256, .es512, .rs256, .ps256], subject: ["sub"],
             types: ["better-auth.session-cache+jwt"], requiredType: true, leeway: .zero, maximumLifetime: nil,
             refuseClaims: [], position: position)
+        configuration.requiresKeyAlgorithm = true
+        return configuration
     }
 }
 

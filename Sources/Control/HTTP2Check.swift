@@ -21,8 +21,8 @@ struct HTTP2Check: ~Copyable {
     ///
     /// - Parameter fields: further field lines, each with CRLF.
     init?(path: String, authority: String, agent: String, fields: String = "", isSecure: Bool, now: Int64) {
-        guard var session = HTTP2Session(limits: HTTP2Limits(head: HeadLimits()), as: .client, now: now)
-        else {
+        let limits = HTTP2Limits(head: HeadLimits())
+        guard var session = HTTP2Session(limits: limits, as: .client, memory: HTTP2Memory(), now: now) else {
             return nil
         }
         let head = "GET \(path) HTTP/1.1\r\nHost: \(authority)\r\nUser-Agent: \(agent)\r\n\(fields)\r\n"

@@ -16,11 +16,12 @@ internal import HTTP
     ///
     /// - Parameters:
     ///   - role: which side this is.
+    ///   - memory: that of the thread that calls, now and later.
     ///   - now: the time in microseconds, of the clock that all calls go by.
-    public init?(limits: HTTP2Limits, as role: HTTP2Role = .server, now: Int64) {
+    public init?(limits: HTTP2Limits, as role: HTTP2Role = .server, memory: HTTP2Memory, now: Int64) {
         let state = UnsafeMutablePointer<SessionState>.allocate(capacity: 1)
         // SAFETY: allocated here, and freed in `deinit` or below.
-        unsafe state.initialize(to: SessionState(limits: limits, role, now: now))
+        unsafe state.initialize(to: SessionState(limits: limits, role, memory, now: now))
         guard let session = unsafe Self.makeSession(state, limits, role) else {
             unsafe state.deinitialize(count: 1)
             unsafe state.deallocate()
@@ -60,10 +61,11 @@ internal import HTTP
         unsafe nghttp2_option_set_max_send_header_block_length(option, 262_144 + 12 * FieldList.capacity + 12)
         // Until the server has said how many it takes.
         unsafe nghttp2_option_set_peer_max_concurrent_streams(option, UInt32(limits.streamCount))
+        var memory = unsafe state.pointee.memory.callbacks
         let result =
             unsafe role == .server
-            ? nghttp2_session_server_new2(&session, callbacks, state, option)
-            : nghttp2_session_client_new2(&session, callbacks, state, option)
+            ? nghttp2_session_server_new3(&session, callbacks, state, option, &memory)
+            : nghttp2_session_client_new3(&session, callbacks, state, option, &memory)
         guard result == 0, let made = unsafe session else { return nil }
         guard unsafe submitSettings(made, limits, role) else {
             unsafe nghttp2_session_del(made)

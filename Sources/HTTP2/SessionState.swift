@@ -31,6 +31,8 @@ struct StreamRecord: BitwiseCopyable {
 /// What the callbacks of a session work on. It lives at one address for as long as its session does.
 @safe struct SessionState: ~Copyable {
     let limits: HTTP2Limits
+    /// Where nghttp2's side of the session lives.
+    let memory: HTTP2Memory
     private let role: HTTP2Role
     var streams = GrowingArray<StreamRecord>()
     private var freeSlots = GrowingArray<Int32>()
@@ -65,7 +67,8 @@ struct StreamRecord: BitwiseCopyable {
     // SAFETY: no bytes at first, and those that nghttp2 gave from then on.
     var frame = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
 
-    init(limits: HTTP2Limits, _ role: HTTP2Role = .server, now: Int64) {
+    init(limits: HTTP2Limits, _ role: HTTP2Role = .server, _ memory: HTTP2Memory, now: Int64) {
+        self.memory = memory
         self.role = role
         self.limits = limits
         self.now = now

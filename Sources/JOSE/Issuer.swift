@@ -9,6 +9,7 @@ final class Issuer {
     let algorithms: AlgorithmSet
     let leewaySeconds: Int64
     let requiresKeyID: Bool
+    private let requiresKeyAlgorithm: Bool
     let fetchesKeys: Bool
     /// nil while no keys were ever loaded.
     private(set) var keys: KeySet?
@@ -34,18 +35,19 @@ final class Issuer {
         types = spec.types.map { TokenType.canonical(Array($0.utf8)) }
         requiresType = spec.requiresType
         requiresKeyID = spec.requiresKeyID
+        requiresKeyAlgorithm = spec.requiresKeyAlgorithm
         fetchesKeys = spec.fetchesKeys
         leewaySeconds = min(spec.leewaySeconds, JSONNumber.largestSecond)
         maximumLifetimeSeconds = spec.maximumLifetimeSeconds
         refusedClaims = spec.refusedClaims.map { Array($0.utf8) }
         if case .pending = spec.keys { return }
-        keys = try Self.load(spec.keys, index, algorithms)
+        keys = try load(spec.keys)
     }
 
     /// Exchanges all keys at once; after an error the old ones stay (rule J7).
     func replaceKeys(_ source: IssuerSpec.KeySource) throws(IssuerError) {
         if case .pending = source { return }
-        keys = try Self.load(source, index, algorithms)
+        keys = try load(source)
         generation &+= 1
     }
 
@@ -55,15 +57,14 @@ final class Issuer {
         generation &+= 1
     }
 
-    private static func load(
-        _ source: IssuerSpec.KeySource, _ index: Int, _ algorithms: AlgorithmSet
-    ) throws(IssuerError) -> KeySet {
+    private func load(_ source: IssuerSpec.KeySource) throws(IssuerError) -> KeySet {
         var isSecret = false
         if case .secret = source { isSecret = true }
         guard isSecret ? algorithms.isSubset(of: .hmac) : algorithms.isDisjoint(with: .hmac) else {
             throw .algorithmsDoNotFitKeySource
         }
-        return try KeySet(source, issuer: index, algorithms: algorithms)
+        return try KeySet(
+            source, issuer: index, algorithms: algorithms, requiresKeyAlgorithm: requiresKeyAlgorithm)
     }
 
     /// Checks `typ` (RFC 7519 §5.1); `node` is -1 where the header has none.

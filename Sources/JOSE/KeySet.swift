@@ -55,7 +55,11 @@ struct KeySet {
     private var acceptsAnyKeyID = false
 
     /// The keys of that source for the issuer at `issuer`, as far as they fit its algorithms.
-    init(_ source: IssuerSpec.KeySource, issuer: Int, algorithms: AlgorithmSet) throws(IssuerError) {
+    ///
+    /// - Parameter requiresKeyAlgorithm: keys that fit several of these by their type alone are left out.
+    init(
+        _ source: IssuerSpec.KeySource, issuer: Int, algorithms: AlgorithmSet, requiresKeyAlgorithm: Bool
+    ) throws(IssuerError) {
         switch source {
         case .secret(let secret):
             try addSecret(secret, issuer, algorithms)
@@ -63,7 +67,7 @@ struct KeySet {
             try addPublicKey(pem, issuer, algorithms)
         case .jwks(let text):
             do throws(KeySetError) {
-                try addKeySet(text, issuer, algorithms)
+                try addKeySet(text, issuer, algorithms, requiresKeyAlgorithm)
             } catch {
                 throw .badKeySet(error)
             }
@@ -128,7 +132,7 @@ struct KeySet {
     }
 
     private mutating func addKeySet(
-        _ text: [UInt8], _ issuer: Int, _ algorithms: AlgorithmSet
+        _ text: [UInt8], _ issuer: Int, _ algorithms: AlgorithmSet, _ requiresKeyAlgorithm: Bool
     ) throws(KeySetError) {
         guard text.count <= Self.largestJWKSBytes else { throw .tooLarge }
         var document = JSONDocument(capacity: text.count, limits: .keySet)
@@ -142,6 +146,9 @@ struct KeySet {
         while let node = next {
             do throws(JWKParser.Refusal) {
                 let parsed = try parser.parse(document, node)
+                if requiresKeyAlgorithm, parsed.algorithms.intersection(algorithms).algorithms.count > 1 {
+                    throw JWKParser.Refusal("no alg, and it fits several")
+                }
                 if !add(parsed.key, parsed.keyID, parsed.algorithms, issuer, algorithms) {
                     report.skipped.append(SkippedKey(index: index, reason: "not for the issuer's algorithms"))
                 }

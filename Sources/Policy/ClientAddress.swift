@@ -3,12 +3,14 @@ internal import HTTP
 
 extension PolicySnapshot {
     /// The address of whoever sent the request, as far as it is known for certain: the peer's own, or, where the peer
-    /// is a trusted proxy, the last one of X-Forwarded-For that is not. What stands before that one may be invented.
+    /// is a trusted proxy, the last one of X-Forwarded-For or Forwarded that is not. What stands before that one may be
+    /// invented.
     func clientAddress(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ peer: PeerFacts
     ) -> IPAddress {
         var known = peer.address
         guard trust.trusts(peer) else { return known }
+        if let origin = forwardedOrigin(head, bytes, peer) { return origin.address ?? known }
         var index = head.fields.count
         while index > 0 {
             index -= 1

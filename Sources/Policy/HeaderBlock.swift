@@ -160,16 +160,23 @@ extension PolicySnapshot {
     ) {
         let host = bytes.slice(head.host)
         let address = peer.addressText
+        // What was told only in the newer field is told in the older ones, too.
+        let origin = said.hasForwarded ? forwardedOrigin(head, bytes, peer) : nil
         if address.count > 0 || said.hasFor {
             HeaderWriter.put("X-Forwarded-For: ", &buffer)
             if said.hasFor { HeaderWriter.putValues(of: .xForwardedFor, head, bytes, &buffer) }
-            if said.hasFor, address.count > 0 { HeaderWriter.put(", ", &buffer) }
+            if let client = origin?.address { HeaderWriter.put(client, &buffer) }
+            if said.hasFor || origin?.address != nil, address.count > 0 { HeaderWriter.put(", ", &buffer) }
             HeaderWriter.put(address, &buffer)
             HeaderWriter.put("\r\n", &buffer)
         }
         if !said.hasProto {
+            var isSecure = peer.isSecure
+            if let origin, !origin.proto.isEmpty {
+                isSecure = ASCII.equalsIgnoringCase(bytes.slice(origin.proto), "https")
+            }
             HeaderWriter.put(
-                peer.isSecure ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n", &buffer)
+                isSecure ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n", &buffer)
         }
         if !said.hasHost, host.count > 0 { HeaderWriter.put("X-Forwarded-Host: ", host, &buffer) }
         // A chain that the peer told only in the older fields would be wrong in the newer one, were it begun here.
@@ -284,6 +291,12 @@ enum HeaderWriter {
         put(name, &buffer)
         put(value, &buffer)
         put("\r\n", &buffer)
+    }
+
+    /// Writes an address.
+    static func put(_ address: IPAddress, _ buffer: inout Buffer) {
+        let text = PeerFacts(address: address, listener: -1, isSecure: false)
+        put(text.addressText, &buffer)
     }
 
     /// Writes the values of all lines of that name as one list (RFC 9110 §5.3).

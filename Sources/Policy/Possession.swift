@@ -126,6 +126,16 @@ extension PolicySnapshot {
                 }
             }
             guard schemes <= 1, hosts <= 1 else { return nil }
+            if let origin = forwardedOrigin(head, bytes, peer) {
+                if !origin.proto.isEmpty {
+                    guard let secure = Self.isSecure(bytes.slice(origin.proto)) else { return nil }
+                    isSecure = secure
+                }
+                if !origin.host.isEmpty {
+                    guard let forwarded = Authority.parse(bytes, origin.host) else { return nil }
+                    authority = forwarded
+                }
+            }
         }
         return ProofTarget(isSecure: isSecure, authority: authority, path: head.path)
     }

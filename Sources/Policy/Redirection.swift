@@ -54,6 +54,9 @@ extension PolicySnapshot {
     ) -> Bool {
         if peer.isSecure { return true }
         guard trust.trusts(peer) else { return false }
+        if let origin = forwardedOrigin(head, bytes, peer) {
+            return ASCII.equalsIgnoringCase(bytes.slice(origin.proto), "https")
+        }
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             guard line.name == .xForwardedProto, line.flags.isDisjoint(with: [.alias, .nominated]) else {

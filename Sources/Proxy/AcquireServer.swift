@@ -203,9 +203,28 @@ extension Worker {
     private mutating func awaitConnection(_ exchange: UInt32, _ upstream: Handle) {
         pools[upstream.index].enqueue(exchanges.handle(at: exchange))
         exchanges[exchange].phase = .waiting
+        if pools[upstream.index].sharesConnections { lookForRoomSoon() }
         let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
         exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: timeout)
         setExchangeDeadline(exchange)
+    }
+
+    /// How often a worker looks for a connection that another one has closed.
+    private static var sharedRoomMilliseconds: Int64 { 2 }
+
+    private mutating func lookForRoomSoon() {
+        lookForRoomAt = min(lookForRoomAt, now.advanced(byMilliseconds: Self.sharedRoomMilliseconds))
+    }
+
+    /// Lets those try again who wait for a connection of which another worker may have closed the last.
+    mutating func lookForSharedRoom() {
+        guard lookForRoomAt <= now else { return }
+        lookForRoomAt = .never
+        for slot in 0..<pools.slots
+        where pools.isLive(slot) && pools[slot].sharesConnections && pools[slot].waitingCount > 0 {
+            freed.append(pools.handle(at: slot))
+            lookForRoomSoon()
+        }
     }
 
     /// Gives connections that have become free, or room for new ones, to the requests that have waited longest. Done
@@ -330,6 +349,7 @@ extension Worker {
             pools.contains(upstream) && poolOfUpstream.contains(upstream)
             && !pools[upstream.index].isRetired(servers[server].server)
         guard isCurrent, !isDraining, !servers[server].transport.isStream,
+            !pools[upstream.index].sharesConnections,
             !servers[server].transport.isReadable
         else {
             return closeServer(server, wasBusy: true)

@@ -118,7 +118,7 @@ extension Worker {
                 limits: HTTP2Limits(
                     head: responseLimits, streamCount: CarrierList.largestStreamCount,
                     connectionWindowBytes: CarrierList.largestStreamCount * HTTP2Limits.streamWindowBytes),
-                as: .client, now: now.microseconds),
+                as: .client, memory: sessionMemory, now: now.microseconds),
             case .opened(let handle) = openConnection(upstream, server: server, for: .none)
         else { return nil }
         counters.add(1, to: .upstreamConnects)

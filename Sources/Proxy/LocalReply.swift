@@ -142,6 +142,7 @@ extension Worker {
             && clients[client].transport.output.append("\r\n")
             && appendChallenge(client, rejection)
             && appendRetryAfter(client, code, rejection)
+            && appendAllow(client, code)
             && appendAddedFields(exchange, client)
             && exchanges[exchange].appendOwnFields(
                 date: dateField, clients[client].strictTransportSecurity,
@@ -167,6 +168,12 @@ extension Worker {
         }
         guard code.status == 503 else { return true }
         return clients[client].transport.output.append("Retry-After: 1\r\n")
+    }
+
+    /// A 405 names what can be asked (RFC 9110 §15.5.6): any method but those two that nobody's backend gets.
+    private mutating func appendAllow(_ client: UInt32, _ code: ReasonCode) -> Bool {
+        guard code == .methodNotAllowed else { return true }
+        return clients[client].transport.output.append("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
     }
 
     /// Writes what is left of the proxy's own answer.

@@ -104,7 +104,8 @@ extension Worker {
     /// Makes the connection one that speaks HTTP/2.
     mutating func startMultiplexing(_ client: UInt32) {
         guard !multiplexers.isFull,
-            let session = HTTP2Session(limits: HTTP2Limits(head: headLimits), now: now.microseconds)
+            let session = HTTP2Session(
+                limits: HTTP2Limits(head: headLimits), memory: sessionMemory, now: now.microseconds)
         else { return closeClient(client) }
         clients[client].phase = .multiplexing
         clients[client].multiplexer = multiplexers.insert(

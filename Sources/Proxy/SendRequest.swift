@@ -187,10 +187,9 @@ extension Worker {
     /// - Parameter wasRefused: a server that speaks HTTP/2 says that it did nothing about the request (RFC 9113 §8.7).
     mutating func serverLeft(_ exchange: UInt32, wasRefused: Bool = false) {
         let server = exchanges[exchange].server.index
-        let isStream = servers[server].transport.isStream
         // A stream that ends alone was seen; one that ends with its connection may not have been.
-        let wasReused =
-            servers[server].requestsServed > 0 && (!isStream || servers[server].isCutOff) || wasRefused
+        let saysNothing = !servers[server].transport.isStream || servers[server].isCutOff || wasRefused
+        let wasReused = servers[server].requestsServed > 0
         let number = servers[server].server
         let progress =
             !servers[server].transport.input.isEmpty
@@ -199,12 +198,13 @@ extension Worker {
         let isSafe = RetryRule.allows(
             exchanges[exchange].method, after: progress, isReplayable: exchanges[exchange].isReplayable)
         dropServer(exchange)
-        // Only a connection that had served before can have been closed between two requests.
-        guard wasReused, isSafe, exchanges[exchange].retriesLeft > 0,
+        guard saysNothing, isSafe, exchanges[exchange].retriesLeft > 0,
             progress == .nothingSent || pools[exchanges[exchange].pool.index].permitsRetry(at: now)
         else {
             return reply(exchange, wasRefused ? .upstreamUnavailable : .upstreamInvalidResponse)
         }
+        // Only a connection that had served before can have been closed between two requests, through nobody's fault.
+        if !wasReused, !wasRefused { noteFailure(at: exchanges[exchange].pool, server: number) }
         retry(exchange, server: number)
     }
 

@@ -91,6 +91,7 @@ public struct Worker: ~Copyable {
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
     var expired: [UInt32] = []
     var multiplexScratch = HTTP2Scratch()
+    let sessionMemory = HTTP2Memory()
     var requestIDs = RequestIDs()
     var dateField = DateField()
 
@@ -134,6 +135,8 @@ public struct Worker: ~Copyable {
     /// Pools that have room again for requests that wait, and those that are served right now.
     var freed: [Handle] = []
     var serving: [Handle] = []
+    /// When to look for a connection that another worker has closed (`UpstreamPool.sharesConnections`).
+    var lookForRoomAt = Instant.never
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
     var isDraining = false
@@ -235,6 +238,7 @@ public struct Worker: ~Copyable {
         resumeCarriers()
         writeExchanges()
         expireDeadlines()
+        lookForSharedRoom()
         serveWaiting()
         writeExchanges()
         sendCarriers()
@@ -288,7 +292,7 @@ public struct Worker: ~Copyable {
         {
             return 0
         }
-        let next = min(clientDeadlines.next, serverDeadlines.next, acceptAgain)
+        let next = min(clientDeadlines.next, serverDeadlines.next, acceptAgain, lookForRoomAt)
         guard next < .never else { return -1 }
         let microseconds = next.microseconds(since: now)
         return Int32(clamping: max(0, (microseconds + 999) / 1000))

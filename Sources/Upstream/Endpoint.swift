@@ -11,7 +11,9 @@ struct Endpoint: ~Copyable {
     let state: ServerState
     /// What this worker tells of it.
     let cells: ServerCells
-    let maximumConnections: Int
+    private let maximumConnections: Int
+    /// All workers' connections count against the maximum, and not this one's alone.
+    private let isShared: Bool
     /// Where the server stands in a choice by hash: the same in every worker and every process.
     let place: UInt64
     var weight: Int
@@ -26,7 +28,7 @@ struct Endpoint: ~Copyable {
     /// Smooth weighted round-robin: what this server has saved up.
     var credit = 0
 
-    init(_ settings: ServerSettings, maximumConnections: Int, worker: Int) {
+    init(_ settings: ServerSettings, maximumConnections: Int, isShared: Bool, worker: Int) {
         address = settings.address
         authority = Array(settings.authority.utf8)
         name = Array(settings.address.description.utf8)
@@ -34,12 +36,23 @@ struct Endpoint: ~Copyable {
         cells = settings.state.cells(ofWorker: worker)
         weight = settings.weight
         self.maximumConnections = maximumConnections
+        self.isShared = isShared
         place = StableHash.place(Array(settings.address.description.utf8).span)
         idle.reserveCapacity(min(maximumConnections, 1024))
     }
 
+    deinit {
+        for _ in 0..<connections { countClosed() }
+    }
+
     /// A connection can be had.
-    var hasRoom: Bool { !idle.isEmpty || connections < maximumConnections }
+    var hasRoom: Bool { !idle.isEmpty || hasRoomForNew }
+
+    /// A further connection may be opened.
+    var hasRoomForNew: Bool {
+        connections < maximumConnections
+            && (!isShared || state.sharedConnections.hasRoom(below: maximumConnections))
+    }
 
     // MARK: The books
 
@@ -51,12 +64,21 @@ struct Endpoint: ~Copyable {
         return handle
     }
 
-    /// A request opens a connection.
-    mutating func open() {
+    /// A request opens a connection; false where it may not, after all.
+    mutating func open() -> Bool {
+        guard hasRoomForNew, !isShared || state.sharedConnections.take(below: maximumConnections) else {
+            return false
+        }
         connections += 1
         cells.open.adjust(by: 1)
         cells.opened.adjust(by: 1)
         countRequest()
+        return true
+    }
+
+    private func countClosed() {
+        cells.open.adjust(by: -1)
+        if isShared { state.sharedConnections.giveBack() }
     }
 
     private mutating func countRequest() {
@@ -78,7 +100,7 @@ struct Endpoint: ~Copyable {
         inFlight -= 1
         connections -= 1
         cells.inFlight.adjust(by: -1)
-        cells.open.adjust(by: -1)
+        countClosed()
     }
 
     /// A connection is gone while it was idle.
@@ -87,7 +109,7 @@ struct Endpoint: ~Copyable {
         idle.remove(at: position)
         connections -= 1
         cells.idle.adjust(by: -1)
-        cells.open.adjust(by: -1)
+        countClosed()
     }
 
     /// Takes the idle connection that has waited longest off the books.

@@ -4,6 +4,7 @@ internal import Bytes
 struct EndpointTable: ~Copyable {
     private var slots: Slab<Endpoint>
     private let connectionsEach: Int
+    private let areShared: Bool
     private let worker: Int
     /// The numbers of the servers that take requests, in the order of the settings.
     private(set) var active: [Int] = []
@@ -12,9 +13,10 @@ struct EndpointTable: ~Copyable {
     /// addresses faster than requests end loses the newest.
     private static var largestCount: Int { 4096 }
 
-    init(_ servers: [ServerSettings], connectionsEach: Int, worker: Int) {
+    init(_ servers: [ServerSettings], connectionsEach: Int, areShared: Bool, worker: Int) {
         slots = Slab(capacity: Self.largestCount)
         self.connectionsEach = connectionsEach
+        self.areShared = areShared
         self.worker = worker
         _ = replace(servers)
     }
@@ -80,7 +82,9 @@ struct EndpointTable: ~Copyable {
     }
 
     private mutating func put(_ server: ServerSettings, expecting number: Int?) -> Int {
-        let handle = slots.insert(Endpoint(server, maximumConnections: connectionsEach, worker: worker))
+        let handle = slots.insert(
+            Endpoint(
+                server, maximumConnections: connectionsEach, isShared: areShared, worker: worker))
         precondition(number == nil || handle.index == UInt32(number ?? 0), "a slab gives the last slot first")
         return Int(handle.index)
     }

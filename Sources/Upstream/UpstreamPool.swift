@@ -39,12 +39,18 @@ public struct UpstreamPool: ~Copyable {
         place = WorkerPlace(worker, of: workers)
         cells = settings.state.cells(ofWorker: worker)
         randomState = 0x2545_f491_4f6c_dd1d &* UInt64(worker + 1)
+        let most = settings.maximumConnections
+        sharesConnections = most < workers && !settings.speaksHTTP2
         endpoints = EndpointTable(
             settings.servers,
-            connectionsEach: place.share(of: settings.maximumConnections)
-                * (settings.speaksHTTP2 ? Self.streamsPerConnection : 1),
-            worker: worker)
+            connectionsEach: sharesConnections
+                ? most : place.share(of: most) * (settings.speaksHTTP2 ? Self.streamsPerConnection : 1),
+            areShared: sharesConnections, worker: worker)
     }
+
+    /// A server gets fewer connections than there are workers. All take from one count then, and keep none that is idle:
+    /// it would be another's. Nobody says when one has become free, so that whoever waits has to look.
+    public let sharesConnections: Bool
 
     /// What stands for a connection in the books where each carries many requests.
     private static var streamsPerConnection: Int { 100 }
@@ -89,22 +95,23 @@ public struct UpstreamPool: ~Copyable {
             if failed == nil { budget.noteRequest() }
             return take(server)
         case .allBusy:
-            if hasRoomToWait { return .wait }
-            cells.refused.adjust(by: 1)
-            return .refuse
+            return waitOrRefuse()
         case .none:
             cells.unavailable.adjust(by: 1)
             return .unavailable
         }
     }
 
+    private func waitOrRefuse() -> Choice {
+        if hasRoomToWait { return .wait }
+        cells.refused.adjust(by: 1)
+        return .refuse
+    }
+
     /// Like `choose`, but always a new connection to the same server, for the retry of a request that met a
     /// connection which the server had just closed; nil where the server may have no further one.
     public mutating func chooseFresh(server: Int) -> Choice? {
-        guard !endpoints[server].isRetired,
-            endpoints[server].connections < endpoints[server].maximumConnections
-        else { return nil }
-        endpoints[server].open()
+        guard !endpoints[server].isRetired, endpoints[server].open() else { return nil }
         return .connect(server: server)
     }
 
@@ -135,8 +142,8 @@ public struct UpstreamPool: ~Copyable {
 
     private mutating func take(_ server: Int) -> Choice {
         if let handle = endpoints[server].takeIdle() { return .reuse(handle, server: server) }
-        endpoints[server].open()
-        return .connect(server: server)
+        // Another worker may have taken the last connection since its place was seen.
+        return endpoints[server].open() ? .connect(server: server) : waitOrRefuse()
     }
 
     // MARK: Connections that come back, and that go

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Control
+import Reactor
 
 /// `usher`: the command line.
 @main
@@ -25,4 +26,16 @@ struct Usher: ParsableCommand {
             HealthcheckCommand.self,
             VersionCommand.self,
         ])
+
+    /// Swift finds the arguments behind the environment, in memory. Where a preloaded library has moved that away before
+    /// the start, as libfaketime does, it finds none, not even the program's name, and the kernel has to be asked.
+    static func main() {
+        guard CommandLine.arguments.isEmpty else { return main(nil) }
+        let bytes = (try? FileContents.read("/proc/self/cmdline", limitBytes: 4 << 20)) ?? []
+        let arguments = bytes.split(separator: 0, omittingEmptySubsequences: false).map {
+            String(decoding: $0, as: UTF8.self)
+        }
+        // The last one is terminated, too.
+        main(Array(arguments.dropFirst().dropLast()))
+    }
 }

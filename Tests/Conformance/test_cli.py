@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import jwt
 import pytest
@@ -48,6 +49,16 @@ def test_help():
     assert done.returncode == 0
     for name in ("run", "check", "routes", "token", "healthcheck", "version"):
         assert name in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["nonsense"], [], ["check", "--config", "/nowhere.toml"]])
+def test_arguments_where_a_preloaded_library_has_moved_the_environment(arguments):
+    """libfaketime does so before the start, and Swift finds no arguments then: `run` printed the help and ended with 0."""
+    library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+    if not library:
+        pytest.skip("libfaketime is not installed")
+    plain, moved = command(*arguments), command(*arguments, env={"LD_PRELOAD": str(library), "FAKETIME": "2026-01-25 00:00:00"})
+    assert (moved.returncode, moved.stdout, moved.stderr) == (plain.returncode, plain.stdout, plain.stderr)
 
 
 # routes

@@ -400,6 +400,15 @@ def test_routes_of_one_shape_conflict_wherever_they_stand(check):
     assert len(done.errors) == 1 and '"/a/{z}" is as specific as "/a/{x}"' in done.text, done.text
 
 
+@pytest.mark.parametrize(("auth", "said"), [
+    ("", '"auth"'), ('auth = "nobody"', "there is no [issuer.nobody]"), ('auth = ["main", "optional:nobody"]', "there is no [issuer.nobody]"),
+])
+def test_a_conflict_is_told_beside_another_mistake_of_the_route(check, auth, said):
+    done = check(GOOD + f'\n[[route]]\npath = "/twice"\n{auth}\nupstream = "tasks"\n'
+                 '\n[[route]]\npath = "/twice"\nauth = "none"\nupstream = "tasks"\n')
+    assert done.returncode == 1 and said in done.text and '"/twice" is as specific as "/twice"' in done.text, done.text
+
+
 @pytest.mark.parametrize("table, most", [('[listen.x{i}]\naddress = "127.0.0.1:{port}"', 64), ('[upstream.x{i}]\nservers = ["127.0.0.1:9"]', 1024)])
 def test_more_than_a_worker_has_room_for(check, table, most):
     """Refused here, and not by the end of the process at its start or at a reload."""

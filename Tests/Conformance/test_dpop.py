@@ -222,6 +222,10 @@ def test_H8_the_target_as_the_client_saw_it(start, own_backend):
     seen = client.fields(token, url="https://app.test/api/x")
     assert proxy.get("/api/x", seen | forwarded).status == 200
     assert proxy.get("/api/x", client.fields(token) | forwarded).status == 401
+    newer = {"Forwarded": 'for=203.0.113.9;proto=https;host="app.test", for=127.0.0.1;proto=http;host=inner'}
+    assert proxy.get("/api/x", client.fields(token, url="https://app.test/api/x") | newer).status == 200
+    assert proxy.get("/api/x", client.fields(token, url="http://inner/api/x") | newer).status == 401
+    assert proxy.get("/api/x", client.fields(token) | {"Forwarded": "for=a;proto=gopher"}).status == 401
     question = forwarded | {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/api/x?q=1"}
     with Wire(verify) as wire:
         answer = wire.request("GET", "/", client.fields(token, url="https://app.test/api/x") | question)
@@ -233,9 +237,9 @@ def test_H8_the_target_as_the_client_saw_it(start, own_backend):
 def test_H8_an_untrusted_peer_does_not_say_what_the_client_saw(run):
     proxy, client = run(), Client()
     token = client.token()
-    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.test"}
-    assert proxy.get("/api/x", client.fields(token, url="https://app.test/api/x") | forwarded).status == 401
-    assert proxy.get("/api/x", client.fields(token) | forwarded).status == 200
+    for forwarded in ({"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.test"}, {"Forwarded": "proto=https;host=app.test"}):
+        assert proxy.get("/api/x", client.fields(token, url="https://app.test/api/x") | forwarded).status == 401
+        assert proxy.get("/api/x", client.fields(token) | forwarded).status == 200
 
 
 def test_metrics_and_log_have_the_same_reasons(run):

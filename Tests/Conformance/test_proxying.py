@@ -436,6 +436,23 @@ def test_stale_pooled_connection_is_not_retried_for_post(proxy, backend):
     assert [r.target for r in backend.requests].count("/public/post") == 1
 
 
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("PUT", 200), ("DELETE", 200), ("POST", 502), ("PATCH", 502)])
+def test_fresh_connection_lost_before_an_answer(start, own_backend, method, status, reset):
+    """Once more where twice is the same as once, though no other request was on the connection."""
+    def script(exchange):
+        exchange.read_body()
+        if len(own_backend.requests) > 1:
+            return exchange.echo()
+        (exchange.reset if reset else exchange.close)()
+    own_backend.script = script
+    proxy = start(own_backend)
+    body = b"body" if method in ("PUT", "POST", "PATCH") else b""
+    answer = proxy.request(method, PUBLIC, {}, body)
+    assert answer.status == status
+    assert [request.body for request in own_backend.requests] == [body] * (2 if status == 200 else 1)
+
+
 def test_retry_happens_once(proxy, backend):
     backend.script = lambda exchange: exchange.close()
     answer = proxy.get(PUBLIC)

@@ -129,9 +129,29 @@ def test_addresses_are_told_apart(limited):
     assert ask("2001:db8:0:2::1") == 200
 
 
-def test_an_untrusted_client_cannot_choose_its_address(start, own_backend):
+def test_addresses_are_told_apart_by_forwarded(limited):
+    """A trusted proxy that speaks RFC 7239 alone is believed as well."""
+    def ask(forwarded, **fields):
+        return limited.get("/visitors/x", {"Forwarded": forwarded} | fields).status
+    assert [ask("for=192.0.2.1;proto=https") for _ in range(6)] == [200] * 5 + [429]
+    assert ask('For="192.0.2.2:4711"') == 200
+    assert ask("for=203.0.113.77, for=192.0.2.1") == 429
+    assert ask('for=192.0.2.77,for="192.0.2.1" , for=127.0.0.1;host="a,b"') == 429
+    assert [ask(f'for="[2001:db8:0:1::{n}]"') for n in range(1, 7)] == [200] * 5 + [429]
+    # Whoever says both kinds is believed in the older one: it may have let its client's own Forwarded through.
+    assert ask("for=203.0.113.78", **{"X-Forwarded-For": "192.0.2.1"}) == 429
+
+
+def test_a_forwarded_that_cannot_be_read_names_nobody(limited):
+    got = [limited.get("/visitors/x", {"Forwarded": value}).status for value in
+           ('for="192.0.2.1', "for=192.0.2.2, =", "for=192.0.2.3;for=192.0.2.4", "for=unknown", "for=_hidden", 'for="192.0.\\2.5"')]
+    assert got == [200] * 5 + [429], "all are the proxy in front"
+
+
+@pytest.mark.parametrize("fields", [{"X-Forwarded-For": "192.0.2.{}"}, {"Forwarded": "for=192.0.2.{}"}], ids=["old", "new"])
+def test_an_untrusted_client_cannot_choose_its_address(start, own_backend, fields):
     proxy = start(own_backend, LIMITS, limits="")
-    got = [proxy.get("/visitors/x", {"X-Forwarded-For": f"192.0.2.{n}"}).status for n in range(6)]
+    got = [proxy.get("/visitors/x", {name: value.format(n) for name, value in fields.items()}).status for n in range(6)]
     assert got == [200] * 5 + [429]
 
 

@@ -767,6 +767,8 @@ def test_over_tls_a_redirect_would_be_for_ever(secure, authority, own_backend):
 def test_a_redirect_behind_a_proxy_that_speaks_tls(start, own_backend):
     proxy = start(own_backend, REDIRECT, to=443, listen='trusted_proxies = ["127.0.0.1/32"]')
     assert proxy.get("/moved/x", {"X-Forwarded-Proto": "https"}).status == 404
+    assert proxy.get("/moved/x", {"Forwarded": "for=203.0.113.9;proto=https"}).status == 404
+    assert proxy.get("/moved/x", {"Forwarded": "for=203.0.113.9;proto=http"}).status == 308
     assert proxy.get("/moved/x", {"X-Forwarded-Proto": "http"}).headers.get("location") == "https://usher.test/moved/x"
 
 

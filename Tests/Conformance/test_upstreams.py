@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.backend import Backend
 from harness.configuration import SMALL
 from harness.kernel import Kernel
 from harness.ports import free_port
@@ -267,6 +268,35 @@ def test_killed_while_requests_are_under_way(start, servers):
 
 # Retries and the queue
 
+@pytest.mark.parametrize(("workers", "limit"), [(2, 1), (4, 3)])
+def test_fewer_connections_than_workers(start, own_backend, workers, limit):
+    """A server that stands one request at a time gets one at a time, whichever worker has it; nobody waits in vain."""
+    lock, at_once, most = threading.Lock(), [0], [0]
+
+    def script(exchange):
+        with lock:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        time.sleep(0.03)
+        with lock:
+            at_once[0] -= 1
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TEXT, workers=workers, servers=f'"127.0.0.1:{own_backend.port}"', upstream=f"max_connections = {limit}")
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        assert {answer.status for answer in pool.map(lambda _: proxy.get("/public/x"), range(36))} == {200}
+    assert most[0] == limit
+
+
+def test_the_queue_of_one_connection_is_bounded(start, own_backend):
+    """One connection, one that waits: the third is refused, with any number of workers."""
+    own_backend.script = lambda exchange: (time.sleep(0.5), exchange.echo())
+    proxy = start(own_backend, TEXT, workers=2, servers=f'"127.0.0.1:{own_backend.port}"', upstream="max_connections = 1\nmax_pending = 1")
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(lambda: proxy.get("/public/x").status) for _ in range(3) if not time.sleep(0.1)]
+        assert [answer.result() for answer in answers] == [200, 200, 503]
+
+
 def test_retries_have_a_budget(start, own_backend):
     """A backend that closes every second request must not get twice the load."""
     served = Counter()
@@ -289,6 +319,16 @@ def test_retries_have_a_budget(start, own_backend):
     own_backend.script = lambda exchange: exchange.echo()
     assert proxy.get("/public/x").status in (200, 502)
     assert proxy.get("/public/x").status == 200
+
+
+def test_a_server_that_loses_requests_is_ejected_though_they_are_repeated(start, own_backend):
+    """A request that another server answered in the end counts against the one that closed its fresh connection."""
+    own_backend.script = lambda exchange: exchange.close()
+    with Backend() as other:
+        proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}", "127.0.0.1:{other.port}"',
+                      upstream='eject = { consecutive_failures = 5, for = "10s" }')
+        assert {proxy.get("/public/x").status for _ in range(40)} == {200}
+    assert len(own_backend.requests) == 5  # eject.consecutive_failures
 
 
 def test_a_post_is_never_sent_twice(start, own_backend):
@@ -512,7 +552,6 @@ def test_reload_keeps_health_and_connections(start, servers):
 
 def test_host_follows_the_server(start, tmp_path):
     """U4: where Host is the server's own, a request that moves on to another server names that one."""
-    from harness.backend import Backend
     dead = free_port()
     with Backend() as backend:
         proxy = start(None, TEXT, servers=f'"127.0.0.1:{dead}", "127.0.0.1:{backend.port}"',

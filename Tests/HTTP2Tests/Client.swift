@@ -67,7 +67,10 @@ struct Peer: ~Copyable {
         limits: HTTP2Limits = HTTP2Limits(head: HeadLimits()), as role: HTTP2Role = .server,
         greets: Bool = true
     ) throws {
-        guard let session = HTTP2Session(limits: limits, as: role, now: 1_000_000) else { throw NoMemory() }
+        guard let session = HTTP2Session(limits: limits, as: role, memory: HTTP2Memory(), now: 1_000_000)
+        else {
+            throw NoMemory()
+        }
         self.session = session
         output.attach(from: &pool, .medium)
         guard greets else { return }

@@ -231,6 +231,26 @@ struct KeySetTests {
         #expect(try outcome(Pairs.ed25519.sign(.edDSA, payload(), keyID: "k"), issuer) == "ok ada")
     }
 
+    @Test(
+        "An RSA key that does not say which algorithm is its own is left out where one is required",
+        arguments: [
+            ("", "keys_unavailable"), (#""alg":"RS256","#, "ok ada"),
+            (#""alg":"PS256","#, "token_key_does_not_fit"),
+        ])
+    func requiredKeyAlgorithm(alg: String, expected: String) throws {
+        let key = Pairs.rsa.jwk(#""kid":"r","# + alg)
+        var issuer = spec(
+            jwks(Pairs.ed25519.jwk(#""kid":"k","#), key), AlgorithmSet([.edDSA, .rs256, .ps256]))
+        let token = try Pairs.rsa.sign(.rs256, payload(), keyID: "r")
+        #expect(try outcome(token, issuer) == (alg.isEmpty ? "ok ada" : expected))
+        issuer.requiresKeyAlgorithm = true
+        #expect(try outcome(token, issuer) == (alg.isEmpty ? "token_unknown_key" : expected))
+        // Other types fit one algorithm alone.
+        #expect(try outcome(Pairs.ed25519.sign(.edDSA, payload(), keyID: "k"), issuer) == "ok ada")
+        issuer.algorithms = AlgorithmSet([.edDSA, .rs256])
+        #expect(try outcome(token, issuer) == (alg.contains("PS") ? "token_unknown_key" : "ok ada"))
+    }
+
     @Test("J19: a secret of fewer than 32 bytes, and one that everybody knows, is refused at load")
     func secrets() {
         #expect(fault(spec(.secret(Array(secret.prefix(31))))) == .secretTooShort)

@@ -157,6 +157,24 @@ struct HeaderTests {
         #expect(partial.values("Forwarded") == [])
     }
 
+    @Test("what a trusted peer says in Forwarded alone is said in the older fields, too")
+    func trustedPeerSaysForwarded() throws {
+        let gate = try gate(trusted: ["192.0.2.0/24"])
+        let field =
+            #"Forwarded: for=6.6.6.6;proto=http, for="[2001:db8::1]:99";proto=HTTPS;host=site, for=192.0.2.9"#
+        let outcome = gate.send(get("/public", field))
+        #expect(outcome.values("X-Forwarded-For") == ["2001:db8::1, 192.0.2.7"])
+        #expect(outcome.values("X-Forwarded-Proto") == ["https"])
+        #expect(
+            outcome.values("Forwarded") == [field.dropFirst(11) + #", for=192.0.2.7;host="h";proto=http"#])
+        let unreadable = gate.send(get("/public", "Forwarded: for=unknown"), secure: true)
+        #expect(unreadable.values("X-Forwarded-For") == ["192.0.2.7"])
+        #expect(unreadable.values("X-Forwarded-Proto") == ["https"])
+        let stranger = gate.send(get("/public", field), from: "198.51.100.1")
+        #expect(stranger.values("X-Forwarded-For") == ["198.51.100.1"])
+        #expect(stranger.values("X-Forwarded-Proto") == ["http"])
+    }
+
     @Test(
         "what a trusted peer may have let through from its client is removed",
         arguments: [

@@ -72,8 +72,8 @@ struct UpstreamPoolTests {
     }
 
     @Test(
-        "workers share max_connections exactly, and each has at least one",
-        arguments: [(3, 2), (7, 4), (8, 4), (1, 8)])
+        "workers share max_connections exactly",
+        arguments: [(3, 2), (7, 4), (8, 4), (2, 2)])
     func shares(limit: Int, workers: Int) {
         let settings = settings([1], connections: limit, workers: workers)
         var opened: [Int] = []
@@ -83,8 +83,41 @@ struct UpstreamPoolTests {
             while pool.choose(at: start) == .connect(server: 0) { opened[worker] += 1 }
             #expect((pool.carrierLimit == opened[worker]) == true)
         }
-        #expect(opened.reduce(0, +) == max(limit, workers))
+        #expect(opened.reduce(0, +) == limit)
         #expect(opened.max().map { $0 - (opened.min() ?? 0) <= 1 } == true)
+    }
+
+    @Test(
+        "fewer connections than workers are whose who comes first, and of all together",
+        arguments: [(1, 2), (3, 4)])
+    func fewerThanWorkers(limit: Int, workers: Int) {
+        let few = settings([1], connections: limit, pending: 9, workers: workers)
+        var first = UpstreamPool(few, workers: workers, worker: 0)
+        var last = UpstreamPool(few, workers: workers, worker: workers - 1)
+        #expect(first.sharesConnections == true)
+        for _ in 0..<limit { #expect((first.choose(at: start) == .connect(server: 0)) == true) }
+        #expect((last.choose(at: start) == .wait) == true)
+        last.enqueue(handle(1))
+        #expect((last.dequeue(at: start) == nil) == true)
+        #expect((last.chooseFresh(server: 0) == nil) == true)
+        first.closedInUse(server: 0)
+        #expect((last.dequeue(at: start) == handle(1)) == true)
+        #expect((last.choose(at: start) == .connect(server: 0)) == true)
+        #expect((first.choose(at: start) == .wait) == true)
+        // With enough for all, each has its part; over HTTP/2 one connection carries many requests, and each has one.
+        let enough = UpstreamPool(settings([1], connections: 4, workers: 4), workers: 4).sharesConnections
+        #expect(!enough)
+    }
+
+    @Test("the connections of a worker that ends are there for the others")
+    func sharedConnectionsOfTheGone() {
+        let settings = settings([1], connections: 1, workers: 2)
+        do {
+            var gone = UpstreamPool(settings, workers: 2, worker: 1)
+            #expect((gone.choose(at: start) == .connect(server: 0)) == true)
+        }
+        var left = UpstreamPool(settings, workers: 2, worker: 0)
+        #expect((left.choose(at: start) == .connect(server: 0)) == true)
     }
 
     @Test("max_pending is of all workers together")
