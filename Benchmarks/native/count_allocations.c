@@ -1,8 +1,8 @@
 // Counts what a program asks of the allocator, for a reader outside: LD_PRELOAD this, with USHER_COUNTS naming a file.
 //
-// The file is mapped and shared: eight 64-bit counts, one for each function below, in their order. What libnghttp2 asks
-// for is counted at the end instead, whatever the function: it is known by the address that the call returns to. Only
-// counting happens here; every call goes on to the C library.
+// The file is mapped and shared: nine 64-bit counts, one for each function below, in their order. What libnghttp2 and
+// OpenSSL ask for is counted at the end instead, whatever the function: it is known by the address that the call returns
+// to. Only counting happens here; every call goes on to the C library.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -14,27 +14,34 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MALLOC, CALLOC, REALLOC, POSIX_MEMALIGN, ALIGNED_ALLOC, MEMALIGN, FREE, BY_NGHTTP2, FUNCTIONS };
+enum { MALLOC, CALLOC, REALLOC, POSIX_MEMALIGN, ALIGNED_ALLOC, MEMALIGN, FREE, BY_NGHTTP2, BY_OPENSSL, FUNCTIONS };
 
 static _Atomic uint64_t unshared[FUNCTIONS];
 static _Atomic uint64_t *counts = unshared;
-// Where libnghttp2 lies.
-static uintptr_t nghttp2_start, nghttp2_end;
+// Where these libraries lie. libcrypto asks for all memory of OpenSSL, but its calls may return right to libssl.
+static struct library { const char *name; int function; uintptr_t start, end; } libraries[] = {
+    {"libnghttp2", BY_NGHTTP2, 0, 0},
+    {"libcrypto", BY_OPENSSL, 0, 0},
+    {"libssl", BY_OPENSSL, 0, 0},
+};
+enum { LIBRARIES = sizeof libraries / sizeof *libraries };
 
-static int find_nghttp2(struct dl_phdr_info *library, size_t size, void *unused) {
+static int find_library(struct dl_phdr_info *found, size_t size, void *unused) {
     (void)size, (void)unused;
-    if (!strstr(library->dlpi_name, "libnghttp2")) return 0;
-    nghttp2_start = library->dlpi_addr;
-    for (int i = 0; i < library->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &library->dlpi_phdr[i];
-        uintptr_t end = library->dlpi_addr + segment->p_vaddr + segment->p_memsz;
-        if (segment->p_type == PT_LOAD && end > nghttp2_end) nghttp2_end = end;
+    for (int n = 0; n < LIBRARIES; n++) {
+        if (!strstr(found->dlpi_name, libraries[n].name)) continue;
+        libraries[n].start = found->dlpi_addr;
+        for (int i = 0; i < found->dlpi_phnum; i++) {
+            const ElfW(Phdr) *segment = &found->dlpi_phdr[i];
+            uintptr_t end = found->dlpi_addr + segment->p_vaddr + segment->p_memsz;
+            if (segment->p_type == PT_LOAD && end > libraries[n].end) libraries[n].end = end;
+        }
     }
-    return 1;
+    return 0;
 }
 
 __attribute__((constructor)) static void share(void) {
-    dl_iterate_phdr(find_nghttp2, NULL);
+    dl_iterate_phdr(find_library, NULL);
     const char *path = getenv("USHER_COUNTS");
     if (!path) return;
     int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -45,8 +52,9 @@ __attribute__((constructor)) static void share(void) {
 }
 
 static void count_for(int function, void *caller) {
-    int is_nghttp2 = (uintptr_t)caller >= nghttp2_start && (uintptr_t)caller < nghttp2_end;
-    atomic_fetch_add_explicit(&counts[is_nghttp2 && function != FREE ? BY_NGHTTP2 : function], 1, memory_order_relaxed);
+    for (int n = 0; n < LIBRARIES && function != FREE; n++)
+        if ((uintptr_t)caller >= libraries[n].start && (uintptr_t)caller < libraries[n].end) function = libraries[n].function;
+    atomic_fetch_add_explicit(&counts[function], 1, memory_order_relaxed);
 }
 
 #define count(function) count_for(function, __builtin_return_address(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 
 import h2.config
 import h2.connection
@@ -66,11 +67,17 @@ class Connection:
 
 
 class MultiplexedConnection:
-    """A connection that speaks HTTP/2 with prior knowledge, one request at a time."""
+    """A connection that speaks HTTP/2, with prior knowledge or by ALPN, one request at a time."""
 
-    def __init__(self, port: int):
+    def __init__(self, port: int, is_secure: bool = False):
         self.socket = socket.create_connection(("127.0.0.1", port), 60)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.scheme = "https" if is_secure else "http"
+        if is_secure:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.set_alpn_protocols(["h2"])
+            self.socket = context.wrap_socket(self.socket)
         self.session = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.session.initiate_connection()
 
@@ -81,7 +88,7 @@ class MultiplexedConnection:
         pairs = [(name.lower(), value) for name, value in (field.split(": ", 1) for field in fields)]
         stream = self.session.get_next_available_stream_id()
         self.session.send_headers(stream, [
-            (":method", method), (":scheme", "http"), (":path", path), (":authority", dict(pairs)["host"]),
+            (":method", method), (":scheme", self.scheme), (":path", path), (":authority", dict(pairs)["host"]),
             *(pair for pair in pairs if pair[0] != "host")], end_stream=True)
         status = 0
         while True:

@@ -11,6 +11,8 @@ from . import requests
 # How the names of scenarios begin in which nghttp2 works.
 OVER_HTTP2 = "HTTP/2: "
 TO_HTTP2 = "to an HTTP/2 server: "
+# How the names of backends end whose proxy speaks TLS with its clients.
+BEHIND_TLS = " behind TLS"
 
 
 class Scenario(NamedTuple):
@@ -45,6 +47,7 @@ def all_scenarios(tokens: dict[str, list[str]], count: int) -> list[Scenario]:
         Scenario("answer of 1 MiB", each(lambda token: requests.get(token, f"/{1 << 20}")), 200, max(count // 10, 20),
                  "bulk"),
         Scenario(f"{OVER_HTTP2}get, cached token", each(requests.get), 200, count, multiplexed=True),
+        Scenario(f"{OVER_HTTP2}TLS: get, cached token", each(requests.get), 200, count, f"small{BEHIND_TLS}", multiplexed=True),
         Scenario(f"{TO_HTTP2}get, cached token", each(requests.get), 200, count, "small over HTTP/2"),
     ]
 

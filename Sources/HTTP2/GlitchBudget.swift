@@ -34,7 +34,10 @@ struct GlitchBudget {
     static let smallIncrement = 1024
     /// A field beyond the limit: it is decompressed and thrown away (the HPACK bomb).
     static let fieldBeyondLimit = 10
-    /// What a DATA frame that the client has taken gives back: the updates of two windows.
+    /// A frame that is smaller than this, in bytes, because the client's window is, gives nothing back: with windows opened
+    /// by the byte, a client would have every byte framed by itself (CVE-2019-9511).
+    static let crumbBytes = 64
+    /// What any other DATA frame that the client has taken gives back: the updates of two windows.
     static let frameTaken = 4
 
     /// What a frame costs that has just begun.

@@ -229,7 +229,8 @@ private func onSent(
         let isOnPurpose = slot.map { unsafe state.pointee.streams[Int($0)].isResetOnPurpose } ?? false
         if !isOnPurpose { _ = unsafe state.pointee.pay(GlitchBudget.reset) }
     case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
-        unsafe state.pointee.earn()
+        if !(unsafe state.pointee.isPiecemeal) { unsafe state.pointee.earn() }
+        unsafe state.pointee.isPiecemeal = false
         guard header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
             unsafe nghttp2_session_get_stream_remote_close(session, header.stream_id) == 0
         else { return 0 }
@@ -253,15 +254,12 @@ func onSendData(
         return failure
     }
     // SAFETY: the header of a frame has nine bytes, valid for the call; the source is the one of `readAnswer`.
-    guard unsafe state.pointee.room >= count + 9 else {
-        unsafe state.pointee.isRoomShort = true
-        return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue)
-    }
     let slot = unsafe source.pointee.fd
-    // The stream was ended since `readAnswer` promised that much: its output is gone.
-    let record = unsafe state.pointee.streams[Int(slot)]
-    guard !record.isResetOnPurpose, record.waitingBytes >= count else { return streamFailure }
-    unsafe state.pointee.room -= count + 9
+    unsafe precondition(
+        state.pointee.room >= count + frameHeaderBytes
+            && state.pointee.streams[Int(slot)].waitingBytes >= count,
+        "nghttp2 sends what `readAnswer` has said, and does nothing in between")
+    unsafe state.pointee.room -= count + frameHeaderBytes
     unsafe state.pointee.streams[Int(slot)].waitingBytes -= count
     let bytes = unsafe UnsafeRawPointer(header)
     let frame = unsafe HTTP2DataFrame(
@@ -271,7 +269,13 @@ func onSendData(
     return 0
 }
 
-/// Says how much of an answer may be framed now.
+/// The header of a frame, in bytes (RFC 9113 §4.1).
+private let frameHeaderBytes = 9
+/// A DATA frame that could hold more is not made smaller than this for want of room, in bytes.
+private let smallestPieceBytes = 1024
+
+/// Says how much of an answer may be framed now: no more than there is room for. A frame that was begun and had to wait
+/// would be a promise, which a stream that ends meanwhile breaks; nghttp2 resets it then with INTERNAL_ERROR.
 func readAnswer(
     _ session: OpaquePointer?, _ identifier: Int32, _: UnsafeMutablePointer<UInt8>?, _ limit: Int,
     _ flags: UnsafeMutablePointer<UInt32>?, _ source: UnsafeMutablePointer<nghttp2_data_source>?,
@@ -283,12 +287,19 @@ func readAnswer(
     // SAFETY: the source holds the stream's slot, which stays its own until the stream is closed.
     let slot = unsafe source.pointee.fd
     let record = unsafe state.pointee.streams[Int(slot)]
-    let count = min(record.waitingBytes, limit)
-    let isLast = count == record.waitingBytes && record.isAnswerComplete
-    guard count > 0 || isLast else {
+    let wanted = min(record.waitingBytes, limit)
+    guard wanted > 0 || record.isAnswerComplete else {
         unsafe state.pointee.streams[Int(slot)].isDeferred = true
         return Int(NGHTTP2_ERR_DEFERRED.rawValue)
     }
+    let room = unsafe state.pointee.room - frameHeaderBytes
+    guard room >= min(wanted, smallestPieceBytes) else {
+        unsafe state.pointee.isRoomShort = true
+        return Int(NGHTTP2_ERR_PAUSE.rawValue)
+    }
+    let count = min(wanted, room)
+    unsafe state.pointee.isPiecemeal = limit < record.waitingBytes && limit < GlitchBudget.crumbBytes
+    let isLast = count == record.waitingBytes && record.isAnswerComplete
     unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
     guard isLast else { return count }
     unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue

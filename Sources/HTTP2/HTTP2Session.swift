@@ -121,29 +121,20 @@ internal import HTTP
         guard unsafe result < 0 || state.pointee.isExhausted else {
             return unsafe nghttp2_session_want_read(session) != 0
         }
-        end(Self.code(result, isExhausted: unsafe state.pointee.isExhausted))
+        end(.of(result, isExhausted: unsafe state.pointee.isExhausted))
         return false
     }
 
-    private static func code(_ result: Int, isExhausted: Bool) -> HTTP2ErrorCode {
-        if isExhausted { return .enhanceYourCalm }
-        switch Int32(truncatingIfNeeded: result) {
-        case Int32(NGHTTP2_ERR_FLOODED.rawValue), Int32(NGHTTP2_ERR_TOO_MANY_SETTINGS.rawValue),
-            // Too many CONTINUATION frames: a number that older headers do not have.
-            -905:
-            return .enhanceYourCalm
-        case Int32(NGHTTP2_ERR_NOMEM.rawValue), Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue):
-            return .internalError
-        default:
-            return .protocolError
-        }
-    }
-
-    /// Ends the connection with GOAWAY, once the frames before it are sent.
+    /// Ends the connection with GOAWAY, once the frames before it are sent. A stream whose head has not come whole is not
+    /// among those that it names: nothing was done about it, and its client may ask again (RFC 9113 §8.7).
     public mutating func end(_ code: HTTP2ErrorCode) {
         // SAFETY: the session and its state belong to this value.
         unsafe state.pointee.isOver = true
-        _ = unsafe nghttp2_session_terminate_session(session, code.rawValue)
+        if let unfinished = unsafe state.pointee.unfinishedRequest {
+            _ = unsafe nghttp2_session_terminate_session2(session, max(0, unfinished - 2), code.rawValue)
+        } else {
+            _ = unsafe nghttp2_session_terminate_session(session, code.rawValue)
+        }
     }
 
     /// True where a header section has begun and not ended: the client owes the rest.
@@ -245,8 +236,9 @@ internal import HTTP
     static let interimLimitBytes = 65_536
 
     /// True where another interim head, of about that size in bytes, may be submitted.
-    public func takesInterim(_ byteCount: Int) -> Bool {
-        // SAFETY: the state belongs to this value.
+    public mutating func takesInterim(_ byteCount: Int) -> Bool {
+        // SAFETY: the session and its state belong to this value.
+        if unsafe nghttp2_session_want_write(session) == 0 { unsafe state.pointee.interimBytes = 0 }
         let waiting = unsafe state.pointee.interimBytes
         return waiting == 0 || waiting + byteCount <= Self.interimLimitBytes
     }
@@ -360,7 +352,7 @@ internal import HTTP
             let count = unsafe nghttp2_session_mem_send(session, &bytes)
             unsafe state.pointee.frame = UnsafeRawBufferPointer(start: bytes, count: max(count, 0))
             let hasMade = unsafe count > 0 || !scratch.pointee.dataFrames.isEmpty
-            if !hasMade { unsafe state.pointee.interimBytes = 0 }
+            if unsafe !hasMade && !state.pointee.isRoomShort { unsafe state.pointee.interimBytes = 0 }
             return hasMade
         }
     }

@@ -57,6 +57,8 @@ struct StreamRecord: BitwiseCopyable {
     var room = 0
     /// The text of the interim heads that may not have been framed yet, in bytes.
     var interimBytes = 0
+    /// The DATA frame that is being made is a crumb (`GlitchBudget.crumbBytes`).
+    var isPiecemeal = false
     /// A DATA frame waits for more room.
     var isRoomShort = false
     /// Trailers of answers, until they are sent.
@@ -113,6 +115,13 @@ struct StreamRecord: BitwiseCopyable {
         _ = withScratch { $0.events.append(event) }
     }
 
+    /// The identifier of the stream whose first section a read left unfinished.
+    var unfinishedRequest: Int32? {
+        guard hasUnfinished, unfinished.kind == .request else { return nil }
+        let identifier = streams[Int(unfinished.slot)].identifier
+        return identifier > 0 ? identifier : nil
+    }
+
     // MARK: Budget
 
     /// Pays for a glitch; false where the connection has to end.
@@ -167,4 +176,21 @@ struct StreamRecord: BitwiseCopyable {
 
     /// How many slots are taken.
     var openCount: Int { streams.count - freeSlots.count }
+}
+
+extension HTTP2ErrorCode {
+    /// Why a connection ends of which nghttp2 takes no more.
+    static func of(_ result: Int, isExhausted: Bool) -> HTTP2ErrorCode {
+        if isExhausted { return .enhanceYourCalm }
+        switch Int32(truncatingIfNeeded: result) {
+        case Int32(NGHTTP2_ERR_FLOODED.rawValue), Int32(NGHTTP2_ERR_TOO_MANY_SETTINGS.rawValue),
+            // Too many CONTINUATION frames: a number that older headers do not have.
+            -905:
+            return .enhanceYourCalm
+        case Int32(NGHTTP2_ERR_NOMEM.rawValue), Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue):
+            return .internalError
+        default:
+            return .protocolError
+        }
+    }
 }

@@ -274,7 +274,10 @@ extension Worker {
         // A stream waits for its connection.
         case .connecting where servers[server].transport.isStream: break
         case .connecting: finishConnecting(server)
-        case .handshaking: shakeHands(withServer: server)
+        case .handshaking:
+            let handle = servers.handle(at: server)
+            writeBeforeStep()
+            if servers.contains(handle) { shakeHands(withServer: server) }
         // A server that speaks unasked, or leaves: no further request goes there.
         case .idle:
             guard servers[server].transport.isReadable else { return }

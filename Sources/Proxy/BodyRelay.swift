@@ -189,8 +189,8 @@ struct BodyRelay {
     ) -> Outcome {
         var bytesLeft = Self.turnBytes
         while true {
-            if coding == .identity, pending >= Self.directBytes, sink.output.isEmpty, !stopsAtFrameEnd,
-                !sink.isStream
+            if coding == .identity, sink.output.isEmpty, !sink.isStream,
+                sink.owesRetry || (pending >= Self.directBytes && !stopsAtFrameEnd)
             {
                 if let stop = writePending(from: &source, to: &sink) { return stop }
                 continue

@@ -117,10 +117,12 @@ extension Worker {
         tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
+        let addressesBefore = listenerAddresses
+        listenerAddresses = settings.listeners.map(\.address)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         openPools(settings.upstreams, keeping: keepsPools)
         takeListeners(bound, settings.listeners)
-        renumberClients()
+        renumberClients(addressesBefore)
         restartWaits(settings.policy.issuers.map(\.name))
         restartVerdictWaits()
         restartRateWaits()
@@ -138,18 +140,27 @@ extension Worker {
     }
 
     /// Tells each connection its listener's new place in the policy; those of a listener that is gone take no further
-    /// request.
-    private mutating func renumberClients() {
+    /// request. A request that is on its way on one of these is lost, as where any server closes a connection: whom its
+    /// listener believed, nobody knows any more.
+    private mutating func renumberClients(_ addressesBefore: [SocketAddress]) {
         for slot in 0..<clients.slots where clients.isLive(slot) {
-            let listener = clients[slot].listener
-            if listeners.contains(listener) {
-                clients[slot].peer = clients[slot].peer.numbered(listener: listeners[listener.index].index)
+            if let place = placeOfListener(ofClient: slot, addressesBefore) {
+                clients[slot].peer = clients[slot].peer.numbered(listener: place)
                 continue
             }
             clients[slot].isLast = true
             clients[slot].peer = clients[slot].peer.numbered(listener: 0)
             closeIfIdle(slot)
         }
+    }
+
+    /// A worker that retires has no listeners, and its connections keep theirs as long as the configuration has it: they
+    /// live until their next answer.
+    private func placeOfListener(ofClient slot: UInt32, _ addressesBefore: [SocketAddress]) -> Int? {
+        let listener = clients[slot].listener
+        if listeners.contains(listener) { return listeners[listener.index].index }
+        guard isDraining, !clients[slot].isLast else { return nil }
+        return listenerAddresses.firstIndex(of: addressesBefore[clients[slot].peer.listener])
     }
 
     /// Accepts nothing more, because another process does. A connection lives until its next answer, which says that

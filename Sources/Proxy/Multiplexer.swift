@@ -24,8 +24,10 @@ struct Multiplexer: ~Copyable {
     var isUnsent = false
     /// When a client that does not read has had its time.
     var writeDeadline = Instant.never
-    /// When a header section that has begun must have ended; at first, the client's preface.
-    var headDeadline: Instant
+    /// When a header section that has begun, or the client's preface, must have ended.
+    var headDeadline = Instant.never
+    /// What is still to come of the client's preface, in bytes.
+    var prefaceBytes = ConnectionPreface.byteCount
     /// When a connection without streams has had its time.
     var idleDeadline = Instant.never
     /// When the last stream is named, after the end was announced.
@@ -33,10 +35,14 @@ struct Multiplexer: ~Copyable {
     /// The end was announced.
     var isEnding = false
 
-    init(_ session: consuming HTTP2Session, client: Handle, headDeadline: Instant) {
+    init(_ session: consuming HTTP2Session, client: Handle) {
         self.session = session
         self.client = client
-        self.headDeadline = headDeadline
+    }
+
+    /// True where the client has begun a header section, or its preface, and owes the rest.
+    var isOwedRest: Bool {
+        session.isInsideHead || (prefaceBytes > 0 && prefaceBytes < ConnectionPreface.byteCount)
     }
 }
 
@@ -103,9 +109,7 @@ extension Worker {
         else { return closeClient(client) }
         clients[client].phase = .multiplexing
         clients[client].multiplexer = multiplexers.insert(
-            Multiplexer(
-                session, client: clients.handle(at: client),
-                headDeadline: now.advanced(byMilliseconds: limits.headerTimeoutMilliseconds)))
+            Multiplexer(session, client: clients.handle(at: client)))
         if isDraining || clients[client].isLast { announceEnd(client) }
         advanceMultiplexer(client)
     }
@@ -135,10 +139,14 @@ extension Worker {
     /// Takes in the frames that were read; false where the connection is over.
     private mutating func takeFrames(_ client: UInt32, _ multiplexer: UInt32) -> Bool {
         swap(&clients[client].transport.input, &multiplexers[multiplexer].input)
+        if multiplexers[multiplexer].prefaceBytes > 0 {
+            let count = multiplexers[multiplexer].input.count
+            multiplexers[multiplexer].prefaceBytes -= min(multiplexers[multiplexer].prefaceBytes, count)
+        }
         let goesOn = Self.receive(&multiplexers[multiplexer], &multiplexScratch, now: now.microseconds)
         takeEvents(multiplexer)
         multiplexers[multiplexer].input.detach(to: &pool)
-        if multiplexers[multiplexer].session.isInsideHead {
+        if multiplexers[multiplexer].isOwedRest {
             if multiplexers[multiplexer].headDeadline == .never {
                 multiplexers[multiplexer].headDeadline = now.advanced(
                     byMilliseconds: limits.headerTimeoutMilliseconds)
@@ -319,8 +327,9 @@ extension Worker {
             multiplexers[multiplexer].farewell = .never
             multiplexers[multiplexer].session.refuseNewStreams()
         } else if multiplexers[multiplexer].headDeadline <= now {
+            // The client is slow, or its network, and may ask again: it has done nothing that it should stop doing.
             multiplexers[multiplexer].headDeadline = .never
-            multiplexers[multiplexer].session.end(.enhanceYourCalm)
+            multiplexers[multiplexer].session.end(.noError)
         } else if multiplexers[multiplexer].idleDeadline <= now {
             // Once: a client that does not read would have the worker come back to it at once, over and over.
             multiplexers[multiplexer].idleDeadline = .never

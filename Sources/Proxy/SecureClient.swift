@@ -60,6 +60,7 @@ extension Worker {
     mutating func shakeHands(_ client: UInt32) {
         guard clients[client].transport.isReadable || clients[client].transport.isBroken else { return }
         guard mayStepHandshake() else { return resumeNextTurn(clients.handle(at: client)) }
+        writeBeforeStep()
         switch clients[client].transport.shakeHands() {
         case .needsInput, .needsRoom: break
         case .done: welcomeSecurely(client)
@@ -70,6 +71,14 @@ extension Worker {
     private mutating func mayStepHandshake() -> Bool {
         handshakeSteps += 1
         return handshakeSteps <= Self.handshakeStepsPerTurn
+    }
+
+    /// Writes what the turn has made ready so far: whoever has an answer does not wait for the signatures of others. Only a
+    /// turn's own steps call this, never what is called in the course of writing.
+    mutating func writeBeforeStep() {
+        writeExchanges()
+        sendCarriers()
+        sendStreams()
     }
 
     /// Both sides have agreed; the first request may be here already.

@@ -180,7 +180,7 @@ extension Worker {
     }
 
     /// False of a stream whose connection leaves too many interim heads unread for the one that was just read.
-    func takesInterim(_ client: UInt32) -> Bool {
+    mutating func takesInterim(_ client: UInt32) -> Bool {
         let multiplexer = clients[client].multiplexer
         return !multiplexers.contains(multiplexer)
             || multiplexers[multiplexer.index].session.takesInterim(responseHead.byteCount)

@@ -137,10 +137,17 @@ struct Transport: ~Copyable {
     /// A stream whose output has less room than this is full, in bytes: a last small thing, such as the Close frame of
     /// a WebSocket, always fits.
     private static let queueRoomBytes = 512
-    /// Writes bytes of somebody else's buffer; fewer than all may go through. Those that do not must be offered again.
+    /// TLS has encrypted bytes that did not go through whole, and takes nothing but these and what follows them.
+    private(set) var owesRetry = false
+
+    /// Writes bytes of somebody else's buffer; fewer than all may go through. Those that do not must be offered again, all
+    /// of them in one piece: with fewer OpenSSL fails (bad length).
     @inline(__always)
     mutating func send(_ bytes: Span<UInt8>) -> IOResult {
-        isSecure ? Self.encrypt(bytes, &tls) : socket.send(bytes)
+        guard isSecure else { return socket.send(bytes) }
+        let result = Self.encrypt(bytes, &tls)
+        if case .bytes(let count) = result { owesRetry = count < bytes.count } else { owesRetry = true }
+        return result
     }
 
     /// True where the connection is open and the peer has sent nothing: fit to carry a request.

@@ -44,8 +44,24 @@ extension Worker {
         if isRequestOver, exchanges[exchange].isResponseShut, !owesServer(exchange) {
             return endTunnel(exchange)
         }
-        exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds)
+        exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: tunnelPatience(exchange))
         setExchangeDeadline(exchange)
+    }
+
+    /// How long both sides of a tunnel may be silent, in milliseconds. Where one of them has ended, or the server has said
+    /// Close, only the rest of what the other has to say is waited for, as for that of a body: a server may leave its stream
+    /// open behind its Close frame.
+    private func tunnelPatience(_ exchange: UInt32) -> Int64 {
+        let isEnding =
+            exchanges[exchange].isRequestShut || exchanges[exchange].isRequestAbandoned
+            || hasSaidClose(exchange)
+        let idle = limits.idleTimeoutMilliseconds
+        return isEnding ? min(idle, limits.bodyTimeoutMilliseconds) : idle
+    }
+
+    /// The server has nothing more to say.
+    private func hasSaidClose(_ exchange: UInt32) -> Bool {
+        exchanges[exchange].isResponseShut || exchanges[exchange].responseBody.frames.hasClosed
     }
 
     /// The server's stream is open until the client's last bytes are framed: the session says when.
@@ -163,8 +179,10 @@ extension Worker {
             abandon(exchange, exchanges[exchange].code)
         } else if exchanges[exchange].tokenDeadline <= now {
             closeTunnel(exchange, .tokenExpired)
+        } else if exchanges[exchange].deadline <= now {
+            closeTunnel(exchange, .shutDown)
         } else {
-            closeTunnel(exchange, exchanges[exchange].deadline <= now ? .shutDown : .idleTimeout)
+            closeTunnel(exchange, hasSaidClose(exchange) ? .upgraded : .idleTimeout)
         }
     }
 

@@ -54,6 +54,8 @@ public struct Worker: ~Copyable {
     var traces: [UInt32: RequestTrace] = [:]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
+    /// Where each listens, as the configuration says.
+    var listenerAddresses: [SocketAddress]
     /// TLS of each listener; nil where connections are plain.
     var securities: [TLSServerContext?]
     /// What answers over TLS say of its use in the future, for each listener.
@@ -195,6 +197,7 @@ public struct Worker: ~Copyable {
         tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
+        listenerAddresses = settings.listeners.map(\.address)
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
         clientLimit = Self.connectionLimit(settings.limits, WorkerPlace(parts.index, of: parts.count))

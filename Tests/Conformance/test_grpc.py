@@ -4,10 +4,12 @@ refusals as status codes of gRPC."""
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 import time
 
 import grpc
+import h2.settings
 import pytest
 
 from harness import configuration
@@ -280,6 +282,30 @@ def test_a_backend_that_breaks_off_in_the_middle_is_unavailable(start):
         with grpc.insecure_channel(f"127.0.0.1:{proxy.port}") as channel:
             messages, error = endless(channel, "/test.Echo/Down")
     assert messages == [b"tick"] and error.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_readers_that_are_slow_are_told_the_status_too(start):
+    """The time of calls is over while frames of theirs wait for a client that does not read."""
+    with HTTP2Backend() as backend:
+        def answer(wire, seen):
+            wire.head(seen.stream, 200, ("content-type", "application/grpc"))
+            with contextlib.suppress(Exception):
+                wire.h2.send_data(seen.stream, b"\0\0\x80\0\0" + bytes(16_000))
+                wire.h2.send_data(seen.stream, bytes(16_000))
+                wire.flush()
+
+        backend.on_request = answer
+        proxy = start(backend, configuration.SMALL + MORE, upstream=UPSTREAM, listen=LISTEN)
+        wide = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: (1 << 31) - 1}
+        with Connection(proxy.port, wide, receive_buffer=4096) as connection:
+            connection.h2.increment_flow_control_window(1 << 30)
+            ask = get("/test.Brief/Down", "POST", "h", "http", ("content-type", "application/grpc"), *alice())
+            streams = [connection.start(ask) for _ in range(100)]
+            time.sleep(1.5)
+            answers = [connection.answer(stream) for stream in streams]
+    assert [answer.reset for answer in answers] == [None] * 100
+    assert {(answer.trailers or answer.headers).get("grpc-status") for answer in answers} == {"4"}
+    assert any(answer.trailers for answer in answers), "none of them had begun in time"
 
 
 def test_an_answer_that_is_none_of_grpc_is_cut(start):

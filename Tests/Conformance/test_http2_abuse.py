@@ -15,7 +15,7 @@ import pytest
 
 from harness import configuration
 from harness.http2 import (
-    ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, INTERNAL_ERROR, PING,
+    ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, INTERNAL_ERROR, PING, PREFACE,
     PRIORITY, PROTOCOL_ERROR, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, Connection, Raw, frame, get)
 
 LISTEN = 'protocols = ["h2", "http/1.1"]'
@@ -189,6 +189,24 @@ def test_F7_tiny_data(proxy, content, padded):
         raw.send(raw.headers(1, get("/public/x", "POST"), END_HEADERS))
         piece = frame(DATA, 8, 1, b"\0" + content) if padded else frame(DATA, 0, 1, content)
         assert flood(raw, [piece * 200] * 500) in (ENHANCE_YOUR_CALM, None)
+
+
+def test_F7_windows_opened_by_the_byte(proxy):
+    """CVE-2019-9511: each byte of an answer would be framed by itself."""
+    with others_are_served(proxy), Raw(proxy.port, handshake=False) as raw:
+        raw.send(PREFACE + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0"))
+        streams = range(1, 41, 2)
+        raw.send(b"".join(raw.headers(stream, get(f"/public/{'x' * 2000}")) for stream in streams))
+        taken, code, end = 0, None, time.monotonic() + 20
+        while code is None and time.monotonic() < end:
+            raw.send(b"".join(frame(WINDOW_UPDATE, 0, stream, b"\0\0\0\1") for stream in streams))
+            for _ in streams:
+                kind, _, _, content = raw.next(DATA, GOAWAY) or (GOAWAY, 0, 0, b"\xff" * 8)
+                taken += kind == DATA
+                if kind == GOAWAY:
+                    code = int.from_bytes(content[4:8], "big")
+                    break
+        assert code == ENHANCE_YOUR_CALM, (taken, code)
 
 
 def test_small_messages_of_an_honest_client_pass(proxy):

@@ -371,3 +371,56 @@ def test_over_tls(start, tmp_path):
         with ws(proxy) as client:
             assert client.recv(5) == "hello"
             assert backend.last[":scheme"] == "https"
+
+
+# Tunnels that nobody ends.
+
+PATIENT = '\n[limits]\nbody_timeout = "1s"\nidle_timeout = "60s"\n'
+
+
+@pytest.fixture
+def patient(start, backend):
+    return start(backend, configuration.SMALL + PATIENT, upstream=UPSTREAM, listen=LISTEN)
+
+
+def test_a_stream_that_stays_open_behind_its_close_frame(patient, backend):
+    """Both sides have said Close, and the server leaves its stream open: the tunnel does not outlive it by `idle_timeout`."""
+    def head(wire, seen):
+        wire.head(seen.stream)
+        wire.data(seen.stream, Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False), end=False)
+
+    backend.on_head = head
+    with Connection(patient.port) as connection:
+        chat = Chat(connection)
+        assert chat.opened() == 200
+        chat.expect(b"\x88\x02\x03\xe8")
+        connection.data(chat.stream, Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True))
+        begun = time.monotonic()
+        assert connection.answer(chat.stream).ended and chat.answer.body == b"\x88\x02\x03\xe8"
+        assert 0.5 < time.monotonic() - begun < 4
+    assert patient.wait_log(path="/public/ws")["reason"] == "upgraded"
+    wait(lambda: backend.last.reset == CANCEL)
+
+
+def test_a_tunnel_that_one_side_has_ended(patient, backend):
+    backend.on_head = lambda wire, seen: wire.head(seen.stream)
+    with Client(patient.port) as client:
+        assert client.request("GET", "/public/ws", (*HANDSHAKE, ("Sec-WebSocket-Key", KEY)), None, "h").status == 101
+        client.sock.shutdown(socket.SHUT_WR)
+        wait(lambda: backend.last.ended)
+        for _ in range(3):
+            time.sleep(0.6)
+            backend.wires[0].data(backend.last.stream, b"\x81\x01x", end=False)
+        assert client.reader.exactly(9) == b"\x81\x01x" * 3, "as long as the other has something to say"
+        begun = time.monotonic()
+        assert client.reader.rest()[:1] == b"\x88"
+        assert time.monotonic() - begun < 4
+
+
+def test_an_open_tunnel_may_be_silent_for_longer(patient, backend):
+    backend.on_head = lambda wire, seen: wire.head(seen.stream)
+    with Client(patient.port) as client:
+        assert client.request("GET", "/public/ws", (*HANDSHAKE, ("Sec-WebSocket-Key", KEY)), None, "h").status == 101
+        time.sleep(2)
+        backend.wires[0].data(backend.last.stream, b"\x81\x01x", end=False)
+        assert client.reader.exactly(3) == b"\x81\x01x"

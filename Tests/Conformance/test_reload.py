@@ -206,7 +206,7 @@ def threads(proxy) -> set[str]:
     for task in Path(f"/proc/{proxy.process.pid}/task").iterdir():
         try:
             names.add((task / "comm").read_text().strip())
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             pass
     return {name for name in names if re.fullmatch(r"usher-\d+", name)}
 
@@ -287,6 +287,22 @@ def test_workers_that_still_drain_keep_their_numbers(start, own_backend):
     assert threads(proxy) == {"usher-0", "usher-1"} and proxy.ready()
     for client in clients:
         client.close()
+
+
+def test_a_reload_leaves_idle_connections_of_workers_that_end_alone(start, own_backend):
+    """Each gets its last answer, by the new rules: closed at once, a connection would cross the request on its way."""
+    proxy = start(own_backend, configuration.SMALL + '\n[limits]\ndrain_timeout = "6s"\n', workers=4)
+    clients = [proxy.client() for _ in range(16)]
+    for client in clients:
+        assert client.request("GET", "/public/x").status == 200
+    set_workers(proxy, 1)
+    proxy.file.write_text(proxy.file.read_text().replace('path = "/public/**"', 'path = "/renamed/**"'))
+    set_workers(proxy, 1)
+    statuses = [client.request("GET", path).status for client, path in zip(clients, ["/public/x", "/renamed/x"] * 8, strict=True)]
+    assert statuses == [404, 200] * 8
+    for client in clients:
+        client.close()
+    wait_until(lambda: threads(proxy) == {"usher-0"})
 
 
 def test_a_drain_waits_for_workers_that_a_reload_has_left_over(start, own_backend):

@@ -104,6 +104,86 @@ import Testing
         peer.close()
     }
 
+    @Test("interim heads that were all framed count no more, though nobody has asked for further frames")
+    func framedInterimHeads() throws {
+        var peer = try Peer()
+        _ = peer.receive(request(1))
+        _ = peer.sent()
+        let hint = Array(
+            "HTTP/1.1 103 Early Hints\r\nlink: \(String(repeating: "x", count: 9000))\r\n\r\n".utf8)
+        for _ in 0..<6 { _ = peer.session.submitHead(0, hint.span, .interim, &peer.scratch) }
+        #expect(peer.session.takesInterim(60_000) == false)
+        #expect(peer.answer(0, "x") == true)
+        while peer.session.hasFrames == true {
+            #expect(peer.session.makeFrames(&peer.scratch, room: peer.output.room) == true)
+            peer.scratch.clearDataFrames()
+            peer.session.takeFrame(into: &peer.output)
+            peer.output.consume(peer.output.count)
+        }
+        #expect(peer.session.takesInterim(60_000) == true)
+        peer.close()
+    }
+
+    @Test("a frame is no larger than the room, and none is begun where there is next to none")
+    func framesFitTheRoom() throws {
+        var peer = try Peer()
+        _ = peer.receive(request(1))
+        _ = peer.sent()
+        #expect(peer.answer(0, String(repeating: "x", count: 10_000)) == true)
+        var counts: [Int32] = []
+        for room in [100, 1000, 2009] {
+            while peer.session.makeFrames(&peer.scratch, room: HTTP2Session.frameBytes + room) {
+                for index in 0..<peer.scratch.dataFrames.count {
+                    counts.append(peer.scratch.dataFrames[index].count)
+                }
+                peer.scratch.clearDataFrames()
+                peer.session.takeFrame(into: &peer.output)
+                peer.output.consume(peer.output.count)
+            }
+            #expect(peer.session.isRoomShort == counts.isEmpty)
+        }
+        #expect(counts.allSatisfy { $0 == 2000 } && counts.count == 5)
+        peer.close()
+    }
+
+    @Test(
+        "an answer that is given up while more of it waits for room ends with its status, and with no reset")
+    func givenUpWhileFraming() throws {
+        var peer = try Peer()
+        _ = peer.receive(request(1))
+        _ = peer.sent()
+        #expect(peer.answer(0, String(repeating: "x", count: 10_000), isComplete: false) == true)
+        while peer.session.makeFrames(&peer.scratch, room: HTTP2Session.frameBytes + 100) {
+            peer.session.takeFrame(into: &peer.output)
+        }
+        peer.output.consume(peer.output.count)
+        peer.answers[0] = []
+        peer.session.setTrailers(0, Array("grpc-status: 4\r\n".utf8).span)
+        peer.session.offer(0, count: 0, isComplete: true)
+        let sent = peer.sent()
+        #expect(sent.contains { $0.type == reset } == false)
+        #expect(sent.last?.type == headers && sent.last?.flags == endStream | endHeaders)
+        peer.close()
+    }
+
+    @Test("the end of a connection in the middle of a head names the streams before it")
+    func endInsideHead() throws {
+        var peer = try Peer()
+        _ = peer.receive(request(1))
+        _ = peer.sent()
+        _ = peer.receive(request(3, endStream))
+        #expect(peer.session.isInsideHead == true)
+        peer.session.end(.noError)
+        #expect(peer.sent().last { $0.type == goAway }?.payload == [0, 0, 0, 1, 0, 0, 0, 0])
+        peer.close()
+        // Of the first of all there is none before it.
+        var fresh = try Peer()
+        _ = fresh.receive(request(1, endStream))
+        fresh.session.end(.noError)
+        #expect(fresh.sent().last { $0.type == goAway }?.payload == [UInt8](repeating: 0, count: 8))
+        fresh.close()
+    }
+
     @Test("a reset tells who owned the stream, and its slot is used again")
     func resets() throws {
         var peer = try Peer()
