@@ -16,6 +16,7 @@ from websockets.sync.server import serve
 from harness import betterauth, tokens
 from harness.betterauth import AuthServer, compact, cookies, jwt, payload, published, sealed, signed
 from harness.configuration import BACKEND, MAIN_ISSUER
+from harness.http2backend import HTTP2Backend
 from harness.ports import free_port
 from harness.waiting import wait_until
 from harness.wire import Client
@@ -93,6 +94,59 @@ def test_the_cookies_answer_alone(run, form, chunk):
         request = proxy.assert_arrived(get(proxy, f"a=1; {cookies('T', make(payload('T')), chunk=chunk)}; b=2"), "alice")
         assert request.headers.all("x-user-email") == ["alice@example.com"]
         assert request.headers.all("cookie") == ["a=1; b=2"]
+
+
+@pytest.mark.parametrize("route", ["browser", "optional:browser"])
+@pytest.mark.parametrize("upstream", ["", 'protocol = "h2"'], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_sessions_cookies_are_not_forwarded_with_the_credentials(start, own_backend, upstream, route):
+    """`authorization = "forward"` hands on what is in Authorization, and the cookies that `token_from` names: those of a
+    session never."""
+    issuer = MAIN_ISSUER.replace("[issuer.main]", '[issuer.main]\ntoken_from = ["header", "cookie:token"]')
+    text = f"""
+[upstream.backend]
+servers = ["127.0.0.1:{{backend}}"]
+authorization = "forward"
+{upstream}
+{issuer}
+[session.browser]
+provider = "better-auth"
+secret = {{{{ env = "AUTH_SECRET" }}}}
+secure_cookies = false
+trusted_origins = ["https://app.test"]
+[[route]]
+path = "/api/**"
+auth = ["main", "{route}"]
+upstream = "backend"
+[[route]]
+path = "/public/**"
+auth = "none"
+upstream = "backend"
+"""
+    if route != "browser":
+        text = text.replace('"main"', '"optional:main"')
+    session = cookies("T", compact(payload("T")))
+    chunks = cookies("T", compact(payload("T")), chunk=200)
+    token = tokens.token()
+    cases = [
+        (f"a=1; {session}; b=2", {}, "a=1; b=2"), (f"a=1; {chunks}", {}, "a=1"), (session, {}, None),
+        (f"{session}; token={token}", {}, f"token={token}"), (f"b=2; {session}", tokens.bearer(token), "b=2"),
+        ("a=1; better-auth.dont_remember=x; better-auth.account_data=y", tokens.bearer(token), "a=1"),
+    ]
+    backend = HTTP2Backend() if upstream else own_backend
+    try:
+        proxy = start(backend, text, env=ENVIRONMENT)
+        for cookie, more, expected in cases:
+            assert get(proxy, cookie, **more).status == 200
+            headers = backend.last if upstream else backend.last.headers
+            # HTTP/2 may have a field for each cookie (RFC 9113, 8.2.3).
+            assert "; ".join(headers.all("cookie")) == (expected or "")
+            assert headers.all("authorization") == list(more.values())
+        # Where the session is not named its cookies are not the proxy's: Better Auth itself needs them.
+        assert get(proxy, session, "/public/x").status == 200
+        assert "; ".join((backend.last if upstream else backend.last.headers).all("cookie")) == session
+    finally:
+        if upstream:
+            backend.close()
 
 
 def test_a_path_belongs_to_its_user(run):

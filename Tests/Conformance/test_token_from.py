@@ -224,8 +224,8 @@ def test_J15_an_authorization_that_no_issuer_reads(start, own_backend, value, st
 
 def test_a_backend_that_verifies_itself_gets_the_cookie(proxy):
     token = tokens.token()
-    request = proxy.assert_arrived(proxy.get("/forward/x", cookie(f"session={token}")), "alice")
-    assert request.headers.all("cookie") == [f"session={token}"]
+    request = proxy.assert_arrived(proxy.get("/forward/x", cookie(f"a=1; session={token}")), "alice")
+    assert request.headers.all("cookie") == [f"a=1; session={token}"]
 
 
 def test_tokens_from_query_and_cookie_are_cached_like_others(proxy):
