@@ -48,7 +48,7 @@ final class FetchedKeys {
         refresher = KeyRefresher(
             .init(
                 refresh: remote.refresh.wholeMilliseconds, cooldown: remote.cooldown.wholeMilliseconds,
-                staleFor: remote.staleFor.wholeMilliseconds), now: now)
+                staleFor: remote.staleFor.wholeMilliseconds), isOptional: remote.areOptional, now: now)
     }
 
     /// Lists the documents of a new fetch. The metadata is read again only where the keys were not found.
@@ -148,7 +148,8 @@ final class FetchedKeys {
         KeyStatus(
             issuer: name, keys: report.usableKeys, fetches: fetches, failures: failures,
             ageSeconds: keys == nil ? nil : max(0, now.microseconds(since: refresher.fetchedAt)) / 1_000_000,
-            secondsAhead: secondsAhead)
+            secondsAhead: secondsAhead, isOptional: remote.areOptional,
+            isExpected: !remote.areOptional || refresher.fetchedAt != .never)
     }
 }
 
@@ -163,9 +164,15 @@ struct KeyStatus {
     let ageSeconds: Int64?
     /// How far this machine's clock was ahead of the key server's, in seconds; nil: it has not said.
     let secondsAhead: Int64?
+    /// There may be no keys.
+    let isOptional: Bool
+    /// There should be keys: they are not optional, or there were some.
+    let isExpected: Bool
 
     /// Lines of the Prometheus text format, family after family.
-    static func metrics(_ all: [KeyStatus]) -> String {
+    static func metrics(_ known: [KeyStatus]) -> String {
+        // What need not be there is nothing to be alarmed at.
+        let all = known.filter(\.isExpected)
         guard !all.isEmpty else { return "" }
         return family("usher_key_fetches_total", "Fetches of an issuer's keys.", "counter", all) {
             "\($0.fetches)"

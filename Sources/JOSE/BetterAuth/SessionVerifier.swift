@@ -16,6 +16,7 @@ public final class SessionVerifier {
     private let place: Int
     private let spec: SessionSpec
     private let version: [UInt8]
+    private let keyIssuerNames: [[UInt8]]
     private let current: HMACKey
     private let identity: KeyIdentity
     private let signed: SignedSession
@@ -37,6 +38,7 @@ public final class SessionVerifier {
         self.place = place
         self.spec = spec
         version = Array(spec.version.utf8)
+        keyIssuerNames = spec.keyIssuerNames.map { Array($0.utf8) }
         self.current = current
         identity = KeyIdentity(issuer: place, keyID: nil, algorithms: [], material: secret)
         signed = SignedSession(current)
@@ -72,7 +74,7 @@ public final class SessionVerifier {
     ) -> SessionVerdict {
         guard cache.count <= Self.largestCacheBytes else { return .unusable(.tooLarge) }
         switch form(cache) {
-        case .jwks(let issuer): return verifySigned(cache, token, issuer, now, &verifier)
+        case .published(let issuer): return verifySigned(cache, token, issuer, now, &verifier)
         case .compact:
             return verify(token, now) { (document) throws(TokenRefusal) in
                 try self.readCompact(cache, now, &document)
@@ -86,7 +88,7 @@ public final class SessionVerifier {
                 let key = try self.sealed.open(cache, &self.header, into: &document)
                 return Proof(key: key, root: 0, until: try Self.expiry(document, now))
             }
-        case .any, .off: return .unusable(.malformed)
+        case .none: return .unusable(.malformed)
         }
     }
 
@@ -118,17 +120,37 @@ public final class SessionVerifier {
         }
     }
 
+    private enum Form {
+        case compact, jwt, jwe
+        /// A JWT with a key of that issuer.
+        case published(issuer: Int)
+        /// None that is accepted.
+        case none
+    }
+
     /// The form that a cache has, as far as it is one that is accepted.
-    private func form(_ cache: Span<UInt8>) -> SessionSpec.Cache {
+    private func form(_ cache: Span<UInt8>) -> Form {
         var dots = 0
         for index in 0..<cache.count where cache[index] == UInt8(ascii: ".") { dots += 1 }
         switch (spec.cache, dots) {
         case (.compact, 0), (.any, 0): return .compact
-        case (.jwt, 2), (.any, 2): return .jwt
+        case (.jwt, 2): return .jwt
         case (.jwe, 4), (.any, 4): return .jwe
-        case (.jwks, 2): return spec.cache
-        default: return .off
+        case (.jwks, 2): return spec.keyIssuer.map { .published(issuer: $0) } ?? .none
+        case (.any, 2):
+            guard let issuer = spec.keyIssuer, namesPublicKey(cache) else { return .jwt }
+            return .published(issuer: issuer)
+        default: return .none
         }
+    }
+
+    /// True for a JWT whose `alg` is one of a public key. Each of the two ways refuses the algorithms of the other, so that
+    /// nothing is proven by which of them is taken (rule J1).
+    private func namesPublicKey(_ cache: Span<UInt8>) -> Bool {
+        guard let parts = CompactToken(cache), header.load(base64URL: cache.extracting(0..<parts.headerEnd)),
+            let fields = try? TokenHeader(header)
+        else { return false }
+        return !fields.algorithm.isHMAC
     }
 
     private func verify(
@@ -240,6 +262,7 @@ public final class SessionVerifier {
             do throws(TokenRefusal) {
                 let facts = try facts(document, proof, token, now, isAnswer: false)
                 guard Self.isAbout(facts, token, document) else { throw .contradictory }
+                guard isIssued(document) else { throw .wrongIssuer }
                 return .verified(VerifiedToken(facts, document: document))
             } catch {
                 return Self.isFinal(error) ? .refused(error) : .unusable(error)
@@ -255,6 +278,15 @@ public final class SessionVerifier {
             return false
         }
         return document.equal(sid, token) && document.equal(sub, document.bytes(of: facts.subject))
+    }
+
+    /// True where the claims name who may issue it.
+    private func isIssued(_ document: borrowing JSONDocument) -> Bool {
+        guard let issuer = document.member("iss", of: 0), document.node(issuer).kind == .string else {
+            return false
+        }
+        for name in keyIssuerNames where document.equal(issuer, name.span) { return true }
+        return false
     }
 
     // MARK: The content
