@@ -57,11 +57,10 @@ extension SessionEntry {
             case .jwt: .jwt
             case .jwe: .jwe
             case .off: .off
-            case .jwks:
-                .jwks(
-                    issuer: checked(
-                        configuration.keyIssuers.firstIndex { $0.name == session.remoteName }, session.name))
+            case .jwks: .jwks
             }
+        spec.keyIssuer = configuration.keyIssuers.firstIndex { $0.name == session.remoteName }
+        spec.keyIssuerNames = session.keyIssuerNames
         self.init(
             name: session.name, spec: spec, cookiePrefix: session.cookiePrefix,
             hasSecureCookies: session.secureCookies, trustedOrigins: session.trustedOrigins, remote: remote)

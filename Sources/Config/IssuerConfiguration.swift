@@ -93,6 +93,9 @@ public struct RemoteKeys: Sendable, Equatable {
     public var staleFor: Duration = .days(1)
     /// The certificates that are trusted instead of the system's, as PEM text.
     public var authorities: [UInt8]?
+    /// There may be none, and nothing waits for them: they are fetched once, and while there are none, again only for the
+    /// sake of somebody who needs them.
+    public var areOptional = false
 
     /// The key set at that place, with the default times.
     public init(_ location: Location) {

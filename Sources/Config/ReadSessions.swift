@@ -22,7 +22,7 @@ extension ConfigurationReader {
             name: named.name.value, secrets: secrets, cookiePrefix: cookiePrefix(section),
             secureCookies: section.boolean("secure_cookies", default: true), cache: cache,
             cacheVersion: section.string("cookie_cache_version")?.value ?? "1", url: url,
-            issuer: section.string("issuer")?.value ?? url?.origin ?? "", authorities: authorities(section),
+            issuer: section.string("issuer")?.value, authorities: authorities(section),
             cacheFor: section.duration(
                 "cache_for", default: .seconds(30), in: .seconds(1) ... .seconds(3600)),
             trustedOrigins: trustedOrigins(section), position: named.position)
@@ -47,10 +47,13 @@ extension ConfigurationReader {
                 "url", "the base URL of Better Auth, which cookie_cache = \"\(session.cache.rawValue)\" needs"
             )
         }
-        if let issuer = section.table["issuer"], session.cache != .jwks {
+        let mayHaveKeys =
+            session.cache == .jwks || (session.cache == .any && section.table["url"] != nil)
+        if let issuer = section.table["issuer"], !mayHaveKeys {
             loader.error(
                 issuer.position,
-                "\"issuer\" belongs to cookie_cache = \"jwks\": it is the \"iss\" of that cache")
+                "\"issuer\" is the \"iss\" of a cache that is signed with a key of \"url\" + /jwks: it belongs to a \"url\" and "
+                    + "to cookie_cache = \"auto\" or \"jwks\"")
         }
         if section.table["trusted_origins"] == nil {
             loader.warning(

@@ -2,7 +2,7 @@
 public struct SessionConfiguration: Sendable, Equatable {
     /// The form of the cookie that caches a session (`cookie_cache`).
     public enum Cache: String, Sendable, Equatable, CaseIterable {
-        /// Whichever of the next three it has the form of.
+        /// Whichever of the next four it has the form of, the last of them where there is a `url`.
         case any = "auto"
         /// JSON with an HMAC: Better Auth's default.
         case compact
@@ -30,8 +30,8 @@ public struct SessionConfiguration: Sendable, Equatable {
     public var cacheVersion: String
     /// The base URL of Better Auth's API; nil where the cookies alone decide.
     public var url: RemoteURL?
-    /// `iss` of a cache with a published key.
-    public var issuer: String
+    /// `iss` of a cache with a published key, as it is written; nil: one of the origins that are known to be its own.
+    public var issuer: String?
     /// The certificates that are trusted instead of the system's, as PEM text.
     public var authorities: [UInt8]?
     /// How long an answer of Better Auth is believed.
@@ -58,19 +58,30 @@ public struct SessionConfiguration: Sendable, Equatable {
         }
     }
 
-    /// The issuer of a cache with a published key: of no other token.
+    /// The `iss` that a cache with a published key may have. Better Auth writes the origin that users see, which need not be
+    /// the one of the URL that the proxy reaches it by: it is one of those whose pages are trusted then.
+    var keyIssuerNames: [String] {
+        if let issuer { return [issuer] }
+        return (url.map { [$0.origin] } ?? []) + trustedOrigins
+    }
+
+    /// The issuer of a cache with a published key: of no other token. Its `iss` is looked at with what else of the session
+    /// has to fit.
     var keyIssuer: IssuerConfiguration? {
-        guard cache == .jwks, let url else { return nil }
+        guard cache == .jwks || cache == .any, let url else { return nil }
         var keys = RemoteKeys(.url(below(url, "/jwks")))
         keys.authorities = authorities
-        var configuration = IssuerConfiguration(
-            name: remoteName, issuer: issuer, audience: ["better-auth:session-cache"],
+        // Without the jwt plugin there are none, and none are needed.
+        keys.areOptional = cache == .any
+        var issuer = IssuerConfiguration(
+            name: remoteName, issuer: nil, audience: ["better-auth:session-cache"],
             keySource: .remote(keys), keyPosition: position,
             algorithms: [.edDSA, .es256, .es512, .rs256, .ps256], subject: ["sub"],
             types: ["better-auth.session-cache+jwt"], requiredType: true, leeway: .zero, maximumLifetime: nil,
             refuseClaims: [], position: position)
-        configuration.requiresKeyAlgorithm = true
-        return configuration
+        issuer.requiresKeyID = true
+        issuer.requiresKeyAlgorithm = true
+        return issuer
     }
 }
 

@@ -192,7 +192,7 @@ public struct Doctor {
         guard let keeper = try? KeyKeeper(environment: environment, log: logger), var poller = try? Poller()
         else { return }
         try? poller.add(keeper.lookups.descriptor, token: Token.lookups, for: .readable)
-        keeper.configure(configuration.issuers, now: Instant.now())
+        keeper.configure(configuration.keyIssuers, now: Instant.now())
         let deadline = Instant.now().advanced(byMilliseconds: DocumentFetch.deadlineMilliseconds + 1000)
         keeper.run(poller, now: Instant.now())
         while Self.isWaiting(keeper), Instant.now() < deadline {
@@ -207,25 +207,44 @@ public struct Doctor {
             }
             keeper.run(poller, now: Instant.now())
         }
-        for status in keeper.status(now: Instant.now()) { tell(status, lines.all) }
+        for status in keeper.status(now: Instant.now()) {
+            if status.isOptional, status.ageSeconds == nil {
+                tellAbsence(keeper.fetched(status.issuer)?.reasons ?? [], of: status)
+            } else {
+                tell(status, lines.all)
+            }
+        }
     }
 
     private static func isWaiting(_ keeper: KeyKeeper) -> Bool {
         keeper.status(now: Instant.now()).contains { $0.ageSeconds == nil && $0.failures == 0 }
     }
 
+    /// The table that an issuer is of: those of sessions have its name.
+    private static func table(_ status: KeyStatus) -> String {
+        status.issuer.contains(".") ? "[\(status.issuer)]" : "[issuer.\(status.issuer)]"
+    }
+
+    /// Without the jwt plugin there are none, and that is most of them.
+    private func tellAbsence(_ reasons: [String], of status: KeyStatus) {
+        let reason = reasons.isEmpty ? "no answer in time" : reasons.joined(separator: "; ")
+        good(
+            "keys of \(Self.table(status)): none, and none are needed without jwt({ sessionCookieCache: true }) (\(reason))"
+        )
+    }
+
     private func tell(_ status: KeyStatus, _ lines: [String]) {
         guard status.ageSeconds == nil else {
-            let name = "keys of [issuer.\(status.issuer)]"
+            let name = "keys of \(Self.table(status))"
             good("\(name): \(Supervisor.counted(status.keys, "usable key"))")
             if let apart = status.secondsAhead {
-                tellClock("key server of [issuer.\(status.issuer)]", apart: apart)
+                tellClock("key server of \(Self.table(status))", apart: apart)
             }
             return
         }
         let reason = lines.first { $0.contains(status.issuer) } ?? "no answer in time"
         bad(
-            "keys of [issuer.\(status.issuer)] cannot be fetched: \(reason)",
+            "keys of \(Self.table(status)) cannot be fetched: \(reason)",
             "open the URL with curl from here; for a certificate of your own, name its authority in jwks.ca")
     }
 }

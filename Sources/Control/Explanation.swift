@@ -148,6 +148,12 @@ public struct Explanation: Sendable {
                 note(wait.issuer, fetch(wait.issuer), &snapshot)
                 round = .last
             case .awaitVerdict:
+                // The cookie may have the answer, were the key known that it is signed with.
+                if let issuer = snapshot.takeWantedKeyIssuer(), !keys.contains(where: { $0.issuer == issuer })
+                {
+                    note(issuer, fetch(issuer), &snapshot)
+                    continue
+                }
                 let question = snapshot.takeQuestion()
                 asked = question?.key.source
                 round = .last

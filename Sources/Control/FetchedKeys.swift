@@ -45,12 +45,13 @@ final class FetchedKeys {
         self.remote = remote
         algorithms = configuration.algorithms
         spec = configuration.spec
-        refresher = KeyRefresher(.init(remote), now: now)
+        refresher = KeyRefresher(.init(remote), isOptional: remote.areOptional, now: now)
     }
 
     /// Goes on under a configuration in which the keys come from where they came from; false where they do not.
     func goOn(_ configuration: IssuerConfiguration, _ remote: RemoteKeys, now: Instant) -> Bool {
         guard remote.location == self.remote.location, remote.authorities == self.remote.authorities,
+            remote.areOptional == self.remote.areOptional,
             configuration.algorithms == algorithms
         else { return false }
         spec = configuration.spec
@@ -157,7 +158,8 @@ final class FetchedKeys {
         KeyStatus(
             issuer: name, keys: report.usableKeys, fetches: fetches, failures: failures,
             ageSeconds: keys == nil ? nil : max(0, now.microseconds(since: refresher.fetchedAt)) / 1_000_000,
-            secondsAhead: secondsAhead)
+            secondsAhead: secondsAhead, isOptional: remote.areOptional,
+            isExpected: !remote.areOptional || refresher.fetchedAt != .never)
     }
 }
 
@@ -180,9 +182,15 @@ struct KeyStatus {
     let ageSeconds: Int64?
     /// How far this machine's clock was ahead of the key server's, in seconds; nil: it has not said.
     let secondsAhead: Int64?
+    /// There may be no keys.
+    let isOptional: Bool
+    /// There should be keys: they are not optional, or there were some.
+    let isExpected: Bool
 
     /// Lines of the Prometheus text format, family after family.
-    static func metrics(_ all: [KeyStatus]) -> String {
+    static func metrics(_ known: [KeyStatus]) -> String {
+        // What need not be there is nothing to be alarmed at.
+        let all = known.filter(\.isExpected)
         guard !all.isEmpty else { return "" }
         return family("usher_key_fetches_total", "Fetches of an issuer's keys.", "counter", all) {
             "\($0.fetches)"

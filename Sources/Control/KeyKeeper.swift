@@ -219,6 +219,7 @@ final class KeyKeeper {
         issuer.refresher.failed(now)
         let quietUntil = issuer.refresher.quietUntil
         tell(issuer, .none, until: quietUntil)
+        if issuer.keys == nil, issuer.remote.areOptional { return noteAbsence(issuer) }
         let wait = max(0, quietUntil.microseconds(since: now)) / 1000
         log.warning(
             issuer.keys == nil
@@ -227,6 +228,14 @@ final class KeyKeeper {
                 "issuer": "\(issuer.name)", "reason": "\(issuer.reasons.joined(separator: "; "))",
                 "retry_in_ms": .stringConvertible(Int(wait)),
             ])
+    }
+
+    /// Keys that need not be there are not: worth a warning where somebody needed them.
+    private func noteAbsence(_ issuer: FetchedKeys) {
+        log.log(
+            level: issuer.failures == 1 ? .info : .warning,
+            "no published keys; sessions whose cookie is signed with one are asked about",
+            metadata: ["issuer": "\(issuer.name)", "reason": "\(issuer.reasons.joined(separator: "; "))"])
     }
 
     private func drop(_ issuer: FetchedKeys) {
@@ -247,8 +256,10 @@ final class KeyKeeper {
     /// What there is of an issuer.
     func fetched(_ name: String) -> FetchedKeys? { issuers.first { $0.name == name } }
 
-    /// The names of the issuers that have no keys.
-    var issuersWithoutKeys: [String] { issuers.filter { $0.keys == nil }.map(\.name) }
+    /// The names of the issuers that have no keys, and cannot do without.
+    var issuersWithoutKeys: [String] {
+        issuers.filter { $0.keys == nil && !$0.remote.areOptional }.map(\.name)
+    }
 
     /// What the metrics say of each issuer.
     func status(now: Instant) -> [KeyStatus] {

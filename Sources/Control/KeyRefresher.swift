@@ -33,6 +33,8 @@ struct KeyRefresher: Equatable {
     }
 
     private var timing: Timing
+    /// While there are no keys, they are fetched for the sake of somebody who asks, after the first time.
+    private let isOptional: Bool
     /// A fetch is under way.
     private(set) var isFetching = false
     /// There are keys.
@@ -50,9 +52,10 @@ struct KeyRefresher: Equatable {
     /// A refresh comes up to this much earlier than due, in thousandths: many proxies do not ask at the same second.
     private static let jitterThousandths: Int64 = 100
 
-    /// The keys are due at once.
-    init(_ timing: Timing, now: Instant) {
+    /// The keys are due at once. Where they are optional, nobody tries again by himself while there are none.
+    init(_ timing: Timing, isOptional: Bool = false, now: Instant) {
         self.timing = timing
+        self.isOptional = isOptional
         nextFetch = now
     }
 
@@ -60,7 +63,9 @@ struct KeyRefresher: Equatable {
     var deadline: Instant { min(isFetching ? .never : nextFetch, dropAt) }
 
     /// Until when asking for keys is in vain.
-    var quietUntil: Instant { failures > 0 ? max(nextFetch, askAgainAt) : askAgainAt }
+    var quietUntil: Instant {
+        failures > 0 && nextFetch != .never ? max(nextFetch, askAgainAt) : askAgainAt
+    }
 
     /// What is due now, one thing at a time; call again until nil.
     mutating func tick(_ now: Instant) -> Action? {
@@ -110,6 +115,11 @@ struct KeyRefresher: Equatable {
     mutating func failed(_ now: Instant) {
         isFetching = false
         failures += 1
+        guard hasKeys || !isOptional else {
+            nextFetch = .never
+            askAgainAt = now.advanced(byMilliseconds: timing.cooldown)
+            return
+        }
         let doubled = Self.firstRetryMilliseconds << Int64(min(failures - 1, 16))
         nextFetch = now.advanced(byMilliseconds: min(doubled, timing.cooldown))
     }

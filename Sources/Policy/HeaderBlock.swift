@@ -104,10 +104,11 @@ extension PolicySnapshot {
             case .other where !keepsTraceState && line.isTraceState(bytes): continue
             case .authorization where !forwardsAuthorization: continue
             case .dpop where dropsProofs: continue
-            // A backend that gets the client's credentials gets them whichever way they came.
-            case .cookie where !forwardsAuthorization && readsCookies(permit.carried.issuers):
+            case .cookie where losesCookies(permit.carried.issuers, keepsTokens: forwardsAuthorization):
                 run.flush(bytes, &buffer)
-                appendCookies(line.valueRange, bytes, permit.carried.issuers, &buffer)
+                appendCookies(
+                    line.valueRange, bytes, permit.carried.issuers, keepsTokens: forwardsAuthorization,
+                    &buffer)
                 continue
             case .secWebSocketProtocol where permit.carried.isSubprotocol:
                 run.flush(bytes, &buffer)
@@ -121,22 +122,26 @@ extension PolicySnapshot {
         return said
     }
 
-    /// True where one of them looks into cookies.
-    private func readsCookies(_ issuers: IssuerSet) -> Bool {
-        !issuers.isEmpty
-            && (!sessionPlaces.all.isDisjoint(with: issuers) || tokenPlaces.readsCookies(issuers))
+    /// True where one of them looks into cookies that are not for the backend: those of sessions never are, and tokens
+    /// are for one that gets the client's credentials, whichever way they came.
+    private func losesCookies(_ issuers: IssuerSet, keepsTokens: Bool) -> Bool {
+        guard !issuers.isEmpty else { return false }
+        return !sessionPlaces.all.isDisjoint(with: issuers)
+            || (!keepsTokens && tokenPlaces.readsCookies(issuers))
     }
 
-    /// Copies the cookies but for those that hold tokens, with what is between them: the line never gets longer than
-    /// the client's, but for a space behind the colon. No line where nothing is left.
+    /// Copies the cookies but for those of sessions, and those that hold tokens unless they are kept, with what is between
+    /// them: the line never gets longer than the client's, but for a space behind the colon. No line where nothing is
+    /// left.
     private func appendCookies(
-        _ value: ByteRange, _ bytes: Span<UInt8>, _ issuers: IssuerSet, _ buffer: inout Buffer
+        _ value: ByteRange, _ bytes: Span<UInt8>, _ issuers: IssuerSet, keepsTokens: Bool,
+        _ buffer: inout Buffer
     ) {
         var pairs = CookiePairs(value)
         var isFirst = true
         while let pair = pairs.next(bytes) {
             guard !Pair.hasLooseName(bytes.slice(pair)),
-                !tokenPlaces.takes(cookie: bytes.slice(pair), from: issuers),
+                keepsTokens || !tokenPlaces.takes(cookie: bytes.slice(pair), from: issuers),
                 !sessionPlaces.takes(cookie: bytes.slice(pair), from: issuers)
             else { continue }
             if isFirst {

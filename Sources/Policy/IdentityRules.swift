@@ -13,7 +13,8 @@ struct IdentityRules: ~Copyable {
 
     /// What each header carries: a claim, or a part of the client's certificate.
     private enum Source {
-        case claim(ClaimPath)
+        /// `namesUser` where the header's name says that its value is who the user is.
+        case claim(ClaimPath, namesUser: Bool)
         case certificate(ClientCertificate.Part)
     }
 
@@ -38,7 +39,7 @@ struct IdentityRules: ~Copyable {
                 continue
             }
             guard let claim = ClaimPath(header.claim) else { throw .badClaim(header.claim) }
-            sources.append(.claim(claim))
+            sources.append(.claim(claim, namesUser: Self.namesUser(Array(header.name.utf8))))
         }
         for header in spec.headers {
             let bytes = Array(header.name.utf8)
@@ -89,12 +90,14 @@ struct IdentityRules: ~Copyable {
     /// header. A claim that is absent, null or empty has no line, and the client's own is stripped all the same (H3).
     func appendLines(_ token: borrowing VerifiedToken, to output: inout ByteArray) -> Bool {
         for index in 0..<names.count {
-            guard case .claim(let claim) = sources[index] else { continue }
+            guard case .claim(let claim, let namesUser) = sources[index] else { continue }
             let start = output.count
             output.append(text.span(names[index]))
             output.append(": ")
             let valueStart = output.count
-            guard appendValue(claim, of: token, to: &output) else { return false }
+            guard appendValue(claim, of: token, allowed: namesUser ? .ascii : .text, to: &output) else {
+                return false
+            }
             if output.count == valueStart {
                 output.truncate(to: start)
             } else {
@@ -127,21 +130,31 @@ struct IdentityRules: ~Copyable {
 
     // MARK: Values
 
+    /// What a value may be made of.
+    private enum Alphabet {
+        /// Visible ASCII, and spaces in between.
+        case ascii
+        /// All text but control characters (C0, DEL and C1), and spaces in between. What is beyond ASCII is `obs-text`
+        /// (RFC 9110 §5.5), and UTF-8.
+        case text
+    }
+
     private func appendValue(
-        _ path: ClaimPath, of token: borrowing VerifiedToken, to output: inout ByteArray
+        _ path: ClaimPath, of token: borrowing VerifiedToken, allowed: Alphabet, to output: inout ByteArray
     ) -> Bool {
-        if path == .subject { return Self.append(token.subject, to: &output) }
+        if path == .subject { return Self.append(token.subject, .ascii, to: &output) }
         guard let value = token.claim(at: path) else { return true }
         switch value.kind {
         case .null: return true
         case .object: return false
-        case .string, .number, .boolean: return Self.append(token.bytes(of: value), to: &output)
-        case .array: return Self.appendElements(value, of: token, to: &output)
+        case .string, .number, .boolean: return Self.append(token.bytes(of: value), allowed, to: &output)
+        case .array: return Self.appendElements(value, of: token, allowed, to: &output)
         }
     }
 
     private static func appendElements(
-        _ array: ClaimValue, of token: borrowing VerifiedToken, to output: inout ByteArray
+        _ array: ClaimValue, of token: borrowing VerifiedToken, _ allowed: Alphabet,
+        to output: inout ByteArray
     ) -> Bool {
         let start = output.count
         var element = token.firstElement(of: array)
@@ -152,10 +165,9 @@ struct IdentityRules: ~Copyable {
             case .string, .number, .boolean:
                 let bytes = token.bytes(of: current)
                 // An element with a comma would arrive as two, an empty one as none.
-                guard bytes.count > 0, !contains(UInt8(ascii: ","), in: bytes), append(bytes, to: &output)
-                else {
-                    return false
-                }
+                guard bytes.count > 0, !contains(UInt8(ascii: ","), in: bytes),
+                    append(bytes, allowed, to: &output)
+                else { return false }
             }
             guard output.count - start <= maximumValueByteCount else { return false }
             element = token.element(after: current, in: array)
@@ -163,16 +175,28 @@ struct IdentityRules: ~Copyable {
         return true
     }
 
-    /// Adds a value of visible ASCII with spaces only in between; false for any other.
-    private static func append(_ value: Span<UInt8>, to output: inout ByteArray) -> Bool {
+    /// Adds a value of what is allowed; false for any other.
+    private static func append(
+        _ value: Span<UInt8>, _ allowed: Alphabet, to output: inout ByteArray
+    ) -> Bool {
         guard value.count <= maximumElementByteCount else { return false }
         guard value.count > 0 else { return true }
         for index in value.indices {
-            guard ASCII.isVisible(value[index]) || value[index] == ASCII.space else { return false }
+            let byte = value[index]
+            if byte < 0x80 {
+                guard ASCII.isVisible(byte) || byte == ASCII.space else { return false }
+            } else {
+                guard allowed == .text, !isC1Control(value, at: index) else { return false }
+            }
         }
         guard value[0] != ASCII.space, value[value.count - 1] != ASCII.space else { return false }
         output.append(value)
         return true
+    }
+
+    /// True for the first of the two bytes of U+0080 to U+009F. A claim is well-formed UTF-8: the JSON that it is from is.
+    private static func isC1Control(_ value: Span<UInt8>, at index: Int) -> Bool {
+        value[index] == 0xc2 && (index + 1 == value.count || value[index + 1] < 0xa0)
     }
 
     private static func contains(_ byte: UInt8, in bytes: Span<UInt8>) -> Bool {
@@ -225,6 +249,14 @@ struct IdentityRules: ~Copyable {
             return true
         }
     }
+
+    /// The names under which backends take a value for the user. It is ASCII there, whichever claim it is of: a backend
+    /// that drops or folds what it cannot read must not take one user for another.
+    private static let userNames: [[UInt8]] = [
+        "x-user-id", "x-user", "x-forwarded-user", "x-remote-user", "remote-user", "x-auth-request-user",
+    ].map { Array($0.utf8) }
+
+    private static func namesUser(_ name: [UInt8]) -> Bool { userNames.contains(name.map(folded)) }
 
     private mutating func add(folded name: [UInt8], isPrefix: Bool) -> StripPattern {
         let folded = name.map(Self.folded)

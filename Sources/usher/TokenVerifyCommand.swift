@@ -49,7 +49,8 @@ struct TokenVerifyCommand: ParsableCommand {
     /// Nil where the token is good, else the reason.
     private func verify(_ token: [UInt8], _ configuration: Configuration) throws -> String? {
         let policy = configuration.policy
-        let accepted = try accepted(policy.issuers.map(\.name))
+        // Those of the file: what signs the caches of sessions signs no token.
+        let accepted = try accepted(configuration.issuers.map(\.name))
         let now = wallClockMicroseconds() / 1_000_000
         do throws(IssuerFault) {
             var verifier = try TokenVerifier(

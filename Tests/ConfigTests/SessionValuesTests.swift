@@ -31,13 +31,32 @@ import Testing
                 + "issuer = 'https://app.test'")
         #expect(session.remoteSource?.url.description == "http://127.0.0.1:3000/api/auth/get-session")
         let issuer = try #require(session.keyIssuer)
-        #expect(issuer.issuer == "https://app.test" && issuer.audience == ["better-auth:session-cache"])
-        #expect(issuer.requiredType && issuer.leeway == .zero)
+        #expect(
+            session.keyIssuerNames == ["https://app.test"] && issuer.audience == ["better-auth:session-cache"]
+        )
+        #expect(issuer.requiredType && issuer.requiresKeyID && issuer.leeway == .zero)
         guard case .remote(let keys) = issuer.keySource, case .url(let url) = keys.location else {
             Issue.record("no keys by URL")
             return
         }
-        #expect(url.description == "http://127.0.0.1:3000/api/auth/jwks")
+        #expect(url.description == "http://127.0.0.1:3000/api/auth/jwks" && !keys.areOptional)
+    }
+
+    @Test(arguments: ["", "cookie_cache = 'auto'"])
+    func publishedKeysNeedNotBeThere(choice: String) throws {
+        let session = try session("secret = '\(secret)'\nurl = 'http://127.0.0.1:3000/api/auth'\n\(choice)")
+        guard case .remote(let keys) = try #require(session.keyIssuer).keySource else {
+            Issue.record("no keys by URL")
+            return
+        }
+        #expect(keys.areOptional && session.keyIssuerNames == ["http://127.0.0.1:3000", "https://app.test"])
+    }
+
+    @Test(arguments: ["compact", "jwt", "jwe", "off"])
+    func otherFormsHaveNoPublishedKeys(form: String) throws {
+        let session = try session(
+            "secret = '\(secret)'\nurl = 'http://127.0.0.1:3000/api/auth'\ncookie_cache = '\(form)'")
+        #expect(session.keyIssuer == nil)
     }
 
     @Test func theCurrentSecretIsTheFirst() throws {

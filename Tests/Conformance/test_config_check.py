@@ -224,6 +224,7 @@ def session(line: str = "", drop: str = "") -> str:
 @pytest.mark.parametrize("line", [
     "", 'url = "https://app.example.com/api/auth"', 'cookie_cache = "jwe"', "secure_cookies = false", 'cookie_prefix = "my-app"',
     'url = "https://a.example/x"\ncookie_cache = "jwks"\nissuer = "https://a.example"', 'cache_for = "1h"',
+    'url = "https://a.example/x"\nissuer = "https://b.example"',
     'secrets = "2:new-secret-of-more-than-32-bytes-0123, 1:old-secret-of-more-than-32-bytes-0123"',
 ])
 def test_sessions(check, line):
@@ -236,7 +237,9 @@ def test_sessions(check, line):
     (session('cookie_prefx = "a"'), 'unknown key "cookie_prefx"'), (session('cookie_prefix = "__Secure-a"'), "cannot begin the name"),
     (session('cookie_prefix = "a b"'), "cannot begin the name"), (session('cookie_cache = "jws"'), '"cookie_cache" must be one of'),
     (session('cookie_cache = "off"'), 'needs "url"'), (session('cookie_cache = "jwks"'), 'needs "url"'),
-    (session('issuer = "https://a.example"'), 'belongs to cookie_cache = "jwks"'), (session('url = "ftp://a"'), "is not a URL"),
+    (session('issuer = "https://a.example"'), 'it belongs to a "url"'),
+    (session('url = "https://a/x"\ncookie_cache = "jwt"\nissuer = "https://a.example"'), 'cookie_cache = "auto" or "jwks"'),
+    (session('url = "ftp://a"'), "is not a URL"),
     (session('url = "https://a/x?y"'), "has a query"), (session('cache_for = "0s"'), '"cache_for" must be between'),
     (session("cache_for = 30"), "bare number"), (session().replace('trusted_origins = ["https://app.example.com"]', 'trusted_origins = ["https://a/b"]'), "is not an origin"),
     (session('secrets = "new-secret-of-more-than-32-bytes-0123"'), "VERSION:SECRET"),

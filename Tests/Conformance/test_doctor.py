@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from harness import configuration
+from harness import betterauth, configuration, tokens
 from harness.authority import Authority
 from harness.http2backend import HTTP2Backend
 from harness.keyserver import KeyServer
@@ -109,6 +109,26 @@ def test_backend_speaks_something_else(tmp_path):
 def test_clock(tmp_path, careless, off, mark, status):
     done = doctor(tmp_path, careless(off=off).server_port)
     assert done.returncode == status and any(line.startswith(mark) and "s apart" in line for line in done.lines), done.stdout
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_keys_of_sessions(tmp_path, careless, keys):
+    """Where Better Auth has no jwt plugin there are no keys, and nothing is wrong."""
+    session = """
+[session.browser]
+provider = "better-auth"
+secret = {{ env = "AUTH_SECRET" }}
+url = "URL"
+trusted_origins = ["https://app.test"]
+"""
+    with betterauth.AuthServer() as server:
+        if keys:
+            server.keys = {"keys": [tokens.jwk(tokens.key_for("EdDSA", "better-auth"), kid="cache", alg="EdDSA")]}
+        text = TEXT + session.replace("URL", server.url)
+        done = doctor(tmp_path, careless(careless=False).server_port, text, AUTH_SECRET=betterauth.SECRET)
+    assert done.returncode == 0 and "BAD" not in done.stdout, done.stdout
+    words = "keys of [session.browser]: " + ("1 usable key" if keys else "none, and none are needed without")
+    assert any(line.startswith("ok") and words in line for line in done.lines), done.stdout
 
 
 def test_port_taken(tmp_path, careless):

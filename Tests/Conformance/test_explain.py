@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import tokens
+from harness import betterauth, configuration, tokens
 from harness.authority import Authority
 from harness.dpop import Client
 from harness.keyserver import KeyServer, signed
@@ -303,3 +303,35 @@ def test_answers_for_browsers(tmp_path, arguments, status, parts):
 def test_arguments_that_cannot_be_used(explain, arguments):
     done = explain(*arguments)
     assert done.returncode not in (0, 2) and done.stderr and not done.stdout
+
+
+def test_a_session_with_a_published_key(tmp_path):
+    """The key is fetched, and where there is none, the server would have to be asked."""
+    text = configuration.PREAMBLE.format(workers=1, port=1, admin=2, listen="") + """
+[upstream.backend]
+servers = ["127.0.0.1:1"]
+[session.browser]
+provider = "better-auth"
+secret = { env = "AUTH_SECRET" }
+secure_cookies = false
+url = "URL"
+trusted_origins = ["https://app.test"]
+[[route]]
+path = "/**"
+auth = "browser"
+upstream = "backend"
+"""
+    cookie = betterauth.cookies("T", betterauth.published(betterauth.payload("T"), "https://app.test"))
+
+    def explained(*more):
+        return command("explain", "--config", tmp_path / "usher.toml", "GET", "/x", "-H", f"Cookie: {cookie}", *more,
+                       env=environment(AUTH_SECRET=betterauth.SECRET))
+    with betterauth.AuthServer() as server:
+        (tmp_path / "usher.toml").write_text(text.replace("URL", server.url))
+        done = explained()
+        assert done.returncode == 2 and "session.browser were not fetched" in done.stdout, done.stdout
+        server.keys = {"keys": [tokens.jwk(tokens.key_for("EdDSA", "better-auth"), kid="cache", alg="EdDSA")]}
+        done = explained()
+        assert done.returncode == 0 and "alice, by browser" in done.stdout and "session.browser were fetched" in done.stdout
+        assert explained("--offline").returncode == 2
+        assert server.asked == 0

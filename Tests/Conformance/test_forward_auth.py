@@ -56,6 +56,17 @@ def test_yes_with_the_identity(verify, dialect):
     assert answer.status == 200 and answer.headers.all("x-user-id") == ["alice"] and answer.body == b""
 
 
+def test_H11_a_name_beyond_ascii(start, own_backend):
+    port, _ = allocate()
+    start(own_backend, TEXT + '[identity]\nheaders = {{ "X-User-Id" = "sub", "X-Name" = "name" }}\n', verify=port, trusted="127.0.0.1/32")
+    with Client(port) as client:
+        answer = client.request("GET", "/verify", question() | bearer(token(name="Zo\xeb")))
+        assert answer.status == 200 and answer.headers.all("x-user-id") == ["alice"]
+        assert answer.headers.all("x-name") == ["Zo\xeb".encode().decode("latin-1")]
+        refused = client.request("GET", "/verify", question() | bearer(token(name="Zo\x85")))
+        assert refused.status == 401 and not refused.headers.all("x-name")
+
+
 def test_yes_for_a_public_route_names_nobody(verify):
     answer = verify(question(target="/public/x") | {"X-User-Id": "evil"})
     assert answer.status == 200 and answer.headers.all("x-user-id") == []

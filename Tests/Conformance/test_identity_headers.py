@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from harness import tokens
+from harness import configuration, tokens
+from harness.http2backend import HTTP2Backend
 from harness.tokens import bearer, token
 
 # H1 and H2: every spelling that some backend folds to X-User-Id.
@@ -289,6 +290,65 @@ def test_H11_other_claim_that_is_no_header_value(proxy):
         assert "x-admin" not in request.headers and "x-user-email" not in request.headers
     else:
         proxy.assert_refused(answer, 401, "token_invalid")
+
+
+TEXTS = ["Zo\xeb", "\u5f20\u4f1f <a@b>", "\U0001f600 \u2028 \u202e", "\xa0\xa0", "\xe9" * 128]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_H11_other_claims_may_be_any_text(proxy, text):
+    """obs-text of RFC 9110, 5.5: the bytes of UTF-8 as they are, and the user as ever. The log stays one valid line."""
+    answer = proxy.get("/tasks", bearer(token(email=text)) | {"X-User-Email": "evil"})
+    request = proxy.assert_arrived(answer, "alice")
+    assert request.headers.all("x-user-email") == [text.encode().decode("latin-1")]
+    assert b"\r\nX-User-Email: " + text.encode() + b"\r\n" in request.head
+    line = proxy.wait_log(request_id=answer.headers.get("x-request-id"))
+    assert line["user"] == "alice" and line["status"] == 200
+
+
+@pytest.mark.parametrize("text", [
+    "a\x85b", "\x80", "a\x9f", "\x7f", "a\nb", "Zo\xeb\r\nX-Admin: 1", "\xe9" * 129, " Zo\xeb", "Zo\xeb ", "\ud800", "\xeb\udfff"],
+    ids=range(11))
+def test_H11_other_claims_that_are_refused(proxy, text):
+    """Control characters (C0, DEL and C1), lone surrogates, and more than 256 bytes."""
+    import json
+    payload = json.dumps(tokens.claims(email=text)).encode()
+    refused = tokens.raw_token(b'{"alg":"HS256"}', payload, "HS256", tokens.SECRET)
+    proxy.assert_refused(proxy.get("/tasks", bearer(refused)), 401, "token_invalid")
+
+
+def test_H11_bytes_that_are_no_utf8_are_no_claim(proxy):
+    import json
+    for spoilt in [b"Zo\xeb", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xe2\x82"]:
+        payload = json.dumps(tokens.claims(email="@")).encode().replace(b'"@"', b'"' + spoilt + b'"')
+        refused = tokens.raw_token(b'{"alg":"HS256"}', payload, "HS256", tokens.SECRET)
+        proxy.assert_refused(proxy.get("/tasks", bearer(refused)), 401, "token_invalid")
+
+
+NAMED = configuration.SMALL + """
+[identity]
+headers = {{ "{header}" = "username", "X-Name" = "name" }}
+"""
+
+
+@pytest.mark.parametrize("header", ["X-User-Id", "X-Forwarded-User", "remote_user"])
+def test_H11_a_header_that_names_the_user_is_ascii(start, own_backend, header):
+    """Whichever claim it is of: backends that drop or fold what they cannot read must not take one user for another."""
+    proxy = start(own_backend, NAMED, header=header)
+    good = proxy.get("/api/x", bearer(token(username="zoe", name="Zo\xeb")))
+    assert good.status == 200 and own_backend.last.headers.all(header.lower()) == ["zoe"]
+    assert own_backend.last.headers.all("x-name") == ["Zo\xeb".encode().decode("latin-1")]
+    own_backend.clear()
+    for name in ["Zo\xeb", "zoe\u200b"]:
+        proxy.assert_refused(proxy.get("/api/x", bearer(token(username=name))), 401, "token_invalid")
+
+
+def test_H11_text_towards_http2(start):
+    with HTTP2Backend() as backend:
+        proxy = start(backend, NAMED, header="X-User-Id", upstream='protocol = "h2"')
+        for text in TEXTS:
+            assert proxy.get("/api/x", bearer(token(username="zoe", name=text))).status == 200
+            assert (backend.last.all("x-user-id"), backend.last.all("x-name")) == (["zoe"], [text])
 
 
 @pytest.mark.parametrize("target", ["/public/x", "/tasks"])

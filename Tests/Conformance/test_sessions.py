@@ -16,6 +16,7 @@ from websockets.sync.server import serve
 from harness import betterauth, tokens
 from harness.betterauth import AuthServer, compact, cookies, jwt, payload, published, sealed, signed
 from harness.configuration import BACKEND, MAIN_ISSUER
+from harness.http2backend import HTTP2Backend
 from harness.ports import free_port
 from harness.waiting import wait_until
 from harness.wire import Client
@@ -93,6 +94,59 @@ def test_the_cookies_answer_alone(run, form, chunk):
         request = proxy.assert_arrived(get(proxy, f"a=1; {cookies('T', make(payload('T')), chunk=chunk)}; b=2"), "alice")
         assert request.headers.all("x-user-email") == ["alice@example.com"]
         assert request.headers.all("cookie") == ["a=1; b=2"]
+
+
+@pytest.mark.parametrize("route", ["browser", "optional:browser"])
+@pytest.mark.parametrize("upstream", ["", 'protocol = "h2"'], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_sessions_cookies_are_not_forwarded_with_the_credentials(start, own_backend, upstream, route):
+    """`authorization = "forward"` hands on what is in Authorization, and the cookies that `token_from` names: those of a
+    session never."""
+    issuer = MAIN_ISSUER.replace("[issuer.main]", '[issuer.main]\ntoken_from = ["header", "cookie:token"]')
+    text = f"""
+[upstream.backend]
+servers = ["127.0.0.1:{{backend}}"]
+authorization = "forward"
+{upstream}
+{issuer}
+[session.browser]
+provider = "better-auth"
+secret = {{{{ env = "AUTH_SECRET" }}}}
+secure_cookies = false
+trusted_origins = ["https://app.test"]
+[[route]]
+path = "/api/**"
+auth = ["main", "{route}"]
+upstream = "backend"
+[[route]]
+path = "/public/**"
+auth = "none"
+upstream = "backend"
+"""
+    if route != "browser":
+        text = text.replace('"main"', '"optional:main"')
+    session = cookies("T", compact(payload("T")))
+    chunks = cookies("T", compact(payload("T")), chunk=200)
+    token = tokens.token()
+    cases = [
+        (f"a=1; {session}; b=2", {}, "a=1; b=2"), (f"a=1; {chunks}", {}, "a=1"), (session, {}, None),
+        (f"{session}; token={token}", {}, f"token={token}"), (f"b=2; {session}", tokens.bearer(token), "b=2"),
+        ("a=1; better-auth.dont_remember=x; better-auth.account_data=y", tokens.bearer(token), "a=1"),
+    ]
+    backend = HTTP2Backend() if upstream else own_backend
+    try:
+        proxy = start(backend, text, env=ENVIRONMENT)
+        for cookie, more, expected in cases:
+            assert get(proxy, cookie, **more).status == 200
+            headers = backend.last if upstream else backend.last.headers
+            # HTTP/2 may have a field for each cookie (RFC 9113, 8.2.3).
+            assert "; ".join(headers.all("cookie")) == (expected or "")
+            assert headers.all("authorization") == list(more.values())
+        # Where the session is not named its cookies are not the proxy's: Better Auth itself needs them.
+        assert get(proxy, session, "/public/x").status == 200
+        assert "; ".join((backend.last if upstream else backend.last.headers).all("cookie")) == session
+    finally:
+        if upstream:
+            backend.close()
 
 
 def test_a_path_belongs_to_its_user(run):
@@ -192,14 +246,122 @@ def test_a_cache_with_a_published_key(run, server, algorithm):
         assert server.asked == before, "it is genuine: nobody has to be asked"
 
 
+def keys_of(proxy) -> list[str]:
+    """The lines of the metrics on the keys of the session."""
+    return [line for line in proxy.admin_request("/metrics").body.decode().splitlines() if 'issuer="session.browser"' in line]
+
+
+def fetches(server) -> int:
+    return sum(head.startswith("GET /api/auth/jwks ") for head in server.heads)
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "ES512", "RS256", "PS256"])
+def test_a_published_key_is_found_without_a_word_in_the_file(run, server, algorithm):
+    """`cookie_cache = "auto"`: the form is taken by what the cookie is. `iss` is the origin of `url`, or one of those that
+    are trusted: the proxy may reach Better Auth by another URL than its users."""
+    key = tokens.key_for(algorithm, "better-auth")
+    server.keys = {"keys": [tokens.jwk(key, kid="cache", alg=algorithm)]}
+    proxy = run("", server)
+    wait_until(lambda: 'usher_keys{issuer="session.browser"} 1' in keys_of(proxy))
+    for issuer in [ORIGIN, server.url.removesuffix("/api/auth")]:
+        proxy.backend.clear()
+        request = proxy.assert_arrived(get(proxy, "a=1; " + cookies("T", published(payload("T"), issuer, algorithm))), "alice")
+        assert request.headers.all("cookie") == ["a=1"]
+    for form in [compact, jwt, sealed]:
+        assert get(proxy, cookies("T", form(payload("T")))).status == 200
+    assert server.asked == 0 and fetches(server) == 1
+    proxy.backend.clear()
+    for bad in [
+        published(payload("T"), ORIGIN, algorithm, typ="JWT"), published(payload("T"), ORIGIN, algorithm, age=-5),
+        published(payload("T"), "https://evil.test", algorithm), published(payload("T"), ORIGIN + "/", algorithm),
+        published(payload("T"), ORIGIN, algorithm, claims={"aud": ORIGIN}),
+        published(payload("T"), ORIGIN, algorithm, claims={"iss": [ORIGIN]}), published(payload("T"), ORIGIN, algorithm, kid="x"),
+        published(payload("T"), ORIGIN, algorithm, kid=None), published(payload("T"), ORIGIN, algorithm)[:-4] + "AAAA",
+    ]:
+        proxy.assert_refused(get(proxy, cookies("T", bad)), 401, "token_invalid")
+    for bad in [{"sid": "U"}, {"sub": "bob"}]:
+        before = server.asked
+        proxy.assert_refused(get(proxy, cookies("T", published(payload("T"), ORIGIN, algorithm, claims=bad))), 401, "token_invalid")
+        assert server.asked == before, "it is genuine: nobody has to be asked"
+
+
+def test_an_issuer_of_ones_own_is_the_only_one(run, server):
+    server.keys = {"keys": [tokens.jwk(tokens.key_for("EdDSA", "better-auth"), kid="cache", alg="EdDSA")]}
+    proxy = run('issuer = "https://other.test"', server)
+    wait_until(lambda: 'usher_keys{issuer="session.browser"} 1' in keys_of(proxy))
+    assert get(proxy, cookies("T", published(payload("T"), "https://other.test"))).status == 200
+    for issuer in [ORIGIN, server.url.removesuffix("/api/auth")]:
+        assert get(proxy, cookies("T", published(payload("T"), issuer))).status == 401
+
+
+@pytest.mark.parametrize("cache", ["auto", "jwks", "jwt"])
+def test_J1_each_form_has_its_own_keys(run, server, cache):
+    """A JWT with HS256 is never verified with a published key, as which bytes ever, nor one of a published key's algorithm with
+    the secret."""
+    key = tokens.key_for("EdDSA", "better-auth")
+    public = tokens.jwk(key, kid="cache", alg="EdDSA")
+    server.keys = {"keys": [public, {"kty": "oct", "k": betterauth.b64(betterauth.SECRET.encode()), "kid": "secret", "alg": "HS256"}]}
+    proxy = run(f'cookie_cache = "{cache}"', server)
+    wait_until(lambda: fetches(server) == (cache != "jwt"))
+    typ, value = "better-auth.session-cache+jwt", payload("T")
+    value |= {"sid": "T", "sub": "alice", "iss": ORIGIN, "aud": "better-auth:session-cache"}
+    for header in [
+        {"alg": "HS256", "typ": typ, "kid": "cache"}, {"alg": "HS256", "typ": typ, "kid": "secret"}, {"alg": "HS256", "typ": typ},
+        {"alg": "EdDSA", "typ": typ, "kid": "cache"}, {"alg": "EdDSA"}, {"alg": "ES256", "typ": typ, "kid": "cache"},
+        {"alg": "none", "typ": typ, "kid": "cache"}, {"typ": typ, "kid": "cache"}, {"alg": ["HS256", "EdDSA"], "typ": typ, "kid": "cache"},
+    ]:
+        for secret in [betterauth.SECRET, public["x"], json.dumps(public), betterauth.dump(public)]:
+            proxy.assert_refused(get(proxy, cookies("T", jwt(value, secret=secret, header=header))), 401, "token_invalid")
+    for header in [b'{"alg":"HS256","alg":"EdDSA","typ":"%s","kid":"cache"}', b'{"alg":"EdDSA","typ":"%s","kid":"cache","crit":["x"]}']:
+        text = tokens.raw_token(header % typ.encode(), betterauth.dump(value | {"exp": int(time.time()) + 60}).encode(), "EdDSA", key)
+        proxy.assert_refused(get(proxy, cookies("T", text)), 401, "token_invalid")
+
+
+def test_a_server_without_keys_is_none_to_wait_for(run, server):
+    """Most of Better Auth runs without the jwt plugin: its keys are fetched once, nobody waits for them, one line tells of it, and
+    they are fetched again where a cookie comes that is signed with one."""
+    proxy = run("", server)
+    wait_until(lambda: fetches(server) == 1)
+    server.sessions["T"] = payload("T")
+    proxy.assert_arrived(get(proxy, cookies("T")), "alice")
+    assert get(proxy, cookies("U", compact(payload("U")))).status == 200
+    assert keys_of(proxy) == [], "nothing to be alarmed at"
+    assert proxy.admin_request("/readyz").status == 200
+    server.sessions["V"] = payload("V")
+    late = cookies("V", published(payload("V"), ORIGIN))
+    for _ in range(3):
+        assert get(proxy, late).status == 200
+    assert fetches(server) == 1, "not within the cooldown"
+    lines = [line for line in proxy.errors.decode().splitlines() if "session.browser" in line]
+    assert len(lines) == 1 and "no published keys" in lines[0] and '"info"' in lines[0], lines
+    server.keys = {"keys": [tokens.jwk(tokens.key_for("EdDSA", "better-auth"), kid="cache", alg="EdDSA")]}
+    time.sleep(10.1)
+    assert fetches(server) == 1, "not without a cookie that needs it"
+    server.sessions["W"] = payload("W")
+    assert get(proxy, cookies("W", published(payload("W"), ORIGIN))).status == 200
+    wait_until(lambda: 'usher_keys{issuer="session.browser"} 1' in keys_of(proxy))
+    asked = server.asked
+    assert get(proxy, cookies("X", published(payload("X"), ORIGIN))).status == 200
+    assert server.asked == asked and fetches(server) == 2
+
+
+@pytest.mark.parametrize("down", [True, False], ids=["refused", "silent"])
+def test_nobody_waits_for_keys_that_need_not_be_there(run, server, down):
+    if down:
+        server.down()
+    else:
+        server.before = lambda *_: time.sleep(3) or True
+    started = time.monotonic()
+    proxy = run("", server)
+    assert time.monotonic() - started < 2.5
+    assert get(proxy, cookies("U", compact(payload("U")))).status == 200
+
+
 def test_an_unknown_key_of_a_cache_is_fetched_once(run, server):
     """The auth server has a new key: it is asked about the session, and its keys are fetched once for those who come later.
     A key that nobody has costs no further fetch for `cooldown`."""
     def publish(*kids):
         server.keys = {"keys": [tokens.jwk(tokens.key_for("EdDSA", "better-auth"), kid=kid, alg="EdDSA") for kid in kids]}
-
-    def fetches():
-        return sum(head.startswith("GET /api/auth/jwks ") for head in server.heads)
 
     def cached(session, kid):
         server.sessions[session] = payload(session)
@@ -208,11 +370,11 @@ def test_an_unknown_key_of_a_cache_is_fetched_once(run, server):
     publish("cache")
     proxy = run('cookie_cache = "jwks"\nissuer = "https://app.test"', server)
     proxy.assert_arrived(get(proxy, cached("T", "cache")), "alice")
-    assert (fetches(), server.asked) == (1, 0)
+    assert (fetches(server), server.asked) == (1, 0)
     publish("cache", "next")
     with ThreadPoolExecutor(8) as pool:
         assert {answer.status for answer in pool.map(lambda n: get(proxy, cached(f"A{n}", "next")), range(8))} == {200}
-    wait_until(lambda: fetches() == 2)
+    wait_until(lambda: fetches(server) == 2)
     time.sleep(0.2)
     asked = server.asked
     for n in range(8):
@@ -220,7 +382,7 @@ def test_an_unknown_key_of_a_cache_is_fetched_once(run, server):
     assert server.asked == asked, "the new key is known: nobody has to be asked"
     for n in range(8):
         assert get(proxy, cached(f"C{n}", "nobody's")).status == 200
-    assert server.asked == asked + 8 and fetches() == 2, "not again within the cooldown"
+    assert server.asked == asked + 8 and fetches(server) == 2, "not again within the cooldown"
     proxy.backend.clear()
     proxy.assert_refused(get(proxy, cookies("none", published(payload("none"), ORIGIN, kid="nobody's"))), 401, "token_invalid")
 
@@ -277,13 +439,14 @@ def test_J9_many_requests_of_one_session_are_one_question(run, server):
 def test_many_sessions_are_asked_about_side_by_side_on_few_connections(run, server):
     for number in range(60):
         server.sessions[f"T{number}"] = payload(f"T{number}", f"user{number}")
-    server.before = lambda *_: time.sleep(0.05)
     proxy = run(server=server)
+    wait_until(lambda: fetches(server) == 1 and not server.under_way)
+    server.before = lambda *_: time.sleep(0.05)
     with ThreadPoolExecutor(60) as pool:
         answers = list(pool.map(lambda number: get(proxy, cookies(f"T{number}")), range(60)))
     assert [answer.status for answer in answers] == [200] * 60
     assert sorted(request.user[0] for request in proxy.backend.requests) == sorted(f"user{n}" for n in range(60))
-    assert server.asked == 60 and 2 <= server.most_under_way <= 8 and server.connections <= 8
+    assert server.asked == 60 and 2 <= server.most_under_way <= 8 and server.connections <= 8 + 1, "one was for the keys"
 
 
 def test_the_servers_cookies_reach_the_client_once(run, server):

@@ -340,6 +340,15 @@ def test_odd_bytes_are_valid_text(traced, own_backend, collector):
     collector.wait(1, name="GET /public/**")
 
 
+def test_H11_a_name_beyond_ascii_is_no_trouble(traced, own_backend, collector):
+    text = TRACING + '[identity]\nheaders = {{ "X-User-Id" = "sub", "X-Name" = "name" }}\n'
+    proxy = traced("", text)
+    assert proxy.get("/users/alice", bearer(token(name="Zo\xeb")) | {"traceparent": PARENT}).status == 200
+    assert own_backend.last.headers.all("x-name") == ["Zo\xeb".encode().decode("latin-1")]
+    [span] = collector.wait(1, kind="server")
+    assert span.trace == TRACE and "Zo" not in repr(span.raw)
+
+
 def test_streams_of_http2(traced, own_backend, collector):
     """Each stream is a request of its own, with a trace and counts of its own."""
     proxy = traced(listen='protocols = ["h2", "http/1.1"]')

@@ -121,6 +121,27 @@ private func at(_ seconds: Double) -> Instant { Instant(microseconds: Int64(seco
         #expect(refresher.hasKeys && refresher.failures == 0)
     }
 
+    @Test func keysThatNeedNotBeThereAreFetchedForThoseWhoAsk() {
+        var refresher = KeyRefresher(
+            .init(refresh: 600_000, cooldown: 10_000, staleFor: 3_600_000), isOptional: true, now: at(0))
+        #expect(refresher.tick(at(0)) == .fetch)
+        refresher.failed(at(1))
+        #expect(refresher.deadline == .never && refresher.tick(at(100_000)) == nil)
+        #expect(refresher.asked(at(2)) == .notBefore(at(11)) && refresher.quietUntil == at(11))
+        #expect(refresher.asked(at(11)) == .fetch)
+        refresher.failed(at(12))
+        #expect(refresher.deadline == .never && refresher.asked(at(13)) == .notBefore(at(22)))
+        // Once there are some, they are kept fresh as others are, and dropped as others are.
+        #expect(refresher.asked(at(30)) == .fetch)
+        refresher.succeeded(at(30), maximumAge: nil, random: 0)
+        #expect(refresher.deadline == at(630) && refresher.tick(at(630)) == .fetch)
+        refresher.failed(at(631))
+        #expect(refresher.hasKeys && refresher.deadline == at(631.5))
+        #expect(refresher.tick(at(4230)) == .drop && refresher.tick(at(4230)) == .fetch)
+        refresher.failed(at(4231))
+        #expect(refresher.deadline == .never && refresher.asked(at(4241)) == .fetch)
+    }
+
     @Test func aFetchThatNeverEndsDoesNotKeepOldKeysAlive() {
         var refresher = loaded()
         #expect(refresher.tick(at(600)) == .fetch)

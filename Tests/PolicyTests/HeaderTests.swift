@@ -221,7 +221,9 @@ struct HeaderTests {
         arguments: [
             #","email":"a\nX-User-Id: evil""#, #","email":"a\r\nb""#, #","email":"a\u0000""#,
             #","email":"a\tb""#,
-            #","email":"é""#, #","email":" a""#, #","email":"a ""#, #","email":{"a":1}"#,
+            #","email":"a\u0085b""#, #","email":"\u009f""#, #","email":["é","\u0080"]"#,
+            #","email":"\#(String(repeating: "é", count: 129))""#, #","email":"\ud800""#, #","email":" a""#,
+            #","email":"a ""#, #","email":{"a":1}"#,
             #","email":["a,b"]"#,
             #","email":["a",""]"#, #","email":["a",["b"]]"#, #","email":["a",null]"#,
             #","email":"\#(String(repeating: "x", count: 257))""#,
@@ -233,6 +235,23 @@ struct HeaderTests {
             #expect(gate.send(get("/a", bearer(token(sub: "u1", claims)))).code == .tokenInvalid)
         }
         #expect(gate.cachedTokenCount == 0)
+    }
+
+    @Test(
+        "H11: where the name says that the value is who the user is, it is ASCII, whichever claim it is of",
+        arguments: [
+            "X-User-Id", "X-User", "x_forwarded_user", "X-Remote-User", "REMOTE-USER", "X-Auth-Request-User",
+        ])
+    func names(header: String) throws {
+        let gate = try gate(headers: [
+            .init(name: header, claim: "email"), .init(name: "X-Name", claim: "name"),
+        ])
+        let good = gate.send(get("/a", bearer(token(sub: "u1", #","email":"a b@c","name":"Zoë""#))))
+        #expect(good.values(header) == ["a b@c"] && good.values("X-Name") == ["Zoë"])
+        for value in [#""zoë""#, #""a\u200bb""#, #"["a","é"]"#] {
+            let outcome = gate.send(get("/a", bearer(token(sub: "u1", #","email":\#(value)"#))))
+            #expect(outcome.code == .tokenInvalid, "\(value)")
+        }
     }
 
     @Test("H11: a joined value has a limit of its own")
@@ -251,6 +270,12 @@ struct HeaderTests {
             (#","email":"a b@c""#, "a b@c"), (#","email":5"#, "5"), (#","email":true"#, "true"),
             (#","email":["a","b"]"#, "a,b"), (#","email":[1,false]"#, "1,false"),
             (#","realm":{"roles":["x","y"]}"#, "x,y"),
+            (#","email":"Zoë""#, "Zoë"), (#","email":"\u00a0Zo\u00eb \ud83d\ude00""#, "\u{a0}Zoë 😀"),
+            (#","email":["é","张伟"]"#, "é,张伟"),
+            (
+                #","email":"\#(String(repeating: "é", count: 128))""#,
+                String(repeating: "é", count: 128)
+            ),
             (#","realm.roles":"literal","realm":{"roles":"nested"}"#, "literal"),
         ])
     func values(claims: String, expected: String) throws {

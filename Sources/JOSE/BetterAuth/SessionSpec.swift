@@ -3,7 +3,8 @@
 public struct SessionSpec: Sendable, Equatable {
     /// What the cookie `session_data` is, the cache of a session that saves a question to the server.
     public enum Cache: Sendable, Equatable {
-        /// Whichever of the three below it has the form of: all are proven by the secret.
+        /// Whichever of those below it has the form of. A JWT says by its `alg` which of the two it is: one with HS256 is
+        /// proven by the secret alone, and any other by a published key alone (rule J1).
         case any
         /// JSON with an HMAC, as base64url.
         case compact
@@ -11,8 +12,8 @@ public struct SessionSpec: Sendable, Equatable {
         case jwt
         /// A JWE with a key that is derived from the secret.
         case jwe
-        /// A JWT with a key of the issuer at that place of the token verifier, which accepts such tokens alone.
-        case jwks(issuer: Int)
+        /// A JWT with a published key.
+        case jwks
         /// Not looked at: the server is asked about every session.
         case off
     }
@@ -21,6 +22,11 @@ public struct SessionSpec: Sendable, Equatable {
     public var secrets: [[UInt8]]
     /// The form of the cache.
     public var cache = Cache.any
+    /// The place, in the token verifier, of the issuer whose keys sign a cache, and which accepts such tokens alone; nil
+    /// where no cache is signed with a published key.
+    public var keyIssuer: Int?
+    /// The `iss` that such a cache may have.
+    public var keyIssuerNames: [String] = []
     /// The version that the cache must have; one that says none has version "1".
     public var version = "1"
 

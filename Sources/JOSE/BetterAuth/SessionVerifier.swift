@@ -16,6 +16,7 @@ public final class SessionVerifier {
     private let place: Int
     private let spec: SessionSpec
     private let version: [UInt8]
+    private let keyIssuerNames: [[UInt8]]
     private let current: HMACKey
     private let identity: KeyIdentity
     private let signed: SignedSession
@@ -37,6 +38,7 @@ public final class SessionVerifier {
         self.place = place
         self.spec = spec
         version = Array(spec.version.utf8)
+        keyIssuerNames = spec.keyIssuerNames.map { Array($0.utf8) }
         self.current = current
         identity = KeyIdentity(issuer: place, keyID: nil, algorithms: [], material: secret)
         signed = SignedSession(current)
@@ -72,7 +74,7 @@ public final class SessionVerifier {
     ) -> SessionVerdict {
         guard cache.count <= Self.largestCacheBytes else { return .unusable(.tooLarge) }
         switch form(cache) {
-        case .jwks(let issuer): return verifySigned(cache, token, issuer, now, &verifier)
+        case .published(let issuer): return verifySigned(cache, token, issuer, now, &verifier)
         case .compact:
             return verify(token, now) { (document) throws(TokenRefusal) in
                 try self.readCompact(cache, now, &document)
@@ -86,7 +88,7 @@ public final class SessionVerifier {
                 let key = try self.sealed.open(cache, &self.header, into: &document)
                 return Proof(key: key, root: 0, until: try Self.expiry(document, now))
             }
-        case .any, .off: return .unusable(.malformed)
+        case .none: return .unusable(.malformed)
         }
     }
 
@@ -118,17 +120,37 @@ public final class SessionVerifier {
         }
     }
 
+    private enum Form {
+        case compact, jwt, jwe
+        /// A JWT with a key of that issuer.
+        case published(issuer: Int)
+        /// None that is accepted.
+        case none
+    }
+
     /// The form that a cache has, as far as it is one that is accepted.
-    private func form(_ cache: Span<UInt8>) -> SessionSpec.Cache {
+    private func form(_ cache: Span<UInt8>) -> Form {
         var dots = 0
         for index in 0..<cache.count where cache[index] == UInt8(ascii: ".") { dots += 1 }
         switch (spec.cache, dots) {
         case (.compact, 0), (.any, 0): return .compact
-        case (.jwt, 2), (.any, 2): return .jwt
+        case (.jwt, 2): return .jwt
         case (.jwe, 4), (.any, 4): return .jwe
-        case (.jwks, 2): return spec.cache
-        default: return .off
+        case (.jwks, 2): return spec.keyIssuer.map { .published(issuer: $0) } ?? .none
+        case (.any, 2):
+            guard let issuer = spec.keyIssuer, namesPublicKey(cache) else { return .jwt }
+            return .published(issuer: issuer)
+        default: return .none
         }
+    }
+
+    /// True for a JWT whose `alg` is one of a public key. Each of the two ways refuses the algorithms of the other, so that
+    /// nothing is proven by which of them is taken (rule J1).
+    private func namesPublicKey(_ cache: Span<UInt8>) -> Bool {
+        guard let parts = CompactToken(cache), header.load(base64URL: cache.extracting(0..<parts.headerEnd)),
+            let fields = try? TokenHeader(header)
+        else { return false }
+        return !fields.algorithm.isHMAC
     }
 
     private func verify(
@@ -240,6 +262,7 @@ public final class SessionVerifier {
             do throws(TokenRefusal) {
                 let facts = try facts(document, proof, token, now, isAnswer: false)
                 guard Self.isAbout(facts, token, document) else { throw .contradictory }
+                guard isIssued(document) else { throw .wrongIssuer }
                 return .verified(VerifiedToken(facts, document: document))
             } catch {
                 return Self.isFinal(error) ? .refused(error) : .unusable(error)
@@ -255,6 +278,15 @@ public final class SessionVerifier {
             return false
         }
         return document.equal(sid, token) && document.equal(sub, document.bytes(of: facts.subject))
+    }
+
+    /// True where the claims name who may issue it.
+    private func isIssued(_ document: borrowing JSONDocument) -> Bool {
+        guard let issuer = document.member("iss", of: 0), document.node(issuer).kind == .string else {
+            return false
+        }
+        for name in keyIssuerNames where document.equal(issuer, name.span) { return true }
+        return false
     }
 
     // MARK: The content
@@ -329,44 +361,5 @@ extension JSONDocument {
             index = sibling(after: current + 1, in: object)
         }
         return nil
-    }
-}
-
-/// Where the parts of a compact cache stand: exactly as Better Auth writes it, with nothing between.
-struct CompactSession {
-    private(set) var payload = 0..<0
-    private(set) var expiry = 0..<0
-    private(set) var signature = 0..<0
-
-    private static var signatureCount: Int { 43 }
-
-    /// Finds them from behind: the payload may hold texts that look like what follows it.
-    init?(_ text: Span<UInt8>) {
-        let opening: StaticString = "{\"session\":{"
-        let start = opening.utf8CodeUnitCount - 1
-        guard text.count > start + 64, ASCII.equals(text.extracting(0...start), opening),
-            text[text.count - 1] == UInt8(ascii: "}"), text[text.count - 2] == UInt8(ascii: "\"")
-        else { return nil }
-        let signatureEnd = text.count - 2
-        signature = signatureEnd - Self.signatureCount..<signatureEnd
-        var end = signature.lowerBound
-        guard Self.ends(text, at: &end, with: ",\"signature\":\"") else { return nil }
-        var first = end
-        while first > start, ASCII.isDigit(text[first - 1]) { first -= 1 }
-        guard first < end, end - first <= 15 else { return nil }
-        expiry = first..<end
-        end = first
-        guard Self.ends(text, at: &end, with: ",\"expiresAt\":"), end > start + 1,
-            text[end - 1] == UInt8(ascii: "}")
-        else { return nil }
-        payload = start..<end
-    }
-
-    /// Moves `end` in front of `word`, where that stands there.
-    private static func ends(_ text: Span<UInt8>, at end: inout Int, with word: StaticString) -> Bool {
-        let start = end - word.utf8CodeUnitCount
-        guard start >= 0, ASCII.equals(text.extracting(start..<end), word) else { return false }
-        end = start
-        return true
     }
 }
