@@ -37,7 +37,7 @@ extension RouteReader {
             if checkIssuer(name, text.position, alone: texts.count == 1), !found.contains(name) {
                 found.append(name)
             } else {
-                if found.contains(name) {
+                if found.contains(name), optional.isEmpty || optional.count == texts.count {
                     loader.error(text.position, "the issuer \"\(name)\" is named twice")
                 }
                 complete = false
