@@ -11,7 +11,8 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
     case criticalHeader
     /// `typ` is not one of those accepted, or is required and absent.
     case wrongType
-    /// `iss` names none of the issuers that the route accepts, or is not a string.
+    /// `iss` names none of the issuers that the route accepts, or is not a string; or the token came where none of them
+    /// looks.
     case wrongIssuer
     /// Two issuers fit `iss` and `alg`; tokens are never tried against one after the other.
     case ambiguousIssuer

@@ -72,7 +72,9 @@ extension PolicySnapshot {
         carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
         switch found.kind {
         case .none: return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
-        case .unread: return .refused(.tokenMissing, nil)
+        case .otherScheme: return .refused(.tokenMissing, nil)
+        // A token came, and is for nobody here: whoever sent it is to know that it was seen.
+        case .unread: return .refused(.tokenInvalid, .wrongIssuer)
         case .malformed: return .refused(.tokenInvalid, .malformed)
         case .several: return .severalTokens
         case .token:

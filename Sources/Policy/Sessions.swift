@@ -16,9 +16,10 @@ extension PolicySnapshot {
             head, bytes, for: route.issuers.subtracting(accepted), readsHeader: bearer.kind == .token)
         carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
         switch (bearer.kind, found.kind) {
-        // Credentials that nobody looks at must not pass for none, nor beside others (J15): another scheme, DPoP where
-        // none of the route's issuers takes proofs, a JWT where none of them looks into the header.
-        case (.otherScheme, _), (_, .unread): return .refused(.tokenMissing, nil)
+        // Credentials that nobody looks at must not pass for none, nor beside others (J15): another scheme, or DPoP where
+        // none of the route's issuers takes proofs; a JWT where none of them looks into the header.
+        case (.otherScheme, _), (_, .otherScheme): return .refused(.tokenMissing, nil)
+        case (_, .unread): return .refused(.tokenInvalid, .wrongIssuer)
         case (.malformed, _), (_, .malformed): return .refused(.tokenInvalid, .malformed)
         case (_, .several), (.session, .token): return .severalTokens
         default: break

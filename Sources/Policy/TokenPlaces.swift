@@ -111,7 +111,9 @@ struct FoundToken {
     /// What there is in all places together.
     enum Kind {
         case none, token, several, malformed
-        /// There are credentials in `Authorization` that none of the issuers reads.
+        /// There are credentials in `Authorization` of a scheme that none of the issuers takes.
+        case otherScheme
+        /// There is a token in the header alone, where none of the issuers looks.
         case unread
     }
 
@@ -138,7 +140,7 @@ struct FoundToken {
             kind = .token
             token = range
         case .token where !ASCII.equals(bytes.slice(token), bytes.slice(range)): kind = .several
-        case .token, .several, .malformed, .unread: break
+        case .token, .several, .otherScheme, .malformed, .unread: break
         }
         issuers.formUnion(accepting)
     }
@@ -154,7 +156,7 @@ struct FoundToken {
             note(ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes, accepting)
         case .tokenWithProof(let range):
             guard !accepting.isDisjoint(with: proving) else {
-                kind = .unread
+                kind = .otherScheme
                 return
             }
             scheme = .proof
@@ -162,7 +164,7 @@ struct FoundToken {
                 ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes,
                 accepting.intersection(proving))
         // Credentials that nobody looks at must not pass for none (J15), whatever else there is.
-        case .otherScheme: kind = .unread
+        case .otherScheme: kind = .otherScheme
         case .malformed: kind = .malformed
         }
     }
@@ -178,7 +180,7 @@ struct FoundToken {
                 return note(unread, bytes, [])
             }
             kind = .unread
-        case .otherScheme, .tokenWithProof: kind = .unread
+        case .otherScheme, .tokenWithProof: kind = .otherScheme
         case .malformed: kind = .malformed
         }
     }

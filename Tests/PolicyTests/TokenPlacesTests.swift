@@ -22,12 +22,13 @@ import Testing
         #expect(everywhere.send(get(query)).user == "u1")
         #expect(everywhere.send(get("/a", header)).user == "u1")
         for (places, request) in [
-            ([.header], get("/a", cookie)), ([.header], get(query)), ([.cookie("t")], get("/a", header)),
-            ([.cookie("t")], get(query)), ([.cookie("T")], get("/a", cookie)), ([.query("T")], get(query)),
+            ([.header], get("/a", cookie)), ([.header], get(query)), ([.cookie("t")], get(query)),
+            ([.cookie("T")], get("/a", cookie)), ([.query("T")], get(query)),
             ([.webSocket], get("/a", "Sec-WebSocket-Protocol: bearer, \(good)")),
         ] as [([TokenPlace], String)] {
             #expect(try gate(places).send(request).code == .tokenMissing)
         }
+        #expect(try gate([.cookie("t")]).send(get("/a", header)).code == .tokenInvalid)
     }
 
     @Test func theBackendDoesNotSeeThem() throws {
@@ -94,7 +95,7 @@ import Testing
         let other = token(sub: "u2", secret: secret)
         #expect(gate.send(get("/o")).user == "")
         for (field, code) in [
-            ("Bearer \(good)", ReasonCode.tokenMissing), ("Bearer x", .tokenMissing),
+            ("Bearer \(good)", ReasonCode.tokenInvalid), ("Bearer x", .tokenInvalid),
             ("Basic dTpw", .tokenMissing),
             ("Bearer", .tokenMissing), ("DPoP \(good)", .tokenMissing), ("Bearer a b", .tokenInvalid),
         ] {
