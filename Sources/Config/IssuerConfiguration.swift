@@ -38,6 +38,17 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var dpop: DPoPSpec?
     /// Where the file begins the table.
     public var position: SourcePosition
+
+    /// Whether it is asked about its tokens, and has no keys.
+    var isAsked: Bool {
+        if case .introspection = keySource { true } else { false }
+    }
+
+    /// Whether a token could be for either: both are asked, or they share `iss` and an algorithm.
+    func isConfusable(with other: IssuerConfiguration) -> Bool {
+        guard !isAsked, !other.isAsked else { return isAsked && other.isAsked }
+        return issuer == other.issuer && !Set(algorithms).isDisjoint(with: other.algorithms)
+    }
 }
 
 /// Where an issuer's keys come from. Files are read when the configuration is loaded.

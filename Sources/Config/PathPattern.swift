@@ -142,7 +142,24 @@ extension Loader {
             rest = rest[rest.index(after: end)...]
         }
         if !literal.isEmpty { parts.append(.literal(literal)) }
+        warnOfTwoReadings(parts, text)
         return ClaimExpectation(parts: parts, text: text.value)
+    }
+
+    /// Warns where two paths could ask for one claim: what stands between two captures may stand in a capture, too. A slash
+    /// and a semicolon may not.
+    private func warnOfTwoReadings(_ parts: [ClaimExpectation.Part], _ text: Located<String>) {
+        let captures = parts.indices.filter { if case .capture = parts[$0] { true } else { false } }
+        let isAmbiguous = zip(captures, captures.dropFirst()).contains { first, second in
+            !parts[first..<second].contains {
+                if case .literal(let text) = $0 { text.contains("/") || text.contains(";") } else { false }
+            }
+        }
+        guard isAmbiguous else { return }
+        warning(
+            text.position,
+            "\"\(text.value)\": one claim fits several paths, because a segment can hold what stands between the captures; "
+                + "put \"/\" there, or compare each with a claim of its own")
     }
 
     /// `captures` nil: the path itself is broken and has been reported.

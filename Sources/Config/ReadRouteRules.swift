@@ -63,18 +63,21 @@ extension RouteReader {
     }
 
     /// Two issuers of one route must differ in `iss` or in their algorithms: a token's issuer is never found by
-    /// trying (J4).
+    /// trying (J4). Of those that are asked there can be one, and it may share its `iss` with one that has keys: opaque
+    /// tokens are its own.
     private func refuseIndistinct(_ found: [String], at position: SourcePosition) {
         let accepted = found.compactMap { name in issuers.first { $0.name == name } }
         for (index, issuer) in accepted.enumerated() {
-            let twin = accepted[..<index].first {
-                $0.issuer == issuer.issuer && !Set($0.algorithms).isDisjoint(with: issuer.algorithms)
+            guard let twin = accepted[..<index].first(where: { $0.isConfusable(with: issuer) }) else {
+                continue
             }
-            guard let twin else { continue }
+            let names = "the issuers \"\(twin.name)\" and \"\(issuer.name)\""
             loader.error(
                 position,
-                "the issuers \"\(twin.name)\" and \"\(issuer.name)\" share their \"issuer\" and an algorithm: "
-                    + "nothing would tell their tokens apart")
+                issuer.isAsked
+                    ? "\(names) both have \"introspection\": nothing would tell which of them to ask"
+                    : "\(names) share their \"issuer\" and an algorithm: nothing would tell their tokens apart"
+            )
         }
     }
 

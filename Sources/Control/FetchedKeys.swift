@@ -15,9 +15,9 @@ final class FetchedKeys {
     }
 
     let name: String
-    let remote: RemoteKeys
+    private(set) var remote: RemoteKeys
     let algorithms: [TokenAlgorithm]
-    var spec: IssuerSpec
+    private var spec: IssuerSpec
     var refresher: KeyRefresher
     /// The document that is being fetched.
     var fetch: DocumentFetch?
@@ -31,7 +31,7 @@ final class FetchedKeys {
     private(set) var report = KeySetReport()
     /// The last fetch brought other keys than there were.
     private(set) var hasNewKeys = false
-    /// How many notices every worker was sent, or will be.
+    /// How many notices every worker was sent since it got its settings, or will be.
     var noticeCount: UInt64 = 0
     var fetches: UInt64 = 0
     var failures: UInt64 = 0
@@ -45,10 +45,19 @@ final class FetchedKeys {
         self.remote = remote
         algorithms = configuration.algorithms
         spec = configuration.spec
-        refresher = KeyRefresher(
-            .init(
-                refresh: remote.refresh.wholeMilliseconds, cooldown: remote.cooldown.wholeMilliseconds,
-                staleFor: remote.staleFor.wholeMilliseconds), now: now)
+        refresher = KeyRefresher(.init(remote), now: now)
+    }
+
+    /// Goes on under a configuration in which the keys come from where they came from; false where they do not.
+    func goOn(_ configuration: IssuerConfiguration, _ remote: RemoteKeys, now: Instant) -> Bool {
+        guard remote.location == self.remote.location, remote.authorities == self.remote.authorities,
+            configuration.algorithms == algorithms
+        else { return false }
+        spec = configuration.spec
+        guard remote != self.remote else { return true }
+        self.remote = remote
+        refresher.retime(.init(remote), now: now)
+        return true
     }
 
     /// Lists the documents of a new fetch. The metadata is read again only where the keys were not found.
@@ -149,6 +158,14 @@ final class FetchedKeys {
             issuer: name, keys: report.usableKeys, fetches: fetches, failures: failures,
             ageSeconds: keys == nil ? nil : max(0, now.microseconds(since: refresher.fetchedAt)) / 1_000_000,
             secondsAhead: secondsAhead)
+    }
+}
+
+extension KeyRefresher.Timing {
+    fileprivate init(_ remote: RemoteKeys) {
+        self.init(
+            refresh: remote.refresh.wholeMilliseconds, cooldown: remote.cooldown.wholeMilliseconds,
+            staleFor: remote.staleFor.wholeMilliseconds)
     }
 }
 

@@ -37,8 +37,7 @@ final class KeyKeeper {
         for configuration in configured {
             guard case .remote(let remote) = configuration.keySource else { continue }
             let known = issuers.first { $0.name == configuration.name }
-            if let known, known.remote == remote, known.algorithms == configuration.algorithms {
-                known.spec = configuration.spec
+            if let known, known.goOn(configuration, remote, now: now) {
                 kept.append(known)
             } else {
                 kept.append(FetchedKeys(configuration, remote, now: now))
@@ -51,8 +50,12 @@ final class KeyKeeper {
         issuers = kept
     }
 
-    /// Puts the keys that there are into a policy that was compiled from the same configuration.
+    /// Puts the keys that there are into a policy that was compiled from the same configuration. Whoever gets it counts
+    /// notices from now on, for new workers have seen none of those before, and is still to get what was not taken.
     func fill(_ policy: inout PolicySpec) {
+        for issuer in issuers {
+            issuer.noticeCount = UInt64(notices.count { $0.issuer == issuer.name })
+        }
         for place in policy.issuers.indices {
             guard let known = issuers.first(where: { $0.name == policy.issuers[place].name }) else {
                 continue

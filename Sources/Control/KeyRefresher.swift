@@ -32,7 +32,7 @@ struct KeyRefresher: Equatable {
         case notBefore(Instant)
     }
 
-    private let timing: Timing
+    private var timing: Timing
     /// A fetch is under way.
     private(set) var isFetching = false
     /// There are keys.
@@ -72,6 +72,15 @@ struct KeyRefresher: Equatable {
         guard !isFetching, nextFetch <= now else { return nil }
         isFetching = true
         return .fetch
+    }
+
+    /// Goes on with other times. Keys that there are stay, and are refreshed no later than the new times would have it.
+    mutating func retime(_ timing: Timing, now: Instant) {
+        nextFetch = min(nextFetch, now.advanced(byMilliseconds: timing.refresh))
+        if dropAt != .never {
+            dropAt = dropAt.advanced(byMilliseconds: timing.staleFor - self.timing.staleFor)
+        }
+        self.timing = timing
     }
 
     /// Somebody met a key that is not known.

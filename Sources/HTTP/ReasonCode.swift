@@ -11,8 +11,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     // 5xx: this side is.
     case notImplemented, versionNotSupported
     case upstreamUnavailable, upstreamTimeout, upstreamInvalidResponse, keysUnavailable,
-        authenticationUnavailable, sharedUnavailable, overloaded,
-        shuttingDown
+        authenticationUnavailable, sharedUnavailable, overloaded
     case internalError
 
     /// The status of the answer, or 0 where no answer is made and the code is for the log alone.
@@ -34,7 +33,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .notImplemented: 501
         case .upstreamInvalidResponse: 502
         case .upstreamUnavailable, .keysUnavailable, .authenticationUnavailable, .sharedUnavailable,
-            .overloaded, .shuttingDown:
+            .overloaded:
             503
         case .upstreamTimeout: 504
         case .versionNotSupported: 505
@@ -76,7 +75,6 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .authenticationUnavailable: "authentication_unavailable"
         case .sharedUnavailable: "shared_unavailable"
         case .overloaded: "overloaded"
-        case .shuttingDown: "shutting_down"
         case .internalError: "internal_error"
         }
     }
@@ -110,7 +108,6 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .authenticationUnavailable: "The server that knows the session is not available."
         case .sharedUnavailable: "The store that proxies share is not available."
         case .overloaded: "The proxy is overloaded."
-        case .shuttingDown: "The proxy is shutting down."
         case .internalError: "The proxy failed."
         }
     }

@@ -33,7 +33,8 @@ extension TokenVerifier {
             let checked = try issuer.check(claims, payload, now: now, orUntil: now + seconds)
             return .active(
                 VerifiedToken(
-                    issuer: index, key: KeyIdentity(high: 0, low: 0), claims: checked,
+                    issuer: index, namedOthers: namedOthers(index, payload),
+                    key: KeyIdentity(high: 0, low: 0), claims: checked,
                     leewaySeconds: claims.expires < 0 ? 0 : issuer.leewaySeconds, until: now + seconds,
                     document: payload))
         } catch {

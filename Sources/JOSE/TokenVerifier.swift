@@ -62,16 +62,20 @@ public struct TokenVerifier: ~Copyable {
         spare = JSONDocument(capacity: tokenLimitBytes, limits: .token)
     }
 
-    /// Verifies a token for a route that accepts these issuers. `now` is in Unix seconds.
-    public mutating func verify(_ token: Span<UInt8>, acceptedBy accepted: IssuerSet, now: Int64) -> Verdict {
+    /// Verifies a token that these issuers may have made. `route` are all that may speak on its route, where not each of
+    /// them looks where the token was found: what names one of those is for nobody else (rule J4). `now` is in Unix
+    /// seconds.
+    public mutating func verify(
+        _ token: Span<UInt8>, acceptedBy accepted: IssuerSet, of route: IssuerSet = [], now: Int64
+    ) -> Verdict {
         chosenIssuer = nil
         missesNamelessKey = false
         var payload = takeDocument()
         do throws(Failure) {
-            let proof = try check(token, accepted, now, &payload)
+            let proof = try check(token, accepted, route.union(accepted), now, &payload)
             let token = VerifiedToken(
-                issuer: proof.issuer, key: proof.key, claims: proof.claims,
-                leewaySeconds: issuers[proof.issuer].leewaySeconds, document: payload)
+                issuer: proof.issuer, namedOthers: namedOthers(proof.issuer, payload), key: proof.key,
+                claims: proof.claims, leewaySeconds: issuers[proof.issuer].leewaySeconds, document: payload)
             return proof.claims.binding.isNone ? .verified(token) : .bound(token)
         } catch {
             spare = consume payload
@@ -123,7 +127,8 @@ public struct TokenVerifier: ~Copyable {
 
     /// The way of a token: parts, header, issuer, type, key and signature, claims.
     private mutating func check(
-        _ token: Span<UInt8>, _ accepted: IssuerSet, _ now: Int64, _ payload: inout JSONDocument
+        _ token: Span<UInt8>, _ accepted: IssuerSet, _ route: IssuerSet, _ now: Int64,
+        _ payload: inout JSONDocument
     ) throws(Failure) -> Proof {
         guard token.count <= tokenLimitBytes else { throw .refused(.tooLarge) }
         guard let parts = CompactToken(token), header.load(base64URL: token.extracting(0..<parts.headerEnd)),
@@ -132,7 +137,7 @@ public struct TokenVerifier: ~Copyable {
         do throws(TokenRefusal) {
             let fields = try TokenHeader(header)
             let claims = RegisteredClaims(payload)
-            let index = try choose(accepted, fields.algorithm, claims, payload)
+            let index = try choose(accepted, route, fields.algorithm, claims, payload)
             chosenIssuer = index
             let issuer = issuers[index]
             guard issuer.accepts(type: fields.type, header) else { throw .wrongType }
@@ -150,33 +155,44 @@ public struct TokenVerifier: ~Copyable {
 
     /// The issuer that the token names: by `iss`, and by `alg` where two share one; never by trying. Only the keys
     /// of this issuer decide whether the token was right to name it (rule J4). An issuer whose `iss` is not checked
-    /// serves where none has the token's, whatever the `alg`: its key does not vouch for those who are named.
+    /// serves where none of the route has the token's, whatever the `alg` and wherever that one looks: its key does not
+    /// vouch for those who are named.
     private func choose(
-        _ accepted: IssuerSet, _ algorithm: SignatureAlgorithm, _ claims: RegisteredClaims,
+        _ accepted: IssuerSet, _ route: IssuerSet, _ algorithm: SignatureAlgorithm,
+        _ claims: RegisteredClaims,
         _ payload: borrowing JSONDocument
     ) throws(TokenRefusal) -> Int {
         guard claims.issuer < 0 || payload.node(claims.issuer).kind == .string else { throw .malformedClaim }
-        var named: [2 of Int] = [0, 0]  // how many, and the last one
-        var unnamed: [2 of Int] = [0, 0]
-        var (isKnown, isNamed) = (false, false)
+        let named = named(by: claims.issuer, payload)
+        let isNamed = !named.isDisjoint(with: route)
+        var (isKnown, fitting, count) = (false, 0, 0)
         for index in 0..<issuers.count where accepted.contains(index: index) {
-            let issuer = issuers[index]
-            if let name = issuer.name {
-                guard claims.issuer >= 0, payload.equal(claims.issuer, name.span) else { continue }
-            }
+            guard isNamed ? named.contains(index: index) : issuers[index].name == nil else { continue }
             isKnown = true
-            isNamed = isNamed || issuer.name != nil
-            guard issuer.algorithms.contains(algorithm) else { continue }
-            if issuer.name != nil {
-                named = [named[0] + 1, index]
-            } else {
-                unnamed = [unnamed[0] + 1, index]
+            guard issuers[index].algorithms.contains(algorithm) else { continue }
+            (fitting, count) = (index, count + 1)
+        }
+        guard count > 0 else { throw isKnown ? .algorithmNotAllowed : .wrongIssuer }
+        guard count == 1 else { throw .ambiguousIssuer }
+        return fitting
+    }
+
+    /// All issuers that bear this `iss`, a node of the payload, or -1.
+    private func named(by claim: Int, _ payload: borrowing JSONDocument) -> IssuerSet {
+        guard claim >= 0, payload.node(claim).kind == .string else { return [] }
+        var named: IssuerSet = []
+        for index in 0..<issuers.count {
+            if let name = issuers[index].name, payload.equal(claim, name.span) {
+                named.formUnion(IssuerSet(index: index))
             }
         }
-        let fitting = isNamed ? named : unnamed
-        guard fitting[0] > 0 else { throw isKnown ? .algorithmNotAllowed : .wrongIssuer }
-        guard fitting[0] == 1 else { throw .ambiguousIssuer }
-        return fitting[1]
+        return named
+    }
+
+    /// The issuers that a payload of this one names, where its own `iss` is not checked.
+    func namedOthers(_ issuer: Int, _ payload: borrowing JSONDocument) -> IssuerSet {
+        guard issuers[issuer].name == nil else { return [] }
+        return named(by: RegisteredClaims(payload).issuer, payload)
     }
 
     /// The key that made the signature.

@@ -2,6 +2,9 @@
 public struct VerifiedToken: ~Copyable {
     /// The index of the issuer; of a session, the place that its verifier was given.
     public let issuer: Int
+    /// The issuers whose `iss` the token bears though it is none of theirs: its own issuer's `iss` is not checked. Where
+    /// one of them may speak, it does, and this token counts for nothing (rule J4).
+    public let namedOthers: IssuerSet
     /// The index of the issuer that `key` belongs to, which may be another than the session's; -1 for a session's own
     /// secret.
     public let keyIssuer: Int
@@ -30,10 +33,11 @@ public struct VerifiedToken: ~Copyable {
 
     /// Made by the verifier alone, of claims that it checked in that payload; `end` is when the verdict is too old.
     init(
-        issuer: Int, key: KeyIdentity, claims: AcceptedClaims, leewaySeconds: Int64, until end: Int64 = .max,
-        document: consuming JSONDocument
+        issuer: Int, namedOthers: IssuerSet, key: KeyIdentity, claims: AcceptedClaims, leewaySeconds: Int64,
+        until end: Int64 = .max, document: consuming JSONDocument
     ) {
         self.issuer = issuer
+        self.namedOthers = namedOthers
         keyIssuer = issuer
         self.key = key
         expires = claims.expires
@@ -52,6 +56,7 @@ public struct VerifiedToken: ~Copyable {
     /// Made by the session verifier alone, of a session that it checked in that document.
     init(_ session: SessionFacts, document: consuming JSONDocument) {
         issuer = session.place
+        namedOthers = []
         keyIssuer = session.keyIssuer
         key = session.key
         expires = session.expires

@@ -55,7 +55,8 @@ extension PolicySnapshot {
         }
         switch BearerCredentials.parse(value) {
         case .token(let range):
-            return authenticate(value.slice(range), .bearer, of: route.issuers, head, bytes, origin, now: now)
+            let all = route.issuers
+            return authenticate(value.slice(range), .bearer, of: all, on: all, head, bytes, origin, now: now)
         // Credentials that nobody looks at must not pass for none (J15).
         case .otherScheme, .tokenWithProof: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
@@ -71,7 +72,7 @@ extension PolicySnapshot {
         carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
         switch found.kind {
         case .none: return route.isOptional ? .anonymous : .refused(.tokenMissing, nil)
-        case .otherScheme, .unread: return .refused(.tokenMissing, nil)
+        case .unread: return .refused(.tokenMissing, nil)
         case .malformed: return .refused(.tokenInvalid, .malformed)
         case .several: return .severalTokens
         case .token:
@@ -91,7 +92,8 @@ extension PolicySnapshot {
         _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {
         let token = bytes.slice(found.token)
-        let result = authenticate(token, found.scheme, of: found.issuers, head, bytes, origin, now: now)
+        let result = authenticate(
+            token, found.scheme, of: found.issuers, on: found.route, head, bytes, origin, now: now)
         // Several issuers may look into one cookie, and each trusts pages of its own: whose it is shows only now.
         if found.isFromCookieAlone, case .token(let identity) = result,
             trustedOrigins.isForged(cache[identity].issuer, head, bytes)
@@ -101,10 +103,10 @@ extension PolicySnapshot {
         return result
     }
 
-    /// What becomes of a token that was found in the request.
-    mutating func authenticate(
-        _ token: Span<UInt8>, _ scheme: TokenScheme, of issuers: IssuerSet, _ head: borrowing RequestHead,
-        _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin, now: Int64
+    /// What becomes of a token that was found where these issuers look, on a route that accepts all of `route`.
+    private mutating func authenticate(
+        _ token: Span<UInt8>, _ scheme: TokenScheme, of issuers: IssuerSet, on route: IssuerSet,
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ origin: borrowing RequestOrigin, now: Int64
     ) -> Authenticated {
         guard token.count <= tokenBytes else { return .refused(.tokenInvalid, .tooLarge) }
         let asked = introspectingIssuer(for: token, of: issuers)
@@ -114,25 +116,30 @@ extension PolicySnapshot {
         if known.isNone { known = cache.find(token, holders, isBound: true, now: now) }
         guard known.isNone else {
             tally.hits &+= 1
+            // The verdict may be of another route, where nobody bears the token's `iss` (J4). Not so where all issuers
+            // of the route look into the header: there they are the key.
+            guard cache[known].namedOthers.isDisjoint(with: route) else {
+                return .refused(.tokenInvalid, .wrongIssuer)
+            }
             return admit(known, scheme, token, head, bytes, origin, now: now)
         }
         tally.misses &+= 1
         // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
         guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
         if let asked { return introspect(token, at: asked, origin, now: now) }
-        let verdict = verify(
-            token, issuers.subtracting(introspecting), mayWait: origin.round != .last, now: now, for: issuers)
+        let verdict = verify(token, of: issuers, on: route, mayWait: origin.round != .last, now: now)
         guard case .token(let identity) = verdict else { return verdict }
         return admit(identity, scheme, token, head, bytes, origin, now: now)
     }
 
     /// What a token is worth by itself; what it demands of the request, `admit` asks.
     private mutating func verify(
-        _ token: Span<UInt8>, _ issuers: IssuerSet, mayWait: Bool, now: Int64, for holders: IssuerSet
+        _ token: Span<UInt8>, of issuers: IssuerSet, on route: IssuerSet, mayWait: Bool, now: Int64
     ) -> Authenticated {
-        switch verifier.verify(token, acceptedBy: issuers, now: now) {
-        case .verified(let verified): return take(verified, token, holders, now: now)
-        case .bound(let verified): return take(verified, token, holders, now: now)
+        let accepted = issuers.subtracting(introspecting)
+        switch verifier.verify(token, acceptedBy: accepted, of: route, now: now) {
+        case .verified(let verified): return take(verified, token, issuers, now: now)
+        case .bound(let verified): return take(verified, token, issuers, now: now)
         case .refused(.unknownKey): return missingKey(.tokenInvalid, .unknownKey, mayWait)
         case .refused(let refusal) where verifier.missesNamelessKey:
             return missingKey(.tokenInvalid, refusal, mayWait)

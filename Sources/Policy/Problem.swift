@@ -68,7 +68,8 @@ public enum Problem {
         case .methodNotAllowed: "This method is not passed on."
         case .expectationFailed: "Only 100-continue can be expected."
         case .requestTimeout: "Send the whole request in time."
-        case .tokenMissing: "Send a bearer token in the Authorization header."
+        case .tokenMissing:
+            "Send what is accepted here, which most often is a bearer token in the Authorization header."
         case .tokenInvalid: "The token was not accepted. Get a new one."
         case .tokenExpired: "Get a new token."
         case .insufficientScope: "Get a token with the scopes named in WWW-Authenticate."
@@ -86,7 +87,6 @@ public enum Problem {
         case .authenticationUnavailable: "Try again later: it could not be checked who sends this."
         case .sharedUnavailable: "Try again later: it could not be checked whether this may pass."
         case .overloaded: "Try again later."
-        case .shuttingDown: "Try again: another instance may answer."
         case .internalError: "The failure was logged."
         }
     }

@@ -16,13 +16,11 @@ extension PolicySnapshot {
             head, bytes, for: route.issuers.subtracting(accepted), readsHeader: bearer.kind == .token)
         carried = CarriedToken(issuers: route.issuers, cut: found.cut, isSubprotocol: found.isSubprotocol)
         switch (bearer.kind, found.kind) {
-        // Credentials that nobody looks at must not pass for none, nor beside others (J15): another scheme, or DPoP where
-        // none of the route's issuers takes proofs.
-        case (.otherScheme, _), (_, .otherScheme): return .refused(.tokenMissing, nil)
+        // Credentials that nobody looks at must not pass for none, nor beside others (J15): another scheme, DPoP where
+        // none of the route's issuers takes proofs, a JWT where none of them looks into the header.
+        case (.otherScheme, _), (_, .unread): return .refused(.tokenMissing, nil)
         case (.malformed, _), (_, .malformed): return .refused(.tokenInvalid, .malformed)
         case (_, .several), (.session, .token): return .severalTokens
-        // A token in the header that none of the route's issuers looks at (J15).
-        case (_, .unread): return .refused(.tokenInvalid, .wrongIssuer)
         default: break
         }
         let isExplicit = bearer.kind == .session || found.kind == .token

@@ -68,7 +68,7 @@ struct TokenPlaces: ~Copyable {
     func find(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, for issuers: IssuerSet, readsHeader: Bool = true
     ) -> FoundToken {
-        var found = FoundToken()
+        var found = FoundToken(for: issuers)
         var isHeaderUnread = readsHeader && head.authorizationCount > 0
         for index in 0..<entries.count {
             let entry = entries[index]
@@ -110,8 +110,8 @@ struct TokenPlaces: ~Copyable {
 struct FoundToken {
     /// What there is in all places together.
     enum Kind {
-        case none, token, several, otherScheme, malformed
-        /// There is a token in the header alone, where none of the issuers looks.
+        case none, token, several, malformed
+        /// There are credentials in `Authorization` that none of the issuers reads.
         case unread
     }
 
@@ -121,6 +121,8 @@ struct FoundToken {
     private(set) var scheme = TokenScheme.bearer
     /// The issuers that look where the token was found.
     private(set) var issuers: IssuerSet = []
+    /// All issuers of the route, wherever they look.
+    let route: IssuerSet
     /// What is cut out of the target, so that the token does not reach the backend; with one `&` or `?`.
     private(set) var cut = ByteRange.empty
     /// A browser may have added it by itself: it was found in cookies alone.
@@ -128,13 +130,15 @@ struct FoundToken {
     /// It was offered as a subprotocol.
     private(set) var isSubprotocol = false
 
+    fileprivate init(for route: IssuerSet) { self.route = route }
+
     fileprivate mutating func note(_ range: ByteRange, _ bytes: Span<UInt8>, _ accepting: IssuerSet) {
         switch kind {
         case .none:
             kind = .token
             token = range
         case .token where !ASCII.equals(bytes.slice(token), bytes.slice(range)): kind = .several
-        case .token, .several, .otherScheme, .malformed, .unread: break
+        case .token, .several, .malformed, .unread: break
         }
         issuers.formUnion(accepting)
     }
@@ -150,7 +154,7 @@ struct FoundToken {
             note(ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes, accepting)
         case .tokenWithProof(let range):
             guard !accepting.isDisjoint(with: proving) else {
-                kind = .otherScheme
+                kind = .unread
                 return
             }
             scheme = .proof
@@ -158,7 +162,7 @@ struct FoundToken {
                 ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes,
                 accepting.intersection(proving))
         // Credentials that nobody looks at must not pass for none (J15), whatever else there is.
-        case .otherScheme: kind = .otherScheme
+        case .otherScheme: kind = .unread
         case .malformed: kind = .malformed
         }
     }
@@ -174,7 +178,7 @@ struct FoundToken {
                 return note(unread, bytes, [])
             }
             kind = .unread
-        case .otherScheme, .tokenWithProof: kind = .otherScheme
+        case .otherScheme, .tokenWithProof: kind = .unread
         case .malformed: kind = .malformed
         }
     }

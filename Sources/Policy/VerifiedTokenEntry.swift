@@ -16,6 +16,8 @@ struct VerifiedTokenEntry: ~Copyable {
     private(set) var key: KeyIdentity?
     /// The issuer that the key belongs to.
     private(set) var issuer = -1
+    /// The issuers that its `iss` names though it is none of theirs.
+    private(set) var namedOthers: IssuerSet = []
     /// What whoever sends the token must prove to have.
     private(set) var binding = TokenBinding()
     /// The issuer whose key was used, which may be another for a session; -1 for a session's own secret.
@@ -88,6 +90,7 @@ struct VerifiedTokenEntry: ~Copyable {
     ) -> TokenRefusal? {
         key = token.key
         issuer = token.issuer
+        namedOthers = token.namedOthers
         binding = token.binding
         keyIssuer = token.keyIssuer
         permitsUntil = token.permitsUntil
@@ -124,6 +127,7 @@ struct VerifiedTokenEntry: ~Copyable {
         var copy = VerifiedTokenEntry()
         copy.key = key
         copy.issuer = issuer
+        copy.namedOthers = namedOthers
         copy.binding = binding
         copy.keyIssuer = keyIssuer
         copy.permitsUntil = permitsUntil

@@ -41,7 +41,7 @@ extension Worker {
     }
 
     /// Without a further try, a connection that turns out to be closed would be the answer.
-    private func mayTryAgain(_ exchange: UInt32) -> Bool {
+    func mayTryAgain(_ exchange: UInt32) -> Bool {
         mayBeSentTwice(exchange) && exchanges[exchange].retriesLeft > 0
     }
 

@@ -12,7 +12,8 @@ public import Reactor
 public struct KeyRequest: Sendable {
     /// The name of the issuer's table.
     public let issuer: String
-    /// How many notices about this issuer the worker has seen. One that is on its way answers the request.
+    /// How many notices about this issuer the worker has seen since its settings came. One that is on its way answers
+    /// the request.
     public let noticesSeen: UInt64
 
     /// A request for the keys of that issuer.
@@ -71,10 +72,7 @@ struct KeyWaits {
         let before = issuers
         issuers = names.map { name in
             var state = IssuerState(name: name)
-            if let known = before.first(where: { $0.name == name }) {
-                state.quietUntil = known.quietUntil
-                state.noticesSeen = known.noticesSeen
-            }
+            if let known = before.first(where: { $0.name == name }) { state.quietUntil = known.quietUntil }
             return state
         }
         return clients.takeAll()

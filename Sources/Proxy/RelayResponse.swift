@@ -40,6 +40,11 @@ extension Worker {
                 switch result {
                 case .complete:
                     servers[server].parser = ResponseHeadParser()
+                    if endsIdleConnection(exchange) {
+                        servers[server].transport.input.detach(to: &pool)
+                        serverLeft(exchange)
+                        return false
+                    }
                     guard takeResponseHead(exchange) else { return false }
                     if exchanges[exchange].hasResponseHead { return true }
                     continue
@@ -52,6 +57,16 @@ extension Worker {
             }
             guard readMoreResponseHead(exchange) else { return false }
         }
+    }
+
+    /// A server that loses patience with an idle connection may say so before it closes: its 408 then crosses the next
+    /// request, and is no answer to it (RFC 9110 §15.5.9 lets us repeat that). On a connection that is new, or where
+    /// twice is not the same as once, it is taken at its word.
+    private func endsIdleConnection(_ exchange: UInt32) -> Bool {
+        guard responseHead.status == 408, !responseHead.isPersistent else { return false }
+        let server = exchanges[exchange].server.index
+        return servers[server].requestsServed > 0 && !servers[server].transport.isStream
+            && exchanges[exchange].interimAnswers == 0 && mayTryAgain(exchange)
     }
 
     /// Reads more of the answer's head; false where nothing came.

@@ -651,6 +651,42 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         #expect(lines.count == 1 && lines[0].hasPrefix("16:8: error: the issuers \"main\" and \"b\" share"))
     }
 
+    @Test("J4: of issuers that are asked a route has one, which may share its iss with one that has keys")
+    func askedIssuers() {
+        func asked(_ name: String, _ iss: String) -> String {
+            "[issuer.\(name)]\nissuer = '\(iss)'\naudience = ['a']\nintrospection = { url = 'https://as.example.com/i', "
+                + "client_id = 'c', client_secret = { file = 'secret' } }\n"
+        }
+        var sample = Sample()
+        sample.issuer += asked("b", "https://app.example.com") + asked("c", "https://as.example.com")
+        func lines(_ names: String) -> [String] {
+            sample.route = "[[route]]\npath = \"/\"\nauth = [\(names)]\nupstream = \"tasks\"\n"
+            return headlines(load(sample.text))
+        }
+        #expect(lines("\"main\", \"b\"") == [])
+        #expect(lines("\"main\", \"c\"") == [])
+        let both = lines("\"b\", \"c\"")
+        #expect(
+            both.count == 1 && both[0].hasPrefix("20:8: error: the issuers \"b\" and \"c\" both have"),
+            "\(both)")
+    }
+
+    @Test(
+        "A claim that is put together of captures names one path, or there is a warning",
+        arguments: [
+            ("{a}", false), ("x-{a}-y", false), ("{a}/{b}", false), ("{a}-/{b}", false), ("{a};{b}", false),
+            ("{a}{b}", true), ("{a}-{b}", true), ("/{a}-x-{b}/", true),
+        ])
+    func twoReadings(value: String, isAmbiguous: Bool) {
+        var sample = Sample()
+        sample.route =
+            "[[route]]\npath = \"/{a}/{b}\"\nauth = \"main\"\nrequire = { sub = \"\(value)\" }\nupstream = \"tasks\"\n"
+        let lines = headlines(load(sample.text))
+        #expect(lines.count == (isAmbiguous ? 1 : 0), "\(lines)")
+        #expect(
+            lines.allSatisfy { $0.hasPrefix("13:19: warning: \"\(value)\": one claim fits several paths") })
+    }
+
     @Test func aRouteIsATable() {
         #expect(headlines(load("route = [5]")).last == "1:10: error: a route must be a table, not a number")
     }

@@ -10,7 +10,7 @@ from harness.wire import render
 CODES = {
     "token_missing", "token_invalid", "token_expired", "insufficient_scope", "not_yours", "no_route", "bad_request", "too_large",
     "rate_limited", "upstream_unavailable", "upstream_timeout", "upstream_invalid_response", "keys_unavailable", "authentication_unavailable", "shared_unavailable", "method_not_allowed",
-    "uri_too_long", "headers_too_large", "not_implemented", "version_not_supported", "overloaded", "shutting_down"}
+    "uri_too_long", "headers_too_large", "not_implemented", "version_not_supported", "overloaded"}
 
 CASES = {
     "missing": (lambda: render("GET", "/tasks"), 401, "token_missing"),

@@ -8,10 +8,7 @@ from harness.tokens import bearer, token
 from harness.wire import render
 
 APP, OTHER, EVIL = "https://app.example.com", "http://localhost:3000", "https://evil.test"
-TEXT = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
+TEXT = configuration.BACKEND + """
 [upstream.nobody]
 servers = ["127.0.0.1:{nobody}"]
 connect_timeout = "1s"
@@ -19,11 +16,7 @@ connect_timeout = "1s"
 [upstream.quick]
 servers = ["127.0.0.1:{backend}"]
 response_timeout = "300ms"
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
+""" + configuration.MAIN_ISSUER + """\
 token_from = ["header", "cookie:jwt"]
 trusted_origins = ["https://app.example.com"]
 

@@ -21,6 +21,7 @@ import pytest
 
 import test_fuzz_sockets as fuzz
 from harness import faulty_backend, soaking
+from harness.configuration import API_ROUTE, KEYS_ISSUER, MAIN_ISSUER
 from harness.kernel import Kernel
 from harness.keyserver import KeyServer, response, signed
 from harness.ports import free_port
@@ -40,23 +41,10 @@ servers = ["127.0.0.1:{first}", "127.0.0.1:{second}"]
 connect_timeout = "1s"
 response_timeout = "1s"
 retries = 1
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
-[issuer.keys]
-issuer = "https://keys.test"
-audience = ["https://api.test"]
+""" + MAIN_ISSUER + KEYS_ISSUER + """\
 jwks = {{ url = "{keys}", refresh = "1s", cooldown = "300ms", stale_for = "1h" }}
 algorithms = ["ES256"]
-
-[[route]]
-path = "/api/**"
-auth = ["main", "keys"]
-upstream = "backend"
-"""
+""" + API_ROUTE.replace('"main"', '["main", "keys"]')
 
 
 class Server:

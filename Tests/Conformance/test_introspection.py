@@ -179,6 +179,25 @@ def test_j5_jwts_and_opaque_tokens_on_one_route(run, endpoint):
     proxy.assert_arrived(proxy.get("/api/x", bearer(signed)), "alice")
 
 
+def test_jwts_and_opaque_tokens_of_one_issuer(run, endpoint):
+    """One authorization server issues both, under one `iss`."""
+    proxy = run(issuer="https://main.test")
+    endpoint.tokens["o"] = claims(iss="https://main.test", sub="bob")
+    proxy.assert_arrived(proxy.get("/api/x", bearer(tokens.token(scope="tasks:read"))), "alice")
+    proxy.backend.clear()
+    proxy.assert_arrived(proxy.get("/api/x", bearer("o")), "bob")
+    assert endpoint.asked == ["o"]
+
+
+def test_J4_an_unchecked_issuer_s_answer_never_speaks_for_one_with_keys(run, endpoint):
+    proxy = run(issuer="*")
+    endpoint.tokens["o"] = claims(iss="https://main.test")
+    for _ in range(2):
+        proxy.assert_refused(proxy.get("/api/x", bearer("o")), 401, "token_invalid")
+        assert proxy.get("/only/x", bearer("o")).status == 200
+        proxy.backend.clear()
+
+
 def test_J5_two_issuers_that_are_asked_answer_for_themselves(start, own_backend, endpoint):
     """The same opaque token on two routes with different issuers: independent answers, whichever is remembered first."""
     other = Endpoint()

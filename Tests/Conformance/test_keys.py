@@ -590,10 +590,30 @@ def test_a_reload_keeps_the_keys_of_an_issuer_that_stays(start, own_backend, ser
     proxy = start(own_backend, configuration(issuer(server.url)))
     assert get(proxy, signed("one")).status == 200
     server.down()
-    proxy.file.write_text(proxy.file.read_text() + '\n[[route]]\npath = "/new"\nauth = "keys"\nupstream = "backend"\n')
+    # Other times, too, are nothing that a key server which is away has to answer for.
+    proxy.file.write_text(proxy.file.read_text().replace('refresh = "10m"', 'refresh = "20m"')
+                          + '\n[[route]]\npath = "/new"\nauth = "keys"\nupstream = "backend"\n')
     proxy.signal(1)
     wait_for(lambda: proxy.get("/new", tokens.bearer(signed("one"))).status == 200, what="the reload")
     assert get(proxy, signed("one")).status == 200 and proxy.ready()
+
+
+def test_a_worker_that_a_reload_adds_asks_for_unknown_keys_too(start, own_backend, server):
+    """It has seen none of the notices that its elders have, and was taken for one that is about to."""
+    proxy = start(own_backend, configuration(issuer(server.url, cooldown="100ms")))
+    for names in (["one"], ["one", "two"]):
+        server.publish(*names)
+        assert get(proxy, signed(names[-1])).status == 200
+    proxy.file.write_text(proxy.file.read_text().replace("workers = 1", "workers = 8"))
+    proxy.signal(1)
+    wait_for(lambda: "number of workers changed" in log_of(proxy), what="the reload")
+    # Each connection meets one of the eight: the one that was there before is hardly met by all of them.
+    names = ["one", "two"]
+    for name in ("three", "four", "five", "six", "seven", "eight"):
+        time.sleep(0.12)  # the cooldown
+        names.append(name)
+        server.publish(*names)
+        assert get(proxy, signed(name)).status == 200, name
 
 
 def test_a_reload_with_another_url_fetches_from_there(start, own_backend, server):

@@ -24,10 +24,7 @@ EVERYTHING = """
 [listen.secure]
 address = "127.0.0.1:{secure}"
 tls.certificates = [{certificate}]
-
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
+""" + configuration.BACKEND + """
 [upstream.nobody]
 servers = ["127.0.0.1:{nobody}"]
 retries = 0
@@ -35,15 +32,7 @@ retries = 0
 [upstream.quick]
 servers = ["127.0.0.1:{backend}"]
 response_timeout = "300ms"
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
-
-[issuer.keys]
-issuer = "https://keys.test"
-audience = ["https://api.test"]
+""" + configuration.MAIN_ISSUER + configuration.KEYS_ISSUER + """\
 jwks = {{ url = "{keys}" }}
 
 [session.browser]
@@ -63,12 +52,7 @@ burst = 2
 
 [revocation]
 file = "revoked.json"
-
-[[route]]
-path = "/public/**"
-auth = "none"
-upstream = "backend"
-
+""" + configuration.OPEN_ROUTE + """
 [[route]]
 path = "/api/**"
 auth = ["main", "keys", "browser"]

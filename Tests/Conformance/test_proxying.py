@@ -453,6 +453,40 @@ def test_fresh_connection_lost_before_an_answer(start, own_backend, method, stat
     assert [request.body for request in own_backend.requests] == [body] * (2 if status == 200 else 1)
 
 
+@pytest.mark.parametrize("method, fields, begins, status, sent", [
+    ("GET", "Connection: close", "", 200, 2), ("DELETE", "Connection: close", "", 200, 2),
+    # Not twice, and not where the server goes on, or has begun to answer: then it is an answer.
+    ("POST", "Connection: close", "", 408, 1), ("GET", "X: y", "", 408, 1),
+    ("GET", "Connection: close", "HTTP/1.1 103 Early Hints\r\n\r\n", 408, 1)])
+def test_a_408_that_crosses_the_request_is_no_answer(proxy, backend, method, fields, begins, status, sent):
+    """A server that gives up on an idle connection says so, then closes; RFC 9110 section 15.5.9."""
+    def script(exchange):
+        if exchange.request.target == "/public/late" and exchange.request.connection == backend.requests[0].connection:
+            exchange.read_body()
+            exchange.send(f"{begins}HTTP/1.1 408 Request Timeout\r\n{fields}\r\nContent-Length: 0\r\n\r\n".encode())
+            return exchange.close()
+        exchange.echo()
+
+    backend.close_connections()
+    time.sleep(0.05)
+    backend.clear()
+    backend.script = script
+    assert proxy.get(PUBLIC).status == 200
+    assert proxy.request(method, "/public/late").status == status
+    assert [r.target for r in backend.requests].count("/public/late") == sent
+
+
+def test_a_408_on_a_fresh_connection_is_the_answer(proxy, backend):
+    def script(exchange):
+        exchange.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        exchange.close()
+    backend.close_connections()
+    time.sleep(0.05)
+    backend.clear()
+    backend.script = script
+    assert proxy.get(PUBLIC).status == 408 and len(backend.requests) == 1
+
+
 def test_retry_happens_once(proxy, backend):
     backend.script = lambda exchange: exchange.close()
     answer = proxy.get(PUBLIC)

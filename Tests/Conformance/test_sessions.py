@@ -526,6 +526,18 @@ def test_J15_an_optional_route_refuses_a_bad_session(run):
     proxy.assert_refused(get(proxy, cookies("T", secret=betterauth.OLD_SECRET), "/optional/x"), 401, "token_invalid")
 
 
+@pytest.mark.parametrize("value", ["Bearer T", "DPoP T", "Basic dTpw"])
+def test_J15_an_authorization_that_nobody_of_the_route_reads(run, value):
+    """The same answer as where issuers look into cookies alone: a JWT is no session token."""
+    proxy = run()
+    header = {"Authorization": value.replace("T", tokens.token())}
+    for path in ("/users/alice/x", "/optional/x"):
+        for carried in ({}, {"Cookie": cookies("T", compact(payload("T")))}):
+            answer = proxy.get(path, header | carried)
+            proxy.assert_refused(answer, 401, "token_missing")
+            assert answer.headers.get("www-authenticate") == 'Bearer realm="usher"'
+
+
 def test_an_open_route_leaves_cookies_as_they_are(run):
     proxy = run()
     all_of_them = cookies("T", compact(payload("T")))

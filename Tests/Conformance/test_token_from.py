@@ -11,18 +11,11 @@ from websockets.sync.server import serve
 
 from harness import configuration, tokens
 
-CONFIGURATION = """
-[upstream.backend]
-servers = ["127.0.0.1:{backend}"]
-
+CONFIGURATION = configuration.BACKEND + """
 [upstream.forward]
 servers = ["127.0.0.1:{backend}"]
 authorization = "forward"
-
-[issuer.main]
-issuer = "https://main.test"
-audience = ["https://api.test"]
-secret = {{ env = "USHER_TEST_SECRET" }}
+""" + configuration.MAIN_ISSUER + """\
 token_from = ["header", "cookie:session", "query:access_token"]
 trusted_origins = ["https://app.test"]
 
@@ -30,12 +23,7 @@ trusted_origins = ["https://app.test"]
 issuer = "https://header.test"
 audience = ["https://api.test"]
 secret = {{ env = "USHER_TEST_SECRET" }}
-
-[[route]]
-path = "/public/**"
-auth = "none"
-upstream = "backend"
-
+""" + configuration.OPEN_ROUTE + """
 [[route]]
 path = "/api/**"
 auth = ["main", "header"]
@@ -220,6 +208,42 @@ def test_J15_an_authorization_that_no_issuer_reads(start, own_backend, value, st
         proxy.assert_refused(proxy.get(path, header | own), status, code)
         status, code = (401, "token_missing") if value == "Bearer T" else (status, code)
     proxy.assert_arrived(proxy.get("/optional/x"), None)
+
+
+UNCHECKED = configuration.BACKEND + """
+[issuer.any]
+issuer = "*"
+audience = ["https://api.test"]
+secret = {{ env = "USHER_TEST_SECRET" }}
+
+[issuer.named]
+issuer = "https://named.test"
+audience = ["https://api.test"]
+secret = {{ env = "ANOTHER_SECRET" }}
+token_from = ["cookie:session"]
+
+[identity]
+headers = {{ "X-User-Id" = "sub", "X-User-Issuer" = "iss" }}
+""" + configuration.OPEN_ROUTE + configuration.API_ROUTE.replace('"main"', '["any", "named"]') + configuration.API_ROUTE.replace(
+    '"main"', '"any"').replace("/api/", "/any/")
+
+
+@pytest.mark.parametrize("paths", [["/api/x", "/any/x"], ["/any/x", "/api/x"]], ids=["named first", "any first"])
+def test_J4_an_unchecked_issuer_never_speaks_for_one_that_looks_elsewhere(start, own_backend, paths):
+    """Whoever has the key of `"*"` writes the other's `iss`, where that one does not look: cache warm both ways."""
+    proxy = start(own_backend, UNCHECKED, env={"ANOTHER_SECRET": "x" * 40})
+    forged, other = (tokens.bearer(tokens.token(issuer=f"https://{name}.test")) for name in ("named", "else"))
+    for path in paths * 2:
+        proxy.backend.clear()
+        if path == "/any/x":
+            proxy.assert_arrived(proxy.get(path, forged), "alice")
+        else:
+            proxy.assert_refused(proxy.get(path, forged), 401, "token_invalid")
+        proxy.backend.clear()
+        assert proxy.assert_arrived(proxy.get(path, other), "alice").headers.all("x-user-issuer") == ["https://else.test"]
+    proxy.backend.clear()
+    own = cookie(f"session={tokens.token(secret_or_key=b'x' * 40, issuer='https://named.test')}")
+    assert proxy.assert_arrived(proxy.get("/api/x", own), "alice").headers.all("x-user-issuer") == ["https://named.test"]
 
 
 def test_a_backend_that_verifies_itself_gets_the_cookie(proxy):

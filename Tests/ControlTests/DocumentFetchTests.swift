@@ -100,24 +100,8 @@ import Testing
 
 @Suite struct FetchedKeysTests {
     private func keys(_ location: RemoteKeys.Location) throws -> FetchedKeys {
-        let text = """
-            [listen.a]
-            address = "127.0.0.1:1"
-            [upstream.u]
-            servers = ["127.0.0.1:2"]
-            [issuer.main]
-            issuer = "https://a.example/t"
-            audience = "a"
-            jwks = "discover"
-            [[route]]
-            path = "/"
-            auth = "main"
-            upstream = "u"
-            """
-        let loaded = Configuration.load(
-            text: Array(text.utf8), path: "x", environment: [:], files: SystemFiles())
-        let configuration = try #require(loaded.configuration?.issuers.first)
-        return FetchedKeys(configuration, RemoteKeys(location), now: Instant(microseconds: 0))
+        FetchedKeys(
+            try issuer(keys: "jwks = \"discover\""), RemoteKeys(location), now: Instant(microseconds: 0))
     }
 
     private func discovering() throws -> FetchedKeys {

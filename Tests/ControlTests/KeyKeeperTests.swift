@@ -1,5 +1,6 @@
 import Config
 import Logging
+import Policy
 import Proxy
 import Reactor
 import Testing
@@ -8,32 +9,12 @@ import Testing
 
 @Suite("The keeper of keys")
 struct KeyKeeperTests {
-    private struct NoFiles: FileSource {
-        func read(path: String) -> FileReading { .missing }
-    }
-
     /// An issuer with keys from that port of this machine, or with a secret.
     private func issuers(port: Int?) throws -> [IssuerConfiguration] {
         let keys =
             port.map { "jwks = { url = \"http://127.0.0.1:\($0)/jwks\" }" }
             ?? "secret = \"0123456789abcdef0123456789abcdef\""
-        let text = """
-            [listen.public]
-            address = "127.0.0.1:8080"
-            [upstream.tasks]
-            servers = ["127.0.0.1:8000"]
-            [issuer.main]
-            issuer = "https://a"
-            audience = ["a"]
-            \(keys)
-            [[route]]
-            path = "/**"
-            auth = "main"
-            upstream = "tasks"
-            """
-        let loaded = Configuration.load(
-            text: Array(text.utf8), path: "/usher.toml", environment: [:], files: NoFiles())
-        return try #require(loaded.configuration).keyIssuers
+        return [try issuer(keys: keys)]
     }
 
     @Test(
@@ -52,5 +33,26 @@ struct KeyKeeperTests {
             keeper.configure(try issuers(port: isMoved ? port : 1), now: start)
             #expect(keeper.takeNotices().isEmpty == isMoved)
         }
+    }
+
+    @Test(
+        "J9: a worker that began behind earlier notices is not taken for one that has not read them",
+        arguments: [0, 1])
+    func lateWorker(unsent: Int) throws {
+        let poller = try Poller()
+        let keeper = try KeyKeeper(environment: [:], log: Logger(label: "test"))
+        let start = Instant.now()
+        keeper.configure(try issuers(port: 1), now: start)
+        keeper.run(poller, now: start)
+        keeper.run(poller, now: start.advanced(byMilliseconds: 60_000))
+        if unsent == 0 { #expect(keeper.takeNotices().count == 1) }
+        var policy = PolicySpec()
+        keeper.fill(&policy)
+        let later = start.advanced(byMilliseconds: 120_000)
+        keeper.asked(KeyRequest(issuer: "main", noticesSeen: 0), poller, now: later)
+        // What is on its way to it answers it.
+        #expect(keeper.fetched("main")?.fetches == (unsent == 0 ? 2 : 1))
+        keeper.asked(KeyRequest(issuer: "main", noticesSeen: UInt64(unsent)), poller, now: later)
+        #expect(keeper.fetched("main")?.fetches == 2)
     }
 }

@@ -42,6 +42,21 @@ private func at(_ seconds: Double) -> Instant { Instant(microseconds: Int64(seco
         #expect(loaded(maximumAge: seconds).deadline == at(expected))
     }
 
+    @Test(
+        "J7: other times keep the keys, and hold for them",
+        arguments: [(60, 1800), (6000, 7200)] as [(Double, Double)])
+    func otherTimes(refresh: Double, staleFor: Double) {
+        var refresher = loaded()
+        refresher.retime(
+            .init(
+                refresh: Int64(refresh * 1000), cooldown: 10_000, staleFor: Int64(staleFor * 1000)),
+            now: at(100))
+        #expect(refresher.hasKeys && refresher.deadline == at(min(600, 100 + refresh)))
+        #expect(refresher.tick(at(600)) == .fetch)
+        #expect(refresher.tick(at(600 + staleFor - 1)) == nil)
+        #expect(refresher.tick(at(600 + staleFor)) == .drop)
+    }
+
     @Test("J9: an unknown key starts one fetch in a cooldown")
     func cooldown() {
         var refresher = loaded()

@@ -57,9 +57,10 @@ final class TestVerifier {
 
     /// The subject behind "ok ", or the reason of the refusal.
     func outcome(
-        _ token: [UInt8], _ accepted: IssuerSet = .init(index: 0), now clock: Int64 = now
+        _ token: [UInt8], _ accepted: IssuerSet = .init(index: 0), of route: IssuerSet = [],
+        now clock: Int64 = now
     ) -> String {
-        switch verifier.verify(token.span, acceptedBy: accepted, now: clock) {
+        switch verifier.verify(token.span, acceptedBy: accepted, of: route, now: clock) {
         case .verified(let verified):
             let subject = Self.subject(verified)
             verifier.recycle(verified)

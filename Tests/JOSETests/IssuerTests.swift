@@ -103,6 +103,12 @@ struct IssuerTests {
         #expect(verifier.outcome(try token(payload(iss: "https://x")), both) == "ok ada")
         #expect(verifier.outcome(try token(payload(iss: "https://b")), both) == "token_algorithm_not_allowed")
         #expect(verifier.outcome(try b.sign(.edDSA, payload(iss: "https://b")), both) == "ok ada")
+        // Nor where the named one does not look, whoever has its key.
+        let unchecked = IssuerSet(index: 0)
+        let forged = try token(payload(iss: "https://b"))
+        #expect(verifier.outcome(forged, unchecked, of: both) == "token_wrong_issuer")
+        #expect(verifier.outcome(forged, unchecked) == "ok ada")
+        #expect(verifier.outcome(try token(payload(iss: "https://x")), unchecked, of: both) == "ok ada")
     }
 
     @Test("Keys that were never loaded are not the client's fault, and only for its own issuer")

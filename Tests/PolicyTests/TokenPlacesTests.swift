@@ -120,6 +120,69 @@ import Testing
         }
     }
 
+    @Test(
+        "J4: an unchecked issuer speaks for no named one of the route, which looks elsewhere",
+        arguments: [true, false])
+    func uncheckedElsewhere(isAsked: Bool) throws {
+        let unchecked = IssuerEntry(
+            name: "any", spec: IssuerSpec(issuer: nil, audiences: ["a"], keys: .secret(secret)))
+        var named = IssuerEntry(
+            name: "named", spec: IssuerSpec(issuer: "i", audiences: ["a"], keys: .secret(otherSecret)),
+            tokenFrom: [.cookie("t")])
+        if isAsked {
+            named.tokenFrom = [.header]
+            named.spec.keys = .pending
+        }
+        var policy = spec(
+            [
+                try route("/any"), try route("/both", auth: .required([0, 1])),
+                try route("/named", auth: .required([1])),
+            ], issuers: [unchecked, named])
+        if isAsked {
+            policy.remoteSources = [RemoteSourceSpec(name: "named", owner: .issuer(1), cacheForSeconds: 30)]
+        }
+        let other =
+            "Authorization: Bearer "
+            + token(#"{"iss":"x","aud":"a","sub":"u1","exp":\#(now + 600)}"#, secret: secret)
+        for paths in [["/any", "/both"], ["/both", "/any"]] {
+            let gate = try Gate(policy)
+            for path in paths + paths {
+                let outcome = gate.send(get(path, "Authorization: Bearer \(good)"))
+                #expect(outcome.user == (path == "/any" ? "u1" : nil))
+                #expect(outcome.code == (path == "/any" ? nil : .tokenInvalid))
+                #expect(gate.send(get(path, other)).user == "u1")
+            }
+            guard !isAsked else { continue }
+            let own = token(sub: "u2", secret: otherSecret)
+            #expect(gate.send(get("/both", "Cookie: t=\(own)")).user == "u2")
+            #expect(gate.send(get("/both", "Cookie: t=\(good)")).code == .tokenInvalid)
+        }
+    }
+
+    @Test("J4: what an unchecked issuer answers speaks for no named one of the route")
+    func uncheckedAnswer() throws {
+        let unchecked = IssuerEntry(
+            name: "any", spec: IssuerSpec(issuer: nil, audiences: ["a"], keys: .pending))
+        var policy = spec(
+            [try route("/any"), try route("/both", auth: .required([0, 1]))],
+            issuers: [unchecked, issuer("named")])
+        policy.remoteSources = [RemoteSourceSpec(name: "any", owner: .issuer(0), cacheForSeconds: 30)]
+        for (iss, isNamed) in [("i", true), ("x", false)] {
+            let gate = try Gate(policy)
+            let request = "Authorization: Bearer opaque"
+            #expect(gate.send(get("/both", request)) == .awaitVerdict)
+            guard let question = gate.snapshot.takeQuestion() else {
+                Issue.record("nobody is asked")
+                return
+            }
+            let claims = #"{"active":true,"iss":"\#(iss)","aud":"a","sub":"u1"}"#
+            gate.snapshot.note(
+                RemoteAnswer(key: question.key, result: .accepted(Array(claims.utf8))), now: now)
+            #expect(gate.send(get("/any", request)).user == "u1")
+            #expect(gate.send(get("/both", request)).code == (isNamed ? .tokenInvalid : nil))
+        }
+    }
+
     @Test("Each issuer's cookies are used by the pages that this issuer trusts")
     func originsOfTwoIssuers() throws {
         func entry(_ iss: String, _ cookie: String, _ origin: String) -> IssuerEntry {

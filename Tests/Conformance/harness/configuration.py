@@ -33,6 +33,12 @@ issuer = "https://main.test"
 audience = ["https://api.test"]
 secret = {{ env = "USHER_TEST_SECRET" }}
 """
+# What it signs with follows.
+KEYS_ISSUER = """
+[issuer.keys]
+issuer = "https://keys.test"
+audience = ["https://api.test"]
+"""
 OPEN_ROUTE = """
 [[route]]
 path = "/public/**"
