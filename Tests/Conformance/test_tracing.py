@@ -593,7 +593,7 @@ def test_a_reload_changes_everything(traced, own_backend, collector):
 def allocations(proxy, counts, headers) -> float:
     """What a request asks of the allocator, on a connection that is warm."""
     def read():
-        return sum(struct.unpack("8Q", counts.read_bytes())[:6])
+        return sum(struct.unpack("6Q", counts.read_bytes()[:48]))
     with proxy.client() as client:
         for _ in range(50):
             assert client.request("GET", "/public/x", headers).status == 200
@@ -616,7 +616,7 @@ def test_what_is_not_recorded_allocates_nothing(start, own_backend, tmp_path):
     found = []
     for text in (TRACING[:TRACING.index("[tracing]")], TRACING):
         counts = tmp_path / f"counts-{len(found)}"
-        counts.write_bytes(bytes(64))
+        counts.write_bytes(bytes(72))
         proxy = start(own_backend, text, collector="http://127.0.0.1:9", tracing="sample = 0",
                       env={"LD_PRELOAD": str(library), "USHER_COUNTS": str(counts)})
         found.append(allocations(proxy, counts, headers))
