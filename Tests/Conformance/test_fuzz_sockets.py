@@ -367,7 +367,8 @@ def test_both_sides_at_once(start):
     answered = sum(client.answered for client in good)
     failed = sum(client.failed for client in good)
     print(f"served {backend.served}, good {answered}, unanswered {failed}")
-    assert answered > 100 and failed < answered, (answered, failed)
+    # Of a process that a sanitizer slows down only that it answers at all.
+    assert answered > (10 if "USHER_SANITIZED" in os.environ else 100) and failed < answered, (answered, failed)
     assert proxy.get("/nowhere").status == 404
 
 
