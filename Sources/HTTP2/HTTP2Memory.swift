@@ -11,7 +11,7 @@ internal import Glibc
     /// Memory that keeps nothing yet.
     ///
     /// - Parameter kept: how many blocks of each size are kept at most. 64 streams at work need as many, and all sizes
-    ///   together half a megabyte. With 0 every block goes back to where it came from, for programs that look for misuse.
+    ///   together are some 650 KB. With 0 every block goes back to where it came from, for programs that look for misuse.
     public init(kept: Int = 64) {
         unsafe blocks = .allocate(capacity: 1)
         // SAFETY: allocated in the line before, freed in `deinit`.
@@ -47,16 +47,17 @@ private func kept(_ data: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<Kept
     unsafe data.unsafelyUnwrapped.assumingMemoryBound(to: KeptBlocks.self)
 }
 
-/// Lists of free blocks, one for each multiple of 64 bytes up to a kilobyte. A block is a header of 16 bytes, which says
+/// Lists of free blocks: one for each multiple of 64 bytes up to a kilobyte, and two for the fields of a message, which
+/// nghttp2 keeps in one piece of one to four. A block is a header of 16 bytes, which says
 /// where it belongs and how much it holds, and what nghttp2 sees; a free one has the address of the next behind its header.
 @safe private struct KeptBlocks: ~Copyable {
     private static let headerBytes = 16
-    private static let listCount = 17
-    /// What a block of the last list holds, in bytes; larger ones are not kept.
-    private static let largest = (listCount - 1) << 6 - headerBytes
+    private static let listCount = 19
+    /// The last list of blocks that differ by 64 bytes.
+    private static let lastSmallList = 16
     private let limit: UInt32
-    private var first = unsafe InlineArray<17, UnsafeMutableRawPointer?>(repeating: nil)
-    private var counts = InlineArray<17, UInt32>(repeating: 0)
+    private var first = unsafe InlineArray<19, UnsafeMutableRawPointer?>(repeating: nil)
+    private var counts = InlineArray<19, UInt32>(repeating: 0)
 
     init(limit: UInt32) { self.limit = limit }
 
@@ -67,12 +68,29 @@ private func kept(_ data: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<Kept
         return sum
     }
 
+    /// The list whose blocks hold `count` bytes; 0 where they are too large to be kept.
+    @inline(__always)
+    private static func list(holding count: Int) -> Int {
+        guard count >= 0, count <= room(lastSmallList) else {
+            return count < 0 || count > room(18) ? 0 : count <= room(17) ? 17 : 18
+        }
+        return (count &+ (headerBytes + 63)) &>> 6
+    }
+
+    /// What the blocks of a list hold, in bytes.
+    private static func room(_ list: Int) -> Int {
+        (list <= lastSmallList ? list << 6 : 1024 << (list - lastSmallList)) - headerBytes
+    }
+
+    /// How many blocks of a list are kept: fewer of the large ones.
+    private func limit(_ list: Int) -> UInt32 { list <= Self.lastSmallList ? limit : limit / 4 }
+
     /// A block that holds `count` bytes; nil where memory is short.
     mutating func take(_ count: Int) -> UnsafeMutableRawPointer? {
-        guard count >= 0, count <= Self.largest else { return unsafe Self.allocate(0, count) }
-        let list = (count &+ (Self.headerBytes + 63)) &>> 6
+        let list = Self.list(holding: count)
+        guard list > 0 else { return unsafe Self.allocate(0, count) }
         guard let block = unsafe first[list] else {
-            return unsafe Self.allocate(list, list << 6 - Self.headerBytes)
+            return unsafe Self.allocate(list, Self.room(list))
         }
         // SAFETY: a block of a list holds the address of the next one, and belongs to nobody else.
         unsafe first[list] = block.load(as: UnsafeMutableRawPointer?.self)
@@ -95,7 +113,7 @@ private func kept(_ data: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<Kept
         guard let block = unsafe block else { return }
         // SAFETY: made by `allocate`, whose header stands before it, and given up by nghttp2.
         let list = unsafe (block - Self.headerBytes).load(as: Int.self)
-        guard list > 0, counts[list] < limit else { return unsafe free(block - Self.headerBytes) }
+        guard list > 0, counts[list] < limit(list) else { return unsafe free(block - Self.headerBytes) }
         unsafe block.storeBytes(of: first[list], as: UnsafeMutableRawPointer?.self)
         unsafe first[list] = block
         counts[list] &+= 1
