@@ -52,7 +52,8 @@ final class FetchedKeys {
     func goOn(_ configuration: IssuerConfiguration, _ remote: RemoteKeys, now: Instant) -> Bool {
         guard remote.location == self.remote.location, remote.authorities == self.remote.authorities,
             remote.areOptional == self.remote.areOptional,
-            configuration.algorithms == algorithms
+            configuration.algorithms == algorithms,
+            configuration.requiresKeyAlgorithm == spec.requiresKeyAlgorithm
         else { return false }
         spec = configuration.spec
         guard remote != self.remote else { return true }

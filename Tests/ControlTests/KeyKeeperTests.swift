@@ -35,6 +35,19 @@ struct KeyKeeperTests {
         }
     }
 
+    @Test("J7: keys that were chosen by another rule are fetched anew", arguments: [false, true])
+    func otherRule(isOther: Bool) throws {
+        let poller = try Poller()
+        let keeper = try KeyKeeper(environment: [:], log: Logger(label: "test"))
+        let start = Instant.now()
+        var configured = try issuers(port: 1)
+        keeper.configure(configured, now: start)
+        keeper.run(poller, now: start)
+        configured[0].requiresKeyAlgorithm = isOther
+        keeper.configure(configured, now: start)
+        #expect(keeper.fetched("main")?.fetches == (isOther ? 0 : 1))
+    }
+
     @Test(
         "J9: a worker that began behind earlier notices is not taken for one that has not read them",
         arguments: [0, 1])
