@@ -189,9 +189,21 @@ struct IdentityRules: ~Copyable {
                 guard allowed == .text, !isC1Control(value, at: index) else { return false }
             }
         }
-        guard value[0] != ASCII.space, value[value.count - 1] != ASCII.space else { return false }
+        guard value[0] != ASCII.space, value[value.count - 1] != ASCII.space, !hasLooseEnd(value) else {
+            return false
+        }
         output.append(value)
         return true
+    }
+
+    /// True where what stands at either end of a text beyond ASCII is white space, or is not seen: backends cut it off.
+    private static func hasLooseEnd(_ value: Span<UInt8>) -> Bool {
+        guard value[0] >= 0x80 || value[value.count - 1] >= 0x80 else { return false }
+        let scalars = String(decoding: value.indices.map { value[$0] }, as: UTF8.self).unicodeScalars
+        return [scalars.first, scalars.last].contains { scalar in
+            guard let properties = scalar?.properties else { return false }
+            return properties.isWhitespace || properties.isDefaultIgnorableCodePoint
+        }
     }
 
     /// True for the first of the two bytes of U+0080 to U+009F. A claim is well-formed UTF-8: the JSON that it is from is.
@@ -250,10 +262,14 @@ struct IdentityRules: ~Copyable {
         }
     }
 
-    /// The names under which backends take a value for the user. It is ASCII there, whichever claim it is of: a backend
+    /// The names under which backends take a value for the user, or for the address that they know one by. It is ASCII there, whichever claim it is of: a backend
     /// that drops or folds what it cannot read must not take one user for another.
     private static let userNames: [[UInt8]] = [
         "x-user-id", "x-user", "x-forwarded-user", "x-remote-user", "remote-user", "x-auth-request-user",
+        "x-webauth-user",
+        "x-forwarded-preferred-username", "x-auth-request-preferred-username",
+        "x-user-email", "x-forwarded-email", "x-remote-email", "remote-email", "x-auth-request-email",
+        "x-webauth-email",
     ].map { Array($0.utf8) }
 
     private static func namesUser(_ name: [UInt8]) -> Bool { userNames.contains(name.map(folded)) }
