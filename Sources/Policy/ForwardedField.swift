@@ -22,6 +22,7 @@ extension PolicySnapshot {
     ) -> ForwardedOrigin? {
         guard trust.trusts(peer) else { return nil }
         var origin: ForwardedOrigin?
+        var isMalformed = false
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             guard line.flags.isDisjoint(with: [.alias, .nominated]), !line.valueRange.isEmpty else {
@@ -34,12 +35,12 @@ extension PolicySnapshot {
                 while let element = elements.next(bytes) {
                     origin = follow(origin, element, bytes, listener: peer.listener)
                 }
-                // Nobody knows then which hop said what.
-                if elements.isMalformed { return ForwardedOrigin() }
+                if elements.isMalformed { isMalformed = true }
             default: continue
             }
         }
-        return origin
+        // Nobody knows then which hop said what.
+        return isMalformed ? ForwardedOrigin() : origin
     }
 
     /// The origin after one element more, the next one towards us.
@@ -53,6 +54,18 @@ extension PolicySnapshot {
         }
         before.address = before.address ?? address
         return before
+    }
+}
+
+/// The scheme that a proxy in front names.
+enum ForwardedScheme {
+    /// True for one over TLS, false for one without; nil for any other. Some proxies name those of WebSocket.
+    static func isSecure(_ scheme: Span<UInt8>) -> Bool? {
+        if ASCII.equalsIgnoringCase(scheme, "https") || ASCII.equalsIgnoringCase(scheme, "wss") {
+            return true
+        }
+        if ASCII.equalsIgnoringCase(scheme, "http") || ASCII.equalsIgnoringCase(scheme, "ws") { return false }
+        return nil
     }
 }
 
@@ -83,7 +96,7 @@ struct ForwardedElements {
         skip(bytes) { ASCII.isWhitespace($0) || $0 == UInt8(ascii: ",") }
         guard offset < end, !isMalformed else { return nil }
         var element = ForwardedElement()
-        while takePair(bytes, &element) {
+        while isAtPairsEnd(bytes) || takePair(bytes, &element) {
             skip(bytes, ASCII.isWhitespace)
             guard offset < end, bytes[offset] == UInt8(ascii: ";") else { break }
             offset += 1
@@ -91,6 +104,11 @@ struct ForwardedElements {
         }
         if offset < end, bytes[offset] != UInt8(ascii: ",") { isMalformed = true }
         return isMalformed ? nil : element
+    }
+
+    /// A pair may be left out.
+    private func isAtPairsEnd(_ bytes: Span<UInt8>) -> Bool {
+        offset == end || bytes[offset] == UInt8(ascii: ";") || bytes[offset] == UInt8(ascii: ",")
     }
 
     private mutating func skip(_ bytes: Span<UInt8>, _ isSkipped: (UInt8) -> Bool) {

@@ -165,7 +165,7 @@ extension PolicySnapshot {
     ) {
         let host = bytes.slice(head.host)
         let address = peer.addressText
-        // What was told only in the newer field is told in the older ones, too.
+        // Address and scheme that were told only in the newer field are told in the older ones, too.
         let origin = said.hasForwarded ? forwardedOrigin(head, bytes, peer) : nil
         if address.count > 0 || said.hasFor {
             HeaderWriter.put("X-Forwarded-For: ", &buffer)
@@ -178,7 +178,7 @@ extension PolicySnapshot {
         if !said.hasProto {
             var isSecure = peer.isSecure
             if let origin, !origin.proto.isEmpty {
-                isSecure = ASCII.equalsIgnoringCase(bytes.slice(origin.proto), "https")
+                isSecure = ForwardedScheme.isSecure(bytes.slice(origin.proto)) == true
             }
             HeaderWriter.put(
                 isSecure ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n", &buffer)

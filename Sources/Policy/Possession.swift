@@ -116,7 +116,9 @@ extension PolicySnapshot {
                 switch line.name {
                 case .xForwardedProto:
                     schemes += 1
-                    guard let secure = Self.isSecure(bytes.slice(line.valueRange)) else { return nil }
+                    guard let secure = ForwardedScheme.isSecure(bytes.slice(line.valueRange)) else {
+                        return nil
+                    }
                     isSecure = secure
                 case .xForwardedHost:
                     hosts += 1
@@ -128,7 +130,7 @@ extension PolicySnapshot {
             guard schemes <= 1, hosts <= 1 else { return nil }
             if let origin = forwardedOrigin(head, bytes, peer) {
                 if !origin.proto.isEmpty {
-                    guard let secure = Self.isSecure(bytes.slice(origin.proto)) else { return nil }
+                    guard let secure = ForwardedScheme.isSecure(bytes.slice(origin.proto)) else { return nil }
                     isSecure = secure
                 }
                 if !origin.host.isEmpty {
@@ -138,14 +140,6 @@ extension PolicySnapshot {
             }
         }
         return ProofTarget(isSecure: isSecure, authority: authority, path: head.path)
-    }
-
-    private static func isSecure(_ scheme: Span<UInt8>) -> Bool? {
-        if ASCII.equalsIgnoringCase(scheme, "https") || ASCII.equalsIgnoringCase(scheme, "wss") {
-            return true
-        }
-        if ASCII.equalsIgnoringCase(scheme, "http") || ASCII.equalsIgnoringCase(scheme, "ws") { return false }
-        return nil
     }
 }
 

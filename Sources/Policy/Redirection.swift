@@ -55,14 +55,14 @@ extension PolicySnapshot {
         if peer.isSecure { return true }
         guard trust.trusts(peer) else { return false }
         if let origin = forwardedOrigin(head, bytes, peer) {
-            return ASCII.equalsIgnoringCase(bytes.slice(origin.proto), "https")
+            return ForwardedScheme.isSecure(bytes.slice(origin.proto)) == true
         }
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             guard line.name == .xForwardedProto, line.flags.isDisjoint(with: [.alias, .nominated]) else {
                 continue
             }
-            return ASCII.equalsIgnoringCase(bytes.slice(line.valueRange), "https")
+            return ForwardedScheme.isSecure(bytes.slice(line.valueRange)) == true
         }
         return false
     }
