@@ -194,6 +194,8 @@ extension Worker {
         }
         text.detach(to: &pool)
         clients[client].transport.input.consume(lines.end + 2)
+        // They are not kept: sent again, the request would lack them.
+        exchanges[exchange].isReplayable = false
         exchanges[exchange].requestBody.trailersWritten()
         return fits
     }

@@ -210,6 +210,18 @@ def test_a_refused_stream_is_sent_again(proxy, backend):
     assert len(backend.requests) == 2
 
 
+def test_a_request_with_trailers_is_not_sent_again_without_them(proxy, backend):
+    """The content is kept until the answer comes, the trailers are not."""
+    backend.on_request = lambda wire, seen: (
+        wire.reset(seen.stream, REFUSED_STREAM) if len(backend.requests) == 1 else wire.answer(seen.stream, seen.body))
+    with Connection(proxy.port) as connection:
+        stream = connection.start(get("/public/x", "PUT", "usher.test", "http", ("te", "trailers")), end=False)
+        connection.data(stream, b"content")
+        connection.trailers(stream, [("x-check", "7")])
+        assert connection.answer(stream).status == 503
+    assert [seen.trailers for seen in backend.requests] == [[("x-check", "7")]]
+
+
 def test_other_resets_are_not_sent_again(proxy, backend):
     backend.on_request = lambda wire, seen: wire.reset(seen.stream, INTERNAL_ERROR)
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").status_code == 502
