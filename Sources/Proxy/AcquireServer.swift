@@ -9,11 +9,11 @@ internal import Upstream
 
 extension Worker {
     /// Finds a connection for a request, or queues it, or answers that there is none.
-    mutating func acquireServer(_ exchange: UInt32, avoiding failed: Int? = nil) {
+    mutating func acquireServer(_ exchange: UInt32, avoiding failed: Int? = nil, hasWaited: Bool = false) {
         let upstream = exchanges[exchange].pool
         while true {
             let choice = pools[upstream.index].choose(
-                at: now, user: exchanges[exchange].user, avoiding: failed)
+                at: now, user: exchanges[exchange].user, avoiding: failed, hasWaited: hasWaited)
             switch choice {
             case .reuse(let connection, let server):
                 guard isFit(connection, exchange) else {
@@ -247,7 +247,7 @@ extension Worker {
             left -= 1
             guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
             exchanges[handle.index].stallDeadline = .never
-            acquireServer(handle.index)
+            acquireServer(handle.index, hasWaited: true)
         }
         retirePoolIfUnused(upstream)
     }
@@ -255,7 +255,9 @@ extension Worker {
     /// Remembers that a pool has room again, where somebody waits for it; and that one of earlier settings may have
     /// become unused. It goes at the end of the turn only: whoever lost this connection may try another one yet.
     mutating func noteRoom(_ upstream: Handle) {
-        if pools[upstream.index].waitingCount > 0 || !poolOfUpstream.contains(upstream) {
+        // Whoever waits in another worker is to have as good a chance, and looks every two milliseconds.
+        let isShared = pools[upstream.index].sharesConnections
+        if (pools[upstream.index].waitingCount > 0 && !isShared) || !poolOfUpstream.contains(upstream) {
             freed.append(upstream)
         }
     }
@@ -333,13 +335,16 @@ extension Worker {
         if !wasBusy { connection.transport.sayGoodbye() }
         connection.transport.releaseBuffers(to: &pool)
         serverDeadlines.set(server, .never)
-        guard pools.contains(connection.pool) else { return }
+        let (upstream, number) = (connection.pool, connection.server)
+        // Closed before the books say so: another worker may open one in its place at once.
+        _ = consume connection
+        guard pools.contains(upstream) else { return }
         if wasBusy {
-            pools[connection.pool.index].closedInUse(server: connection.server)
+            pools[upstream.index].closedInUse(server: number)
         } else {
-            pools[connection.pool.index].closedIdle(handle, server: connection.server)
+            pools[upstream.index].closedIdle(handle, server: number)
         }
-        noteRoom(connection.pool)
+        noteRoom(upstream)
     }
 
     /// Gives a connection back to its pool after an exchange that left it clean.

@@ -88,14 +88,18 @@ public struct UpstreamPool: ~Copyable {
 
     /// Chooses a connection for a request and takes it out of the pool, or counts the new one. `user` decides with
     /// `hashUser`. `avoiding` names a server that has just failed for this request: it is taken only where there is no
-    /// other.
-    public mutating func choose(at now: Instant, user: UInt64 = 0, avoiding failed: Int? = nil) -> Choice {
+    /// other. `hasWaited`: the request was dequeued, and is refused no more.
+    public mutating func choose(
+        at now: Instant, user: UInt64 = 0, avoiding failed: Int? = nil, hasWaited: Bool = false
+    ) -> Choice {
+        // Nobody passes those who wait, in whichever worker.
+        if sharesConnections, !hasWaited, settings.state.waiting > 0 { return waitOrRefuse() }
         switch pick(at: now, user: user, avoiding: failed) {
         case .server(let server):
             if failed == nil { budget.noteRequest() }
-            return take(server)
+            return take(server, hasWaited: hasWaited)
         case .allBusy:
-            return waitOrRefuse()
+            return hasWaited ? .wait : waitOrRefuse()
         case .none:
             cells.unavailable.adjust(by: 1)
             return .unavailable
@@ -124,7 +128,7 @@ public struct UpstreamPool: ~Copyable {
             guard isSibling(other, of: server), isEligible(other, at: now), endpoints[other].hasRoom else {
                 continue
             }
-            return take(other)
+            return take(other, hasWaited: false)
         }
         return nil
     }
@@ -140,10 +144,11 @@ public struct UpstreamPool: ~Copyable {
         other != server && endpoints[other].authority == endpoints[server].authority
     }
 
-    private mutating func take(_ server: Int) -> Choice {
+    private mutating func take(_ server: Int, hasWaited: Bool) -> Choice {
         if let handle = endpoints[server].takeIdle() { return .reuse(handle, server: server) }
         // Another worker may have taken the last connection since its place was seen.
-        return endpoints[server].open() ? .connect(server: server) : waitOrRefuse()
+        if endpoints[server].open() { return .connect(server: server) }
+        return hasWaited ? .wait : waitOrRefuse()
     }
 
     // MARK: Connections that come back, and that go
