@@ -24,20 +24,21 @@ extension RouteReader {
     private func issuerList(_ texts: [Located<String>], at position: SourcePosition) -> RouteAuthentication? {
         let prefix = "optional:"
         let optional = texts.filter { $0.value.hasPrefix(prefix) }
-        if !optional.isEmpty, optional.count < texts.count {
+        let isMixed = !optional.isEmpty && optional.count < texts.count
+        if isMixed {
             loader.error(
                 position,
                 "\"auth\" mixes optional and required names: an anonymous request would need no token; "
                     + "write \"optional:\" before each name or before none")
         }
         var found: [String] = []
-        var complete = !texts.isEmpty && (optional.isEmpty || optional.count == texts.count)
+        var complete = !texts.isEmpty && !isMixed
         for text in texts {
             let name = String(text.value.dropFirst(text.value.hasPrefix(prefix) ? prefix.utf8.count : 0))
             if checkIssuer(name, text.position, alone: texts.count == 1), !found.contains(name) {
                 found.append(name)
             } else {
-                if found.contains(name), optional.isEmpty || optional.count == texts.count {
+                if found.contains(name), !isMixed {
                     loader.error(text.position, "the issuer \"\(name)\" is named twice")
                 }
                 complete = false

@@ -48,8 +48,8 @@ private func kept(_ data: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<Kept
 }
 
 /// Lists of free blocks: one for each multiple of 64 bytes up to a kilobyte, and two for the fields of a message, which
-/// nghttp2 keeps in one piece of one to four. A block is a header of 16 bytes, which says
-/// where it belongs and how much it holds, and what nghttp2 sees; a free one has the address of the next behind its header.
+/// nghttp2 keeps in one piece of one to four. A block is a header of 16 bytes, which says where it belongs and how much it
+/// holds, and what nghttp2 sees; a free one has the address of the next behind its header.
 @safe private struct KeptBlocks: ~Copyable {
     private static let headerBytes = 16
     private static let listCount = 19
@@ -71,10 +71,10 @@ private func kept(_ data: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<Kept
     /// The list whose blocks hold `count` bytes; 0 where they are too large to be kept.
     @inline(__always)
     private static func list(holding count: Int) -> Int {
-        guard count >= 0, count <= room(lastSmallList) else {
-            return count < 0 || count > room(18) ? 0 : count <= room(17) ? 17 : 18
-        }
-        return (count &+ (headerBytes + 63)) &>> 6
+        guard count >= 0 else { return 0 }
+        if count <= room(lastSmallList) { return (count &+ (headerBytes + 63)) &>> 6 }
+        for list in (lastSmallList + 1)..<listCount where count <= room(list) { return list }
+        return 0
     }
 
     /// What the blocks of a list hold, in bytes.

@@ -262,8 +262,8 @@ struct IdentityRules: ~Copyable {
         }
     }
 
-    /// The names under which backends take a value for the user, or for the address that they know one by. It is ASCII there, whichever claim it is of: a backend
-    /// that drops or folds what it cannot read must not take one user for another.
+    /// The names under which backends take a value for the user, or for the address that they know one by. It is ASCII
+    /// there, whichever claim it is of: a backend that drops or folds what it cannot read must not take one user for another.
     private static let userNames: [[UInt8]] = [
         "x-user-id", "x-user", "x-forwarded-user", "x-remote-user", "remote-user", "x-auth-request-user",
         "x-webauth-user",

@@ -46,12 +46,10 @@ struct Endpoint: ~Copyable {
     }
 
     /// A connection can be had.
-    var hasRoom: Bool { !idle.isEmpty || hasRoomForNew }
-
-    /// A further connection may be opened.
-    var hasRoomForNew: Bool {
-        connections < maximumConnections
-            && (!isShared || state.sharedConnections.hasRoom(below: maximumConnections))
+    var hasRoom: Bool {
+        !idle.isEmpty
+            || connections < maximumConnections
+                && (!isShared || state.sharedConnections.hasRoom(below: maximumConnections))
     }
 
     // MARK: The books
@@ -66,9 +64,9 @@ struct Endpoint: ~Copyable {
 
     /// A request opens a connection; false where it may not, after all.
     mutating func open() -> Bool {
-        guard hasRoomForNew, !isShared || state.sharedConnections.take(below: maximumConnections) else {
-            return false
-        }
+        guard connections < maximumConnections,
+            !isShared || state.sharedConnections.take(below: maximumConnections)
+        else { return false }
         connections += 1
         cells.open.adjust(by: 1)
         cells.opened.adjust(by: 1)
