@@ -1,5 +1,6 @@
 import Bytes
 import HTTP
+import HTTP1
 
 @testable import HTTP2
 
@@ -19,6 +20,8 @@ final class HTTP2BackendTarget: FuzzTarget {
         ("POST /c HTTP/1.1\r\nhost: a.test\r\ncontent-length: 5\r\n\r\n", false),
         ("GET /d HTTP/1.1\r\nhost: a.test\r\nsec-websocket-version: 13\r\n\r\n", true),
     ]
+
+    private var head = ResponseHead(fieldCapacity: 100)
 
     init() {}
 
@@ -88,7 +91,7 @@ final class HTTP2BackendTarget: FuzzTarget {
             case .answer(_, let range):
                 try demand(!answer.hasHead, "two answers to one request")
                 let text = array(scratch.text.span(range))
-                answer.hasHead = try check(text) >= 200
+                answer.hasHead = try !isInterim(text)
             case .data(_, let range):
                 try demand(answer.hasHead, "content without a head")
                 try demand(range.end <= piece.count && !range.isEmpty, "content that did not come")
@@ -106,19 +109,24 @@ final class HTTP2BackendTarget: FuzzTarget {
         scratch.clear()
     }
 
-    /// The status of a head that is a status line and whole lines, and nothing else.
-    private func check(_ text: [UInt8]) throws -> Int {
+    /// A head is a status line and whole lines, and nothing else. What the status may be, the parser of HTTP/1.1 says, which
+    /// reads it next.
+    private func isInterim(_ text: [UInt8]) throws -> Bool {
         try demand(text.starts(with: Array("HTTP/1.1 ".utf8)), "no status line")
-        guard let end = text.firstIndex(of: 0x0D),
-            let status = Int(String(decoding: text[9..<12], as: UTF8.self))
-        else {
-            throw Violation(description: "no status in \(String(decoding: text, as: UTF8.self))")
+        guard let end = text.firstIndex(of: 0x0D) else {
+            throw Violation(description: "no end of the status line")
         }
-        try demand((100...999).contains(status), "status \(status)")
         try demand(text[..<end].allSatisfy { $0 > 0x1F && $0 < 0x7F }, "more than ASCII in the status line")
         try demand(text.suffix(4).elementsEqual([0x0D, 0x0A, 0x0D, 0x0A]), "no empty line")
         try HeadLines.check(Array(text[(end + 2)...].dropLast(2)))
-        return status
+        var parser = ResponseHeadParser()
+        switch parser.parse(text.span, into: &head, requestMethod: .get, limits: HeadLimits()) {
+        case .complete:
+            try demand(head.byteCount == text.count, "\(head.byteCount) of \(text.count) bytes were read")
+        case .refused: break
+        case .incomplete: throw Violation(description: "a head that is not whole")
+        }
+        return text[9] == UInt8(ascii: "1")
     }
 
     private static func slot(of event: HTTP2Event) -> Int32 {
