@@ -189,6 +189,17 @@ public struct TokenVerifier: ~Copyable {
         return named
     }
 
+    /// The issuers that a token names which nobody has verified: whatever it is worth, it is for nobody else. None where
+    /// it is no JWT.
+    public mutating func issuersNamed(inUnverified token: Span<UInt8>) -> IssuerSet {
+        guard token.count <= tokenLimitBytes, let parts = CompactToken(token) else { return [] }
+        var payload = takeDocument()
+        let isRead = payload.load(base64URL: token.extracting(parts.headerEnd + 1..<parts.payloadEnd))
+        let named = isRead ? named(by: RegisteredClaims(payload).issuer, payload) : []
+        spare = consume payload
+        return named
+    }
+
     /// The issuers that a payload of this one names, where its own `iss` is not checked.
     func namedOthers(_ issuer: Int, _ payload: borrowing JSONDocument) -> IssuerSet {
         guard issuers[issuer].name == nil else { return [] }

@@ -232,6 +232,7 @@ final class SessionTarget: FuzzTarget {
             sessions.recycle(session)
             try accepted.check()
         case .unusable: break
+        case .lacksKey: break
         case .refused: break
         }
     }
@@ -275,6 +276,7 @@ final class SessionDataTarget: FuzzTarget {
             sessions.recycle(session)
             try accepted.check()
         case .unusable: break
+        case .lacksKey: break
         case .refused: break
         }
     }
