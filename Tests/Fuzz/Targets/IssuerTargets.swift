@@ -58,7 +58,10 @@ final class IssuerAnswerTarget: FuzzTarget {
         if let metadata = IssuerMetadata(input) {
             try demand(metadata.issuer.utf8.count < input.count, "an issuer longer than what names it")
         }
-        switch verifier.accept(introspection: input.span, ofIssuer: 0, seconds: 30, now: fuzzClock) {
+        let token = Array("an-opaque-token".utf8)
+        switch verifier.accept(
+            introspection: input.span, about: token.span, ofIssuer: 0, seconds: 30, now: fuzzClock)
+        {
         case .active(let token):
             let accepted = Accepted(token)
             verifier.recycle(token)
