@@ -54,8 +54,10 @@ public struct Worker: ~Copyable {
     var traces: [UInt32: RequestTrace] = [:]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
-    /// Where each listens, as the configuration says.
-    var listenerAddresses: [SocketAddress]
+    /// As the configuration has them, and behind these the ones that it has no more, as long as they have connections.
+    var listenerSettings: [ListenerSettings]
+    /// Whom each believes.
+    var listenerRules: [ListenerPolicySpec]
     /// TLS of each listener; nil where connections are plain.
     var securities: [TLSServerContext?]
     /// What answers over TLS say of its use in the future, for each listener.
@@ -197,7 +199,8 @@ public struct Worker: ~Copyable {
         tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
-        listenerAddresses = settings.listeners.map(\.address)
+        listenerSettings = settings.listeners
+        listenerRules = settings.policy.listeners
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
         clientLimit = Self.connectionLimit(settings.limits, WorkerPlace(parts.index, of: parts.count))
