@@ -94,18 +94,18 @@ extension Worker {
         dropListeners(except: bound)
         takeListeners(bound, new.listeners)
         let settings = renumberClients(new)
-        // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard
-            let compiled = try? PolicySnapshot(
-                settings.policy, sharing: buckets, proofMemory, standing: standing),
-            let secured = try? Self.securityContexts(
-                settings.listeners, keeping: securities, ticketKeys)
-        else { return }
+        // The control thread has made the same of the same settings before it sent them: what fails here is this program, or
+        // its memory. To go on would be to serve by rules that everybody believes to be gone.
+        do throws(WorkerError) {
+            policy = try Self.compile(settings.policy, buckets, proofMemory, standing)
+            securities = try Self.makeSecurities(settings.listeners, keeping: securities, ticketKeys)
+        } catch {
+            (failure, isStopped) = (error, true)
+            return
+        }
         let keepsPools = workers == count
         count = workers
-        securities = secured
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
-        policy = compiled
         policyNumber &+= 1
         limits = settings.limits
         headLimits = settings.limits.head
