@@ -321,6 +321,23 @@ def test_retries_have_a_budget(start, own_backend):
     assert proxy.get("/public/x").status == 200
 
 
+def test_a_408_without_a_retry_is_the_answer(start, own_backend):
+    """Where the budget for repeating is spent, the client hears that its request was not taken, and may repeat it itself."""
+    served = Counter()
+
+    def script(exchange):
+        served[exchange.request.connection] += 1
+        if served[exchange.request.connection] % 2 == 0:
+            exchange.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            return exchange.close()
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="")
+    statuses = Counter(proxy.get("/public/x").status for _ in range(120))
+    assert statuses[200] + statuses[408] == 120 and statuses[408] > 5, statuses
+    assert metric(proxy, "usher_upstream_retries_refused_total") == statuses[408]
+
+
 def test_a_server_that_loses_requests_is_ejected_though_they_are_repeated(start, own_backend):
     """A request that another server answered in the end counts against the one that closed its fresh connection."""
     own_backend.script = lambda exchange: exchange.close()
