@@ -166,7 +166,8 @@ extension PolicySnapshot {
         let host = bytes.slice(head.host)
         let address = peer.addressText
         // Address and scheme that were told only in the newer field are told in the older ones, too.
-        let origin = said.hasForwarded ? forwardedOrigin(head, bytes, peer) : nil
+        let told = said.hasForwarded ? toldOrigin(head, bytes, peer) : nil
+        let origin = told?.isForwarded == true ? told : nil
         if address.count > 0 || said.hasFor {
             HeaderWriter.put("X-Forwarded-For: ", &buffer)
             if said.hasFor { HeaderWriter.putValues(of: .xForwardedFor, head, bytes, &buffer) }
