@@ -46,7 +46,7 @@ extension Worker {
             return kept
         }
         for handle in before where !poolOfUpstream.contains(handle) {
-            for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
+            closeIdle(of: handle)
             retirePoolIfUnused(handle)
         }
         endIdleCarriers()
@@ -62,6 +62,8 @@ extension Worker {
     private mutating func replaceServers(of upstream: Handle, _ servers: [ServerSettings]) {
         guard pools[upstream.index].settings.servers != servers else { return }
         endIdleCarriers()
+        // Another worker may open one as soon as the books have room.
+        if pools[upstream.index].sharesConnections { closeIdle(of: upstream) }
         for connection in pools[upstream.index].replaceServers(servers) {
             closeTakenServer(connection.index)
         }
@@ -83,6 +85,10 @@ extension Worker {
 
     private mutating func openPool(_ settings: UpstreamSettings) -> Handle {
         let handle = pools.insert(UpstreamPool(settings, workers: count, worker: index))
+        if pools[handle.index].sharesConnections {
+            let inbox = inbox
+            pools[handle.index].hangBell { inbox.send(.lookForRoom) }
+        }
         poolSecurity[handle.index] = serverSecurity(settings)
         return handle
     }
@@ -204,9 +210,7 @@ extension Worker {
             readRequests(slot)
         }
         drainMultiplexers()
-        for upstream in poolOfUpstream {
-            for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
-        }
+        for upstream in poolOfUpstream { closeIdle(of: upstream) }
         endIdleCarriers()
     }
 
@@ -243,7 +247,7 @@ extension Worker {
         for slot in 0..<clients.slots where clients.isLive(slot) { closeClient(slot) }
         // By the books of the pools: other workers, and one that gets this one's number, count on.
         for slot in 0..<pools.slots where pools.isLive(slot) {
-            for (connection, _) in pools[slot].takeIdle() { closeTakenServer(connection.index) }
+            closeIdle(of: pools.handle(at: slot))
         }
         for slot in 0..<servers.slots where servers.isLive(slot) { closeTakenServer(slot) }
         for gauge in Gauge.allCases { counters.set(gauge, to: 0) }

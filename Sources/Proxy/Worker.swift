@@ -357,6 +357,7 @@ public struct Worker: ~Copyable {
         case .verdict(let answer): note(answer)
         case .rates(let answers): note(answers)
         case .drain: drain()
+        case .lookForRoom: lookForRoomAt = now
         case .beat(let heartbeat):
             heartbeat.beat()
             counters.countAnswer(
