@@ -210,7 +210,7 @@ public struct TokenVerifier: ~Copyable {
     private mutating func findKey(
         _ keys: KeySet, _ issuer: Issuer, _ fields: TokenHeader, _ token: Span<UInt8>, _ parts: CompactToken
     ) throws(TokenRefusal) -> KeyIdentity {
-        guard fields.keyID >= 0 || !issuer.requiresKeyID else { throw .unknownKey }
+        guard fields.keyID >= 0 || !issuer.requiresNamedKeys else { throw .unknownKey }
         let text = token.extracting(parts.payloadEnd + 1..<token.count)
         guard let size = Base64URL.decodedCount(text.count) else { throw .malformed }
         guard size <= Self.largestSignatureBytes else { throw .badSignature }
