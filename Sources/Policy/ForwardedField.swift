@@ -13,6 +13,10 @@ struct ToldOrigin {
     var isAmbiguous = false
     /// It is said in `Forwarded`, and not in the older fields.
     var isForwarded = false
+    /// Nothing stands before it in `Forwarded`: that may be invented.
+    var isFirst = false
+    /// `Forwarded` may go on to the backend: it is what counts, or says nothing else than what does.
+    var keepsForwarded = false
 }
 
 extension PolicySnapshot {
@@ -50,12 +54,27 @@ extension PolicySnapshot {
             default: continue
             }
         }
+        // What cannot be read says nothing: nobody knows then which hop said what.
+        if isMalformed { newer = nil }
         guard saysOlder else {
-            // What cannot be read says nothing: nobody knows then which hop said what.
-            return isMalformed ? ToldOrigin() : newer ?? ToldOrigin()
+            newer?.keepsForwarded = true
+            return newer ?? ToldOrigin()
         }
         older.address = lastForwardedAddress(head, bytes, listener: peer.listener)
+        older.keepsForwarded = newer.map { Self.agrees($0, with: older, bytes) } ?? false
         return older
+    }
+
+    /// True where `newer` says nothing that `older` does not say, too.
+    private static func agrees(
+        _ newer: ToldOrigin, with older: ToldOrigin, _ bytes: Span<UInt8>
+    ) -> Bool {
+        newer.isFirst && newer.address == older.address && isSame(newer.proto, older.proto, bytes)
+            && isSame(newer.host, older.host, bytes)
+    }
+
+    private static func isSame(_ newer: ByteRange, _ older: ByteRange, _ bytes: Span<UInt8>) -> Bool {
+        newer.isEmpty || ASCII.equalsIgnoringCase(bytes.slice(newer), bytes.slice(older))
     }
 
     /// The last address of `X-Forwarded-For` that is no trusted proxy's, as far as it can be read; nil where there is none.
@@ -91,7 +110,8 @@ extension PolicySnapshot {
     private func follow(
         _ before: ToldOrigin?, _ element: ForwardedElement, _ bytes: Span<UInt8>, listener: Int
     ) -> ToldOrigin {
-        var origin = ToldOrigin(proto: element.proto, host: element.host, isForwarded: true)
+        var origin = ToldOrigin(
+            proto: element.proto, host: element.host, isForwarded: true, isFirst: before == nil)
         origin.address = AddressReader.read(AddressReader.host(of: bytes.slice(element.node)))
         guard let address = origin.address, trust.trusts(address, listener: listener), var before else {
             return origin

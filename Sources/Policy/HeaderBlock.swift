@@ -168,6 +168,7 @@ extension PolicySnapshot {
         // Address and scheme that were told only in the newer field are told in the older ones, too.
         let told = said.hasForwarded ? toldOrigin(head, bytes, peer) : nil
         let origin = told?.isForwarded == true ? told : nil
+        let keepsForwarded = told?.keepsForwarded == true
         if address.count > 0 || said.hasFor {
             HeaderWriter.put("X-Forwarded-For: ", &buffer)
             if said.hasFor { HeaderWriter.putValues(of: .xForwardedFor, head, bytes, &buffer) }
@@ -187,9 +188,9 @@ extension PolicySnapshot {
         if !said.hasHost, host.count > 0 { HeaderWriter.put("X-Forwarded-Host: ", host, &buffer) }
         // A chain that the peer told only in the older fields would be wrong in the newer one, were it begun here. What
         // else there is in the newer one did not count, and would at the backend: it may be the client's own.
-        guard origin != nil || !said.hasFor else { return }
+        guard keepsForwarded || !said.hasFor else { return }
         HeaderWriter.put("Forwarded: ", &buffer)
-        if origin != nil {
+        if keepsForwarded {
             HeaderWriter.putValues(of: .forwarded, head, bytes, &buffer)
             HeaderWriter.put(", ", &buffer)
         }

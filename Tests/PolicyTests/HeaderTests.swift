@@ -174,6 +174,24 @@ struct HeaderTests {
         }
     }
 
+    @Test(
+        "a trusted peer may say the same in both kinds",
+        arguments: [
+            ("for=1.1.1.1", true), ("for=1.1.1.1;proto=HTTPS;host=Site", true),
+            ("for=1.1.1.1;proto=http", false), ("for=1.1.1.1;host=other", false), ("proto=https", false),
+            ("for=1.1.1.1, for=2.2.2.2", false), ("for=9.9.9.9, for=1.1.1.1", false),
+            ("for=1.1.1.1, for=192.0.2.9", true),
+        ])
+    func bothKinds(value: String, isKept: Bool) throws {
+        let outcome = try gate(trusted: ["192.0.2.0/24"]).send(
+            get(
+                "/public", "Forwarded: \(value)", "X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: https",
+                "X-Forwarded-Host: site"))
+        #expect(outcome.values("X-Forwarded-For") == ["1.1.1.1, 192.0.2.7"])
+        #expect(
+            outcome.values("Forwarded") == (isKept ? [value + #", for=192.0.2.7;host="h";proto=http"#] : []))
+    }
+
     @Test("what a trusted peer says in Forwarded alone is said in the older fields, too")
     func trustedPeerSaysForwarded() throws {
         let gate = try gate(trusted: ["192.0.2.0/24"])
