@@ -2,6 +2,7 @@
 clients are served meanwhile."""
 
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -164,6 +165,33 @@ def test_server_that_does_not_read_while_the_client_sends(start, own_backend):
         line = proxy.wait_log(timeout=5, path="/public/x")
         assert line["reason"] == "upstream_timeout" and time.monotonic() - started < 3
     released.set()
+
+
+def test_an_answer_that_comes_with_its_deadline_leaves_the_next_request_alone(start, own_backend):
+    """The deadline was the first one's, which was answered as it passed."""
+    asked, go = threading.Event(), threading.Event()
+
+    def script(exchange):
+        if exchange.request.target == "/public/first":
+            asked.set()
+            go.wait(5)
+        exchange.echo()
+    own_backend.script = script
+    text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\ntimeout = "800ms"')
+    proxy = start(own_backend, text)
+    for _ in range(3):
+        asked.clear()
+        go.clear()
+        with proxy.client() as client:
+            client.send(render("GET", "/public/first") + render("GET", "/public/second"))
+            assert asked.wait(5)
+            proxy.signal(signal.SIGSTOP)
+            go.set()
+            time.sleep(1)
+            proxy.signal(signal.SIGCONT)
+            # Which comes first, the answer or the deadline, is a matter of luck.
+            assert client.response().status in (200, 504)
+            assert client.response().status == 200
 
 
 def test_good_clients_are_served_meanwhile(start, own_backend):
