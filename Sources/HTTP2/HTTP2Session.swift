@@ -305,6 +305,16 @@ internal import HTTP
         unsafe !state.pointee.isOver && nghttp2_session_check_request_allowed(session) != 0
     }
 
+    /// The most frames that wait to be written before no further request is submitted: each of 100 streams may have a head
+    /// there, and one that was given up leaves its own until it would have been written.
+    static let largestQueue = 200
+
+    /// True where more waits to be written than streams that there can be account for: the server does not read.
+    public var isCongested: Bool {
+        // SAFETY: the session belongs to this value.
+        unsafe nghttp2_session_get_outbound_queue_size(session) >= Self.largestQueue
+    }
+
     /// True where the server takes WebSocket by extended CONNECT (RFC 8441 §3).
     public var takesTunnels: Bool {
         // SAFETY: the session belongs to this value.

@@ -103,6 +103,8 @@ extension Worker {
                 !carriers[handle.index].isReady || carriers[handle.index].session.takesRequests
             else { continue }
             count += 1
+            // Heads of requests that were given up stay in memory until they are written, and nobody counts them.
+            guard !carriers[handle.index].session.isCongested else { continue }
             let isBetter = best.map { carriers[handle.index].streams < carriers[$0.index].streams } ?? true
             if isBetter { best = handle }
         }
