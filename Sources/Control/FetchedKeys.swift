@@ -52,7 +52,7 @@ final class FetchedKeys {
     func canGoOn(_ configuration: IssuerConfiguration, _ remote: RemoteKeys) -> Bool {
         remote.location == self.remote.location && remote.authorities == self.remote.authorities
             && remote.areOptional == self.remote.areOptional && configuration.algorithms == algorithms
-            && configuration.requiresKeyAlgorithm == spec.requiresKeyAlgorithm
+            && configuration.requiresNamedKeys == spec.requiresNamedKeys
     }
 
     /// Goes on under such a configuration; false where it is none.

@@ -43,7 +43,7 @@ struct KeyKeeperTests {
         var configured = try issuers(port: 1)
         keeper.configure(configured, now: start)
         keeper.run(poller, now: start)
-        configured[0].requiresKeyAlgorithm = isOther
+        configured[0].requiresNamedKeys = isOther
         keeper.configure(configured, now: start)
         #expect(keeper.fetched("main")?.fetches == (isOther ? 0 : 1))
     }
@@ -62,7 +62,7 @@ struct KeyKeeperTests {
             #"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#
                 .utf8)
         #expect(try known.take(keys))
-        configured[0].requiresKeyAlgorithm = isOther
+        configured[0].requiresNamedKeys = isOther
         var checked = PolicySpec()
         checked.issuers = [IssuerEntry(name: "main", spec: configured[0].spec)]
         var sent = checked
