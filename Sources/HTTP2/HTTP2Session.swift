@@ -307,9 +307,10 @@ internal import HTTP
         unsafe !state.pointee.isOver && nghttp2_session_check_request_allowed(session) != 0
     }
 
-    /// The most frames that wait to be written before no further request is submitted: each of 100 streams may have a head
-    /// there, and one that was given up leaves its own until it would have been written.
-    static let largestQueue = 200
+    /// The most frames that wait to be written before no further request is submitted. Each of 100 streams may have a head or
+    /// content there, and a window's update, and in one turn as many may end and begin; beyond, they are heads of requests
+    /// that were given up, which stay until they would have been written.
+    static let largestQueue = 512
 
     /// True where more waits to be written than streams that there can be account for: the server does not read.
     public var isCongested: Bool {

@@ -420,7 +420,7 @@ def test_a_server_that_does_not_read_gets_no_end_of_requests(start):
         answer = proxy.get("/public/x")
         assert answer.status == 503 and time.monotonic() - started < 2
         is_over.set()
-    assert grown < 20 << 20, grown
+    assert grown < 24 << 20, grown
 
 
 def test_a_server_that_does_not_read_loses_its_connection(start):
