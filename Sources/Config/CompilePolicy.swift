@@ -84,8 +84,7 @@ extension IssuerConfiguration {
         spec.subject = subject.map { checked(ClaimPath($0), $0) }
         spec.types = types
         spec.requiresType = requiredType
-        spec.requiresKeyID = requiresKeyID
-        spec.requiresKeyAlgorithm = requiresKeyAlgorithm
+        spec.requiresNamedKeys = requiresNamedKeys
         spec.leewaySeconds = leeway.components.seconds
         spec.maximumLifetimeSeconds = maximumLifetime?.components.seconds
         spec.refusedClaims = refuseClaims

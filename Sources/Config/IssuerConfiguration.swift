@@ -20,10 +20,9 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var types: [String]
     /// Whether a token without `typ` is refused.
     public var requiredType: Bool
-    /// Whether a token without `kid` is refused.
-    public var requiresKeyID = false
-    /// A key of its set that fits several algorithms has to say which one is its own.
-    public var requiresKeyAlgorithm = false
+    /// Whether a token without `kid` is refused, and a key of the set that fits several algorithms has to say which one is
+    /// its own.
+    public var requiresNamedKeys = false
     /// Tolerance for `exp`, `nbf` and `iat`.
     public var leeway: Duration
     /// The greatest `exp - iat`; nil = no bound.

@@ -55,10 +55,9 @@ extension ConfigurationReader {
             refuseClaims: refused?.map(\.value) ?? preset?.refuseClaims ?? [], tokenFrom: tokenFrom,
             trustedOrigins: trustedOrigins, position: named.position)
         configuration.dpop = dpop
-        // Better Auth names the key in every token, and takes none without.
-        configuration.requiresKeyID = preset != nil && !keys.value.isNameless
-        // Its 1.0 and 1.1 publish RSA keys of which nobody can tell whether they are for RS256 or PS256.
-        configuration.requiresKeyAlgorithm = configuration.requiresKeyID
+        // Better Auth names the key in every token, and takes none without. Its 1.0 and 1.1 publish RSA keys of which nobody
+        // can tell whether they are for RS256 or PS256.
+        configuration.requiresNamedKeys = preset != nil && !keys.value.isNameless
         checkKeys(configuration)
         return configuration
     }

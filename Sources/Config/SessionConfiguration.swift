@@ -79,8 +79,7 @@ public struct SessionConfiguration: Sendable, Equatable {
             algorithms: [.edDSA, .es256, .es512, .rs256, .ps256], subject: ["sub"],
             types: ["better-auth.session-cache+jwt"], requiredType: true, leeway: .zero, maximumLifetime: nil,
             refuseClaims: [], position: position)
-        issuer.requiresKeyID = true
-        issuer.requiresKeyAlgorithm = true
+        issuer.requiresNamedKeys = true
         return issuer
     }
 }

@@ -53,7 +53,7 @@ final class FetchedKeys {
         guard remote.location == self.remote.location, remote.authorities == self.remote.authorities,
             remote.areOptional == self.remote.areOptional,
             configuration.algorithms == algorithms,
-            configuration.requiresKeyAlgorithm == spec.requiresKeyAlgorithm
+            configuration.requiresNamedKeys == spec.requiresNamedKeys
         else { return false }
         spec = configuration.spec
         guard remote != self.remote else { return true }

@@ -12,10 +12,14 @@ public enum IntrospectionVerdict: ~Copyable {
 
 extension TokenVerifier {
     /// Takes in an issuer's answer about a token, a JSON object. The rules for claims are those for signed tokens, but
-    /// that `exp` may be missing. The verdict is good for `seconds` at most.
+    /// that `exp` may be missing. The verdict is good for `seconds` at most. A token that is a JWT counts for nothing
+    /// where those may speak that it names itself, whatever the answer says (rule J4).
     public mutating func accept(
-        introspection answer: Span<UInt8>, ofIssuer index: Int, seconds: Int64, now: Int64
+        introspection answer: Span<UInt8>, about token: Span<UInt8>, ofIssuer index: Int, seconds: Int64,
+        now: Int64
     ) -> IntrospectionVerdict {
+        let namedByToken = issuersNamed(inUnverified: token)
+        let namedOthers = namedByToken.contains(index: index) ? [] : namedByToken
         var payload = takeDocument()
         guard payload.load(answer), let active = payload.member("active", of: 0),
             payload.node(active).kind == .boolean
@@ -33,7 +37,7 @@ extension TokenVerifier {
             let checked = try issuer.check(claims, payload, now: now, orUntil: now + seconds)
             return .active(
                 VerifiedToken(
-                    issuer: index, namedOthers: namedOthers(index, payload),
+                    issuer: index, namedOthers: namedOthers.union(self.namedOthers(index, payload)),
                     key: KeyIdentity(high: 0, low: 0), claims: checked,
                     leewaySeconds: claims.expires < 0 ? 0 : issuer.leewaySeconds, until: now + seconds,
                     document: payload))

@@ -8,8 +8,7 @@ final class Issuer {
     let name: [UInt8]?
     let algorithms: AlgorithmSet
     let leewaySeconds: Int64
-    let requiresKeyID: Bool
-    private let requiresKeyAlgorithm: Bool
+    let requiresNamedKeys: Bool
     let fetchesKeys: Bool
     /// nil while no keys were ever loaded.
     private(set) var keys: KeySet?
@@ -34,8 +33,7 @@ final class Issuer {
         subject = spec.subject
         types = spec.types.map { TokenType.canonical(Array($0.utf8)) }
         requiresType = spec.requiresType
-        requiresKeyID = spec.requiresKeyID
-        requiresKeyAlgorithm = spec.requiresKeyAlgorithm
+        requiresNamedKeys = spec.requiresNamedKeys
         fetchesKeys = spec.fetchesKeys
         leewaySeconds = min(spec.leewaySeconds, JSONNumber.largestSecond)
         maximumLifetimeSeconds = spec.maximumLifetimeSeconds
@@ -64,7 +62,7 @@ final class Issuer {
             throw .algorithmsDoNotFitKeySource
         }
         return try KeySet(
-            source, issuer: index, algorithms: algorithms, requiresKeyAlgorithm: requiresKeyAlgorithm)
+            source, issuer: index, algorithms: algorithms, requiresKeyAlgorithm: requiresNamedKeys)
     }
 
     /// Checks `typ` (RFC 7519 §5.1); `node` is -1 where the header has none.

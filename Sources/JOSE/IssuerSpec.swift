@@ -31,11 +31,9 @@ public struct IssuerSpec: Sendable {
     public var types: [String] = ["JWT", "at+jwt"]
     /// True where a token without `typ` is refused.
     public var requiresType = false
-    /// True where a token without `kid` is refused.
-    public var requiresKeyID = false
-    /// True where a JWK that fits several of the algorithms has to name its own by `alg`: an RSA key that is not said to be
-    /// for PKCS #1 or for PSS is left out.
-    public var requiresKeyAlgorithm = false
+    /// True where a token without `kid` is refused, and a JWK that fits several of the algorithms has to name its own by
+    /// `alg`: an RSA key that is not said to be for PKCS #1 or for PSS is left out.
+    public var requiresNamedKeys = false
     /// How far the clocks may differ, in seconds.
     public var leewaySeconds: Int64 = 30
     /// The most that `exp` - `iat` may be, in seconds; nil = no bound.

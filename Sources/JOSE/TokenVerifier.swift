@@ -189,6 +189,17 @@ public struct TokenVerifier: ~Copyable {
         return named
     }
 
+    /// The issuers that a token names which nobody has verified: whatever it is worth, it is for nobody else. None where
+    /// it is no JWT.
+    public mutating func issuersNamed(inUnverified token: Span<UInt8>) -> IssuerSet {
+        guard token.count <= tokenLimitBytes, let parts = CompactToken(token) else { return [] }
+        var payload = takeDocument()
+        let isRead = payload.load(base64URL: token.extracting(parts.headerEnd + 1..<parts.payloadEnd))
+        let named = isRead ? named(by: RegisteredClaims(payload).issuer, payload) : []
+        spare = consume payload
+        return named
+    }
+
     /// The issuers that a payload of this one names, where its own `iss` is not checked.
     func namedOthers(_ issuer: Int, _ payload: borrowing JSONDocument) -> IssuerSet {
         guard issuers[issuer].name == nil else { return [] }
@@ -199,7 +210,7 @@ public struct TokenVerifier: ~Copyable {
     private mutating func findKey(
         _ keys: KeySet, _ issuer: Issuer, _ fields: TokenHeader, _ token: Span<UInt8>, _ parts: CompactToken
     ) throws(TokenRefusal) -> KeyIdentity {
-        guard fields.keyID >= 0 || !issuer.requiresKeyID else { throw .unknownKey }
+        guard fields.keyID >= 0 || !issuer.requiresNamedKeys else { throw .unknownKey }
         let text = token.extracting(parts.payloadEnd + 1..<token.count)
         guard let size = Base64URL.decodedCount(text.count) else { throw .malformed }
         guard size <= Self.largestSignatureBytes else { throw .badSignature }

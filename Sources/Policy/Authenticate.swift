@@ -128,7 +128,7 @@ extension PolicySnapshot {
         tally.misses &+= 1
         // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
         guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
-        if let asked { return introspect(token, at: asked, origin, now: now) }
+        if let asked { return introspect(token, at: asked, on: route, origin, now: now) }
         let verdict = verify(token, of: issuers, on: route, mayWait: origin.round != .last, now: now)
         guard case .token(let identity) = verdict else { return verdict }
         return admit(identity, scheme, token, head, bytes, origin, now: now)

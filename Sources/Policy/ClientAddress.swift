@@ -15,34 +15,12 @@ extension PolicySnapshot {
         _ = buffer.append(facts.addressText)
     }
 
-    /// The address of whoever sent the request, as far as it is known for certain: the peer's own, or, where the peer
-    /// is a trusted proxy, the last one of X-Forwarded-For or Forwarded that is not. What stands before that one may be
-    /// invented.
+    /// The address of whoever sent the request, as far as it is known for certain: the peer's own, or what a trusted proxy
+    /// says.
     func clientAddress(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ peer: PeerFacts
     ) -> IPAddress {
-        var known = peer.address
-        guard trust.trusts(peer) else { return known }
-        if let origin = forwardedOrigin(head, bytes, peer) { return origin.address ?? known }
-        var index = head.fields.count
-        while index > 0 {
-            index -= 1
-            let line = head.fields[index]
-            guard line.name == .xForwardedFor, line.flags.isDisjoint(with: [.alias, .nominated]) else {
-                continue
-            }
-            var end = line.valueRange.end
-            while end > Int(line.valueRange.start) {
-                var start = end
-                while start > Int(line.valueRange.start), bytes[start - 1] != UInt8(ascii: ",") { start -= 1 }
-                let element = AddressReader.host(of: bytes.extracting(start..<end))
-                guard let address = AddressReader.read(element) else { return known }
-                known = address
-                guard trust.trusts(address, listener: peer.listener) else { return known }
-                end = start - 1
-            }
-        }
-        return known
+        toldOrigin(head, bytes, peer)?.address ?? peer.address
     }
 }
 

@@ -1,53 +1,117 @@
 internal import Bytes
 internal import HTTP
 
-/// What `Forwarded` (RFC 7239) says of the request as it left the client.
-struct ForwardedOrigin {
+/// What a proxy in front says of the request as it left the client.
+struct ToldOrigin {
     /// The last address that is no trusted proxy's; nil where the peer's own is all that is known.
     var address: IPAddress?
     /// The scheme that the client spoke, as it was written; empty where nobody said it.
     var proto = ByteRange.empty
     /// The authority that the client named; empty where nobody said it.
     var host = ByteRange.empty
+    /// The scheme or the authority is said twice: which one counts is nothing to guess.
+    var isAmbiguous = false
+    /// It is said in `Forwarded`, and not in the older fields.
+    var isForwarded = false
+    /// Nothing stands before it in `Forwarded`: that may be invented.
+    var isFirst = false
+    /// `Forwarded` may go on to the backend: it is what counts, or says nothing else than what does.
+    var keepsForwarded = false
 }
 
 extension PolicySnapshot {
-    /// What a trusted peer says in `Forwarded`; nil of any other peer (H8), and where it says something in the older
-    /// `X-Forwarded-` fields: a proxy sets one of the two, and may let its client's own of the other kind through.
-    ///
-    /// Each hop adds an element, so that the last is the peer's word. One who is trusted is believed in what it says of
-    /// the hop before it; what stands before the first who is not may be invented.
-    func forwardedOrigin(
+    /// What a trusted peer says in `X-Forwarded-For`, `-Proto` and `-Host`, or, where none of them is there, in `Forwarded`
+    /// (RFC 7239): a proxy sets one of the two kinds, and may let its client's own of the other through. Nil of any other
+    /// peer (H8).
+    func toldOrigin(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ peer: PeerFacts
-    ) -> ForwardedOrigin? {
+    ) -> ToldOrigin? {
         guard trust.trusts(peer) else { return nil }
-        var origin: ForwardedOrigin?
-        var isMalformed = false
+        var older = ToldOrigin()
+        var newer: ToldOrigin?
+        var (saysOlder, isMalformed) = (false, false)
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             guard line.flags.isDisjoint(with: [.alias, .nominated]), !line.valueRange.isEmpty else {
                 continue
             }
             switch line.name {
-            case .xForwardedFor, .xForwardedProto, .xForwardedHost: return nil
+            case .xForwardedFor: saysOlder = true
+            case .xForwardedProto:
+                older.isAmbiguous = older.isAmbiguous || !older.proto.isEmpty
+                older.proto = line.valueRange
+                saysOlder = true
+            case .xForwardedHost:
+                older.isAmbiguous = older.isAmbiguous || !older.host.isEmpty
+                older.host = line.valueRange
+                saysOlder = true
             case .forwarded:
                 var elements = ForwardedElements(line.valueRange)
                 while let element = elements.next(bytes) {
-                    origin = follow(origin, element, bytes, listener: peer.listener)
+                    newer = follow(newer, element, bytes, listener: peer.listener)
                 }
-                if elements.isMalformed { isMalformed = true }
+                isMalformed = isMalformed || elements.isMalformed
             default: continue
             }
         }
-        // Nobody knows then which hop said what.
-        return isMalformed ? ForwardedOrigin() : origin
+        // What cannot be read says nothing: nobody knows then which hop said what.
+        if isMalformed { newer = nil }
+        guard saysOlder else {
+            newer?.keepsForwarded = true
+            return newer ?? ToldOrigin()
+        }
+        older.address = lastForwardedAddress(head, bytes, listener: peer.listener)
+        older.keepsForwarded = newer.map { Self.agrees($0, with: older, bytes) } ?? false
+        return older
     }
 
-    /// The origin after one element more, the next one towards us.
+    /// True where `newer` says nothing that `older` does not say, too.
+    private static func agrees(
+        _ newer: ToldOrigin, with older: ToldOrigin, _ bytes: Span<UInt8>
+    ) -> Bool {
+        newer.isFirst && newer.address == older.address && isSame(newer.proto, older.proto, bytes)
+            && isSame(newer.host, older.host, bytes)
+    }
+
+    private static func isSame(_ newer: ByteRange, _ older: ByteRange, _ bytes: Span<UInt8>) -> Bool {
+        newer.isEmpty || ASCII.equalsIgnoringCase(bytes.slice(newer), bytes.slice(older))
+    }
+
+    /// The last address of `X-Forwarded-For` that is no trusted proxy's, as far as it can be read; nil where there is none.
+    /// What stands before that one may be invented.
+    private func lastForwardedAddress(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, listener: Int
+    ) -> IPAddress? {
+        var known: IPAddress?
+        var index = head.fields.count
+        while index > 0 {
+            index -= 1
+            let line = head.fields[index]
+            guard line.name == .xForwardedFor, line.flags.isDisjoint(with: [.alias, .nominated]) else {
+                continue
+            }
+            var end = line.valueRange.end
+            while end > Int(line.valueRange.start) {
+                var start = end
+                while start > Int(line.valueRange.start), bytes[start - 1] != UInt8(ascii: ",") { start -= 1 }
+                let element = AddressReader.host(of: bytes.extracting(start..<end))
+                guard let address = AddressReader.read(element) else { return known }
+                known = address
+                guard trust.trusts(address, listener: listener) else { return known }
+                end = start - 1
+            }
+        }
+        return known
+    }
+
+    /// The origin after one element of `Forwarded` more, the next one towards us. Each hop adds one, so that the last is
+    /// the peer's word. Who is trusted is believed in what it says of the hop before it; what stands before the first who
+    /// is not may be invented.
     private func follow(
-        _ before: ForwardedOrigin?, _ element: ForwardedElement, _ bytes: Span<UInt8>, listener: Int
-    ) -> ForwardedOrigin {
-        var origin = ForwardedOrigin(proto: element.proto, host: element.host)
+        _ before: ToldOrigin?, _ element: ForwardedElement, _ bytes: Span<UInt8>, listener: Int
+    ) -> ToldOrigin {
+        var origin = ToldOrigin(
+            proto: element.proto, host: element.host, isForwarded: true, isFirst: before == nil)
         origin.address = AddressReader.read(AddressReader.host(of: bytes.slice(element.node)))
         guard let address = origin.address, trust.trusts(address, listener: listener), var before else {
             return origin

@@ -166,7 +166,9 @@ extension PolicySnapshot {
         let host = bytes.slice(head.host)
         let address = peer.addressText
         // What was told only in the newer field is told in the older ones, too.
-        let origin = said.hasForwarded ? forwardedOrigin(head, bytes, peer) : nil
+        let told = said.hasForwarded ? toldOrigin(head, bytes, peer) : nil
+        let origin = told?.isForwarded == true ? told : nil
+        let keepsForwarded = told?.keepsForwarded == true
         if address.count > 0 || said.hasFor {
             HeaderWriter.put("X-Forwarded-For: ", &buffer)
             if said.hasFor { HeaderWriter.putValues(of: .xForwardedFor, head, bytes, &buffer) }
@@ -190,10 +192,11 @@ extension PolicySnapshot {
                 HeaderWriter.put("X-Forwarded-Host: ", host, &buffer)
             }
         }
-        // A chain that the peer told only in the older fields would be wrong in the newer one, were it begun here.
-        guard said.hasForwarded || !said.hasFor else { return }
+        // A chain that the peer told only in the older fields would be wrong in the newer one, were it begun here. What
+        // else there is in the newer one did not count, and would at the backend: it may be the client's own.
+        guard keepsForwarded || !said.hasFor else { return }
         HeaderWriter.put("Forwarded: ", &buffer)
-        if said.hasForwarded {
+        if keepsForwarded {
             HeaderWriter.putValues(of: .forwarded, head, bytes, &buffer)
             HeaderWriter.put(", ", &buffer)
         }

@@ -15,10 +15,16 @@ extension PolicySnapshot {
         return asked.rawValue.trailingZeroBitCount
     }
 
-    /// What is known of a token at the issuer that is asked.
+    /// What is known of a token at the issuer that is asked, on a route that accepts all of `route`.
     mutating func introspect(
-        _ token: Span<UInt8>, at issuer: Int, _ origin: borrowing RequestOrigin, now: Int64
+        _ token: Span<UInt8>, at issuer: Int, on route: IssuerSet, _ origin: borrowing RequestOrigin,
+        now: Int64
     ) -> Authenticated {
+        // A token of somebody else is nothing to ask this one about, wherever it was found (J4).
+        let named = verifier.issuersNamed(inUnverified: token).intersection(route)
+        guard named.isEmpty || named.contains(index: issuer) else {
+            return .refused(.tokenInvalid, .wrongIssuer)
+        }
         guard let source = remotes.sources.firstIndex(where: { $0.owner == .issuer(issuer) }) else {
             return .refused(.authenticationUnavailable, nil)
         }
@@ -37,7 +43,9 @@ extension PolicySnapshot {
         _ issuer: Int, _ answer: [UInt8], _ token: [UInt8], _ source: Int, now: Int64
     ) -> Denial? {
         let seconds = remotes.sources[source].cacheForSeconds
-        switch verifier.accept(introspection: answer.span, ofIssuer: issuer, seconds: seconds, now: now) {
+        switch verifier.accept(
+            introspection: answer.span, about: token.span, ofIssuer: issuer, seconds: seconds, now: now)
+        {
         case .unusable: return .unavailable
         case .refused: return .refused
         case .active(let verified):

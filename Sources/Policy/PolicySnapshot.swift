@@ -82,7 +82,7 @@ public struct PolicySnapshot: ~Copyable {
         rates = RateLimits(spec, buckets, seed: (second, first))
         shared = SharedLimits(
             spec.sharedLimits, standing ?? SharedStanding(),
-            authorities: spec.issuers.map(\.name) + spec.sessions.map(\.name))
+            authorities: spec.authorityNames)
         tokenBytes = spec.tokenBytes
         tokenPlaces = TokenPlaces(spec.issuers)
         trustedOrigins = TrustedOrigins(spec)

@@ -33,6 +33,9 @@ public struct PolicySpec: Sendable {
     /// The longest token that is looked at, in bytes; a longer one is refused unread.
     public var tokenBytes: Int
 
+    /// The tables that vouch for users, in the order of their places: the names of issuers, then of sessions.
+    var authorityNames: [String] { issuers.map(\.name) + sessions.map(\.name) }
+
     /// The issuers that are asked about their tokens.
     var introspectingIssuers: IssuerSet {
         remoteSources.reduce(into: []) { set, source in

@@ -106,37 +106,15 @@ extension PolicySnapshot {
     ) -> ProofTarget? {
         var isSecure = peer.isSecure
         var authority = head.authority
-        if trust.trusts(peer) {
-            var (schemes, hosts) = (0, 0)
-            for index in 0..<head.fields.count {
-                let line = head.fields[index]
-                guard line.flags.isDisjoint(with: [.alias, .nominated]), !line.valueRange.isEmpty else {
-                    continue
-                }
-                switch line.name {
-                case .xForwardedProto:
-                    schemes += 1
-                    guard let secure = ForwardedScheme.isSecure(bytes.slice(line.valueRange)) else {
-                        return nil
-                    }
-                    isSecure = secure
-                case .xForwardedHost:
-                    hosts += 1
-                    guard let forwarded = Authority.parse(bytes, line.valueRange) else { return nil }
-                    authority = forwarded
-                default: continue
-                }
+        if let told = toldOrigin(head, bytes, peer) {
+            guard !told.isAmbiguous else { return nil }
+            if !told.proto.isEmpty {
+                guard let secure = ForwardedScheme.isSecure(bytes.slice(told.proto)) else { return nil }
+                isSecure = secure
             }
-            guard schemes <= 1, hosts <= 1 else { return nil }
-            if let origin = forwardedOrigin(head, bytes, peer) {
-                if !origin.proto.isEmpty {
-                    guard let secure = ForwardedScheme.isSecure(bytes.slice(origin.proto)) else { return nil }
-                    isSecure = secure
-                }
-                if !origin.host.isEmpty {
-                    guard let forwarded = Authority.parse(bytes, origin.host) else { return nil }
-                    authority = forwarded
-                }
+            if !told.host.isEmpty {
+                guard let forwarded = Authority.parse(bytes, told.host) else { return nil }
+                authority = forwarded
             }
         }
         return ProofTarget(isSecure: isSecure, authority: authority, path: head.path)

@@ -41,9 +41,10 @@ public final class RateBuckets: Sendable {
 
     private func shard(_ key: UInt64) -> Shard { shards[Int(key >> 58)] }
 
-    /// The bucket of a subject under a limit; never 0, which stands for a place that was never used.
-    func key(limit: UInt64, issuer: Int, subject: Span<UInt8>) -> UInt64 {
-        max(hash(limit, UInt64(truncatingIfNeeded: issuer + 1), hash(subject)), 1)
+    /// The bucket of a subject under a limit; never 0, which stands for a place that was never used. `limit` and
+    /// `authority`, who vouches for the subject, are identifiers.
+    func key(limit: UInt64, authority: UInt64, subject: Span<UInt8>) -> UInt64 {
+        max(hash(limit, authority, hash(subject)), 1)
     }
 
     /// The bucket of an address under a limit: an IPv4 address, or an IPv6 network of 64 bits, which is what one
@@ -52,7 +53,7 @@ public final class RateBuckets: Sendable {
         max(hash(limit, address.high, address.isV4 ? address.low : 0), 1)
     }
 
-    /// What a limit is called in keys: the same before and after a reload, so that buckets stay what they were.
+    /// What a limit, an issuer or a session is called in keys: the same before and after a reload, so that buckets stay what they were.
     func identifier(of name: String) -> UInt64 {
         let bytes = Array(name.utf8)
         return hash(bytes.span)

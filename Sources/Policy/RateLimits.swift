@@ -8,17 +8,22 @@ struct RateLimits: ~Copyable {
     private var limits: FixedArray<CompiledLimit>
     private var names = ByteArray()
     private let failures: CompiledLimit?
+    /// What issuers, then sessions, are called in keys of buckets: after a reload each may stand in another place.
+    private var authorities: FixedArray<UInt64>
     /// None where there is no limit.
     let buckets: RateBuckets?
 
     init(_ spec: PolicySpec, _ shared: RateBuckets?, seed: (UInt64, UInt64)) {
         limits = FixedArray(capacity: max(spec.rateLimits.count, 1))
+        let authorityNames = spec.authorityNames
+        authorities = FixedArray(capacity: max(authorityNames.count, 1))
         guard !spec.rateLimits.isEmpty || spec.failedAuthentications != nil else {
             (buckets, failures) = (nil, nil)
             return
         }
         let buckets = shared ?? RateBuckets(seed: seed)
         self.buckets = buckets
+        for name in authorityNames { _ = authorities.append(buckets.identifier(of: name)) }
         // No table of the file has an empty name.
         failures = spec.failedAuthentications.map {
             CompiledLimit(
@@ -42,6 +47,11 @@ struct RateLimits: ~Copyable {
 
     /// The limit on tokens that fail to verify.
     var failed: CompiledLimit? { failures }
+
+    /// The bucket of a user under a limit; `issuer` is the place of whoever vouches for the user, an issuer or a session.
+    func key(_ limit: CompiledLimit, issuer: Int, subject: Span<UInt8>, in buckets: RateBuckets) -> UInt64 {
+        buckets.key(limit: limit.identifier, authority: authorities[issuer], subject: subject)
+    }
 
     /// The name of a limit.
     @_lifetime(borrow self)
@@ -123,8 +133,8 @@ extension PolicySnapshot {
         }
         let limit = rates[route.rateLimit]
         guard !identity.isNone else { return takeOfAddress(limit, head, bytes, origin) }
-        let key = buckets.key(
-            limit: limit.identifier, issuer: cache[identity].issuer, subject: cache.subject(identity))
+        let key = rates.key(
+            limit, issuer: cache[identity].issuer, subject: cache.subject(identity), in: buckets)
         if let outcome = takeShared(limit, key, origin) { return outcome }
         guard limit.isShared, shared.standing.isAnswering else {
             return takeHere(limit, key, buckets, origin)

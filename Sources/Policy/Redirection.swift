@@ -53,18 +53,8 @@ extension PolicySnapshot {
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ peer: borrowing PeerFacts
     ) -> Bool {
         if peer.isSecure { return true }
-        guard trust.trusts(peer) else { return false }
-        if let origin = forwardedOrigin(head, bytes, peer) {
-            return ForwardedScheme.isSecure(bytes.slice(origin.proto)) == true
-        }
-        for index in 0..<head.fields.count {
-            let line = head.fields[index]
-            guard line.name == .xForwardedProto, line.flags.isDisjoint(with: [.alias, .nominated]) else {
-                continue
-            }
-            return ForwardedScheme.isSecure(bytes.slice(line.valueRange)) == true
-        }
-        return false
+        guard let told = toldOrigin(head, bytes, peer), !told.isAmbiguous else { return false }
+        return ForwardedScheme.isSecure(bytes.slice(told.proto)) == true
     }
 
     /// Adds the `Location` line; false where it does not fit.

@@ -1,7 +1,8 @@
 internal import Bytes
 internal import JOSE
 
-/// The scopes of a token: from `scope` (RFC 8693 §4.2), `scp` or `scopes`, a string with spaces or an array.
+/// The scopes of a token: from `scope` (RFC 8693 §4.2), `scp` or `scopes`, a string with spaces or an array
+/// with one in each element.
 enum Scopes {
     /// The claims that hold scopes; what is in any of them counts.
     private static var claims: [ClaimPath] { ["scope", "scp", "scopes"].compactMap { ClaimPath($0) } }
@@ -13,10 +14,16 @@ enum Scopes {
             if value.kind == .string { append(token.bytes(of: value), to: &output) }
             var element = token.firstElement(of: value)
             while let current = element {
-                if current.kind == .string { append(token.bytes(of: current), to: &output) }
+                if current.kind == .string { append(element: token.bytes(of: current), to: &output) }
                 element = token.element(after: current, in: value)
             }
         }
+    }
+
+    /// No scope has a space in it (RFC 6749 §3.3): such an element is none, and not two.
+    private static func append(element text: Span<UInt8>, to output: inout ByteArray) {
+        for index in text.indices where text[index] == ASCII.space { return }
+        append(text, to: &output)
     }
 
     private static func append(_ text: Span<UInt8>, to output: inout ByteArray) {

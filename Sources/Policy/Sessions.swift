@@ -156,10 +156,8 @@ extension PolicySnapshot {
         switch consume verdict {
         case .verified(let verified): return remember(verified, session, now: now)
         case .refused(let refusal): return .refused(.tokenInvalid, refusal)
-        case .unusable(.unknownKey):
-            guard let issuer = verifier.chosenIssuer, verifier.fetchesKeys(ofIssuer: issuer) else {
-                return .refused(.tokenInvalid, .unknownKey)
-            }
+        case .lacksKey(let issuer):
+            guard verifier.fetchesKeys(ofIssuer: issuer) else { return .refused(.tokenInvalid, .unknownKey) }
             // A server that can be asked knows without the key, which is for those who come later.
             if sessionSources[session] != nil {
                 wantedKeyIssuer = issuer
@@ -343,6 +341,7 @@ extension PolicySnapshot {
         case .unusable(.expired): return .refused
         // A session of somebody else, or no session at all: the server, or what is between, cannot be relied on.
         case .unusable: return .unavailable
+        case .lacksKey: return .unavailable
         case .refused: return .unavailable
         case .verified(let verified):
             self.credential.removeAll()

@@ -102,6 +102,8 @@ struct Exchange: ~Copyable {
     var deadline = Instant.never
     /// When the token that permits the request expires, where its answer must end with it.
     var tokenDeadline = Instant.never
+    /// Why the token ends at that moment.
+    var tokenEnd = TokenEnd.expired
     /// What the policy remembers of the token, where the exchange must not outlive it.
     var verdict = Handle.none
     /// Which of the worker's policies gave the verdict.

@@ -77,7 +77,8 @@ extension Worker {
         text.attach(from: &pool)
         let fits =
             text.append("grpc-status: ") && text.appendDecimal(RemoteCallStatus.of(code).rawValue)
-            && text.append("\r\ngrpc-message: ") && text.append(Self.message(code)) && text.append("\r\n")
+            && text.append("\r\ngrpc-message: ") && text.append(message(exchange, code))
+            && text.append("\r\n")
         if fits {
             Self.setTrailers(text, clients[client].stream.slot, &multiplexers[multiplexer.index].session)
         }
@@ -85,9 +86,9 @@ extension Worker {
         return fits
     }
 
-    private static func message(_ code: ReasonCode) -> StaticString {
+    private func message(_ exchange: UInt32, _ code: ReasonCode) -> StaticString {
         switch code {
-        case .tokenExpired: "the token has expired"
+        case exchanges[exchange].tokenEnd.code: exchanges[exchange].tokenEnd.text
         case .upstreamTruncated: "the backend broke off"
         case .shutDown: "the proxy ends"
         default: code.title

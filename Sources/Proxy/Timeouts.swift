@@ -71,7 +71,7 @@ extension Worker {
         if exchanges[exchange].phase == .tunnelling { return tunnelTooSlow(exchange) }
         if exchanges[exchange].hasResponseHead, exchanges[exchange].tokenDeadline <= now {
             // Cut and not ended: nobody takes what came so far for the whole.
-            return abandon(exchange, .tokenExpired)
+            return abandon(exchange, noteTokenEnd(exchange))
         }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
         if isGone, exchanges[exchange].stallDeadline > now {

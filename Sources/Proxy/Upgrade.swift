@@ -163,11 +163,12 @@ extension Worker {
         exchanges[exchange].phase = .replying
         exchanges[exchange].keepsClient = false
         if !exchanges[exchange].responseBody.frames.hasClosed {
-            let isExpired = exchanges[exchange].code == .tokenExpired
+            let end = exchanges[exchange].tokenEnd
+            let endsWithToken = exchanges[exchange].code == end.code
             clients[client].transport.output.attach(from: &pool)
             let fits = clients[client].transport.output.appendWebSocketClose(
-                isExpired ? .policyViolation : .goingAway,
-                reason: isExpired ? "the token has expired" : "going away")
+                endsWithToken ? .policyViolation : .goingAway,
+                reason: endsWithToken ? end.text : "going away")
             precondition(fits, "the output was written before")
         }
         advanceReply(exchange)
@@ -178,7 +179,7 @@ extension Worker {
         if exchanges[exchange].responseBody.stopsAtFrameEnd {
             abandon(exchange, exchanges[exchange].code)
         } else if exchanges[exchange].tokenDeadline <= now {
-            closeTunnel(exchange, .tokenExpired)
+            closeTunnel(exchange, noteTokenEnd(exchange))
         } else if exchanges[exchange].deadline <= now {
             closeTunnel(exchange, .shutDown)
         } else {

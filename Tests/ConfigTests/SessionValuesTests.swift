@@ -34,7 +34,7 @@ import Testing
         #expect(
             session.keyIssuerNames == ["https://app.test"] && issuer.audience == ["better-auth:session-cache"]
         )
-        #expect(issuer.requiredType && issuer.requiresKeyID && issuer.leeway == .zero)
+        #expect(issuer.requiredType && issuer.requiresNamedKeys && issuer.leeway == .zero)
         guard case .remote(let keys) = issuer.keySource, case .url(let url) = keys.location else {
             Issue.record("no keys by URL")
             return

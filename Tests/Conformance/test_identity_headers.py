@@ -269,6 +269,19 @@ def test_H8_the_access_log_names_an_untrusted_peer_itself(start, own_backend):
     assert proxy.wait_log(path="/x")["client"] == "127.0.0.1"
 
 
+def test_H8_the_forwarded_of_a_trusted_proxy_s_client_does_not_arrive(start, own_backend):
+    """A proxy that sets X-Forwarded-For may let its client's own Forwarded through: it decides nothing here, nor behind."""
+    proxy = start(own_backend, TRUSTING, listen='trusted_proxies = ["127.0.0.0/8"]')
+    for value in ("for=6.6.6.6;proto=https;host=evil.test", 'for="6.6.6.6'):
+        assert proxy.get("/x", {"X-Forwarded-For": "203.0.113.9", "Forwarded": value}).status == 200
+        assert own_backend.last.headers.all("x-forwarded-for") == ["203.0.113.9, 127.0.0.1"]
+        assert own_backend.last.headers.all("forwarded") == []
+    assert proxy.get("/x", {"Forwarded": 'for="6.6.6.6'}).status == 200
+    assert own_backend.last.headers.get("forwarded", "").startswith("for=127.0.0.1;")
+    assert proxy.get("/x", {"Forwarded": "for=203.0.113.9"}).status == 200
+    assert own_backend.last.headers.get("forwarded", "").startswith("for=203.0.113.9, for=127.0.0.1;")
+
+
 @pytest.mark.parametrize("headers", [
     {"User-Agent": "kube-probe/1.30"}, {"User-Agent": "GoogleHC/1.0"}, {"User-Agent": "ELB-HealthChecker/2.0"},
     {"X-Health-Check": "1"}, {"X-Internal": "1"}, {"X-Skip-Auth": "true"}, {"Upgrade-Insecure-Requests": "1"},

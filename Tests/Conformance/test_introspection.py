@@ -198,6 +198,20 @@ def test_J4_an_unchecked_issuer_s_answer_never_speaks_for_one_with_keys(run, end
         proxy.backend.clear()
 
 
+def test_J4_an_unchecked_issuer_is_not_asked_about_the_jwt_of_another(run, endpoint):
+    """The cookie is read by the one that is asked alone, and what it holds says that it is the other's."""
+    proxy = run(issuer="*", more='token_from = ["cookie:t"]')
+    forged = tokens.token(secret_or_key=b"x" * 40)
+    endpoint.tokens |= {forged: claims(iss=...), "opaque": claims(iss=...)}
+    for _ in range(2):
+        proxy.assert_refused(proxy.get("/api/x", {"Cookie": f"t={forged}"}), 401, "token_invalid")
+    assert endpoint.asked == []
+    assert proxy.get("/only/x", {"Cookie": f"t={forged}"}).status == 200, "nobody else is accepted here"
+    proxy.backend.clear()
+    proxy.assert_refused(proxy.get("/api/x", {"Cookie": f"t={forged}"}), 401, "token_invalid")
+    proxy.assert_arrived(proxy.get("/api/x", {"Cookie": "t=opaque"}), "alice")
+
+
 def test_J5_two_issuers_that_are_asked_answer_for_themselves(start, own_backend, endpoint):
     """The same opaque token on two routes with different issuers: independent answers, whichever is remembered first."""
     other = Endpoint()

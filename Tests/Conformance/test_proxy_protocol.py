@@ -273,13 +273,13 @@ def test_ipv6_on_both_sides(start, own_backend):
 def test_a_trusted_proxy_is_believed(start, own_backend):
     proxy = start(own_backend, configuration.SMALL, listen='trusted_proxies = ["127.0.0.1"]')
     proxy.get("/public/x", {
-        "X-Forwarded-For": "203.0.113.9, 198.51.100.2", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example.com",
-        "Forwarded": "for=203.0.113.9;proto=https"})
+        "X-Forwarded-For": "198.51.100.2", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.example.com",
+        "Forwarded": "for=198.51.100.2;proto=https"})
     headers = own_backend.last.headers
-    assert headers.all("x-forwarded-for") == ["203.0.113.9, 198.51.100.2, 127.0.0.1"]
+    assert headers.all("x-forwarded-for") == ["198.51.100.2, 127.0.0.1"]
     assert headers.all("x-forwarded-proto") == ["https"]
     assert headers.all("x-forwarded-host") == ["app.example.com"]
-    assert headers.get("forwarded").startswith("for=203.0.113.9;proto=https, for=127.0.0.1;")
+    assert headers.get("forwarded").startswith("for=198.51.100.2;proto=https, for=127.0.0.1;")
 
 
 def test_H8_anybody_else_is_not(proxy, backend):

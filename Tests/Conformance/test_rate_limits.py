@@ -171,6 +171,27 @@ def test_a_reload_keeps_what_is_counted(start, own_backend):
     assert proxy.get("/users/x", bearer(token())).status == 429
 
 
+def test_a_reload_keeps_buckets_with_their_issuer(start, own_backend):
+    """An issuer that is written in front of another does not inherit what the users of that one have used up."""
+    import signal
+    proxy = start(own_backend, LIMITS.replace('per = "10s"', 'per = "1h"'), limits="")
+    assert statuses(proxy, "/users/x", bearer(token()), 5) == [200] * 4 + [429]
+    text = proxy.file.read_text()
+    proxy.file.write_text(text.replace("[issuer.main]", """[issuer.first]
+issuer = "https://first.test"
+audience = ["https://api.test"]
+secret = { env = "USHER_TEST_SECRET" }
+
+[issuer.main]""").replace('auth = "optional:main"', 'auth = ["first", "main"]'))
+    proxy.signal(signal.SIGHUP)
+    first = bearer(token(issuer="https://first.test"))
+    deadline = time.monotonic() + 5
+    while proxy.get("/users/x", first).status == 401 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert statuses(proxy, "/users/x", first, 3) == [200] * 3
+    assert statuses(proxy, "/users/x", bearer(token()), 1) == [429]
+
+
 def test_many_addresses_take_no_more_memory(limited):
     before = limited.memory("VmHWM")
     with limited.client(timeout=60) as client:

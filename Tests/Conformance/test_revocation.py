@@ -221,6 +221,7 @@ def test_an_open_event_stream_ends_when_its_token_is_revoked(start, own_backend)
             rest = b""
         assert time.monotonic() - asked < 2
         assert not rest.endswith(b"0\r\n\r\n"), "cut, so that nobody takes it for whole"
+    assert proxy.wait_log(path="/api/x", detail="token_revoked")["reason"] == "token_invalid"
 
 
 def test_an_open_websocket_ends_when_its_token_is_revoked(streaming):
@@ -234,6 +235,7 @@ def test_an_open_websocket_ends_when_its_token_is_revoked(streaming):
         assert post(streaming, {"jti": ["a"]}).status == 200
         with pytest.raises(ConnectionClosed) as closed:
             ending.recv(timeout=3)
-        assert closed.value.rcvd.code == 1008
+        assert closed.value.rcvd.code == 1008 and closed.value.rcvd.reason == "the token was revoked"
+        assert streaming.wait_log(path="/ws/x", detail="token_revoked")["reason"] == "token_invalid"
         staying.send("again")
         assert staying.recv(timeout=5) == "again"

@@ -43,7 +43,7 @@ struct KeyKeeperTests {
         var configured = try issuers(port: 1)
         keeper.configure(configured, now: start)
         keeper.run(poller, now: start)
-        configured[0].requiresKeyAlgorithm = isOther
+        configured[0].requiresNamedKeys = isOther
         keeper.configure(configured, now: start)
         #expect(keeper.fetched("main")?.fetches == (isOther ? 0 : 1))
     }

@@ -226,7 +226,7 @@ struct KeySetTests {
     @Test("A token without kid is refused where one is required")
     func requiredKeyID() throws {
         var issuer = spec(jwks(Pairs.ed25519.jwk(#""kid":"k","#)))
-        issuer.requiresKeyID = true
+        issuer.requiresNamedKeys = true
         #expect(try outcome(Pairs.ed25519.sign(.edDSA, payload()), issuer) == "token_unknown_key")
         #expect(try outcome(Pairs.ed25519.sign(.edDSA, payload(), keyID: "k"), issuer) == "ok ada")
     }
@@ -243,7 +243,7 @@ struct KeySetTests {
             jwks(Pairs.ed25519.jwk(#""kid":"k","#), key), AlgorithmSet([.edDSA, .rs256, .ps256]))
         let token = try Pairs.rsa.sign(.rs256, payload(), keyID: "r")
         #expect(try outcome(token, issuer) == (alg.isEmpty ? "ok ada" : expected))
-        issuer.requiresKeyAlgorithm = true
+        issuer.requiresNamedKeys = true
         #expect(try outcome(token, issuer) == (alg.isEmpty ? "token_unknown_key" : expected))
         // Other types fit one algorithm alone.
         #expect(try outcome(Pairs.ed25519.sign(.edDSA, payload(), keyID: "k"), issuer) == "ok ada")

@@ -139,7 +139,7 @@ struct BetterAuthVectorTests {
             algorithms: algorithms)
         spec.leewaySeconds = 0
         spec.types = ["JWT"]
-        spec.requiresKeyID = true
+        spec.requiresNamedKeys = true
         spec.refusedClaims = ["azp", "client_id", "scope", "events"]
         try check(vector, spec, meta)
     }

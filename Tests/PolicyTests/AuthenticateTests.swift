@@ -224,7 +224,8 @@ struct AuthenticateTests {
             (#","scope":"a b c""#, true), (#","scp":["b","a"]"#, true), (#","scopes":["a"],"scp":"b""#, true),
             (#","scope":"a""#, false), (#","scope":"ab""#, false), (#","scope":"a bb""#, false), ("", false),
             (#","scope":{"a":1,"b":1}"#, false), (#","scope":["a",["b"]]"#, false),
-            (#","scope":"A B""#, false),
+            (#","scope":"A B""#, false), (#","scope":["a b"]"#, false), (#","scopes":["a b","a"]"#, false),
+            (#","scp":["a b","b","a"]"#, true),
         ])
     func scopes(claims: String, isAllowed: Bool) throws {
         let snapshot = try Gate(spec([route("/a", scopes: ["a", "b"])]))

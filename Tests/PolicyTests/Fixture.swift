@@ -166,9 +166,10 @@ final class Gate {
     var snapshot: PolicySnapshot
 
     init(
-        _ spec: PolicySpec, sharing memory: ProofMemory? = nil, standing: SharedStanding? = nil
+        _ spec: PolicySpec, sharing memory: ProofMemory? = nil, buckets: RateBuckets? = nil,
+        standing: SharedStanding? = nil
     ) throws(PolicyError) {
-        snapshot = try PolicySnapshot(spec, sharing: nil, memory, standing: standing)
+        snapshot = try PolicySnapshot(spec, sharing: buckets, memory, standing: standing)
     }
 
     func takeCacheTally() -> CacheTally { snapshot.takeCacheTally() }

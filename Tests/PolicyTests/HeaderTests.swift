@@ -140,13 +140,13 @@ struct HeaderTests {
         let outcome = gate.send(
             get(
                 "/public", "X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: site",
-                "X-Forwarded-For: 2.2.2.2", "Forwarded: for=1.1.1.1", "X-Forwarded-Port: 443",
+                "X-Forwarded-For: 2.2.2.2", "X-Forwarded-Port: 443",
                 "X_Forwarded_For: evil"))
         #expect(outcome.values("X-Forwarded-For") == ["1.1.1.1, 2.2.2.2, 192.0.2.7"])
         #expect(outcome.values("X-Forwarded-Proto") == ["https"])
         #expect(outcome.values("X-Forwarded-Host") == ["site"])
         #expect(outcome.values("X-Forwarded-Port") == ["443"])
-        #expect(outcome.values("Forwarded") == [#"for=1.1.1.1, for=192.0.2.7;host="h";proto=http"#])
+        #expect(outcome.values("Forwarded") == [])
         let plain = gate.send(get("/public"), from: "2001:db8::9", secure: true)
         #expect(plain.values("X-Forwarded-For") == ["2001:db8::9"])
         #expect(plain.values("X-Forwarded-Proto") == ["https"])
@@ -155,6 +155,41 @@ struct HeaderTests {
         #expect(stranger.values("X-Forwarded-For") == ["198.51.100.1"])
         let partial = gate.send(get("/public", "X-Forwarded-For: 1.1.1.1"))
         #expect(partial.values("Forwarded") == [])
+    }
+
+    @Test(
+        "H8: a Forwarded that did not count does not reach the backend",
+        arguments: [
+            (["X-Forwarded-For: 1.1.1.1"], "for=6.6.6.6", []),
+            (["X-Forwarded-Proto: https"], "for=6.6.6.6", [#"for=192.0.2.7;host="h";proto=http"#]),
+            (["X-Forwarded-Host: site"], "for=6.6.6.6", [#"for=192.0.2.7;host="h";proto=http"#]),
+            ([], #"for="6.6.6.6"#, [#"for=192.0.2.7;host="h";proto=http"#]),
+            ([], "for=6.6.6.6, =", [#"for=192.0.2.7;host="h";proto=http"#]),
+        ])
+    func forwardedThatDoesNotCount(older: [String], value: String, expected: [String]) throws {
+        let gate = try gate(trusted: ["192.0.2.0/24"])
+        for lines in [older + ["Forwarded: \(value)"], ["Forwarded: \(value)"] + older] {
+            let request = "GET /public HTTP/1.1\nHost: h\n" + lines.joined(separator: "\n")
+            #expect(gate.send(request).values("Forwarded") == expected)
+        }
+    }
+
+    @Test(
+        "a trusted peer may say the same in both kinds",
+        arguments: [
+            ("for=1.1.1.1", true), ("for=1.1.1.1;proto=HTTPS;host=Site", true),
+            ("for=1.1.1.1;proto=http", false), ("for=1.1.1.1;host=other", false), ("proto=https", false),
+            ("for=1.1.1.1, for=2.2.2.2", false), ("for=9.9.9.9, for=1.1.1.1", false),
+            ("for=1.1.1.1, for=192.0.2.9", true),
+        ])
+    func bothKinds(value: String, isKept: Bool) throws {
+        let outcome = try gate(trusted: ["192.0.2.0/24"]).send(
+            get(
+                "/public", "Forwarded: \(value)", "X-Forwarded-For: 1.1.1.1", "X-Forwarded-Proto: https",
+                "X-Forwarded-Host: site"))
+        #expect(outcome.values("X-Forwarded-For") == ["1.1.1.1, 192.0.2.7"])
+        #expect(
+            outcome.values("Forwarded") == (isKept ? [value + #", for=192.0.2.7;host="h";proto=http"#] : []))
     }
 
     @Test("what a trusted peer says in Forwarded alone is said in the older fields, too")

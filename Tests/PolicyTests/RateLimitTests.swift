@@ -87,10 +87,10 @@ struct RateBucketTests {
         let bob = Array("bob".utf8)
         func address(_ text: String) throws -> IPAddress { try #require(IPAddress(text)) }
         let first = [
-            buckets.key(limit: 1, issuer: 0, subject: alice.span),
-            buckets.key(limit: 1, issuer: 1, subject: alice.span),
-            buckets.key(limit: 2, issuer: 0, subject: alice.span),
-            buckets.key(limit: 1, issuer: 0, subject: bob.span),
+            buckets.key(limit: 1, authority: 5, subject: alice.span),
+            buckets.key(limit: 1, authority: 6, subject: alice.span),
+            buckets.key(limit: 2, authority: 5, subject: alice.span),
+            buckets.key(limit: 1, authority: 5, subject: bob.span),
             buckets.key(limit: 1, address: try address("192.0.2.1")),
             buckets.key(limit: 1, address: try address("192.0.2.2")),
             buckets.key(limit: 2, address: try address("192.0.2.1")),
@@ -127,5 +127,31 @@ struct RateLimitTests {
         var one = try route("/x", auth: .none)
         one.rateLimit = 0
         #expect(throws: PolicyError.self) { _ = try PolicySnapshot(spec([one])) }
+    }
+
+    @Test("a bucket is its issuer's, wherever a reload puts the issuer")
+    func reload() throws {
+        let buckets = RateBuckets(seed: (1, 2))
+        func gate(_ names: [String]) throws -> Gate {
+            var one = try route("/x", auth: .required(Array(names.indices)))
+            one.rateLimit = 0
+            var policy = spec([one], issuers: names.map { issuer($0, iss: $0) })
+            policy.rateLimits = [
+                RateLimitSpec(name: "a", key: .user, rate: RateSpec(requests: 1, perSeconds: 60, burst: 1))
+            ]
+            return try Gate(policy, buckets: buckets)
+        }
+        func ask(_ gate: Gate, _ issuer: String) -> Outcome {
+            let token = token(#"{"iss":"\#(issuer)","aud":"a","sub":"u","exp":\#(now + 600)}"#)
+            return gate.send("GET /x HTTP/1.1\nHost: a\nAuthorization: Bearer \(token)")
+        }
+        let first = try gate(["one", "two"])
+        #expect(ask(first, "one").user == "u")
+        #expect(ask(first, "one").code == .rateLimited)
+        let turned = try gate(["new", "two", "one"])
+        #expect(ask(turned, "one").code == .rateLimited, "counted before the reload")
+        #expect(ask(turned, "two").user == "u", "the bucket of nobody else")
+        #expect(ask(turned, "new").user == "u")
+        #expect(ask(turned, "two").code == .rateLimited)
     }
 }

@@ -191,6 +191,25 @@ struct SessionTests {
         #expect(secure.send(get(cookies())).code == .tokenMissing)
     }
 
+    @Test(
+        "J9: a cache under a secret that nobody has makes no other issuer's keys be fetched",
+        arguments: [true, false])
+    func unknownSecret(asks: Bool) throws {
+        let gate = try gate(asks: asks) { policy in
+            policy.issuers[0].spec.keys = .pending
+            policy.issuers[0].spec.fetchesKeys = true
+        }
+        let header = encoded(Array(#"{"alg":"RS256","typ":"JWT","kid":"k"}"#.utf8))
+        let payload = encoded(Array(#"{"iss":"i","aud":"a","sub":"u","exp":\#(now + 600)}"#.utf8))
+        let bearer = "GET /x HTTP/1.1\nHost: h\nAuthorization: Bearer \(header).\(payload).AAAA"
+        #expect(gate.send(bearer) == .awaitKeys(issuer: 0))
+        let sealed = encoded(Array(#"{"alg":"dir","enc":"A256CBC-HS512","kid":"k"}"#.utf8))
+        let request = get("\(tokenCookie()); better-auth.session_data=\(sealed)..AAAA.AAAA.AAAA")
+        #expect(asks ? gate.send(request) == .awaitVerdict : gate.send(request).code == .tokenInvalid)
+        let wanted = gate.snapshot.takeWantedKeyIssuer()
+        #expect(wanted == nil)
+    }
+
     @Test("Revoked by the user, and by the session's identifier")
     func revoked() throws {
         for list in [#"{"sub":{"alice":1900000000}}"#, #"{"jti":["S"]}"#] {

@@ -129,7 +129,7 @@ struct SessionVectorTests {
             algorithms: AlgorithmSet([.edDSA, .es256, .es512, .rs256, .ps256]))
         cache.types = ["better-auth.session-cache+jwt"]
         cache.requiresType = true
-        cache.requiresKeyID = true
+        cache.requiresNamedKeys = true
         cache.leewaySeconds = 0
         return IssuerEntry(name: "session.browser", spec: cache)
     }

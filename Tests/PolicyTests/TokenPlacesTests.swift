@@ -184,6 +184,42 @@ import Testing
         }
     }
 
+    @Test(
+        "J4: who is asked decides on no JWT of another issuer of the route, which looks elsewhere",
+        arguments: [nil, "o"])
+    func askedElsewhere(iss: String?) throws {
+        let asked = IssuerEntry(
+            name: "asked", spec: IssuerSpec(issuer: iss, audiences: ["a"], keys: .pending),
+            tokenFrom: [.cookie("t")])
+        var policy = spec(
+            [try route("/asked"), try route("/both", auth: .required([0, 1]))],
+            issuers: [asked, issuer("named")])
+        policy.remoteSources = [RemoteSourceSpec(name: "asked", owner: .issuer(0), cacheForSeconds: 30)]
+        let named = token(sub: "u1", secret: otherSecret)
+        let unnamed = token(#"{"iss":"x","sub":"u1","exp":\#(now + 600)}"#, secret: otherSecret)
+        let answer = #"{"active":true,"aud":"a","sub":"u1"\#(iss.map { #","iss":"\#($0)""# } ?? "")}"#
+        func say(_ gate: Gate) throws {
+            let asked = gate.snapshot.takeQuestion()
+            let question = try #require(asked)
+            gate.snapshot.note(
+                RemoteAnswer(key: question.key, result: .accepted(Array(answer.utf8))), now: now)
+        }
+        let gate = try Gate(policy)
+        #expect(gate.send(get("/both", "Cookie: t=\(named)")).code == .tokenInvalid)
+        let question = gate.snapshot.takeQuestion()
+        #expect(question == nil, "and nobody else sees it")
+        // Where the one that it names is not accepted, the one that is asked may decide; not so of what it said there.
+        #expect(gate.send(get("/asked", "Cookie: t=\(named)")) == .awaitVerdict)
+        try say(gate)
+        #expect(gate.send(get("/asked", "Cookie: t=\(named)")).user == "u1")
+        #expect(gate.send(get("/both", "Cookie: t=\(named)")).code == .tokenInvalid)
+        for token in [unnamed, "opaque", "a.b.c"] {
+            #expect(gate.send(get("/both", "Cookie: t=\(token)")) == .awaitVerdict)
+            try say(gate)
+            #expect(gate.send(get("/both", "Cookie: t=\(token)")).user == "u1")
+        }
+    }
+
     @Test("Each issuer's cookies are used by the pages that this issuer trusts")
     func originsOfTwoIssuers() throws {
         func entry(_ iss: String, _ cookie: String, _ origin: String) -> IssuerEntry {

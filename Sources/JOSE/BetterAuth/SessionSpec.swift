@@ -42,6 +42,8 @@ public enum SessionVerdict: ~Copyable {
     case verified(VerifiedToken)
     /// It cannot be told from this: it is forged, too old, or of another form. The server may know.
     case unusable(TokenRefusal)
+    /// It is signed with a key of that issuer, an index in the token verifier, which is not there.
+    case lacksKey(issuer: Int)
     /// It is genuine, and does not belong to the session that it came with.
     case refused(TokenRefusal)
 }

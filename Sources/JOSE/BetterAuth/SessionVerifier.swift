@@ -68,7 +68,7 @@ public final class SessionVerifier {
     }
 
     /// Verifies the cache of the session with that token. `verifier` has the keys of the issuer that the cache may be
-    /// signed by, and keeps the answer where one of them is not there.
+    /// signed by.
     public func verify(
         cache: Span<UInt8>, token: Span<UInt8>, now: Int64, _ verifier: inout TokenVerifier
     ) -> SessionVerdict {
@@ -252,8 +252,9 @@ public final class SessionVerifier {
         _ verifier: inout TokenVerifier
     ) -> SessionVerdict {
         switch verifier.verify(cache, acceptedBy: IssuerSet(index: issuer), now: now) {
-        case .refused(let refusal): return .unusable(refusal)
-        case .keysUnavailable: return .unusable(.unknownKey)
+        case .keysUnavailable: return .lacksKey(issuer: issuer)
+        case .refused(let refusal):
+            return refusal == .unknownKey ? .lacksKey(issuer: issuer) : .unusable(refusal)
         case .bound: return .unusable(.boundToKey)
         case .verified(let proven):
             var proof = Proof(key: proven.key, root: 0, until: proven.acceptedUntil)

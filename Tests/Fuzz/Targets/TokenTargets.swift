@@ -248,6 +248,7 @@ final class SessionTarget: FuzzTarget {
             sessions.recycle(session)
             try accepted.check()
         case .unusable: break
+        case .lacksKey: break
         case .refused: break
         }
     }
@@ -291,6 +292,7 @@ final class SessionDataTarget: FuzzTarget {
             sessions.recycle(session)
             try accepted.check()
         case .unusable: break
+        case .lacksKey: break
         case .refused: break
         }
     }
