@@ -192,9 +192,9 @@ extension PolicySnapshot {
                 HeaderWriter.put("X-Forwarded-Host: ", host, &buffer)
             }
         }
-        // A chain that the peer told only in the older fields would be wrong in the newer one, were it begun here. What
-        // else there is in the newer one did not count, and would at the backend: it may be the client's own.
-        guard keepsForwarded || !said.hasFor else { return }
+        // What the peer told only in the older fields would be missing in the newer one, were that begun here. What else
+        // there is in the newer one did not count, and would at the backend: it may be the client's own.
+        guard keepsForwarded || !said.isOlder else { return }
         HeaderWriter.put("Forwarded: ", &buffer)
         if keepsForwarded {
             HeaderWriter.putValues(of: .forwarded, head, bytes, &buffer)
@@ -210,6 +210,8 @@ struct PeerForwarding {
     var hasProto = false
     var hasHost = false
     var hasForwarded = false
+    /// It says something in the older fields.
+    var isOlder: Bool { hasFor || hasProto || hasHost }
 
     /// Notes a forwarding line; true where it is passed on as it is. False for the two that this hop is added to, and
     /// for those that a proxy in front is not known to set: it may have let a client's own pass through.

@@ -251,6 +251,15 @@ def test_H8_forwarded_of_a_trusted_proxy_reaches_the_backend_in_the_older_fields
     assert own_backend.last.headers.get("x-forwarded-host") == "usher.test"
 
 
+@pytest.mark.parametrize("name, value", [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "app.example.com")])
+def test_H8_nothing_contradicts_what_a_trusted_proxy_said(start, own_backend, name, value):
+    """A Forwarded of this hop alone would say http, and another host, where the older field says what the client saw."""
+    proxy = start(own_backend, TRUSTING, listen='trusted_proxies = ["127.0.0.0/8"]')
+    assert proxy.get("/x", {name: value}).status == 200
+    assert own_backend.last.headers.all(name) == [value]
+    assert own_backend.last.headers.all("forwarded") == []
+
+
 @pytest.mark.parametrize("headers, client", [
     ({"X-Forwarded-For": "203.0.113.9"}, "203.0.113.9"),
     ({"X-Forwarded-For": "6.6.6.6, 2001:DB8::5, 127.0.0.3"}, "2001:db8::5"),
