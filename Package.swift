@@ -60,7 +60,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [S
 
 /// What reads the bytes of others, run on inputs that were found, or by libFuzzer on new ones.
 let fuzzInputs = ["seeds", "corpus", "findings", "dictionaries", "README.md", "fuzz.py", "make_seeds.py"]
-let fuzzed: [Target.Dependency] = ["Bytes", "Crypto", "HTTP", "HTTP1", "HTTP2", "JOSE", "Policy", "Config"]
+let fuzzed: [Target.Dependency] = [
+    "Bytes", "Crypto", "Redis", "HTTP", "HTTP1", "HTTP2", "JOSE", "Policy", "Config",
+]
 
 /// A program of `make fuzz` and `make simulate`.
 func check(

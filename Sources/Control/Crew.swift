@@ -131,7 +131,7 @@ struct Crew {
     ) throws(WorkerError) {
         var worker = try Worker(parts, settings, bound)
         reports.send(.started(parts.index))
-        worker.run()
+        try worker.run()
     }
 
     /// Gives every worker the new settings, whole, and its listeners, as one of so many.

@@ -48,13 +48,16 @@ final class FetchedKeys {
         refresher = KeyRefresher(.init(remote), isOptional: remote.areOptional, now: now)
     }
 
-    /// Goes on under a configuration in which the keys come from where they came from; false where they do not.
+    /// True for a configuration in which the keys come from where they came from, and mean what they meant.
+    func canGoOn(_ configuration: IssuerConfiguration, _ remote: RemoteKeys) -> Bool {
+        remote.location == self.remote.location && remote.authorities == self.remote.authorities
+            && remote.areOptional == self.remote.areOptional && configuration.algorithms == algorithms
+            && configuration.requiresNamedKeys == spec.requiresNamedKeys
+    }
+
+    /// Goes on under such a configuration; false where it is none.
     func goOn(_ configuration: IssuerConfiguration, _ remote: RemoteKeys, now: Instant) -> Bool {
-        guard remote.location == self.remote.location, remote.authorities == self.remote.authorities,
-            remote.areOptional == self.remote.areOptional,
-            configuration.algorithms == algorithms,
-            configuration.requiresNamedKeys == spec.requiresNamedKeys
-        else { return false }
+        guard canGoOn(configuration, remote) else { return false }
         spec = configuration.spec
         guard remote != self.remote else { return true }
         self.remote = remote

@@ -64,6 +64,18 @@ final class KeyKeeper {
         }
     }
 
+    /// Puts those keys into a policy that would stay under a configuration with these issuers: what workers would get of it.
+    func preview(_ policy: inout PolicySpec, under configured: [IssuerConfiguration]) {
+        for configuration in configured {
+            guard case .remote(let remote) = configuration.keySource,
+                let known = issuers.first(where: { $0.name == configuration.name }),
+                known.canGoOn(configuration, remote), let keys = known.keys,
+                let place = policy.issuers.firstIndex(where: { $0.name == configuration.name })
+            else { continue }
+            policy.issuers[place].spec.keys = .jwks(keys)
+        }
+    }
+
     // MARK: The loop
 
     /// When `run` is to be called next.

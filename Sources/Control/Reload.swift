@@ -3,6 +3,7 @@ import Logging
 import Policy
 import Proxy
 import Reactor
+import TLS
 import Telemetry
 
 /// What has become of reloads since the start.
@@ -78,7 +79,7 @@ extension Supervisor {
     private func swap(to new: Configuration) throws(StartFailure) {
         let workers = workerCount(after: new)
         backends.makeRoom(forWorkers: workers)
-        var compiled = try Supervisor.compile(new, backends)
+        var compiled = try Supervisor.compile(new, backends, keys)
         // An address that the reload before gave up may be wanted again before every worker has closed it.
         if book.opensAny(of: compiled.listeners) { crew.settle(milliseconds: Self.settleMilliseconds) }
         let prepared: ListenerBook.Prepared
@@ -155,12 +156,21 @@ extension Supervisor {
         }
     }
 
-    /// The settings that the workers get, after one compilation to see that they do compile.
+    /// The settings that the workers get, after one compilation to see that they do compile: with the keys that there are
+    /// already, for a worker that could not take them over would have to end.
     static func compile(
-        _ configuration: Configuration, _ backends: BackendKeeper
+        _ configuration: Configuration, _ backends: BackendKeeper, _ keys: KeyKeeper? = nil
     ) throws(StartFailure) -> ProxySettings {
-        try check(configuration.policy)
-        return ProxySettings(configuration, upstreams: try backends.prepare(configuration))
+        var policy = configuration.policy
+        keys?.preview(&policy, under: configuration.keyIssuers)
+        try check(policy)
+        let settings = ProxySettings(configuration, upstreams: try backends.prepare(configuration))
+        for listener in settings.listeners {
+            do throws(CertificateFault) { _ = try listener.security?.check() } catch {
+                throw StartFailure("[listen.\(listener.name)]: TLS cannot be set up: \(error)")
+            }
+        }
+        return settings
     }
 
     static func workerCount(_ configuration: Configuration) -> Int {

@@ -118,6 +118,8 @@ internal import HTTP
             }
         }
         unsafe state.pointee.input = nil
+        let queuedFrames = unsafe nghttp2_session_get_outbound_queue_size(session)
+        unsafe state.pointee.bound(queuedFrames: queuedFrames)
         guard unsafe result < 0 || state.pointee.isExhausted else {
             return unsafe nghttp2_session_want_read(session) != 0
         }

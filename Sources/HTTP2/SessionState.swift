@@ -144,6 +144,12 @@ struct StreamRecord: BitwiseCopyable {
         return bytes.count
     }
 
+    /// Ends a connection whose client makes us queue frames that it does not read: a stream that nghttp2 refuses by itself
+    /// (before our SETTINGS are acknowledged, any number) is paid for when its RST_STREAM is sent.
+    mutating func bound(queuedFrames: Int) {
+        if role == .server, queuedFrames > limits.queuedFrames { isExhausted = true }
+    }
+
     /// The client has taken a DATA frame.
     mutating func earn() { budget.earn(GlitchBudget.frameTaken) }
 

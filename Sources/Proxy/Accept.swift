@@ -60,7 +60,7 @@ extension Worker {
         let descriptor = socket.descriptor
         let handle = clients.insert(Downstream(socket, peer: peer, listener: listener))
         if isCounted { clients[handle.index].countedAddress = peer.address }
-        clients[handle.index].phase = isGreeted ? .greeting : firstPhase(at: listener)
+        clients[handle.index].phase = isGreeted ? .greeting : firstPhase(at: peer.listener)
         do {
             try poller.add(
                 descriptor, token: EventToken(.client, handle).rawValue,
@@ -76,8 +76,8 @@ extension Worker {
     }
 
     /// What a connection begins with: HTTP/1, unless the listener speaks HTTP/2 too.
-    func firstPhase(at listener: Handle) -> Downstream.Phase {
-        listeners[listener.index].protocols.contains(.http2) ? .choosing : .reading
+    func firstPhase(at listener: Int) -> Downstream.Phase {
+        listenerSettings[listener].protocols.contains(.http2) ? .choosing : .reading
     }
 
     /// Stops accepting for a while: what waits stays in the kernel's queue.

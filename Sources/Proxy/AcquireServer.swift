@@ -105,6 +105,7 @@ extension Worker {
             return reply(exchange, .upstreamUnavailable)
         }
         counters.add(1, to: .upstreamConnects)
+        servers[handle.index].openedAt = now
         attach(handle, to: exchange, server: server)
         exchanges[exchange].phase = .connecting
         let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
@@ -131,11 +132,18 @@ extension Worker {
     /// Closes one connection that no request needs right now; false where there is none.
     private mutating func closeOneIdle() -> Bool {
         for upstream in poolOfUpstream {
-            guard let connection = pools[upstream.index].takeOneIdle() else { continue }
-            closeTakenServer(connection.index)
+            guard let connection = pools[upstream.index].oldestIdle else { continue }
+            closeServer(connection.index, wasBusy: false)
             return true
         }
         return false
+    }
+
+    /// Closes all connections of a pool that have no request.
+    mutating func closeIdle(of upstream: Handle) {
+        while let connection = pools[upstream.index].oldestIdle {
+            closeServer(connection.index, wasBusy: false)
+        }
     }
 
     private mutating func tryToOpen(_ upstream: Handle, server: Int, for exchange: Handle) -> Opening {
@@ -203,28 +211,13 @@ extension Worker {
     private mutating func awaitConnection(_ exchange: UInt32, _ upstream: Handle) {
         pools[upstream.index].enqueue(exchanges.handle(at: exchange))
         exchanges[exchange].phase = .waiting
-        if pools[upstream.index].sharesConnections { lookForRoomSoon() }
+        if pools[upstream.index].sharesConnections {
+            pools[upstream.index].askForConnections()
+            lookForRoomSoon()
+        }
         let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
         exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: timeout)
         setExchangeDeadline(exchange)
-    }
-
-    /// How often a worker looks for a connection that another one has closed.
-    private static var sharedRoomMilliseconds: Int64 { 2 }
-
-    private mutating func lookForRoomSoon() {
-        lookForRoomAt = min(lookForRoomAt, now.advanced(byMilliseconds: Self.sharedRoomMilliseconds))
-    }
-
-    /// Lets those try again who wait for a connection of which another worker may have closed the last.
-    mutating func lookForSharedRoom() {
-        guard lookForRoomAt <= now else { return }
-        lookForRoomAt = .never
-        for slot in 0..<pools.slots
-        where pools.isLive(slot) && pools[slot].sharesConnections && pools[slot].waitingCount > 0 {
-            freed.append(pools.handle(at: slot))
-            lookForRoomSoon()
-        }
     }
 
     /// Gives connections that have become free, or room for new ones, to the requests that have waited longest. Done
@@ -255,8 +248,9 @@ extension Worker {
     /// Remembers that a pool has room again, where somebody waits for it; and that one of earlier settings may have
     /// become unused. It goes at the end of the turn only: whoever lost this connection may try another one yet.
     mutating func noteRoom(_ upstream: Handle) {
-        // Whoever waits in another worker is to have as good a chance, and looks every two milliseconds.
+        // Whoever waits in another worker is called, and is to have as good a chance: here they look in two milliseconds.
         let isShared = pools[upstream.index].sharesConnections
+        if isShared { pools[upstream.index].offerRoom() }
         if (pools[upstream.index].waitingCount > 0 && !isShared) || !poolOfUpstream.contains(upstream) {
             freed.append(upstream)
         }
@@ -354,7 +348,7 @@ extension Worker {
             pools.contains(upstream) && poolOfUpstream.contains(upstream)
             && !pools[upstream.index].isRetired(servers[server].server)
         guard isCurrent, !isDraining, !servers[server].transport.isStream,
-            !pools[upstream.index].sharesConnections,
+            pools[upstream.index].keepsConnections, !isWantedElsewhere(server),
             !servers[server].transport.isReadable
         else {
             return closeServer(server, wasBusy: true)
@@ -365,6 +359,6 @@ extension Worker {
         pools[upstream.index].giveBack(servers.handle(at: server), server: servers[server].server)
         let timeout = pools[upstream.index].settings.idleTimeoutMilliseconds
         serverDeadlines.set(server, now.advanced(byMilliseconds: timeout))
-        noteRoom(upstream)
+        if pools[upstream.index].waitingCount > 0 { freed.append(upstream) }
     }
 }

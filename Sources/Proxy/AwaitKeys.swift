@@ -143,9 +143,12 @@ extension Worker {
         guard let issuer = keyWaits.issuers.firstIndex(where: { $0.name == notice.issuer }) else { return }
         switch notice.change {
         case .none: break
-        // The control thread has built a verifier of the same keys: a failure is a lack of memory, and the old
-        // keys stay.
-        case .replaced(let source): try? policy.replaceKeys(ofIssuer: issuer, with: source)
+        case .replaced(let source):
+            // The control thread has built a verifier of the same keys: a failure is a lack of memory. The old keys may
+            // be gone for a reason, so that none are better, which are asked for with the next token.
+            do throws(IssuerError) { try policy.replaceKeys(ofIssuer: issuer, with: source) } catch {
+                policy.removeKeys(ofIssuer: issuer)
+            }
         case .removed: policy.removeKeys(ofIssuer: issuer)
         }
         for entry in keyWaits.note(issuer, quietUntil: notice.quietUntil) {

@@ -112,15 +112,9 @@ struct BoundListener: ~Copyable {
     var index: Int
     /// Every connection begins with a PROXY header.
     var expectsProxyHeader: Bool
-    /// What its connections may speak.
-    var protocols: ProtocolSet
     var isAccepting = false
 
-    init(
-        _ listener: consuming Listener, name: String, index: Int, expectsProxyHeader: Bool,
-        protocols: ProtocolSet
-    ) {
-        self.protocols = protocols
+    init(_ listener: consuming Listener, name: String, index: Int, expectsProxyHeader: Bool) {
         self.listener = listener
         self.name = name
         self.index = index

@@ -15,8 +15,7 @@ extension Worker {
             if let descriptor = listener.descriptor {
                 let kept = BoundListener(
                     Listener(owning: descriptor, at: listener.address), name: listener.name, index: index,
-                    expectsProxyHeader: settings[index].expectsProxyHeader,
-                    protocols: settings[index].protocols)
+                    expectsProxyHeader: settings[index].expectsProxyHeader)
                 // Hundreds of workers that end at once: what is too much is closed, and who waits there connects again.
                 if !listeners.isFull { _ = listeners.insert(kept) }
             } else {
@@ -25,7 +24,6 @@ extension Worker {
                     listeners[slot].name = listener.name
                     listeners[slot].index = index
                     listeners[slot].expectsProxyHeader = settings[index].expectsProxyHeader
-                    listeners[slot].protocols = settings[index].protocols
                 }
             }
         }
@@ -48,7 +46,7 @@ extension Worker {
             return kept
         }
         for handle in before where !poolOfUpstream.contains(handle) {
-            for (connection, _) in pools[handle.index].takeIdle() { closeTakenServer(connection.index) }
+            closeIdle(of: handle)
             retirePoolIfUnused(handle)
         }
         endIdleCarriers()
@@ -64,6 +62,8 @@ extension Worker {
     private mutating func replaceServers(of upstream: Handle, _ servers: [ServerSettings]) {
         guard pools[upstream.index].settings.servers != servers else { return }
         endIdleCarriers()
+        // Another worker may open one as soon as the books have room.
+        if pools[upstream.index].sharesConnections { closeIdle(of: upstream) }
         for connection in pools[upstream.index].replaceServers(servers) {
             closeTakenServer(connection.index)
         }
@@ -85,27 +85,33 @@ extension Worker {
 
     private mutating func openPool(_ settings: UpstreamSettings) -> Handle {
         let handle = pools.insert(UpstreamPool(settings, workers: count, worker: index))
+        if pools[handle.index].sharesConnections {
+            let inbox = inbox
+            pools[handle.index].hangBell { inbox.send(.lookForRoom) }
+        }
         poolSecurity[handle.index] = serverSecurity(settings)
         return handle
     }
 
     /// Swaps everything that the settings decide. Requests under way were decided by the old ones and stay so; their
     /// connections go on with the new ones.
-    mutating func reconfigure(_ settings: ProxySettings, _ bound: [WorkerListener], of workers: Int) {
-        // The control thread has compiled the same policy before it sent it: a failure here is a lack of memory.
-        guard
-            let compiled = try? PolicySnapshot(
-                settings.policy, sharing: buckets, proofMemory, standing: standing),
-            let secured = try? Self.securityContexts(
-                settings.listeners, keeping: securities, ticketKeys)
-        else { return }
+    mutating func reconfigure(_ new: ProxySettings, _ bound: [WorkerListener], of workers: Int) {
         // Before all else: what waits at a listener that goes is welcomed by the settings that know it.
         dropListeners(except: bound)
+        takeListeners(bound, new.listeners)
+        let settings = renumberClients(new)
+        // The control thread has made the same of the same settings before it sent them: what fails here is this program, or
+        // its memory. To go on would be to serve by rules that everybody believes to be gone.
+        do throws(WorkerError) {
+            policy = try Self.compile(settings.policy, buckets, proofMemory, standing)
+            securities = try Self.makeSecurities(settings.listeners, keeping: securities, ticketKeys)
+        } catch {
+            (failure, isStopped) = (error, true)
+            return
+        }
         let keepsPools = workers == count
         count = workers
-        securities = secured
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
-        policy = compiled
         policyNumber &+= 1
         limits = settings.limits
         headLimits = settings.limits.head
@@ -115,17 +121,12 @@ extension Worker {
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         rows = settings.rows
         tracing = settings.tracing
-        listenerNames = settings.listeners.map { Array($0.name.utf8) }
-        listenerModes = settings.listeners.map(\.mode)
-        let addressesBefore = listenerAddresses
-        listenerAddresses = settings.listeners.map(\.address)
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         openPools(settings.upstreams, keeping: keepsPools)
-        takeListeners(bound, settings.listeners)
-        renumberClients(addressesBefore)
         restartWaits(settings.policy.issuers.map(\.name))
         restartVerdictWaits()
         restartRateWaits()
+        endLastClients()
     }
 
     private mutating func dropListeners(except bound: [WorkerListener]) {
@@ -139,28 +140,52 @@ extension Worker {
         }
     }
 
-    /// Tells each connection its listener's new place in the policy; those of a listener that is gone take no further
-    /// request. A request that is on its way on one of these is lost, as where any server closes a connection: whom its
-    /// listener believed, nobody knows any more.
-    private mutating func renumberClients(_ addressesBefore: [SocketAddress]) {
+    /// Tells each connection its listener's place in new settings. A listener that they do not have any more, but that has
+    /// connections, stands behind theirs in what this gives: a request that has come there is judged by the rules under
+    /// which it came, never by another listener's, and is the last of its connection.
+    private mutating func renumberClients(_ new: ProxySettings) -> ProxySettings {
+        var settings = new
+        let (before, rulesBefore) = (listenerSettings, listenerRules)
+        let places = before.map { old in new.listeners.firstIndex { $0.address == old.address } }
+        var placesOfGone: [Int: Int] = [:]
         for slot in 0..<clients.slots where clients.isLive(slot) {
-            if let place = placeOfListener(ofClient: slot, addressesBefore) {
-                clients[slot].peer = clients[slot].peer.numbered(listener: place)
-                continue
+            let old = clients[slot].peer.listener
+            var place = placeOfListener(ofClient: slot, places)
+            if place == nil {
+                clients[slot].isLast = true
+                place = placesOfGone[old]
             }
-            clients[slot].isLast = true
-            clients[slot].peer = clients[slot].peer.numbered(listener: 0)
-            closeIfIdle(slot)
+            if place == nil {
+                placesOfGone[old] = settings.listeners.count
+                settings.listeners.append(before[old])
+                settings.policy.listeners.append(rulesBefore[old])
+            }
+            clients[slot].peer = clients[slot].peer.numbered(listener: place ?? settings.listeners.count - 1)
         }
+        noteListeners(of: settings)
+        return settings
+    }
+
+    /// Remembers what connections need to know of their listeners.
+    mutating func noteListeners(of settings: ProxySettings) {
+        listenerSettings = settings.listeners
+        listenerRules = settings.policy.listeners
+        listenerNames = settings.listeners.map { Array($0.name.utf8) }
+        listenerModes = settings.listeners.map(\.mode)
     }
 
     /// A worker that retires has no listeners, and its connections keep theirs as long as the configuration has it: they
     /// live until their next answer.
-    private func placeOfListener(ofClient slot: UInt32, _ addressesBefore: [SocketAddress]) -> Int? {
+    private func placeOfListener(ofClient slot: UInt32, _ places: [Int?]) -> Int? {
         let listener = clients[slot].listener
         if listeners.contains(listener) { return listeners[listener.index].index }
         guard isDraining, !clients[slot].isLast else { return nil }
-        return listenerAddresses.firstIndex(of: addressesBefore[clients[slot].peer.listener])
+        return places[clients[slot].peer.listener]
+    }
+
+    /// Closes the connections of listeners that are gone, where no request has come.
+    private mutating func endLastClients() {
+        for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].isLast { closeIfIdle(slot) }
     }
 
     /// Accepts nothing more, because another process does. A connection lives until its next answer, which says that
@@ -185,9 +210,7 @@ extension Worker {
             readRequests(slot)
         }
         drainMultiplexers()
-        for upstream in poolOfUpstream {
-            for (connection, _) in pools[upstream.index].takeIdle() { closeTakenServer(connection.index) }
-        }
+        for upstream in poolOfUpstream { closeIdle(of: upstream) }
         endIdleCarriers()
     }
 
@@ -196,7 +219,10 @@ extension Worker {
         case .greeting, .handshaking: break
         case .multiplexing: return announceEnd(client)
         case .choosing where clients[client].transport.input.isEmpty: break
-        case .reading where clients[client].transport.input.isEmpty: break
+        case .reading where !clients[client].transport.isStream:
+            // A request may lie in the kernel already: it is still served. Without one the connection closes.
+            clients[client].transport.isReadable = true
+            return readRequests(client)
         default: return
         }
         closeClient(client)
@@ -221,7 +247,7 @@ extension Worker {
         for slot in 0..<clients.slots where clients.isLive(slot) { closeClient(slot) }
         // By the books of the pools: other workers, and one that gets this one's number, count on.
         for slot in 0..<pools.slots where pools.isLive(slot) {
-            for (connection, _) in pools[slot].takeIdle() { closeTakenServer(connection.index) }
+            closeIdle(of: pools.handle(at: slot))
         }
         for slot in 0..<servers.slots where servers.isLive(slot) { closeTakenServer(slot) }
         for gauge in Gauge.allCases { counters.set(gauge, to: 0) }

@@ -16,14 +16,14 @@ extension Worker {
         let keepsClient = exchanges[exchange].keepsClient
         closeExchange(exchange)
         if clients[client].transport.isStream { return finishStream(client) }
-        guard keepsClient else { return endAfterAnswer(client) }
+        guard keepsClient, !clients[client].isLast else { return endAfterAnswer(client) }
         clients[client].phase = .reading
         clients[client].transport.input.detachIfEmpty(to: &pool)
         // The next request may be here already.
         if !clients[client].transport.input.isEmpty || clients[client].transport.isReadable {
             return resumeNextTurn(clients.handle(at: client))
         }
-        guard !isDraining || awaitsLastRequests, !clients[client].isLast else { return closeClient(client) }
+        guard !isDraining || awaitsLastRequests else { return closeClient(client) }
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
     }
 

@@ -26,8 +26,6 @@ extension Worker {
 
     /// Reads the head of the request in question, which is in the input, and decides on it.
     mutating func readQuestion(_ client: UInt32) {
-        // It may have waited while its listener went away, and with that whoever may ask there.
-        guard !clients[client].isLast else { return closeClient(client) }
         switch clients[client].parseHead(into: &head, limits: headLimits) {
         case .complete:
             clients[client].parser = RequestHeadParser()

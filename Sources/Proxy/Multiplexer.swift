@@ -74,8 +74,7 @@ extension Worker {
     }
 
     func speaksHTTP1(_ client: UInt32) -> Bool {
-        let listener = clients[client].listener
-        return !listeners.contains(listener) || listeners[listener.index].protocols.contains(.http1)
+        listenerSettings[clients[client].peer.listener].protocols.contains(.http1)
     }
 
     /// Reads more; false where nothing came, or the connection is gone.

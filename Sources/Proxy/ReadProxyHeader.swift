@@ -49,8 +49,7 @@ extension Worker {
         if let security = securities[clients[client].peer.listener] {
             return beginHandshake(client, security)
         }
-        let listener = clients[client].listener
-        clients[client].phase = listeners.contains(listener) ? firstPhase(at: listener) : .reading
+        clients[client].phase = firstPhase(at: clients[client].peer.listener)
         clients[client].transport.input.detachIfEmpty(to: &pool)
         advanceClient(client)
     }

@@ -37,11 +37,6 @@ extension Worker {
 
     /// Reads one request; false where there is nothing more to do for now.
     mutating func readRequest(_ client: UInt32) -> Bool {
-        // Its listener is gone, and with it whom it believed: what was read of a further request is not decided on.
-        guard !clients[client].isLast else {
-            closeClient(client)
-            return false
-        }
         if clients[client].transport.isStream { return readStreamRequest(client) }
         while true {
             if !clients[client].transport.input.isEmpty {

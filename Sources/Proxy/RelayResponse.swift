@@ -4,6 +4,7 @@ internal import HTTP1
 internal import HTTP2
 internal import Policy
 internal import Reactor
+internal import Upstream
 
 // Step 6: the answer goes back to the client, its body as it comes.
 
@@ -42,7 +43,9 @@ extension Worker {
                     servers[server].parser = ResponseHeadParser()
                     if endsIdleConnection(exchange) {
                         servers[server].transport.input.detach(to: &pool)
-                        serverLeft(exchange)
+                        let number = servers[server].server
+                        dropServer(exchange)
+                        retry(exchange, server: number)
                         return false
                     }
                     guard takeResponseHead(exchange) else { return false }
@@ -62,11 +65,15 @@ extension Worker {
     /// A server that loses patience with an idle connection may say so before it closes: its 408 then crosses the next
     /// request, and is no answer to it (RFC 9110 §15.5.9 lets us repeat that). On a connection that is new, or where
     /// twice is not the same as once, it is taken at its word.
-    private func endsIdleConnection(_ exchange: UInt32) -> Bool {
+    ///
+    /// So it is where the retry budget is spent: unlike a connection that closes without a word, which is 502, it says that
+    /// the server has not taken the request, and the client may repeat it. True: the retry is paid for.
+    private mutating func endsIdleConnection(_ exchange: UInt32) -> Bool {
         guard responseHead.status == 408, !responseHead.isPersistent else { return false }
         let server = exchanges[exchange].server.index
         return servers[server].requestsServed > 0 && !servers[server].transport.isStream
             && exchanges[exchange].interimAnswers == 0 && mayTryAgain(exchange)
+            && pools[exchanges[exchange].pool.index].permitsRetry(at: now)
     }
 
     /// Reads more of the answer's head; false where nothing came.

@@ -37,12 +37,14 @@ extension Worker {
     /// Certificates have changed: handshakes that begin from now on use the new ones.
     mutating func renewCertificates(_ listeners: [ListenerSettings]) {
         // The control thread has made the same before it sent it: a failure here is a lack of memory.
-        guard listeners.count == securities.count,
-            let secured = try? Self.securityContexts(listeners, keeping: securities, ticketKeys)
+        let all = listeners + listenerSettings.dropFirst(listeners.count)
+        guard all.count == securities.count,
+            let secured = try? Self.securityContexts(all, keeping: securities, ticketKeys)
         else {
             return
         }
         securities = secured
+        listenerSettings = all
     }
 
     /// Begins the handshake of a connection.

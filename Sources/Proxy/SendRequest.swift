@@ -208,7 +208,8 @@ extension Worker {
         retry(exchange, server: number)
     }
 
-    private mutating func retry(_ exchange: UInt32, server: Int) {
+    /// Sends a request once more, whose connection is gone.
+    mutating func retry(_ exchange: UInt32, server: Int) {
         exchanges[exchange].retriesLeft -= 1
         exchanges[exchange].sentBytes = 0
         exchanges[exchange].sentAt = .never

@@ -83,7 +83,7 @@ extension Worker {
 
     /// A new client for a stream; nil where there is no room, and the client may try again (RFC 9113 §8.7).
     private mutating func openStream(_ slot: Int32, _ multiplexer: UInt32, textBytes: Int) -> Handle? {
-        // A listener that is gone took with it whom it believed: the client may ask elsewhere.
+        // Where the listener is gone, the connection takes nothing more on: the client may ask elsewhere.
         guard streamCount < streamLimit, !clients[multiplexers[multiplexer].client.index].isLast,
             let size = BlockPool.SizeClass.holding(textBytes + HTTP2Limits.streamWindowBytes)
         else {

@@ -26,6 +26,8 @@ struct UpstreamConnection: ~Copyable {
     /// The request on it, or none.
     var exchange = Handle.none
     var parser = ResponseHeadParser()
+    /// When the connect began.
+    var openedAt = Instant.never
     /// How many requests it has carried before this one.
     var requestsServed = 0
     /// The turn in which it was taken out of the pool without asking the kernel whether it is quiet, or 0.

@@ -54,8 +54,10 @@ public struct Worker: ~Copyable {
     var traces: [UInt32: RequestTrace] = [:]
     var listenerNames: [[UInt8]]
     var listenerModes: [ListenerMode]
-    /// Where each listens, as the configuration says.
-    var listenerAddresses: [SocketAddress]
+    /// As the configuration has them, and behind these the ones that it has no more, as long as they have connections.
+    var listenerSettings: [ListenerSettings]
+    /// Whom each believes.
+    var listenerRules: [ListenerPolicySpec]
     /// TLS of each listener; nil where connections are plain.
     var securities: [TLSServerContext?]
     /// What answers over TLS say of its use in the future, for each listener.
@@ -145,6 +147,8 @@ public struct Worker: ~Copyable {
     /// When tunnels are closed after a drain has begun.
     var tunnelDeadline = Instant.never
     var isStopped = false
+    /// Why it ends, where it cannot go on.
+    var failure: WorkerError?
 
     /// Blocks kept for reuse: 64 requests in flight do not touch the allocator.
     private static var keptBlockBytes: Int { 4 << 20 }
@@ -159,8 +163,9 @@ public struct Worker: ~Copyable {
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
         let poller = try Self.makePoller(watching: parts.inbox)
-        let policy = try Self.compile(settings.policy, parts)
-        let securities = try Self.makeSecurities(settings.listeners, parts.ticketKeys)
+        let policy = try Self.compile(
+            settings.policy, parts.buckets, parts.proofMemory, parts.standing)
+        let securities = try Self.makeSecurities(settings.listeners, keeping: [], parts.ticketKeys)
         self.init(parts, settings, poller, policy, securities)
         openPools(settings.upstreams)
         takeListeners(bound, settings.listeners)
@@ -197,7 +202,8 @@ public struct Worker: ~Copyable {
         tracing = settings.tracing
         listenerNames = settings.listeners.map { Array($0.name.utf8) }
         listenerModes = settings.listeners.map(\.mode)
-        listenerAddresses = settings.listeners.map(\.address)
+        listenerSettings = settings.listeners
+        listenerRules = settings.policy.listeners
         securitySettings = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
         clientLimit = Self.connectionLimit(settings.limits, WorkerPlace(parts.index, of: parts.count))
@@ -212,12 +218,14 @@ public struct Worker: ~Copyable {
         responseHead = ResponseHead(fieldCapacity: Self.responseFieldCount(settings.limits))
     }
 
-    /// Runs until the worker has drained, or is told to stop.
-    public mutating func run() {
+    /// Runs until the worker has drained, or is told to stop. Throws where it could not take over new settings, with
+    /// everything closed.
+    public mutating func run() throws(WorkerError) {
         while !isFinished {
             turn(poller.wait(timeoutMilliseconds: waitMilliseconds))
         }
         closeEverything()
+        if let failure { throw failure }
     }
 
     private var isFinished: Bool { isStopped || (isDraining && clients.count == 0) }
@@ -349,6 +357,7 @@ public struct Worker: ~Copyable {
         case .verdict(let answer): note(answer)
         case .rates(let answers): note(answers)
         case .drain: drain()
+        case .lookForRoom: lookForRoomAt = now
         case .beat(let heartbeat):
             heartbeat.beat()
             counters.countAnswer(
@@ -367,21 +376,20 @@ public struct Worker: ~Copyable {
         }
     }
 
-    private static func makeSecurities(
-        _ listeners: [ListenerSettings], _ tickets: TicketKeys
+    static func makeSecurities(
+        _ listeners: [ListenerSettings], keeping before: [TLSServerContext?], _ tickets: TicketKeys
     ) throws(WorkerError) -> [TLSServerContext?] {
-        do { return try securityContexts(listeners, keeping: [], tickets) } catch {
+        do { return try securityContexts(listeners, keeping: before, tickets) } catch {
             throw .certificate(error)
         }
     }
 
-    private static func compile(
-        _ spec: PolicySpec, _ parts: WorkerParts
+    static func compile(
+        _ spec: PolicySpec, _ buckets: RateBuckets, _ proofs: ProofMemory, _ standing: SharedStanding
     ) throws(WorkerError) -> PolicySnapshot {
-        do {
-            return try PolicySnapshot(
-                spec, sharing: parts.buckets, parts.proofMemory, standing: parts.standing)
-        } catch { throw .policy(error) }
+        do { return try PolicySnapshot(spec, sharing: buckets, proofs, standing: standing) } catch {
+            throw .policy(error)
+        }
     }
 
     /// More response fields than a client may send: backends are less frugal, and are not attackers as a rule.

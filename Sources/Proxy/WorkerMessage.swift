@@ -25,6 +25,8 @@ public enum WorkerMessage: Sendable {
     case rates([RateAnswer])
     /// Accept nothing more, let requests finish, then end.
     case drain
+    /// Another worker wants a connection that is shared, or has made room for one.
+    case lookForRoom
     /// Show that the loop turns.
     case beat(Heartbeat)
     /// End at once.

@@ -125,6 +125,9 @@ public final class ServerState: Sendable {
         return last == .min ? nil : Instant(microseconds: last)
     }
 
+    /// True where that worker has a connection without a request.
+    func hasIdle(worker: Int) -> Bool { worker < cells.count && cells[worker].idle.value > 0 }
+
     // MARK: What the metrics ask
 
     /// Requests that are under way, in all workers.
@@ -162,6 +165,28 @@ final class UpstreamCells: Sendable {
     /// By the bucket of how long the server took, and all microseconds together.
     let durations: InlineArray<16, Cell> = InlineArray { _ in Cell() }
     let microseconds = Cell()
+    let bell = Bell()
+}
+
+/// How a worker is called by another one, with which it shares connections, to look at what there is of them.
+final class Bell: Sendable {
+    private let isRung = Atomic<Bool>(false)
+    private let call = Mutex<(@Sendable () -> Void)?>(nil)
+
+    /// Sets what a ring does, for whoever has this worker's number now.
+    func hang(_ call: @escaping @Sendable () -> Void) {
+        self.call.withLock { $0 = call }
+        answer()
+    }
+
+    /// Calls the worker, once until it looks: one that has ended is not called for ever.
+    func ring() {
+        guard !isRung.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        call.withLock { $0 }?()
+    }
+
+    /// The worker looks now: what happens from here on is worth another call.
+    func answer() { _ = isRung.exchange(false, ordering: .acquiringAndReleasing) }
 }
 
 /// What the process knows of one upstream as a whole.
@@ -181,6 +206,13 @@ public final class UpstreamState: Sendable {
     }
 
     func cells(ofWorker worker: Int) -> UpstreamCells { cells[worker] }
+
+    /// Calls every worker but that one for which this holds.
+    func ring(but own: Int, where isMeant: (_ worker: Int, _ waiting: Int) -> Bool) {
+        for worker in cells.indices where worker != own && isMeant(worker, cells[worker].waiting.value) {
+            cells[worker].bell.ring()
+        }
+    }
 
     /// Requests that wait for a connection.
     public var waiting: Int { sum { $0.waiting.value } }

@@ -25,6 +25,7 @@ public struct UpstreamPool: ~Copyable {
     var endpoints: EndpointTable
     private var waiting = Deque()
     private let place: WorkerPlace
+    private let worker: Int
     private let cells: UpstreamCells
     private var budget = RetryBudget()
     /// Who may be chosen, while somebody is.
@@ -37,10 +38,12 @@ public struct UpstreamPool: ~Copyable {
     public init(_ settings: UpstreamSettings, workers: Int, worker: Int = 0) {
         self.settings = settings
         place = WorkerPlace(worker, of: workers)
+        self.worker = worker
         cells = settings.state.cells(ofWorker: worker)
         randomState = 0x2545_f491_4f6c_dd1d &* UInt64(worker + 1)
         let most = settings.maximumConnections
         sharesConnections = most < workers && !settings.speaksHTTP2
+        keepsConnections = !sharesConnections || settings.maximumPending >= workers
         endpoints = EndpointTable(
             settings.servers,
             connectionsEach: sharesConnections
@@ -48,9 +51,12 @@ public struct UpstreamPool: ~Copyable {
             areShared: sharesConnections, worker: worker)
     }
 
-    /// A server gets fewer connections than there are workers. All take from one count then, and keep none that is idle:
-    /// it would be another's. Nobody says when one has become free, so that whoever waits has to look.
+    /// A server gets fewer connections than there are workers. All take from one count then, and one that is idle goes as
+    /// soon as a request of another worker waits.
     public let sharesConnections: Bool
+    /// Connections may wait for the next request. Not where they are shared and the queue is so short that a request which
+    /// only waits for another worker to let go could be refused.
+    public let keepsConnections: Bool
 
     /// What stands for a connection in the books where each carries many requests.
     private static var streamsPerConnection: Int { 100 }
@@ -177,22 +183,37 @@ public struct UpstreamPool: ~Copyable {
         return sum
     }
 
-    /// Every idle connection, which the caller closes; for draining.
-    public mutating func takeIdle() -> [(Handle, server: Int)] {
-        var all: [(Handle, server: Int)] = []
+    /// The connection that has been idle for longest at some server, for whoever has to close one; nil where there is none.
+    public var oldestIdle: Handle? {
         for server in endpoints.active {
-            while let handle = endpoints[server].dropIdle() { all.append((handle, server)) }
-        }
-        return all
-    }
-
-    /// One idle connection, which the caller closes because it needs the descriptor; nil where there is none.
-    public mutating func takeOneIdle() -> Handle? {
-        for server in endpoints.active {
-            if let handle = endpoints[server].dropIdle() { return handle }
+            if let handle = endpoints[server].idle.first { return handle }
         }
         return nil
     }
+
+    // MARK: Connections that workers share
+
+    /// Sets how other workers have this one look whether they want something of it, or have something for it.
+    public func hangBell(_ call: @escaping @Sendable () -> Void) { cells.bell.hang(call) }
+
+    /// This worker looks.
+    public func answerBell() { cells.bell.answer() }
+
+    /// How many requests of other workers wait.
+    public var wantedElsewhere: Int { max(0, settings.state.waiting - waiting.count) }
+
+    /// A request waits: calls the workers that have a connection and no request for it.
+    public func askForConnections() {
+        settings.state.ring(but: worker) { other, _ in
+            for server in endpoints.active where endpoints[server].state.hasIdle(worker: other) {
+                return true
+            }
+            return false
+        }
+    }
+
+    /// There is room for another connection: calls the workers where a request waits for one.
+    public func offerRoom() { settings.state.ring(but: worker) { _, waiting in waiting > 0 } }
 
     // MARK: Requests that wait
 

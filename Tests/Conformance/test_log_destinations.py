@@ -185,6 +185,16 @@ def test_combined(logging):
     assert b"secret" not in bytes(proxy.log)
 
 
+def test_format_is_that_of_messages(logging, monkeypatch):
+    """`format` is the form of the application log; an access line is JSON all the same, unless `access_format` says else."""
+    monkeypatch.setattr(configuration, "PREAMBLE", configuration.PREAMBLE.replace('format = "json"', 'format = "text"'))
+    proxy = logging('access = "stdout"')
+    assert proxy.get("/public/x").status == 200
+    (line,) = lines(proxy, 1)
+    assert json.loads(line)["path"] == "/public/x"
+    assert proxy.errors and not any(message.startswith("{") for message in proxy.errors.decode().splitlines())
+
+
 @pytest.mark.parametrize("form", ["json", "combined"])
 def test_H11_a_line_stays_a_line(logging, form):
     """A user's name is whatever the token says; a header whatever a client sends."""

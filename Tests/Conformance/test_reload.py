@@ -1,10 +1,12 @@
 """Reloads by signal, by call and by file change: whole, under load, many of them, without a loss or a leak."""
 
+import json
 import os
 import re
 import signal
 import socket
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -12,11 +14,12 @@ import pytest
 
 from harness import configuration
 from harness.backend import slow_at
+from harness.keyserver import KeyServer, key_set, response, signed
 from harness.load import Load
 from harness.ports import free_port
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
-from harness.wire import Client
+from harness.wire import Client, render
 
 RELOADS = int(os.environ.get("USHER_TEST_RELOADS", "1000"))
 
@@ -113,6 +116,71 @@ def test_a_listener_goes_while_a_client_waits_at_it(start, own_backend):
             assert reload(proxy).status == 200
             assert waiting.ended(5)
         assert first.request("GET", "/public/x").status == 200
+
+
+FETCHED = """
+[issuer.keys]
+issuer = "https://keys.test"
+audience = ["https://api.test"]
+jwks = {{ url = "{url}", cooldown = "1s" }}
+algorithms = ["ES256"]
+"""
+EXTRA = """
+[listen.extra]
+address = "127.0.0.1:{extra}"
+trusted_proxies = {extra_trusts}
+"""
+
+
+@pytest.mark.parametrize(("public", "extra", "seen"), [
+    ([], ["127.0.0.0/8"], "203.0.113.9, 127.0.0.1"), (["127.0.0.0/8"], [], "127.0.0.1")], ids=["believed", "not believed"])
+def test_a_request_that_waits_while_its_listener_goes(start, own_backend, public, extra, seen):
+    """It is judged by the rules of the listener where it came, not by those of the one that has its number now."""
+    asked, gate = threading.Event(), threading.Event()
+
+    def slow(connection, _):
+        asked.set()
+        gate.wait(10)
+        connection.sendall(response(key_set("one", "two")))
+
+    with KeyServer() as server:
+        server.publish("one")
+        text = configuration.SMALL.replace('auth = "main"', 'auth = ["main", "keys"]') + FETCHED + EXTRA
+        proxy = start(own_backend, text, listen=f"trusted_proxies = {json.dumps(public)}", extra=(port := free_port()),
+                      extra_trusts=json.dumps(extra), url=server.url)
+        time.sleep(1.1)  # cooldown
+        server.answer = slow
+        with Client(port, timeout=10) as client:
+            client.send(render("GET", "/api/late", bearer(signed("two")) | {"X-Forwarded-For": "203.0.113.9"}))
+            assert asked.wait(5)
+            written = proxy.file.read_text()
+            proxy.file.write_text(written[:written.index("[listen.extra]")])
+            assert reload(proxy).status == 200
+            gate.set()
+            answer = client.response()
+            assert answer.status == 200 and answer.closes
+            assert client.ended(5)
+    assert own_backend.last.headers.get("x-forwarded-for") == seen
+    assert proxy.wait_log(path="/api/late")["listener"] == "extra"
+    assert proxy.get("/public/x").status == 200
+
+
+def test_a_request_that_has_begun_while_its_listener_goes(start, own_backend):
+    """It is served, and is the last of its connection; where none has begun, the connection closes."""
+    proxy = start(own_backend, configuration.SMALL + EXTRA, extra=(port := free_port()), extra_trusts="[]")
+    with Client(port, timeout=10) as begun, Client(port, timeout=10) as idle:
+        assert begun.request("GET", "/public/x").status == idle.request("GET", "/public/x").status == 200
+        begun.send(b"GET /public/late HTTP/1.1\r\nHost: a\r\n")
+        time.sleep(0.2)
+        written = proxy.file.read_text()
+        for number in range(2):  # the second finds one of a listener that is gone already
+            proxy.file.write_text(written[:written.index("[listen.extra]")] + "\n" * number)
+            assert reload(proxy).status == 200
+        assert idle.ended(5)
+        begun.send(b"\r\n")
+        answer = begun.response()
+        assert answer.status == 200 and answer.closes and begun.ended(5)
+    assert proxy.wait_log(path="/public/late")["listener"] == "extra"
 
 
 # watch = true

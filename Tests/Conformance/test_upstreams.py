@@ -288,6 +288,81 @@ def test_fewer_connections_than_workers(start, own_backend, workers, limit):
     assert most[0] == limit
 
 
+@pytest.mark.parametrize(("workers", "clients", "most"), [(2, 1, 2), (4, 12, 750)])
+def test_few_connections_are_used_again(start, own_backend, workers, clients, most):
+    """Connections for a thousand requests: one, as long as one worker asks; more change hands where several want the same one."""
+    proxy = start(own_backend, TEXT, workers=workers, servers=f'"127.0.0.1:{own_backend.port}"', upstream="max_connections = 1")
+
+    def ask(number):
+        with proxy.client() as client:
+            return {client.request("GET", "/public/x").status for _ in range(1000 // clients)}
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        assert set().union(*pool.map(ask, range(clients))) == {200}
+    opened = len({request.connection for request in own_backend.requests})
+    print(f"{opened} connections for {len(own_backend.requests)} requests of {clients} clients")
+    assert opened <= most
+
+
+class CountingServer(threading.Thread):
+    """Answers each request at once, and notes how many connections were open whenever one came."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.most = self.opened = 0
+        self.open: list[socket.socket] = []
+
+    def run(self):
+        while True:
+            try:
+                new, _ = self.listener.accept()
+            except OSError:
+                return
+            self.opened += 1
+            self.open = [one for one in [*self.open, new] if not self.has_ended(one)]
+            self.most = max(self.most, len(self.open))
+            threading.Thread(target=self.serve, args=(new,), daemon=True).start()
+
+    @staticmethod
+    def has_ended(connection) -> bool:
+        try:
+            return connection.fileno() < 0 or connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def serve(self, connection):
+        with connection:
+            while connection.recv(65536):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+def test_an_idle_connection_is_given_up_for_a_request_of_another_worker(start, own_backend):
+    """At once, and closed before the other one opens its own: the server never has one too many."""
+    server = CountingServer()
+    server.start()
+    proxy = start(own_backend, TEXT, workers=4, servers=f'"127.0.0.1:{server.port}"', upstream="max_connections = 2")
+    clients = [proxy.client() for _ in range(24)]
+    slowest = 0
+    for _ in range(6):
+        for client in clients:
+            began = time.monotonic()
+            assert client.request("GET", "/public/x").status == 200
+            slowest = max(slowest, time.monotonic() - began)
+    assert slowest < 1 and metric(proxy, "usher_upstream_queue_refused_total") == 0
+
+    def ask(client):
+        return {client.request("GET", "/public/x").status for _ in range(30)}
+    with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:
+        assert set().union(*pool.map(ask, clients)) == {200}
+    for client in clients:
+        client.close()
+    server.listener.close()
+    assert server.most == 2 and server.opened > 4, (server.most, server.opened)
+
+
 def test_the_queue_of_one_connection_is_bounded(start, own_backend):
     """One connection, one that waits: the third is refused, with any number of workers."""
     own_backend.script = lambda exchange: (time.sleep(0.5), exchange.echo())
@@ -319,6 +394,23 @@ def test_retries_have_a_budget(start, own_backend):
     own_backend.script = lambda exchange: exchange.echo()
     assert proxy.get("/public/x").status in (200, 502)
     assert proxy.get("/public/x").status == 200
+
+
+def test_a_408_without_a_retry_is_the_answer(start, own_backend):
+    """Where the budget for repeating is spent, the client hears that its request was not taken, and may repeat it itself."""
+    served = Counter()
+
+    def script(exchange):
+        served[exchange.request.connection] += 1
+        if served[exchange.request.connection] % 2 == 0:
+            exchange.send(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            return exchange.close()
+        exchange.echo()
+    own_backend.script = script
+    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="")
+    statuses = Counter(proxy.get("/public/x").status for _ in range(120))
+    assert statuses[200] + statuses[408] == 120 and statuses[408] > 5, statuses
+    assert metric(proxy, "usher_upstream_retries_refused_total") == statuses[408]
 
 
 def test_a_server_that_loses_requests_is_ejected_though_they_are_repeated(start, own_backend):

@@ -49,6 +49,32 @@ struct KeyKeeperTests {
     }
 
     @Test(
+        "what is checked before a reload are the keys that workers get behind it, and looking changes nothing",
+        arguments: [false, true])
+    func preview(isOther: Bool) throws {
+        let keeper = try KeyKeeper(environment: [:], log: Logger(label: "test"))
+        let start = Instant.now()
+        var configured = try issuers(port: 1)
+        keeper.configure(configured, now: start)
+        let known = try #require(keeper.fetched("main"))
+        known.plan()
+        let keys = Array(
+            #"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#
+                .utf8)
+        #expect(try known.take(keys))
+        configured[0].requiresNamedKeys = isOther
+        var checked = PolicySpec()
+        checked.issuers = [IssuerEntry(name: "main", spec: configured[0].spec)]
+        var sent = checked
+        keeper.preview(&checked, under: configured)
+        #expect(keeper.fetched("main") === known)
+        keeper.configure(configured, now: start)
+        keeper.fill(&sent)
+        #expect(checked.issuers[0].spec.keys == sent.issuers[0].spec.keys)
+        #expect(checked.issuers[0].spec.keys == (isOther ? .pending : .jwks(keys)))
+    }
+
+    @Test(
         "J9: a worker that began behind earlier notices is not taken for one that has not read them",
         arguments: [0, 1])
     func lateWorker(unsent: Int) throws {

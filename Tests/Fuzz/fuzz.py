@@ -27,6 +27,7 @@ DICTIONARIES = {
     "request-head": "http", "response-head": "http", "body": "http", "target": "http", "policy": "http",
     "json": "json", "claims": "json", "jwks": "json", "session-data": "json", "revocation": "json", "token": "json",
     "toml": "toml", "proxy-header": "text", "forwarded": "text", "pem": "text", "session": "text",
+    "proof": "json", "issuer-answer": "json", "redis": "text",
 }
 # Two tokens, two keys or a configuration fit; what is larger finds its limits in unit tests.
 LONGEST = {"toml": 8192, "request-head": 40_000}

@@ -79,7 +79,8 @@ POLICY = [
 ]
 ADDRESSES = [
     "192.0.2.7", "192.0.2.7:80", "[2001:db8::1]:443", "::1", "::ffff:192.0.2.7", "1.2.3.4/8", "2001:db8::/32", "unknown",
-    " 10.0.0.1\t", "1:2:3:4:5:6:7:8", "fe80::1%eth0",
+    " 10.0.0.1\t", "1:2:3:4:5:6:7:8", "fe80::1%eth0", "192.0.2.9, 1.2.3.4", "for=1.2.3.4;proto=https;host=a",
+    'For="[2001:db8::1]:443", for=192.0.2.9', 'for="a', "for=unknown;;by=_x, ,", "for=1;for=2",
 ]
 PEM = [
     b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAUI2cY+uUdCLl+p/btcYWHZctd6ObRrpuPxnHbQ6VYgE=\n-----END PUBLIC KEY-----\n",
@@ -157,6 +158,41 @@ def http2() -> list[bytes]:
     )]
 
 
+def http2_backend() -> list[bytes]:
+    def literal(name: bytes, value: bytes) -> bytes:
+        return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+    ok, early, trailers = b"\x88", b"\x08\x03103" + literal(b"link", b"a"), literal(b"grpc-status", b"0")
+    return [b"\x09" + each for each in (
+        frame(1, 4, 1, ok + literal(b"content-length", b"2")) + frame(0, 1, 1, b"ok") + frame(6, 0, 0, bytes(8)),
+        frame(1, 4, 1, early) + frame(1, 4, 1, ok) + frame(0, 8, 1, b"\2hello\0\0") + frame(1, 5, 1, trailers),
+        frame(1, 5, 3, ok + literal(b"content-length", b"9")) + frame(3, 0, 5, b"\0\0\0\7") + frame(7, 0, 0, bytes(8)),
+        frame(1, 4, 7, ok) + frame(0, 0, 7, b"\x81\x02hi") + frame(0, 1, 7, b""),
+        frame(4, 0, 0, b"\0\3\0\0\0\1\0\4\0\0\0\0") + frame(8, 0, 0, b"\0\0\xff\xff") + frame(1, 1, 5, ok) + frame(9, 4, 5),
+        frame(1, 5, 5, b"\x8d" + literal(b"x", b"a\rb")) + frame(5, 4, 1, b"\0\0\0\2" + ok) + frame(0, 1, 3, b"x"),
+    )]
+
+
+def proofs() -> list[str]:
+    claims = json.dumps({"jti": "-BwC3ESc6acc2lTc", "htm": "POST", "htu": "https://a.test/t", "iat": NOW, "ath": "fUHy", "nonce": "n"})
+    keys = [json.loads(each)["keys"][0] for each in KEYS[:3]]
+    return [json.dumps({"typ": "dpop+jwt", "alg": name, "jwk": {**key, "alg": name}}) + "\n" + claims
+            for name, key in zip(("ES256", "EdDSA", "RS256"), keys, strict=True)]
+
+
+def issuer_answers() -> list[str]:
+    active = {"active": True, **CLAIMS, "scope": "read write", "client_id": "c", "username": "ada"}
+    return [json.dumps(each) for each in (
+        active, {"active": False}, {key: value for key, value in active.items() if key != "exp"},
+        {**active, "aud": "tasks", "cnf": {"jkt": "a"}}, {**active, "active": "true"},
+        {"issuer": "https://i.example", "jwks_uri": "https://i.example/keys"})]
+
+
+REDIS = [
+    "+OK\r\n+OK\r\n$40\r\n" + "a" * 40 + "\r\n:1\r\n$-1\r\n", "+OK\r\n+OK\r\n$40\r\n" + "b" * 40
+    + "\r\n-NOSCRIPT x\r\n*2\r\n:-5\r\n$3\r\nabc\r\n", "-WRONGPASS no\r\n", "*2\r\n*1\r\n$0\r\n\r\n*-1\r\n:9223372036854775807\r\n",
+]
+
+
 def seeds() -> dict[str, list]:
     raw, data = sessions()
     header, line = json.dumps(HEADER), "\n"
@@ -167,6 +203,7 @@ def seeds() -> dict[str, list]:
         "body": [b"\x09\x07" + text.encode() for text in CHUNKS] + [b"\0\x29hello world", b"\x05\x02abc"],
         "target": TARGETS,
         "http2": http2(),
+        "http2-backend": http2_backend(),
         "websocket": [b"\x00\x81\x05hello", b"\x09\x82\xfe\0\x08\1\2\3\4" + bytes(8) + b"\x88\x00",
                       b"\x05\x82\xff\0\0\0\0\0\0\0\x02\1\2\3\4ab"],
         "base64url": ["", "AA", "aGVsbG8", "-_-_", "A", "AB==", "a+/b"],
@@ -178,13 +215,16 @@ def seeds() -> dict[str, list]:
             {**CLAIMS, "aud": "tasks", "exp": NOW + 0.5}, {**CLAIMS, "act": 1})]
         + ['{"alg":"HS256","typ":"application/at+jwt","kid":"a"}\n' + json.dumps(CLAIMS),
            '{"alg":"none"}\n{}', '{"alg":"HS256","b64":false,"crit":["b64"]}\n' + json.dumps(CLAIMS)],
+        "proof": proofs(),
         "jwks": KEYS,
+        "issuer-answer": issuer_answers(),
         "pem": PEM,
         "session": raw,
         "session-data": data,
         "revocation": ['{"jti":["a",{"iss":"i","jti":"b"}],"sub":{"u":1769299200}}', "{}", '{"sub":{"u":-1}}', "[]"],
         "proxy-header": proxy_headers(),
         "forwarded": ADDRESSES,
+        "redis": [b"\x09" + text.encode() for text in REDIS],
         "toml": configurations,
         "policy": POLICY,
         "canary": ["U", "Usb", "xyz"],

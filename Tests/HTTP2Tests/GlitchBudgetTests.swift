@@ -87,4 +87,45 @@ import Testing
         #expect(peer.goAwayCode() == 11)
         peer.close()
     }
+
+    @Test("F7: streams refused before SETTINGS are acknowledged, to a client that reads nothing")
+    func refusedUnread() throws {
+        var peer = try Peer(greets: false)
+        #expect((peer.receive(preface + frame(settings))) != nil)
+        var stream: UInt32 = 1
+        // These stay: from the next on nghttp2 refuses by itself.
+        while stream < 2 * 128 {
+            #expect((peer.receive(frame(headers, endHeaders, stream, block(get("/"))))) != nil)
+            stream += 2
+        }
+        var isOver = false
+        while !isOver, stream < 200_000 {
+            isOver = peer.receive(frame(headers, endHeaders, stream, block(get("/")))) == nil
+            stream += 2
+        }
+        #expect(stream < 20_000, "the queue is bounded")
+        #expect((peer.goAwayCode()) == 11)
+        peer.close()
+    }
+
+    @Test("as many requests as may be, each with the longest wait for its answer, fill no queue")
+    func honestQueue() throws {
+        var peer = try Peer()
+        for number in 0..<128 {
+            let seen = peer.receive(
+                frame(headers, endStream | endHeaders, UInt32(2 * number + 1), block(get("/"))))
+            guard case .request(let slot, _, _)? = seen?.first else {
+                Issue.record("request \(number): \(String(describing: seen))")
+                break
+            }
+            let hint = Array("HTTP/1.1 103 \r\n\r\n".utf8)
+            while peer.session.takesInterim(hint.count) {
+                _ = peer.session.submitHead(slot, hint.span, .interim, &peer.scratch)
+            }
+            #expect((peer.answer(slot, "x")) == true)
+        }
+        #expect((peer.receive(frame(ping, 0, 0, [UInt8](repeating: 0, count: 8)))) != nil)
+        #expect((peer.goAwayCode()) == nil)
+        peer.close()
+    }
 }

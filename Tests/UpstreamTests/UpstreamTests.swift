@@ -1,6 +1,7 @@
 import Bytes
 import HTTP
 import Reactor
+import Synchronization
 import Telemetry
 import Testing
 
@@ -109,6 +110,50 @@ struct UpstreamPoolTests {
         #expect(!enough)
     }
 
+    @Test(
+        "who waits calls the worker that has an idle connection, once until it looks; who has room calls those who wait"
+    )
+    func bells() {
+        let few = settings([1], connections: 1, pending: 9, workers: 3)
+        let calls = (0..<3).map { _ in Calls() }
+        var holder = UpstreamPool(few, workers: 3, worker: 0)
+        var waiter = UpstreamPool(few, workers: 3, worker: 1)
+        let other = UpstreamPool(few, workers: 3, worker: 2)
+        holder.hangBell { calls[0].add() }
+        waiter.hangBell { calls[1].add() }
+        other.hangBell { calls[2].add() }
+        #expect((holder.choose(at: start) == .connect(server: 0)) == true)
+        #expect((waiter.choose(at: start) == .wait) == true)
+        waiter.enqueue(handle(9))
+        waiter.askForConnections()
+        #expect(calls.map(\.count) == [0, 0, 0], "it has a request on it")
+        #expect((holder.wantedElsewhere == 1 && waiter.wantedElsewhere == 0) == true)
+        holder.giveBack(handle(1), server: 0)
+        waiter.askForConnections()
+        waiter.askForConnections()
+        #expect(calls.map(\.count) == [1, 0, 0])
+        holder.answerBell()
+        waiter.askForConnections()
+        #expect(calls.map(\.count) == [2, 0, 0])
+        // The one that is idle here is not for who comes later than those who wait elsewhere.
+        #expect((holder.choose(at: start) == .wait) == true)
+        #expect((waiter.dequeue(at: start) == nil) == true)
+        holder.closedIdle(handle(1), server: 0)
+        holder.offerRoom()
+        #expect(calls.map(\.count) == [2, 1, 0])
+        #expect((waiter.dequeue(at: start) == handle(9)) == true)
+    }
+
+    @Test("shared connections are kept only where the queue has room for who has to wait for them")
+    func keeping() {
+        func keeps(connections: Int, pending: Int) -> Bool {
+            UpstreamPool(settings([1], connections: connections, pending: pending, workers: 3), workers: 3)
+                .keepsConnections
+        }
+        #expect(keeps(connections: 2, pending: 3) && keeps(connections: 3, pending: 0))
+        #expect(!keeps(connections: 2, pending: 2))
+    }
+
     @Test("the connections of a worker that ends are there for the others")
     func sharedConnectionsOfTheGone() {
         let settings = settings([1], connections: 1, workers: 2)
@@ -192,14 +237,18 @@ struct UpstreamPoolTests {
         #expect((pool.chooseFresh(server: 0) == nil) == true)
     }
 
-    @Test("draining takes every idle connection off the books")
-    func takeIdle() {
+    @Test("every idle connection can be found, the one that has waited longest first")
+    func oldestIdle() {
         var pool = UpstreamPool(settings([1, 1]), workers: 1)
         _ = pool.choose(at: start)
         _ = pool.choose(at: start)
         pool.giveBack(handle(1), server: 0)
         pool.giveBack(handle(2), server: 1)
-        #expect((pool.takeIdle().map(\.0) == [handle(1), handle(2)]) == true)
+        for (place, server) in [(1, 0), (2, 1)] {
+            #expect((pool.oldestIdle == handle(UInt32(place))) == true)
+            pool.closedIdle(handle(UInt32(place)), server: server)
+        }
+        #expect((pool.oldestIdle == nil) == true)
         #expect((pool.connectionCount == 0) == true)
     }
 }
@@ -218,4 +267,12 @@ struct RetryRuleTests {
         #expect(RetryRule.allows(method, after: progress, isReplayable: true) == allowed)
         #expect(!RetryRule.allows(method, after: progress, isReplayable: false))
     }
+}
+
+/// How often somebody was called.
+private final class Calls: Sendable {
+    private let number = Atomic<Int>(0)
+
+    var count: Int { number.load(ordering: .relaxed) }
+    func add() { number.wrappingAdd(1, ordering: .relaxed) }
 }

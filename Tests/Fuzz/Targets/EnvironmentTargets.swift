@@ -2,8 +2,10 @@ import Bytes
 import Config
 import HTTP
 import HTTP1
+import JOSE
 
 @testable import Policy
+@testable import Redis
 
 /// The PROXY protocol: in pieces as at once, and what is taken is as long as it says.
 final class ProxyHeaderTarget: FuzzTarget {
@@ -28,9 +30,25 @@ final class ProxyHeaderTarget: FuzzTarget {
     }
 }
 
-/// H8: addresses that other proxies tell.
+/// H8: addresses that other proxies tell, by themselves and before the one that a trusted proxy adds.
 final class ForwardedTarget: FuzzTarget {
-    init() {}
+    private let snapshot: PolicySnapshot
+    private var head = RequestHead(fieldCapacity: 100)
+    private let peer = PeerFacts(address: IPAddress(v4: 0xC000_0201), listener: 0, isSecure: false)
+    private let client = IPAddress(v4: 0xCB00_7109)
+
+    init() throws {
+        let route = RouteSpec(
+            hosts: [], methods: [], path: try PathTemplate("/**"), authentication: .none, require: [],
+            scopes: [],
+            denied: .forbidden, upstream: 0, stripPrefix: nil)
+        let proxies = [AddressBlock("192.0.2.0/24")].compactMap { $0 }
+        snapshot = try PolicySnapshot(
+            PolicySpec(
+                issuers: [], routes: [route], identity: IdentitySpec(headers: []),
+                upstreams: [UpstreamPolicySpec(name: "u", authorization: .remove, preserveHost: true)],
+                listeners: [ListenerPolicySpec(trustedProxies: proxies)], tokensCached: 8))
+    }
 
     func run(_ input: [UInt8]) throws {
         let host = array(AddressReader.host(of: input.span))
@@ -38,8 +56,82 @@ final class ForwardedTarget: FuzzTarget {
         _ = AddressReader.read(host.span)
         let text = String(decoding: input, as: UTF8.self)
         _ = IPAddress(text)
-        guard let block = AddressBlock(text) else { return }
-        _ = block
+        _ = AddressBlock(text)
+        try readElements(input)
+        guard !input.contains(0x0D), !input.contains(0x0A) else { return }
+        if let address = address(of: Array("X-Forwarded-For: ".utf8) + input + Array(", 203.0.113.9".utf8)) {
+            try demand(address == client, "a client that tells its own address")
+        }
+        if let address = address(of: Array("Forwarded: ".utf8) + input + Array(", for=203.0.113.9".utf8)) {
+            try demand(address == client || address == peer.address, "a client that tells its own address")
+        }
+    }
+
+    private func readElements(_ input: [UInt8]) throws {
+        var elements = ForwardedElements(ByteRange(from: 0, to: input.count))
+        var end = 0
+        while let element = elements.next(input.span) {
+            for range in [element.node, element.proto, element.host] where !range.isEmpty {
+                try demand(
+                    Int(range.start) >= end && range.end <= input.count, "an element outside of the value")
+            }
+            end = max(end, [element.node, element.proto, element.host].map(\.end).max() ?? 0)
+        }
+    }
+
+    /// The client's address by a head with that line; nil where it is no line.
+    private func address(of line: [UInt8]) -> IPAddress? {
+        let bytes = Array("GET / HTTP/1.1\r\nHost: h\r\n".utf8) + line + Array("\r\n\r\n".utf8)
+        var parser = RequestHeadParser()
+        guard parser.parse(bytes.span, into: &head, limits: HeadLimits()) == .complete else { return nil }
+        return snapshot.clientAddress(head, bytes.span, peer)
+    }
+}
+
+/// Answers of a Redis server: in pieces as at once, and each call is answered once, with its own tag.
+final class RedisTarget: FuzzTarget {
+    init() {}
+
+    func run(_ input: [UInt8]) throws {
+        guard let seed = input.first else { return }
+        let bytes = Array(input.dropFirst())
+        let whole = Self.read(bytes, [bytes.count])
+        let parts = Self.read(bytes, Cuts(seed, count: bytes.count).places)
+        try demand(whole.replies == parts.replies, "\(parts.replies) in pieces, \(whole.replies) at once")
+        try demand(whole.fault == parts.fault, "in pieces another fault than at once")
+        try converse(bytes, Cuts(seed, count: bytes.count).places)
+    }
+
+    private static func read(_ bytes: [UInt8], _ cuts: [Int]) -> (replies: [RedisReply], fault: RedisFault?) {
+        var parser = RedisReplyParser()
+        var replies: [RedisReply] = []
+        var taken = 0
+        for cut in cuts where cut > taken {
+            parser.feed(bytes.span.extracting(taken..<cut))
+            taken = cut
+            do throws(RedisFault) {
+                while let reply = try parser.next() { replies.append(reply) }
+            } catch {
+                return (replies, error)
+            }
+        }
+        return (replies, nil)
+    }
+
+    private func converse(_ bytes: [UInt8], _ cuts: [Int]) throws {
+        let login = RedisLogin(user: [0x75], password: [0x70], database: 1)
+        var session = RedisSession(login: login, scripts: ["return 1"])
+        var (called, answered, taken): (UInt64, Set<UInt64>, Int) = (0, [], 0)
+        for cut in cuts where cut > taken {
+            guard let replies = try? session.receive(bytes.span.extracting(taken..<cut)) else { return }
+            taken = cut
+            for (tag, _) in replies {
+                try demand(tag < called && answered.insert(tag).inserted, "an answer to nothing")
+            }
+            if session.call(0, keys: [[0x6B]], arguments: [[0x61]], tag: called) { called += 1 }
+            try demand(session.awaitedCount <= Int(called) + 3, "more is awaited than was asked")
+            _ = session.takeOutput()
+        }
     }
 }
 

@@ -17,10 +17,8 @@ final class HTTP2Target: FuzzTarget {
         let limits = HTTP2Limits(head: HeadLimits())
         guard var session = HTTP2Session(limits: limits, memory: memory, now: 1_000_000) else { return }
         var scratch = HTTP2Scratch()
-        var pool = BlockPool(keptBytes: 0)
-        var output = Buffer()
-        output.attach(from: &pool, .medium)
-        defer { output.detach(to: &pool) }
+        var output = FrameSink()
+        defer { output.close() }
         let greeting = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + [0, 0, 0, 4, 0, 0, 0, 0, 0]
         var open: Set<Int32> = []
         var taken = 0
@@ -30,7 +28,7 @@ final class HTTP2Target: FuzzTarget {
             taken = cut
             let goesOn = session.receive(piece.span, &scratch, now: 1_000_000 + Int64(taken))
             try take(&session, &scratch, piece, &open)
-            try send(&session, &scratch, &output)
+            try output.take(from: &session, &scratch, content: 5)
             try take(&session, &scratch, [], &open)
             if !goesOn { break }
         }
@@ -59,7 +57,7 @@ final class HTTP2Target: FuzzTarget {
                 session.consume(slot, Int(range.count))
             case .trailers(let slot, let range):
                 try demand(open.contains(slot), "trailers of nobody")
-                try checkLines(array(scratch.text.span(range)))
+                try HeadLines.check(array(scratch.text.span(range)))
             case .end(let slot): try demand(open.contains(slot), "the end of nobody")
             case .closed(let slot):
                 // One that broke a rule in its header section was nobody's yet.
@@ -70,15 +68,42 @@ final class HTTP2Target: FuzzTarget {
         scratch.clear()
     }
 
-    private func send(
-        _ session: inout HTTP2Session, _ scratch: inout HTTP2Scratch, _ output: inout Buffer
+    /// The section of a request is a request line and whole lines, and nothing else.
+    private func check(_ text: [UInt8], _ isWebSocket: Bool) throws {
+        guard let end = text.firstIndex(of: 0x0D) else { throw Violation(description: "no request line") }
+        let line = text[..<end]
+        try demand(line.count { $0 == 0x20 } == 1, "spaces in \(String(decoding: line, as: UTF8.self))")
+        try demand(line.allSatisfy { $0 > 0x1F && $0 < 0x7F }, "more than visible ASCII in the request line")
+        try demand(text.suffix(2).elementsEqual([0x0D, 0x0A]), "no empty line")
+        try HeadLines.check(Array(text[(end + 2)...].dropLast(2)))
+        let bytes = text
+        guard
+            RequestSection.read(bytes.span, into: &head, silent: .untilClose, isWebSocket: isWebSocket) == nil
+        else {
+            return
+        }
+        try demand(head.byteCount == text.count, "\(head.byteCount) of \(text.count) bytes were read")
+    }
+}
+
+/// Where the frames of a session go: each DATA frame is as long as the content that was offered, at most.
+struct FrameSink: ~Copyable {
+    private var pool = BlockPool(keptBytes: 0)
+    private var output = Buffer()
+
+    init() { output.attach(from: &pool, .medium) }
+
+    mutating func close() { output.detach(to: &pool) }
+
+    mutating func take(
+        from session: inout HTTP2Session, _ scratch: inout HTTP2Scratch, content byteCount: Int
     ) throws {
-        let content = Array("hello".utf8)
+        let content = [UInt8](repeating: UInt8(ascii: "c"), count: byteCount)
         var rounds = 0
         while session.makeFrames(&scratch, room: output.room) {
             for index in 0..<scratch.dataFrames.count {
                 let frame = scratch.dataFrames[index]
-                try demand(frame.count >= 0 && frame.count <= 5, "\(frame.count) bytes of content that are 5")
+                try demand((0...byteCount).contains(Int(frame.count)), "\(frame.count) bytes of \(byteCount)")
                 _ = output.append(word: frame.header)
                 _ = output.append(frame.lastHeaderByte)
                 _ = output.append(content.span.extracting(first: Int(frame.count)))
@@ -90,25 +115,11 @@ final class HTTP2Target: FuzzTarget {
             try demand(rounds < 100_000, "frames without end")
         }
     }
+}
 
-    /// The section of a request is a request line and whole lines, and nothing else.
-    private func check(_ text: [UInt8], _ isWebSocket: Bool) throws {
-        guard let end = text.firstIndex(of: 0x0D) else { throw Violation(description: "no request line") }
-        let line = text[..<end]
-        try demand(line.count { $0 == 0x20 } == 1, "spaces in \(String(decoding: line, as: UTF8.self))")
-        try demand(line.allSatisfy { $0 > 0x1F && $0 < 0x7F }, "more than visible ASCII in the request line")
-        try demand(text.suffix(2).elementsEqual([0x0D, 0x0A]), "no empty line")
-        try checkLines(Array(text[(end + 2)...].dropLast(2)))
-        let bytes = text
-        guard
-            RequestSection.read(bytes.span, into: &head, silent: .untilClose, isWebSocket: isWebSocket) == nil
-        else {
-            return
-        }
-        try demand(head.byteCount == text.count, "\(head.byteCount) of \(text.count) bytes were read")
-    }
-
-    private func checkLines(_ text: [UInt8]) throws {
+/// Lines of a head that came over HTTP/2: each has a name that is a token, a value that stays in its line, and an end.
+enum HeadLines {
+    static func check(_ text: [UInt8]) throws {
         var start = 0
         while start < text.count {
             guard let end = text[start...].firstIndex(of: 0x0D), end + 1 < text.count, text[end + 1] == 0x0A

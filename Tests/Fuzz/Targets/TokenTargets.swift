@@ -178,44 +178,28 @@ final class ClaimsTarget: FuzzTarget {
     }
 }
 
-/// J17, J23: what key servers serve. Whatever keys come out of it, a token of another key is not good.
-final class KeySetTarget: FuzzTarget {
-    private let token: [UInt8]
+/// J20: DPoP proofs, header and payload one line each, with the signature of nobody: whatever the key in it, none is good.
+final class ProofTarget: FuzzTarget {
+    private var verifier = DPoPVerifier()
+    private var digest = SHA256()
 
-    init() {
-        let signed =
-            base64URL(Array(#"{"alg":"ES256","kid":"k1"}"#.utf8)) + [UInt8(ascii: ".")]
-            + base64URL(Array(#"{"iss":"i","aud":"a","sub":"u","exp":4000000000}"#.utf8))
-        token = signed + [UInt8(ascii: ".")] + base64URL([UInt8](repeating: 7, count: 64))
-    }
-
-    func run(_ input: [UInt8]) throws {
-        let spec = IssuerSpec(issuer: "i", audiences: ["a"], keys: .jwks(input))
-        guard var verifier = try? TokenVerifier(issuers: [spec]) else { return }
-        let token = token
-        let report = verifier.keyReport(ofIssuer: 0)
-        try demand((report?.usableKeys ?? 0) <= 100, "J10: too many keys")
-        switch verifier.verify(token.span, acceptedBy: .init(index: 0), now: fuzzClock) {
-        case .verified: throw Violation(description: "a signature that is none")
-        case .bound: throw Violation(description: "a signature that is none, and a binding")
-        case .refused: break
-        case .keysUnavailable: break
-        }
-    }
-}
-
-final class PEMTarget: FuzzTarget {
     init() {}
 
     func run(_ input: [UInt8]) throws {
-        if let key = try? PublicKey(pem: input.span) {
-            key.prepare(for: AlgorithmSet(SignatureAlgorithm.allCases))
-            try demand(!key.encoded().isEmpty, "a key without bytes")
-        }
-        let spec = IssuerSpec(issuer: "i", audiences: ["a"], keys: .publicKeyPEM(input))
-        _ = try? TokenVerifier(issuers: [spec])
-        // J1: what is a public key is no secret.
-        _ = KeySet.isPublic(input)
+        let lines = input.split(separator: 0x0A, maxSplits: 1, omittingEmptySubsequences: false)
+        guard lines.count == 2 else { return }
+        let header = Array(lines[0])
+        var document = JSONDocument(capacity: max(header.count, 1), limits: .token)
+        guard document.load(header.span), let key = document.member(Array("jwk".utf8).span, of: 0),
+            let thumbprint = JWKThumbprint.digest(of: key, in: document, by: &digest)
+        else { return }
+        let signature = base64URL([UInt8](repeating: 7, count: 64))
+        let dot = [UInt8(ascii: ".")]
+        let proof = base64URL(header) + dot + base64URL(Array(lines[1])) + dot + signature
+        let isGood = (try? verifier.verify(proof.span, boundTo: thumbprint)) != nil
+        try demand(!isGood, "a proof that nobody signed")
+        let isOthers = (try? verifier.verify(input.span, boundTo: thumbprint)) != nil
+        try demand(!isOthers, "a proof that is none")
     }
 }
 

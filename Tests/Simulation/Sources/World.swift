@@ -67,7 +67,7 @@ final class World {
     private func work(_ parts: WorkerParts, _ listeners: [Int32]) throws {
         var worker = try Worker(
             parts, scenario.settings(listenerCount: listeners.count), Self.bound(listeners))
-        worker.run()
+        try worker.run()
         let left = [
             ("clients", worker.clients.count), ("exchanges", worker.exchanges.count),
             ("servers", worker.servers.count), ("bytes in buffers", worker.pool.bytesInUse),
