@@ -307,15 +307,10 @@ internal import HTTP
         unsafe !state.pointee.isOver && nghttp2_session_check_request_allowed(session) != 0
     }
 
-    /// The most frames that wait to be written before no further request is submitted. Each of 100 streams may have a head or
-    /// content there, and a window's update, and in one turn as many may end and begin; beyond, they are heads of requests
-    /// that were given up, which stay until they would have been written.
-    static let largestQueue = 512
-
-    /// True where more waits to be written than streams that there can be account for: the server does not read.
-    public var isCongested: Bool {
-        // SAFETY: the session belongs to this value.
-        unsafe nghttp2_session_get_outbound_queue_size(session) >= Self.largestQueue
+    /// True where four frames wait to be sent for each stream that there may be: more than requests under way need.
+    public var isQueueLong: Bool {
+        // SAFETY: the session and its state belong to this value.
+        unsafe nghttp2_session_get_outbound_queue_size(session) > 4 * state.pointee.limits.streamCount
     }
 
     /// True where the server takes WebSocket by extended CONNECT (RFC 8441 §3).

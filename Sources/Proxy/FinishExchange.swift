@@ -105,7 +105,11 @@ extension Worker {
         record.referer = exchange.notes.text(exchange.notes.referer)
         record.userAgent = exchange.notes.text(exchange.notes.userAgent)
         if exchange.version == .http10 { record.protocolName = "HTTP/1.0" }
-        record.client = address.addressText
+        if exchange.notes.client.isEmpty {
+            record.client = address.addressText
+        } else {
+            record.client = exchange.notes.text(exchange.notes.client)
+        }
         record.listener = listener.span
         record.reason = exchange.code
         record.time = wallClockMilliseconds
