@@ -23,23 +23,12 @@ extension ConfigurationReader {
         }
         let source: KeySource? =
             switch first.key {
-            case "secret": hmacKey(first).map { .secret($0) }
+            case "secret": loader.secret(first, for: .hmacKey).map { .secret($0) }
             case "public_key": publicKey(first)
             case "introspection": introspection(first, section)
             default: keySet(first, section, preset)
             }
         return source.map { Located(value: $0, position: first.node.start) }
-    }
-
-    /// A PEM text as an HMAC secret is the classic confusion of algorithms (J1).
-    private func hmacKey(_ entry: TOMLEntry) -> Secret? {
-        guard let secret = loader.secret(entry, for: .hmacKey) else { return nil }
-        if Self.isPEM(secret.bytes) {
-            loader.error(
-                entry.node.start, "\"secret\" is a PEM text; a public key belongs under \"public_key\" (J1)")
-            return nil
-        }
-        return secret
     }
 
     private func publicKey(_ entry: TOMLEntry) -> KeySource? {

@@ -89,6 +89,12 @@ extension Loader {
         return Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
     }
 
+    /// What is published as an HMAC secret is the classic confusion of algorithms (J1). A text like `{"keys": [{"kty": …}]}`: what is published is no secret, and a secret is never written so.
+    private static func isJSONWebKey(_ bytes: [UInt8]) -> Bool {
+        bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) } == UInt8(ascii: "{")
+            && String(decoding: bytes, as: UTF8.self).contains("\"kty\"")
+    }
+
     func complaint(about bytes: [UInt8], _ use: SecretUse) -> String? {
         if bytes.isEmpty { return "is empty" }
         if bytes == Array(Self.publicDefaultSecret.utf8) {
@@ -99,6 +105,10 @@ extension Loader {
         case .hmacKey where bytes.count < Self.leastHMACKeyBytes:
             return "has \(bytes.count) bytes; an HMAC secret needs at least \(Self.leastHMACKeyBytes), "
                 + "such as `openssl rand -base64 32` makes"
+        case .hmacKey where ConfigurationReader.isPEM(bytes):
+            return "is a PEM text; a public key belongs under \"public_key\" (J1)"
+        case .hmacKey where Self.isJSONWebKey(bytes):
+            return "is a JSON Web Key; published ones belong under \"jwks\" (J1)"
         case .bearerToken where !bytes.allSatisfy({ (0x21...0x7E).contains($0) }):
             return
                 "holds a space, a control character or a non-ASCII byte, which no bearer token has (RFC 6750, 2.1)"

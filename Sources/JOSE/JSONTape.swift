@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Crypto
 
 /// One JSON value, or the name of a member, on a `JSONTape`.
 struct JSONNode: BitwiseCopyable {
@@ -21,7 +22,7 @@ struct JSONLimits: Sendable {
     var depth: Int
     /// Values and names in all.
     var nodes: Int
-    /// Members of one object: each new name is compared with all before.
+    /// Members of one object.
     var members: Int
 
     /// For a token's header and payload: real ones have below 100 nodes and 5 levels.
@@ -67,7 +68,8 @@ struct JSONTape: ~Copyable {
             case .value, .valueOrEnd:
                 if byte == 0x5d, expected == .valueOrEnd {  // ]
                     index += 1
-                    expected = close()
+                    guard let next = close(text) else { return false }
+                    expected = next
                 } else {
                     guard let next = value(byte, &text, index, end, &expected) else { return false }
                     index = next
@@ -75,14 +77,15 @@ struct JSONTape: ~Copyable {
             case .name, .nameOrEnd:
                 if byte == 0x7d, expected == .nameOrEnd {  // }
                     index += 1
-                    expected = close()
+                    guard let next = close(text) else { return false }
+                    expected = next
                 } else {
                     guard byte == 0x22, let next = name(&text, index + 1, end) else { return false }
                     index = next
                     expected = .value
                 }
             case .separator:
-                guard let next = separator(byte) else { return false }
+                guard let next = separator(byte, text) else { return false }
                 index += 1
                 expected = next
             case .nothing:
@@ -122,20 +125,21 @@ struct JSONTape: ~Copyable {
 
     private var afterValue: Expected { open < 0 ? .nothing : .separator }
 
-    /// Closes the innermost container.
-    private mutating func close() -> Expected {
+    /// Closes the innermost container; nil for an object with two members of one name.
+    private mutating func close(_ text: borrowing MutableSpan<UInt8>) -> Expected? {
+        guard nodes[open].kind == .array || !hasDuplicates(text, open) else { return nil }
         nodes[open].end = Int32(nodes.count)
         open = Int(nodes[open].parent)
         depth -= 1
         return afterValue
     }
 
-    private mutating func separator(_ byte: UInt8) -> Expected? {
+    private mutating func separator(_ byte: UInt8, _ text: borrowing MutableSpan<UInt8>) -> Expected? {
         let kind = nodes[open].kind
         switch byte {
         case 0x2c: return kind == .object ? .name : .value
-        case 0x5d where kind == .array: return close()
-        case 0x7d where kind == .object: return close()
+        case 0x5d where kind == .array: return close(text)
+        case 0x7d where kind == .object: return close(text)
         default: return nil
         }
     }
@@ -146,12 +150,44 @@ struct JSONTape: ~Copyable {
         guard Int(nodes[open].count) < limits.members, let next = string(&text, index, end) else {
             return nil
         }
-        nodes[node].hash = Self.hash(text, nodes[node])
-        guard !isDuplicate(text, node) else { return nil }
+        if Int(nodes[open].count) < Self.comparedCount {
+            nodes[node].hash = Self.hash(text, nodes[node])
+            guard !isDuplicate(text, node) else { return nil }
+        }
         nodes[open].count += 1
         let colon = Self.skipSpace(text, next, end)
         guard colon < end, text[colon] == 0x3a else { return nil }
         return colon + 1
+    }
+
+    /// Each of so many names of an object is compared with all before it; those of a larger one, which no token has, when
+    /// it is whole.
+    private static let comparedCount = 256
+
+    /// True where two members of a large object have one name (rule J13).
+    private func hasDuplicates(_ text: borrowing MutableSpan<UInt8>, _ object: Int) -> Bool {
+        let count = Int(nodes[object].count)
+        // Without randomness somebody could choose names that stand side by side: it would take long, and be right.
+        guard count > Self.comparedCount else { return false }
+        let hash = KeyedHash(seed: (Random.uint64() ?? 0, Random.uint64() ?? 0))
+        var places = [Int32](repeating: -1, count: 4 * count)
+        var name = object + 1
+        while name < nodes.count {
+            var place = Int(hash(bytes(of: name, text)) % UInt64(places.count))
+            while places[place] >= 0 {
+                if ASCII.equals(bytes(of: Int(places[place]), text), bytes(of: name, text)) { return true }
+                place = place + 1 < places.count ? place + 1 : 0
+            }
+            places[place] = Int32(truncatingIfNeeded: name)
+            name = Int(nodes[name + 1].end)
+        }
+        return false
+    }
+
+    @_lifetime(borrow text)
+    private func bytes(of name: Int, _ text: borrowing MutableSpan<UInt8>) -> Span<UInt8> {
+        let node = nodes[name]
+        return text.span.extracting(Int(node.start)..<Int(node.start) + Int(node.count))
     }
 
     /// True where an earlier member of the open object has the name at `node` (rule J13).

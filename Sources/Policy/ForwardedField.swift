@@ -94,14 +94,22 @@ extension PolicySnapshot {
             while end > Int(line.valueRange.start) {
                 var start = end
                 while start > Int(line.valueRange.start), bytes[start - 1] != UInt8(ascii: ",") { start -= 1 }
-                let element = AddressReader.host(of: bytes.extracting(start..<end))
-                guard let address = AddressReader.read(element) else { return known }
+                guard let address = Self.address(bytes.extracting(start..<end)) else { return known }
                 known = address
                 guard trust.trusts(address, listener: listener) else { return known }
                 end = start - 1
             }
         }
         return known
+    }
+
+    /// The address in an element; nil where it cannot be read, and for the unspecified one, which nobody has: whoever were
+    /// known by it would not be counted.
+    private static func address(_ element: Span<UInt8>) -> IPAddress? {
+        guard let address = AddressReader.read(AddressReader.host(of: element)), !address.isNone else {
+            return nil
+        }
+        return address
     }
 
     /// The origin after one element of `Forwarded` more, the next one towards us. Each hop adds one, so that the last is
@@ -112,7 +120,7 @@ extension PolicySnapshot {
     ) -> ToldOrigin {
         var origin = ToldOrigin(
             proto: element.proto, host: element.host, isForwarded: true, isFirst: before == nil)
-        origin.address = AddressReader.read(AddressReader.host(of: bytes.slice(element.node)))
+        origin.address = Self.address(bytes.slice(element.node))
         guard let address = origin.address, trust.trusts(address, listener: listener), var before else {
             return origin
         }

@@ -21,6 +21,8 @@ extension Worker {
         clients[client].transport.input.detachIfEmpty(to: &pool)
         // The next request may be here already.
         if !clients[client].transport.input.isEmpty || clients[client].transport.isReadable {
+            // The exchange's deadline, which may pass in this very turn, is not that of the next head.
+            clientDeadlines.set(client, .never)
             return resumeNextTurn(clients.handle(at: client))
         }
         guard !isDraining || awaitsLastRequests else { return closeClient(client) }

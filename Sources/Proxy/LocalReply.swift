@@ -181,7 +181,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         switch clients[client].transport.flush(to: &pool) {
         case .done: finishExchange(exchange)
-        case .blocked: stall(exchange)
+        case .blocked: stall(exchange, .sink(clients[client].transport.sentBytes))
         case .failed: abandon(exchange, exchanges[exchange].code)
         }
     }

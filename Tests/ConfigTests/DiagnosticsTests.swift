@@ -465,6 +465,11 @@ struct Mistake: Sendable, CustomTestStringConvertible {
                 .issuer, start + "public_key = { file = 'issuer.pem' }\nalgorithms = ['HS512']",
                 "10:15: HMAC never mixes"))
         check(.replace(.issuer, start + "secret = { file = 'issuer.pem' }", "9:10: is a PEM text"))
+        check(.replace(.issuer, start + "secret = { file = 'jwks.json' }", "9:10: is a JSON Web Key"))
+        // Whatever a secret is for.
+        let session = "[session.s]\nprovider = 'better-auth'\ntrusted_origins = []\n"
+        check(.add(.issuer, session + "secret = { file = 'issuer.pem' }", "13:10: is a PEM text"))
+        check(.add(.issuer, session + "secret = { file = 'jwks.json' }", "13:10: is a JSON Web Key"))
     }
 
     @Test(arguments: [

@@ -248,6 +248,13 @@ def test_behind_a_real_nginx(start, own_backend, tmp_path):
         nginx.wait(5)
 
 
+@pytest.mark.parametrize("target", ["http://app.test/public/x", "HTTP://open.test/public/x", "app.test:80", "x"])
+def test_H7_a_target_does_not_name_the_host(verify, target):
+    """Two hosts would be two requests: the proxy in front goes by one of them, and the answer would be about the other."""
+    answer = verify(question(target=target))
+    assert answer.status == 400 and answer.problem["code"] == "bad_request"
+
+
 def test_spoilt_questions(verify):
     """Questions of no form at all: no crash, and a yes only for the open route or with the name in the token."""
     rng = random.Random("forward-auth")

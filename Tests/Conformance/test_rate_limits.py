@@ -149,6 +149,12 @@ def test_a_forwarded_that_cannot_be_read_names_nobody(limited):
     assert got == [200] * 5 + [429], "all are the proxy in front"
 
 
+@pytest.mark.parametrize("field, value", [("X-Forwarded-For", "::"), ("X-Forwarded-For", "0::0"), ("Forwarded", 'for="[::]"')])
+def test_nobody_has_the_unspecified_address(limited, field, value):
+    """It stands for peers without an address, whom nobody counts."""
+    assert [limited.get("/visitors/x", {field: value}).status for _ in range(6)] == [200] * 5 + [429]
+
+
 @pytest.mark.parametrize("fields", [{"X-Forwarded-For": "192.0.2.{}"}, {"Forwarded": "for=192.0.2.{}"}], ids=["old", "new"])
 def test_an_untrusted_client_cannot_choose_its_address(start, own_backend, fields):
     proxy = start(own_backend, LIMITS, limits="")

@@ -31,6 +31,25 @@ import Testing
         #expect(list.revokes(issuer: nil, tokenID: nil, subject: bytes("u"), issuedAt: nil))
     }
 
+    @Test("J12, J13: a long list is read in no time, and has no subject twice")
+    func longest() throws {
+        func list(_ names: [String]) -> [UInt8] {
+            Array("{\"sub\":{\(names.map { "\"\($0)\":1" }.joined(separator: ","))}}".utf8)
+        }
+        let names = (0..<40_000).map { "user-\($0)" }
+        let start = ContinuousClock.now
+        #expect(RevocationList(list(names))?.count == 40_000)
+        // Compared with one another they would take half a minute.
+        #expect(start.duration(to: .now) < .seconds(10))
+        for (place, twice) in [(599, 0), (300, 299), (257, 256), (256, 255), (1, 0), (599, 598)] {
+            var names = Array(names.prefix(600))
+            names[place] = names[twice]
+            #expect(RevocationList(list(names)) == nil, "\(place)")
+        }
+        // However it is written.
+        #expect(RevocationList(list(names.prefix(600) + ["\\u0075ser-7"])) == nil)
+    }
+
     @Test func listsAreJoined() throws {
         var list = try #require(read("{\"jti\":[\"a\"],\"sub\":{\"u\":100}}"))
         list.formUnion(

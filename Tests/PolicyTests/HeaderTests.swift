@@ -202,6 +202,8 @@ struct HeaderTests {
         #expect(outcome.values("X-Forwarded-Proto") == ["https"])
         #expect(
             outcome.values("Forwarded") == [field.dropFirst(11) + #", for=192.0.2.7;host="h";proto=http"#])
+        let nobody = gate.send(get("/public", #"Forwarded: for="[::]""#))
+        #expect(nobody.values("X-Forwarded-For") == ["192.0.2.7"])
         let unreadable = gate.send(get("/public", "Forwarded: for=unknown"), secure: true)
         #expect(unreadable.values("X-Forwarded-For") == ["192.0.2.7"])
         #expect(unreadable.values("X-Forwarded-Proto") == ["https"])
