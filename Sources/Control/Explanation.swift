@@ -159,6 +159,9 @@ public struct Explanation: Sendable {
                 round = .last
             case .permit(let permit):
                 note(permit, head, bytes, peer, server, snapshot)
+                if case .length(let length) = head.framing, length > UInt64(clamping: permit.maxBodyBytes) {
+                    refuseBody(permit.crossOrigin, snapshot)
+                }
                 return
             case .reject(let rejection):
                 note(rejection, bytes, snapshot, now)
@@ -202,8 +205,7 @@ public struct Explanation: Sendable {
         issuer = snapshot.issuer(of: rejection)
         refusedBy = Self.step(rejection)
         writeAnswer(rejection, bytes, snapshot)
-        fields += Self.lines(Self.text(snapshot.crossOriginLines(rejection.crossOrigin)))
-        if rejection.crossOrigin.variesByOrigin { fields.append("Vary: Origin") }
+        add(rejection.crossOrigin, snapshot)
         let challenge = Self.written { buffer in
             !rejection.challenges
                 || buffer.append("WWW-Authenticate: ")
@@ -212,6 +214,21 @@ public struct Explanation: Sendable {
         let nonce = Self.written { snapshot.appendNonceField(rejection, now: now, to: &$0) }
         let limit = Self.written { snapshot.appendRateLimitFields(rejection, to: &$0) }
         fields += Self.lines(challenge) + Self.lines(nonce) + Self.lines(limit)
+    }
+
+    /// The body that the request announces is more than its route takes.
+    private mutating func refuseBody(
+        _ crossOrigin: CrossOriginAnswer, _ snapshot: borrowing PolicySnapshot
+    ) {
+        code = .tooLarge
+        refusedBy = .forward
+        writeAnswer()
+        add(crossOrigin, snapshot)
+    }
+
+    private mutating func add(_ crossOrigin: CrossOriginAnswer, _ snapshot: borrowing PolicySnapshot) {
+        fields += Self.lines(Self.text(snapshot.crossOriginLines(crossOrigin)))
+        if crossOrigin.variesByOrigin { fields.append("Vary: Origin") }
     }
 
     private mutating func note(

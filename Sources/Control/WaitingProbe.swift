@@ -115,6 +115,8 @@ struct WaitingProbe {
                 for index in 0..<buffer.count { bytes.append(buffer.bytes[index]) }
                 buffer.consume(buffer.count)
                 buffer.detach(to: &pool)
+                // Some servers keep the connection, whatever they are asked.
+                if isWhole(bytes) { return bytes }
             case .wouldBlock:
                 guard wait(&poller, until: deadline) else { throw .noAnswer("no answer in time") }
             // Many servers end TLS without a word; what they said before is enough to judge them by.
@@ -124,6 +126,13 @@ struct WaitingProbe {
             }
         }
         return bytes
+    }
+
+    /// True where the answer has as much of a body as it announces.
+    static func isWhole(_ bytes: [UInt8]) -> Bool {
+        guard let answer = try? parse(bytes) else { return false }
+        guard let length = answer.field("content-length").flatMap({ Int($0) }) else { return false }
+        return answer.body.count >= length
     }
 
     /// The parts of an answer; the framing of its body stays in it, which is alike for alike answers.

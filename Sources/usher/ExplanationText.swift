@@ -63,7 +63,9 @@ struct ExplanationText {
             add(.requirements, "require", route.require.map(RouteRow.text).joined(separator: " or "))
         }
         if let route, !route.scopes.isEmpty { add(.scopes, "scopes", route.scopes.joined(separator: " ")) }
-        if explanation.refusedBy == .forward { add(.forward, "forward", "the credentials for the backend") }
+        if explanation.refusedBy == .forward {
+            add(.forward, explanation.code == .tooLarge ? "body" : "forward", "what the backend gets")
+        }
         lines.append("")
     }
 
@@ -127,7 +129,9 @@ struct ExplanationText {
         case .requirements:
             route.map { "needs " + $0.require.map(RouteRow.text).joined(separator: " or ") }
         case .scopes: route.map { "needs " + $0.scopes.joined(separator: " ") }
-        case .request, .rateLimit, .forward: nil
+        case .forward:
+            explanation.code == .tooLarge ? "Content-Length says more than the route's max_body" : nil
+        case .request, .rateLimit: nil
         }
     }
 

@@ -39,12 +39,23 @@ class Careless(BaseHTTPRequestHandler):
         pass
 
 
+class Lingering(Careless):
+    """Keeps the connection although it is asked to close it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):  # noqa: N802
+        super().do_GET()
+        self.close_connection = False
+
+
 @pytest.fixture
 def careless():
     servers = []
 
-    def run(careless=True, off=0):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Careless)
+    def run(careless=True, off=0, handler=Careless):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
         server.careless, server.off, server.seen = careless, off, []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
@@ -67,8 +78,9 @@ def doctor(tmp_path, backend, text=TEXT, port=None, admin=None, **env):
     return done
 
 
-def test_all_is_well(tmp_path, careless):
-    server = careless(careless=False)
+@pytest.mark.parametrize("handler", [Careless, Lingering], ids=["closes", "lingers"])
+def test_all_is_well(tmp_path, careless, handler):
+    server = careless(careless=False, handler=handler)
     done = doctor(tmp_path, server.server_port)
     assert done.returncode == 0, done.stdout
     assert "Nothing is in the way." in done.stdout and "BAD" not in done.stdout

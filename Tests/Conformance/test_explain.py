@@ -129,6 +129,7 @@ REFUSALS = {
     "no route": (("GET", "/nothing"), good(), 404, "no_route", ""),
     "dot segment": (("GET", "/public/../x"), None, 400, "bad_request", ""),
     "trace": (("TRACE", "/public/x"), None, 405, "method_not_allowed", ""),
+    "body": (("POST", "/public/x", "-H", "Content-Length: 10485761"), None, 413, "too_large", "max_body"),
     "two tokens": (("GET", "/whole/x?access_token=other"), good(), 400, "bad_request", ""),
 }
 
