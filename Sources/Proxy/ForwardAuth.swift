@@ -97,12 +97,14 @@ struct Question {
     private let target: ByteRange
     private let host: ByteRange
 
-    /// Finds them; nil where one is missing, or said twice. Traefik and Caddy send `X-Forwarded-Method`, `-Uri` and
+    /// Finds them; nil where one is missing, or said twice, and where the target names a host of its own, which would count
+    /// before the one that the proxy in front names (H7). Traefik and Caddy send `X-Forwarded-Method`, `-Uri` and
     /// `-Host`; for nginx the configuration sets `X-Original-Method`, `-URI` and `-Host`.
     init?(_ head: borrowing RequestHead, _ input: inout Buffer) {
         guard let method = Self.single(head, .xForwardedMethod, .xOriginalMethod),
             let target = Self.single(head, .xForwardedURI, .xOriginalURI),
-            let host = Self.single(head, .xForwardedHost, .xOriginalHost)
+            let host = Self.single(head, .xForwardedHost, .xOriginalHost),
+            input.bytes[Int(target.start)] == UInt8(ascii: "/")
         else { return nil }
         self.method = method
         self.target = target
