@@ -24,6 +24,8 @@ struct CertificateKeeper {
     /// What the files of a table were when they were last read, by its title.
     private var stamps: [String: [FileStamp?]] = [:]
     private var nextPoll = Instant.never
+    /// Tables whose files have changed, and could not be read since.
+    private var unreadable: Set<String> = []
 
     /// When `poll` is to be called next.
     var deadline: Instant { nextPoll }
@@ -31,6 +33,7 @@ struct CertificateKeeper {
     /// Takes over a configuration. The files may have changed since it was loaded: the first poll reads them again.
     mutating func configure(_ configuration: Configuration, now: Instant) {
         stamps = [:]
+        unreadable = []
         let hasFiles =
             configuration.listeners.contains { $0.tls != nil }
             || configuration.upstreams.contains { $0.tls.map { !Self.paths($0).isEmpty } ?? false }
@@ -45,9 +48,10 @@ struct CertificateKeeper {
         for place in configuration.listeners.indices {
             guard let tls = configuration.listeners[place].tls else { continue }
             let name = configuration.listeners[place].name
-            guard hasNewFiles("listen.\(name)", Self.paths(tls)) else { continue }
+            let title = "listen.\(name)"
+            guard hasNewFiles(title, Self.paths(tls)) else { continue }
             let trouble: Logger.Metadata = ["listener": "\(name)"]
-            guard let new = Self.attempt(trouble, log, { () throws(Refusal) in try Self.read(tls) }),
+            guard let new = attempt(title, trouble, log, { () throws(Refusal) in try Self.read(tls) }),
                 new != tls.settings
             else { continue }
             configuration.listeners[place].tls?.settings = new
@@ -56,9 +60,10 @@ struct CertificateKeeper {
         for place in configuration.upstreams.indices {
             guard let tls = configuration.upstreams[place].tls else { continue }
             let name = configuration.upstreams[place].name
-            guard hasNewFiles("upstream.\(name)", Self.paths(tls)) else { continue }
+            let title = "upstream.\(name)"
+            guard hasNewFiles(title, Self.paths(tls)) else { continue }
             let trouble: Logger.Metadata = ["upstream": "\(name)"]
-            guard let new = Self.attempt(trouble, log, { () throws(Refusal) in try Self.read(tls) }),
+            guard let new = attempt(title, trouble, log, { () throws(Refusal) in try Self.read(tls) }),
                 new != tls
             else { continue }
             configuration.upstreams[place].tls = new
@@ -76,13 +81,20 @@ struct CertificateKeeper {
         return true
     }
 
-    /// What `read` gives; nil where something is wrong with the files, which is logged.
-    private static func attempt<Value>(
-        _ metadata: Logger.Metadata, _ log: Logger, _ read: () throws(Refusal) -> Value
+    /// What `read` gives; nil where something is wrong with the files, which is logged. Files that cannot be read now are
+    /// tried again at the next look, and logged once: the process may have had no descriptor for them.
+    private mutating func attempt<Value>(
+        _ title: String, _ metadata: Logger.Metadata, _ log: Logger, _ read: () throws(Refusal) -> Value
     ) -> Value? {
         do throws(Refusal) {
-            return try read()
+            let value = try read()
+            unreadable.remove(title)
+            return value
         } catch {
+            if error.isUnreadable {
+                stamps[title] = nil
+                guard unreadable.insert(title).inserted else { return nil }
+            }
             let reason: Logger.Metadata = ["reason": "\(error.reason)"]
             log.error(
                 "certificates not changed: the old ones are used on",
@@ -140,6 +152,8 @@ struct CertificateKeeper {
 
     private struct Refusal: Error {
         let reason: String
+        /// It is not known what the file holds.
+        var isUnreadable = false
     }
 
     private static func read(_ files: CertificateFiles) throws(Refusal) -> CertifiedKeyText {
@@ -153,7 +167,7 @@ struct CertificateKeeper {
         do throws(Errno) {
             return try FileContents.read(path, limitBytes: largestFileBytes)
         } catch {
-            throw Refusal(reason: "cannot read \"\(path)\": \(error)")
+            throw Refusal(reason: "cannot read \"\(path)\": \(error)", isUnreadable: true)
         }
     }
 

@@ -269,6 +269,7 @@ public struct Explanation: Sendable {
     private mutating func writeAnswer() {
         fields = ["Content-Type: \(Problem.mediaType)", "Cache-Control: no-store"]
         if code.status == 503 { fields.append("Retry-After: 1") }
+        if code == .methodNotAllowed { fields.append("\(Problem.allowField)") }
         status = code.status
         let code = code
         body = Self.written { Problem.append(code, to: &$0) }

@@ -23,6 +23,8 @@ struct RevocationKeeper {
     /// What the store has that several proxies share.
     private var fromStore = RevocationList()
     private var nextPoll = Instant.never
+    /// The file has changed, and could not be read since.
+    private var isUnreadable = false
 
     /// When `poll` is to be called next.
     var deadline: Instant { nextPoll }
@@ -52,17 +54,25 @@ struct RevocationKeeper {
         return true
     }
 
-    /// Reads the file where it has changed; true where the list has. A file that cannot be read leaves the old list.
-    mutating func poll(_ now: Instant, _ log: Logger) -> Bool {
+    /// Reads the file where it has changed; true where the list has. A file that cannot be read leaves the old list, and is
+    /// tried again at the next look: the process may have had no descriptor for it.
+    mutating func poll(
+        _ now: Instant, _ log: Logger,
+        read contents: (String) throws(Errno) -> [UInt8] = RevocationKeeper.contents
+    ) -> Bool {
         guard let file, nextPoll <= now else { return false }
         nextPoll = now.advanced(byMilliseconds: Self.pollMilliseconds)
         let current = FileContents.stamp(file)
         guard current != stamp else { return false }
-        stamp = current
-        guard let text = try? FileContents.read(file, limitBytes: RevocationList.largestByteCount),
-            let read = RevocationList(text)
-        else {
-            log.error("revocations not changed: the list cannot be read", metadata: ["file": "\(file)"])
+        let text: [UInt8]
+        do throws(Errno) { text = try contents(file) } catch {
+            if !isUnreadable { complain(file, "\(error)", log) }
+            isUnreadable = true
+            return false
+        }
+        (stamp, isUnreadable) = (current, false)
+        guard let read = RevocationList(text) else {
+            complain(file, "it is no such list", log)
             return false
         }
         guard read != fromFile else { return false }
@@ -71,6 +81,16 @@ struct RevocationKeeper {
         log.info(
             "revocations loaded", metadata: ["file": "\(file)", "entries": .stringConvertible(read.count)])
         return true
+    }
+
+    private static func contents(_ file: String) throws(Errno) -> [UInt8] {
+        try FileContents.read(file, limitBytes: RevocationList.largestByteCount)
+    }
+
+    private func complain(_ file: String, _ reason: String, _ log: Logger) {
+        log.error(
+            "revocations not changed: the list cannot be read",
+            metadata: ["file": "\(file)", "reason": "\(reason)"])
     }
 
     /// Takes over what the shared store says.

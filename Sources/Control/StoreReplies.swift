@@ -23,7 +23,7 @@ extension StoreLoop {
         if case .error(let words) = reply { return take(error: RedisSession.printable(words), flight) }
         do throws(RedisFault) {
             switch flight {
-            case .rate(let request): answer(request, try Self.verdict(reply, request.question))
+            case .rate(let request): try take(reply, of: request)
             case .read: try takeRead(reply, at)
             case .added(let count):
                 isAdding = false
@@ -79,6 +79,17 @@ extension StoreLoop {
         settle()
         pollAt = min(pollAt, now.advanced(byMilliseconds: Self.pollMilliseconds))
     }
+
+    /// Who asked hears of what is no answer, too: the flight is over, and the end of the connection knows nothing of it.
+    private func take(_ reply: RedisReply, of request: RateRequest) throws(RedisFault) {
+        do throws(RedisFault) {
+            answer(request, try Self.verdict(reply, request.question))
+        } catch {
+            answer(request, .unavailable)
+            throw error
+        }
+    }
+
     private static func verdict(
         _ reply: RedisReply, _ question: RateQuestion
     ) throws(RedisFault) -> RateAnswer.Verdict {

@@ -307,6 +307,12 @@ internal import HTTP
         unsafe !state.pointee.isOver && nghttp2_session_check_request_allowed(session) != 0
     }
 
+    /// True where four frames wait to be sent for each stream that there may be: more than requests under way need.
+    public var isQueueLong: Bool {
+        // SAFETY: the session and its state belong to this value.
+        unsafe nghttp2_session_get_outbound_queue_size(session) > 4 * state.pointee.limits.streamCount
+    }
+
     /// True where the server takes WebSocket by extended CONNECT (RFC 8441 §3).
     public var takesTunnels: Bool {
         // SAFETY: the session belongs to this value.

@@ -114,9 +114,8 @@ final class Issuer {
     private func checkLifetime(_ expires: Int64, _ issuedAt: Int64?) throws(TokenRefusal) {
         guard let maximumLifetimeSeconds else { return }
         guard let issuedAt else { throw .missingClaim }
-        guard expires >= issuedAt, expires - issuedAt <= maximumLifetimeSeconds else {
-            throw .lifetimeTooLong
-        }
+        // An `exp` before `iat` is not too long: like every other it is told by the clock whether it is over.
+        guard expires - issuedAt <= maximumLifetimeSeconds else { throw .lifetimeTooLong }
     }
 
     /// `aud` is a string or an array of strings (RFC 7519 §4.1.3; rules J14, J16).

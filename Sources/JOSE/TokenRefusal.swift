@@ -32,7 +32,7 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
     case notYetValid
     /// `iat` is in the future.
     case issuedInTheFuture
-    /// `exp` - `iat` is more than `maximum_lifetime`, or negative.
+    /// `exp` - `iat` is more than `maximum_lifetime`.
     case lifetimeTooLong
     /// `cnf`: the token is bound to a key, and came without a proof of possession, or is bound in a way that cannot
     /// be verified here (rule J20).

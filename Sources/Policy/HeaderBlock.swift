@@ -36,7 +36,7 @@ extension PolicySnapshot {
         let bound =
             head.byteCount + head.fields.count + credentials.count + identityLines.count + host.count
             + 2 * Int(head.host.count) + requestID.count + trace.count + HeaderWriter.addedByteCount
-            + identity.byteBound(certificate)
+            + identity.byteBound(certificate) + (permit.peerIsTrusted ? HeaderWriter.forwardedHostBytes : 0)
         guard buffer.room >= bound else { return false }
 
         HeaderWriter.put("Host: ", host, &buffer)
@@ -165,7 +165,7 @@ extension PolicySnapshot {
     ) {
         let host = bytes.slice(head.host)
         let address = peer.addressText
-        // Address and scheme that were told only in the newer field are told in the older ones, too.
+        // What was told only in the newer field is told in the older ones, too.
         let told = said.hasForwarded ? toldOrigin(head, bytes, peer) : nil
         let origin = told?.isForwarded == true ? told : nil
         let keepsForwarded = told?.keepsForwarded == true
@@ -185,10 +185,16 @@ extension PolicySnapshot {
             HeaderWriter.put(
                 isSecure ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n", &buffer)
         }
-        if !said.hasHost, host.count > 0 { HeaderWriter.put("X-Forwarded-Host: ", host, &buffer) }
-        // A chain that the peer told only in the older fields would be wrong in the newer one, were it begun here. What
-        // else there is in the newer one did not count, and would at the backend: it may be the client's own.
-        guard keepsForwarded || !said.hasFor else { return }
+        if !said.hasHost {
+            if let named = origin?.host, Authority.parse(bytes, named) != nil {
+                HeaderWriter.put("X-Forwarded-Host: ", bytes.slice(named), &buffer)
+            } else if host.count > 0 {
+                HeaderWriter.put("X-Forwarded-Host: ", host, &buffer)
+            }
+        }
+        // What the peer told only in the older fields would be missing in the newer one, were that begun here. What else
+        // there is in the newer one did not count, and would at the backend: it may be the client's own.
+        guard keepsForwarded || !said.isOlder else { return }
         HeaderWriter.put("Forwarded: ", &buffer)
         if keepsForwarded {
             HeaderWriter.putValues(of: .forwarded, head, bytes, &buffer)
@@ -204,6 +210,8 @@ struct PeerForwarding {
     var hasProto = false
     var hasHost = false
     var hasForwarded = false
+    /// It says something in the older fields.
+    var isOlder: Bool { hasFor || hasProto || hasHost }
 
     /// Notes a forwarding line; true where it is passed on as it is. False for the two that this hop is added to, and
     /// for those that a proxy in front is not known to set: it may have let a client's own pass through.
@@ -259,6 +267,8 @@ struct KeptRun {
 enum HeaderWriter {
     /// The names and fixed texts that are written besides what is counted, in bytes: about 300, and room to spare.
     static var addedByteCount: Int { 768 }
+    /// The most of a host that a trusted peer names in `Forwarded` and that is written once more.
+    static var forwardedHostBytes: Int { HeadLimits.hostBytes + ":65535".utf8.count }
 
     /// What never goes upstream, whoever sent it.
     static var neverUpstream: FieldFlags {

@@ -11,6 +11,9 @@ public enum Problem {
     /// The media type of the body.
     public static var mediaType: StaticString { "application/problem+json" }
 
+    /// A 405 names what can be asked (RFC 9110 §15.5.6): any method but those two that nobody's backend gets.
+    public static var allowField: StaticString { "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" }
+
     /// The exact size of the body for this code, in bytes.
     public static func byteCount(_ code: ReasonCode) -> Int {
         let code = shown(code)

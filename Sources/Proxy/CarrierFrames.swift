@@ -160,6 +160,7 @@ extension Worker {
             precondition(servers.contains(stream), "a session frames nothing of a stream that was ended")
             Self.copy(frame, from: &servers[stream.index].transport.output, to: &carriers[carrier].output)
             servers[stream.index].transport.isWritable = true
+            servers[stream.index].transport.sentBytes &+= UInt64(frame.count)
             servers[stream.index].transport.output.detachIfEmpty(to: &pool)
             if answered.last != stream { answered.append(stream) }
         }

@@ -59,6 +59,9 @@ struct CarrierList {
 
     /// The most streams on one connection: more would share one window and one lost packet.
     static let largestStreamCount = 100
+    /// How many connections that a server does not read from are enough to tell that it reads from none: the first may be
+    /// one that the network has lost.
+    static let mostClogged = 2
 }
 
 extension Worker {
@@ -93,23 +96,34 @@ extension Worker {
         startExchange(stream.index)
     }
 
-    /// The connection that the next stream goes onto; nil where none can be had.
+    /// The connection that the next stream goes onto; nil where none can be had. One whose server does not read counts
+    /// among those that there may be.
     private mutating func chooseCarrier(_ upstream: Handle, _ server: Int) -> Handle? {
         let list = carriersOfPool[upstream.index] ?? CarrierList()
         var best: Handle?
-        var count = 0
+        var (count, cloggedCount) = (0, 0)
         for handle in list.handles where carriers[handle.index].server == server {
             guard !carriers[handle.index].isEnding,
                 !carriers[handle.index].isReady || carriers[handle.index].session.takesRequests
             else { continue }
             count += 1
+            guard !isClogged(handle) else {
+                cloggedCount += 1
+                continue
+            }
             let isBetter = best.map { carriers[handle.index].streams < carriers[$0.index].streams } ?? true
             if isBetter { best = handle }
         }
         if let best, carriers[best.index].streams < list.streamLimit { return best }
         let most = pools[upstream.index].carrierLimit
-        guard count < most else { return best }
+        guard count < most, cloggedCount < CarrierList.mostClogged else { return best }
         return openCarrier(upstream, server) ?? best
+    }
+
+    /// True where a server has stopped reading and enough waits for it. The head of a request stays there when its client
+    /// has long left, counted by nobody, until `body_timeout` ends the connection.
+    private func isClogged(_ carrier: Handle) -> Bool {
+        carriers[carrier.index].writeDeadline != .never && carriers[carrier.index].session.isQueueLong
     }
 
     private mutating func openCarrier(_ upstream: Handle, _ server: Int) -> Handle? {

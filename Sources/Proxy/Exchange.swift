@@ -110,6 +110,8 @@ struct Exchange: ~Copyable {
     var policyNumber: UInt32 = 0
     /// The end of the pause that one side makes right now.
     var stallDeadline = Instant.never
+    /// How far that side had come when it began.
+    var movedBeforePause = Moved.source(0)
     var code = ReasonCode.ok
     private let inPlace = InPlace()
 
@@ -146,4 +148,12 @@ struct Exchange: ~Copyable {
     var upstreamMicroseconds: Int64 {
         answeredAt.microseconds(since: sentAt == .never || answeredAt < sentAt ? started : sentAt)
     }
+}
+
+/// How far a side that makes a pause has come, in bytes.
+enum Moved: Equatable {
+    /// So much of the body has arrived.
+    case source(UInt64)
+    /// So much was written to whoever is to take it.
+    case sink(UInt64)
 }

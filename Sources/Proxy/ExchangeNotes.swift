@@ -14,6 +14,8 @@ struct ExchangeNotes: ~Copyable {
     private(set) var requestID = ByteRange.empty
     /// The value of `traceparent` for the upstream, where requests are traced.
     private(set) var traceParent = ByteRange.empty
+    /// The client's address, where a trusted proxy speaks for another than itself.
+    private(set) var client = ByteRange.empty
     /// What exactly is wrong with the token, where that is why the request was refused.
     private(set) var refusal = ByteRange.empty
     /// The lines for a page of another origin that may read the answer.
@@ -67,6 +69,15 @@ struct ExchangeNotes: ~Copyable {
         } else {
             note(requestID: fresh)
         }
+    }
+
+    mutating func note(
+        clientOf head: borrowing RequestHead, in input: inout Buffer, _ peer: PeerFacts,
+        _ policy: borrowing PolicySnapshot
+    ) {
+        let start = memory.count
+        policy.appendForwardedClient(of: head, bytes: input.bytes, peer: peer, to: &memory)
+        client = ByteRange(from: start, to: memory.count)
     }
 
     mutating func note(webSocketKey range: ByteRange, in input: inout Buffer) {

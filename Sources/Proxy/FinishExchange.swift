@@ -21,6 +21,8 @@ extension Worker {
         clients[client].transport.input.detachIfEmpty(to: &pool)
         // The next request may be here already.
         if !clients[client].transport.input.isEmpty || clients[client].transport.isReadable {
+            // The exchange's deadline, which may pass in this very turn, is not that of the next head.
+            clientDeadlines.set(client, .never)
             return resumeNextTurn(clients.handle(at: client))
         }
         guard !isDraining || awaitsLastRequests else { return closeClient(client) }
@@ -103,7 +105,11 @@ extension Worker {
         record.referer = exchange.notes.text(exchange.notes.referer)
         record.userAgent = exchange.notes.text(exchange.notes.userAgent)
         if exchange.version == .http10 { record.protocolName = "HTTP/1.0" }
-        record.client = address.addressText
+        if exchange.notes.client.isEmpty {
+            record.client = address.addressText
+        } else {
+            record.client = exchange.notes.text(exchange.notes.client)
+        }
         record.listener = listener.span
         record.reason = exchange.code
         record.time = wallClockMilliseconds

@@ -114,6 +114,10 @@ extension Worker {
         let fresh = requestIDs.next()
         exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
         if let tracing { beginTrace(exchange, client, route, tracing) }
+        let peer = clients[client].peer
+        if policy.trusts(peer) {
+            exchanges[exchange].notes.note(clientOf: head, in: &clients[client].transport.input, peer, policy)
+        }
         guard accessLog.isOn else { return }
         exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
         if accessLog.wantsAgent {

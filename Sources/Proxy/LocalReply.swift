@@ -170,11 +170,10 @@ extension Worker {
         return clients[client].transport.output.append("Retry-After: 1\r\n")
     }
 
-    /// A 405 names what can be asked (RFC 9110 §15.5.6): any method but those two that nobody's backend gets.
     private mutating func appendAllow(_ client: UInt32, _ code: ReasonCode) -> Bool {
         guard code == .methodNotAllowed else { return true }
-        return clients[client].transport.output.append(
-            "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+        return clients[client].transport.output.append(Problem.allowField)
+            && clients[client].transport.output.append("\r\n")
     }
 
     /// Writes what is left of the proxy's own answer.
@@ -182,7 +181,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         switch clients[client].transport.flush(to: &pool) {
         case .done: finishExchange(exchange)
-        case .blocked: stall(exchange)
+        case .blocked: stall(exchange, .sink(clients[client].transport.sentBytes))
         case .failed: abandon(exchange, exchanges[exchange].code)
         }
     }

@@ -265,6 +265,7 @@ extension Worker {
             Self.copy(
                 frame, from: &clients[stream.index].transport.output, to: &multiplexers[multiplexer].output)
             clients[stream.index].transport.isWritable = true
+            clients[stream.index].transport.sentBytes &+= UInt64(frame.count)
             clients[stream.index].transport.output.detachIfEmpty(to: &pool)
             if clients[stream.index].phase == .lingering {
                 clientDeadlines.set(

@@ -241,7 +241,7 @@ extension Worker {
                 continue
             case .turnSpent:
                 // Bytes flow: a pause begins anew with each turn.
-                stall(exchange)
+                stall(exchange, .source(exchanges[exchange].responseBody.decoder.received))
                 resumeNextTurn(exchanges[exchange].client)
             case .sourceDrained:
                 let hasMoved = exchanges[exchange].responseBody.decoder.received > before
@@ -249,7 +249,7 @@ extension Worker {
                 exchanges[exchange].stallDeadline = requestPause(exchange)
                 setExchangeDeadline(exchange)
             case .sinkBlocked:
-                stall(exchange)
+                stall(exchange, .sink(clients[client].transport.sentBytes))
             case .truncated, .malformed, .tooLarge:
                 truncateResponse(exchange)
             case .sinkFailed:

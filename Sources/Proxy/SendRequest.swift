@@ -82,7 +82,7 @@ extension Worker {
                 continue
             case .wouldBlock:
                 servers[server].transport.isWritable = false
-                stall(exchange)
+                stall(exchange, .sink(servers[server].transport.sentBytes))
                 return false
             case .failed, .endOfStream:
                 servers[server].transport.isBroken = true
@@ -114,9 +114,11 @@ extension Worker {
                 continue
             case .turnSpent:
                 resumeNextTurn(exchanges[exchange].client)
-                stall(exchange)
-            case .sourceDrained, .sinkBlocked:
-                stall(exchange)
+                stall(exchange, .source(exchanges[exchange].requestBody.decoder.received))
+            case .sourceDrained:
+                stall(exchange, .source(exchanges[exchange].requestBody.decoder.received))
+            case .sinkBlocked:
+                stall(exchange, .sink(servers[server].transport.sentBytes))
             case .malformed:
                 refuseBody(exchange, .badRequest)
             case .tooLarge:
@@ -161,9 +163,13 @@ extension Worker {
         }
     }
 
-    /// One side makes a pause: it must not last.
-    mutating func stall(_ exchange: UInt32) {
-        exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds)
+    /// One side makes a pause: it must not last. The pause goes on until that side moves, whatever else happens on the two
+    /// connections: who takes nothing must not be able to prolong it by sending.
+    mutating func stall(_ exchange: UInt32, _ moved: Moved) {
+        if exchanges[exchange].stallDeadline == .never || exchanges[exchange].movedBeforePause != moved {
+            exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds)
+            exchanges[exchange].movedBeforePause = moved
+        }
         setExchangeDeadline(exchange)
     }
 
@@ -213,6 +219,7 @@ extension Worker {
         exchanges[exchange].retriesLeft -= 1
         exchanges[exchange].sentBytes = 0
         exchanges[exchange].sentAt = .never
+        exchanges[exchange].stallDeadline = .never
         exchanges[exchange].isRequestAbandoned = false
         counters.add(1, to: .upstreamRetries)
         let upstream = exchanges[exchange].pool

@@ -198,7 +198,10 @@ extension Worker {
         if tracing?.tellsUser == true {
             span.set("enduser.id", Self.text(exchange.notes, exchange.notes.user))
         }
-        if tracing?.tellsClient == true { span.set("client.address", Self.copy(peer.addressText, limit: 64)) }
+        if tracing?.tellsClient == true {
+            let forwarded = Self.text(exchange.notes, exchange.notes.client)
+            span.set("client.address", forwarded.isEmpty ? Self.copy(peer.addressText, limit: 64) : forwarded)
+        }
         return span
     }
 

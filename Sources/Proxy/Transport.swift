@@ -24,6 +24,8 @@ struct Transport: ~Copyable {
     var isReadable = false
     /// The last write went through whole.
     var isWritable = true
+    /// What the kernel has taken so far; of a stream, what of its content was framed.
+    var sentBytes: UInt64 = 0
     /// The peer's end of stream is announced: read until it shows, a short read proves nothing any more.
     var isEnding = false
     /// The end of the stream was read.
@@ -106,6 +108,7 @@ struct Transport: ~Copyable {
             switch isSecure ? Self.encrypt(output, &tls) : socket.send(output.bytes) {
             case .bytes(let sent):
                 output.consume(sent)
+                sentBytes &+= UInt64(sent)
                 if sent < count {
                     isWritable = false
                     return .blocked
@@ -144,9 +147,11 @@ struct Transport: ~Copyable {
     /// of them in one piece: with fewer OpenSSL fails (bad length).
     @inline(__always)
     mutating func send(_ bytes: Span<UInt8>) -> IOResult {
-        guard isSecure else { return socket.send(bytes) }
-        let result = Self.encrypt(bytes, &tls)
-        if case .bytes(let count) = result { owesRetry = count < bytes.count } else { owesRetry = true }
+        let result = isSecure ? Self.encrypt(bytes, &tls) : socket.send(bytes)
+        var sent = 0
+        if case .bytes(let count) = result { sent = count }
+        sentBytes &+= UInt64(sent)
+        if isSecure { owesRetry = sent < bytes.count }
         return result
     }
 

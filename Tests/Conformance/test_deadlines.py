@@ -1,9 +1,12 @@
 """Slowness in all its forms (RFC 9110 §15.5.9, and what is called slowloris): each ends at its deadline, and good
 clients are served meanwhile."""
 
+import contextlib
+import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +111,87 @@ def test_client_that_does_not_read(start, own_backend):
         line = proxy.wait_log(timeout=8, path="/public/x")
         assert line["reason"] in ("request_timeout", "client_closed") and line["bytes"] < 100_000_000
         assert len(read_to_the_end(sock)) < 100_000_000
+
+
+def trickle(sock):
+    """Sends a byte every now and then, and reads nothing."""
+    with contextlib.suppress(OSError):
+        while True:
+            sock.sendall(b"G")
+            time.sleep(0.1)
+
+
+def test_client_that_sends_but_does_not_read(start, own_backend):
+    """What it sends is no reason to wait longer for it to read."""
+    def endless(exchange):
+        with contextlib.suppress(OSError):
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            while True:
+                exchange.send(b"x" * 65536)
+
+    own_backend.script = endless
+    proxy = start(own_backend, configuration.SMALL + LIMITS)
+    with connect(proxy, receive_bytes=4096) as sock:
+        started = time.monotonic()
+        sock.sendall(render("GET", "/public/x"))
+        threading.Thread(target=trickle, args=(sock,), daemon=True).start()
+        line = proxy.wait_log(timeout=5, path="/public/x")
+        assert line["reason"] == "request_timeout" and time.monotonic() - started < 3
+
+
+def unread(proxy, sock) -> int:
+    """What the kernel holds of a client's bytes for the proxy."""
+    ends = f"0100007F:{proxy.port:04X}", f"0100007F:{sock.getsockname()[1]:04X}"
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+    return next((int(row[4].split(":")[1], 16) for row in rows if tuple(row[1:3]) == ends), 0)
+
+
+def test_server_that_does_not_read_while_the_client_sends(start, own_backend):
+    """The upload stands still for the server's sake: bytes that still come do not make it go on."""
+    released = threading.Event()
+    own_backend.script = lambda exchange: (released.wait(8), exchange.close())
+    text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\nmax_body = "100MiB"')
+    proxy = start(own_backend, text + LIMITS)
+    with connect(proxy) as sock:
+        sock.sendall(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+        idle = 0
+        while idle < 5:  # the proxy reads no more, and there is room for more
+            idle = idle + 1 if unread(proxy, sock) else 0
+            if not idle:
+                sock.sendall(b"x" * 65536)
+            time.sleep(0.01)
+        started = time.monotonic()
+        threading.Thread(target=trickle, args=(sock,), daemon=True).start()
+        line = proxy.wait_log(timeout=5, path="/public/x")
+        assert line["reason"] == "upstream_timeout" and time.monotonic() - started < 3
+    released.set()
+
+
+def test_an_answer_that_comes_with_its_deadline_leaves_the_next_request_alone(start, own_backend):
+    """The deadline was the first one's, which was answered as it passed."""
+    asked, go = threading.Event(), threading.Event()
+
+    def script(exchange):
+        if exchange.request.target == "/public/first":
+            asked.set()
+            go.wait(5)
+        exchange.echo()
+    own_backend.script = script
+    text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\ntimeout = "800ms"')
+    proxy = start(own_backend, text)
+    for _ in range(3):
+        asked.clear()
+        go.clear()
+        with proxy.client() as client:
+            client.send(render("GET", "/public/first") + render("GET", "/public/second"))
+            assert asked.wait(5)
+            proxy.signal(signal.SIGSTOP)
+            go.set()
+            time.sleep(1)
+            proxy.signal(signal.SIGCONT)
+            # Which comes first, the answer or the deadline, is a matter of luck.
+            assert client.response().status in (200, 504)
+            assert client.response().status == 200
 
 
 def test_good_clients_are_served_meanwhile(start, own_backend):

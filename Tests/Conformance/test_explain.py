@@ -143,6 +143,7 @@ def test_refusals_with_the_codes_of_log_and_answer(explain, name):
     assert f"Answer: {status} {code}" in done.stdout
     assert json.loads(done.stdout.strip().splitlines()[-1])["code"] == code
     assert ("WWW-Authenticate: Bearer" in done.stdout) == (status == 401 or code == "insufficient_scope")
+    assert ("Allow: GET, HEAD" in done.stdout) == (status == 405)
 
 
 def test_it_says_what_would_have_to_be_different(explain):

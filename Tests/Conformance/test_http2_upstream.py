@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import random
 import socket
+import struct
 import threading
 import time
 
@@ -383,6 +384,43 @@ def test_a_stalled_window_ends_in_time(start):
         backend.gives_credit = True
         backend.on_request = lambda wire, seen: wire.answer(seen.stream)
         assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).status_code == 200
+
+
+def test_a_server_that_does_not_read_gets_no_end_of_requests(start):
+    """Each that is given up leaves its head behind until it would be written."""
+    is_over = threading.Event()
+
+    def deaf(sock):
+        sock.sendall(frame(4, 0, 0, b""))
+        is_over.wait(30)
+        return False
+
+    lines = "".join(f"h{number}: {'z' * 900}\r\n" for number in range(30))
+    head = f"GET /public/x HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode()
+    reset = struct.pack("ii", 1, 0)
+    with HTTP2Backend() as backend:
+        backend.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        backend.on_connect = deaf
+        proxy = start(backend, upstream=UPSTREAM + "max_connections = 1")
+
+        def ask_and_leave(count):
+            for _ in range(count // 20):
+                together = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(20)]
+                for sock in together:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                    sock.sendall(head)
+                time.sleep(0.05)
+                for sock in together:
+                    sock.close()
+        ask_and_leave(200)
+        before = proxy.memory()
+        ask_and_leave(1500)  # 40 MB of heads
+        grown = proxy.memory() - before
+        started = time.monotonic()
+        answer = proxy.get("/public/x")
+        assert answer.status == 503 and time.monotonic() - started < 2
+        is_over.set()
+    assert grown < 24 << 20, grown
 
 
 def test_a_server_that_does_not_read_loses_its_connection(start):

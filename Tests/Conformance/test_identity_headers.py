@@ -238,6 +238,46 @@ def test_H9_forwarded_headers_of_a_trusted_proxy_are_kept(start, own_backend):
     assert request.headers.get("x-forwarded-host") == "app.example.com"
 
 
+def test_H8_forwarded_of_a_trusted_proxy_reaches_the_backend_in_the_older_fields(start, own_backend):
+    """RFC 7239's field says who the client is, its scheme and its host: whoever reads the older ones is told the same."""
+    proxy = start(own_backend, TRUSTING, listen='trusted_proxies = ["127.0.0.0/8"]')
+    assert proxy.get("/x", {"Forwarded": 'for=203.0.113.9;proto=https;host="shop.example.com:8443"'}).status == 200
+    headers = own_backend.last.headers
+    assert headers.get("x-forwarded-for", "").split(",")[0].strip() == "203.0.113.9"
+    assert headers.get("x-forwarded-proto") == "https"
+    assert headers.get("x-forwarded-host") == "shop.example.com:8443"
+    # What is no host is not told as one.
+    assert proxy.get("/x", {"Forwarded": 'for=203.0.113.9;host="a b"'}).status == 200
+    assert own_backend.last.headers.get("x-forwarded-host") == "usher.test"
+
+
+@pytest.mark.parametrize("name, value", [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "app.example.com")])
+def test_H8_nothing_contradicts_what_a_trusted_proxy_said(start, own_backend, name, value):
+    """A Forwarded of this hop alone would say http, and another host, where the older field says what the client saw."""
+    proxy = start(own_backend, TRUSTING, listen='trusted_proxies = ["127.0.0.0/8"]')
+    assert proxy.get("/x", {name: value}).status == 200
+    assert own_backend.last.headers.all(name) == [value]
+    assert own_backend.last.headers.all("forwarded") == []
+
+
+@pytest.mark.parametrize("headers, client", [
+    ({"X-Forwarded-For": "203.0.113.9"}, "203.0.113.9"),
+    ({"X-Forwarded-For": "6.6.6.6, 2001:DB8::5, 127.0.0.3"}, "2001:db8::5"),
+    ({"Forwarded": "for=203.0.113.10:4711"}, "203.0.113.10"),
+    ({"X-Forwarded-For": "unknown"}, "127.0.0.1"), ({}, "127.0.0.1")],
+    ids=["one", "behind two", "Forwarded", "no address", "none"])
+def test_H8_the_access_log_names_the_client_of_a_trusted_proxy(start, own_backend, headers, client):
+    proxy = start(own_backend, TRUSTING, listen='trusted_proxies = ["127.0.0.0/8"]')
+    assert proxy.get("/x", headers).status == 200
+    assert proxy.wait_log(path="/x")["client"] == client
+
+
+def test_H8_the_access_log_names_an_untrusted_peer_itself(start, own_backend):
+    proxy = start(own_backend, TRUSTING)
+    assert proxy.get("/x", {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"}).status == 200
+    assert proxy.wait_log(path="/x")["client"] == "127.0.0.1"
+
+
 def test_H8_the_forwarded_of_a_trusted_proxy_s_client_does_not_arrive(start, own_backend):
     """A proxy that sets X-Forwarded-For may let its client's own Forwarded through: it decides nothing here, nor behind."""
     proxy = start(own_backend, TRUSTING, listen='trusted_proxies = ["127.0.0.0/8"]')

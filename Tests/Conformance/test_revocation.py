@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import time
 
 import threading
@@ -114,6 +115,21 @@ def test_a_file_that_is_not_understood_leaves_the_old_list(watched, text):
     file.unlink()
     time.sleep(0.4)
     assert proxy.get("/api/x", tokens.bearer(revoked)).status == 401
+
+
+def test_a_list_that_no_descriptor_was_left_for_is_read_later(watched):
+    """It has not changed again, and counts all the same."""
+    proxy, file = watched
+    revoked = tokens.token(jti="a")
+    assert proxy.get("/api/x", tokens.bearer(revoked)).status == 200
+    limits = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    write(file, {"jti": ["a"]})
+    proxy.wait_said("revocations not changed")
+    time.sleep(0.6)
+    assert bytes(proxy.errors).count(b"revocations not changed") == 1
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, limits)
+    wait_status(proxy, revoked, 401)
 
 
 def test_a_post_counts_for_the_next_request(start, own_backend):

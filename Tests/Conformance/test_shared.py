@@ -699,12 +699,12 @@ HOSTILE = {
     "wrong digest": (b"$3\r\nabc\r\n" * 3, b""),
     "number for a digest": (b":1\r\n" * 3, b""),
     "unasked": (LOADED * 3 + READ * 50, b""),
-    "more than was asked": (LOADED * 3 + READ, b"*2\r\n:1000000\r\n:0\r\n"),
-    "negative": (LOADED * 3 + READ, b"*2\r\n:-5\r\n:0\r\n"),
-    "for ever": (LOADED * 3 + READ, b"*2\r\n:0\r\n:9223372036854775807\r\n"),
-    "text for a verdict": (LOADED * 3 + READ, b"$2\r\nok\r\n"),
-    "nil for a verdict": (LOADED * 3 + READ, b"*-1\r\n"),
-    "error for a verdict": (LOADED * 3 + READ, b"-ERR \x1b[31m\x00no\r\n"),
+    "more than was asked": (LOADED * 3, b"*2\r\n:1000000\r\n:0\r\n"),
+    "negative": (LOADED * 3, b"*2\r\n:-5\r\n:0\r\n"),
+    "for ever": (LOADED * 3, b"*2\r\n:0\r\n:9223372036854775807\r\n"),
+    "text for a verdict": (LOADED * 3, b"$2\r\nok\r\n"),
+    "nil for a verdict": (LOADED * 3, b"*-1\r\n"),
+    "error for a verdict": (LOADED * 3, b"-ERR \x1b[31m\x00no\r\n"),
 }
 
 
@@ -734,6 +734,38 @@ def test_hostile_answers(share, name):
         assert proxy.get("/api/x", user()).status == 200
         assert proxy.memory("VmHWM") < 200 << 20
         assert b"\x1b" not in bytes(proxy.errors)
+        server.shutdown()
+
+
+def test_who_got_nonsense_for_an_answer_is_told_and_asks_again(share):
+    """One bad reply must not leave a bucket waiting for it for ever."""
+    asked = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            try:
+                self.request.recv(65536)
+                self.request.sendall(LOADED * 3)
+                while data := self.request.recv(65536):
+                    if b"revocations" in data:
+                        self.request.sendall(READ)
+                    else:
+                        asked.append(data)
+                        self.request.sendall(b"*2\r\n:-5\r\n:0\r\n" if len(asked) == 1 else b"*2\r\n:1\r\n:0\r\n")
+            except OSError:
+                pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = share(None, wait=False, redis=f"redis://127.0.0.1:{server.server_address[1]}", shared='timeout = "3s"')
+        wait_up(proxy)
+        for _ in range(4):
+            started = time.monotonic()
+            assert ask(proxy, 1) == [200]
+            assert time.monotonic() - started < 1.5
+            time.sleep(0.4)
+        assert len(asked) >= 2
         server.shutdown()
 
 

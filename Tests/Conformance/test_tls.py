@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import json
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -649,6 +650,20 @@ def test_a_new_pair_is_used_and_no_connection_is_dropped(secure, authority, pair
         assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
         assert ask(client).status == 200
     proxy.wait_said(b"certificates loaded")
+
+
+def test_a_new_pair_that_no_descriptor_was_left_for_is_read_later(secure, authority, pairs):
+    """It has not changed again, and is used all the same."""
+    pairs["late"] = authority.sign("late", ["usher.test"])
+    proxy = secure(names=("late",))
+    limits = resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    renewed = authority.sign("late", ["usher.test"])
+    proxy.wait_said(b"certificates not changed")
+    time.sleep(1.1)
+    assert bytes(proxy.errors).count(b"certificates not changed") == 1
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, limits)
+    assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
 
 
 @pytest.mark.parametrize("bad, reason", [

@@ -507,6 +507,11 @@ class TestStrictIssuer:
         now = int(time.time())
         refuse(proxy, self.make(iat=now - 100, exp=now - 5), "token_expired")
 
+    def test_expired_before_it_was_issued(self, proxy):
+        """What has an `exp` in the past is said to be expired, however `maximum_lifetime` reads it together with `iat`."""
+        now = int(time.time())
+        refuse(proxy, self.make(iat=now, exp=now - 60), "token_expired")
+
     def test_nbf_beyond_leeway(self, proxy):
         refuse(proxy, self.make(nbf=int(time.time()) + 8))
 

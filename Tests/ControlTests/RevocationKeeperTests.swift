@@ -1,0 +1,54 @@
+import Config
+import Foundation
+import Logging
+import Reactor
+import Testing
+
+@testable import Control
+
+@Suite("The keeper of revocations")
+struct RevocationKeeperTests {
+    @Test("a list that could not be read is read at the next look, though it has not changed again")
+    func readAgain() throws {
+        let file = NSTemporaryDirectory() + "usher-\(UUID().uuidString).json"
+        try Data(#"{"jti": []}"#.utf8).write(to: URL(fileURLWithPath: file))
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let text = """
+            [listen.a]
+            address = "127.0.0.1:1"
+            [upstream.u]
+            servers = ["127.0.0.1:2"]
+            [revocation]
+            file = "\(file)"
+            [[route]]
+            path = "/"
+            auth = "none"
+            upstream = "u"
+            """
+        let loaded = Configuration.load(
+            text: Array(text.utf8), path: "x", environment: [:], files: SystemFiles())
+        let log = Logger(label: "test")
+        var now = Instant.now()
+        var keeper = RevocationKeeper()
+        keeper.configure(try #require(loaded.configuration), now: now)
+        let first = keeper.poll(now, log)
+        #expect(!first)
+        try Data(#"{"jti": ["a", "b"]}"#.utf8).write(to: URL(fileURLWithPath: file))
+        var tries = 0
+        for _ in 0..<3 {
+            now = now.advanced(byMilliseconds: RevocationKeeper.pollMilliseconds)
+            let hasChanged = keeper.poll(now, log) { (_: String) throws(Errno) in
+                tries += 1
+                throw Errno(24)  // EMFILE
+            }
+            #expect(!hasChanged)
+        }
+        #expect(tries == 3 && keeper.list.count == 0)
+        now = now.advanced(byMilliseconds: RevocationKeeper.pollMilliseconds)
+        let isRead = keeper.poll(now, log)
+        #expect(isRead && keeper.list.count == 2)
+        now = now.advanced(byMilliseconds: RevocationKeeper.pollMilliseconds)
+        let isReadTwice = keeper.poll(now, log)
+        #expect(!isReadTwice, "nothing has changed")
+    }
+}
