@@ -97,23 +97,18 @@ struct Question {
     private let target: ByteRange
     private let host: ByteRange
 
-    /// Finds them; nil where one is missing, or said twice. Traefik and Caddy send `X-Forwarded-Method`, `-Uri` and
-    /// `-Host`; for nginx the configuration sets `X-Original-Method`, `-URI` and `-Host`. A target that names a host itself
-    /// counts as none: that host would decide (RFC 9112 §3.2.2), and the proxy in front may go by the other.
+    /// Finds them; nil where one is missing, or said twice, and where the target names a host of its own, which would count
+    /// before the one that the proxy in front names (H7). Traefik and Caddy send `X-Forwarded-Method`, `-Uri` and
+    /// `-Host`; for nginx the configuration sets `X-Original-Method`, `-URI` and `-Host`.
     init?(_ head: borrowing RequestHead, _ input: inout Buffer) {
         guard let method = Self.single(head, .xForwardedMethod, .xOriginalMethod),
             let target = Self.single(head, .xForwardedURI, .xOriginalURI),
             let host = Self.single(head, .xForwardedHost, .xOriginalHost),
-            Self.isWithoutHost(input.bytes.slice(target))
+            input.bytes[Int(target.start)] == UInt8(ascii: "/")
         else { return nil }
         self.method = method
         self.target = target
         self.host = host
-    }
-
-    /// The origin form or the asterisk form (RFC 9112 §3.2).
-    private static func isWithoutHost(_ target: Span<UInt8>) -> Bool {
-        target[0] == UInt8(ascii: "/") || ASCII.equals(target, "*")
     }
 
     /// The one value of either field. Two could name two requests, and the answer would be about one of them (H7).
