@@ -61,12 +61,18 @@ public struct Readiness: OptionSet, Sendable, BitwiseCopyable {
 
     /// Waits for events, at most `timeoutMilliseconds` (negative: without end), and gives their number.
     public mutating func wait(timeoutMilliseconds: Int32) -> Int {
+        let count = waitOnce(timeoutMilliseconds)
+        // A process that was stopped goes on here (signal(7)), maybe behind its deadlines: what has come in time
+        // must be seen before these are.
+        return count == -EINTR ? max(waitOnce(0), 0) : count
+    }
+
+    private func waitOnce(_ timeoutMilliseconds: Int32) -> Int {
         // SAFETY: the array has room for `eventsPerWait` events.
         let count = unsafe linux_epoll_wait(
             epoll.number, events, Int32(Self.eventsPerWait), timeoutMilliseconds)
-        if count >= 0 { return Int(count) }
-        precondition(count == -EINTR, "epoll_wait fails only by our own mistake")
-        return 0
+        precondition(count >= 0 || count == -EINTR, "epoll_wait fails only by our own mistake")
+        return Int(count)
     }
 
     /// The token of event `index` of the last wait.
