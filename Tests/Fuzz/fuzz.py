@@ -3,7 +3,8 @@
 
 New inputs go to .work/fuzz/TARGET, a finding to .work/fuzz/TARGET.found-…; a finding that is fixed belongs into
 findings/TARGET. The canary must be found, or the fuzzer finds nothing. What a target has had in all of its runs is in
-.work/fuzz/TARGET.total. --keep runs nothing new: it takes into corpus/TARGET what reaches every place that is reached.
+.work/fuzz/TARGET.total, and --totals prints that. --keep runs nothing new: it takes into corpus/TARGET what reaches every
+place that is reached.
 """
 
 from __future__ import annotations
@@ -140,6 +141,19 @@ def keep(program: Path, target: str) -> str:
     return f"{len(sizes)} inputs of {sum(sizes):,} bytes"
 
 
+def print_totals(targets: list[str]) -> None:
+    """A row a target, those first that have looked for the shortest part of their time without finding a new place."""
+    rows = []
+    for target in targets:
+        file = WORK / f"{target}.total"
+        total = json.loads(file.read_text()) if file.exists() and target != "canary" else {"inputs": 0}
+        if total["inputs"]:
+            rows.append((total["grew_at"] / total["inputs"], target, total))
+    for grew, target, total in sorted(rows, reverse=True):
+        print(f"| `{target}` | {total['cpu_seconds']:,} s | {total['inputs']:,} | {total['places']:,} | {100 * grew:.0f} % |")
+    print(f"in all {sum(row[2]['cpu_seconds'] for row in rows):,} s, {sum(row[2]['inputs'] for row in rows):,} inputs")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program", type=Path)
@@ -149,9 +163,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="0 takes another one each time")
     parser.add_argument("--keep", action="store_true", help="only write corpus/, from all that was found")
+    parser.add_argument("--totals", action="store_true", help="only print what each target has had")
     given = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     targets = given.targets or sorted(path.name for path in (ROOT / "seeds").iterdir())
+    if given.totals:
+        return print_totals(targets)
     if given.keep:
         for target in targets:
             if target != "canary":
