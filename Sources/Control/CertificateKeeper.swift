@@ -94,6 +94,8 @@ struct CertificateKeeper {
             if error.isUnreadable {
                 stamps[title] = nil
                 guard unreadable.insert(title).inserted else { return nil }
+            } else {
+                unreadable.remove(title)
             }
             let reason: Logger.Metadata = ["reason": "\(error.reason)"]
             log.error(

@@ -39,6 +39,7 @@ struct RevocationKeeper {
         stamp = nil
         fromFile = configuration?.list ?? RevocationList()
         nextPoll = file == nil ? .never : now
+        isUnreadable = false
         if !isEnabled {
             fromAdmin = RevocationList()
             fromStore = RevocationList()
@@ -63,7 +64,10 @@ struct RevocationKeeper {
         guard let file, nextPoll <= now else { return false }
         nextPoll = now.advanced(byMilliseconds: Self.pollMilliseconds)
         let current = FileContents.stamp(file)
-        guard current != stamp else { return false }
+        guard current != stamp else {
+            isUnreadable = false
+            return false
+        }
         let text: [UInt8]
         do throws(Errno) { text = try contents(file) } catch {
             if !isUnreadable { complain(file, "\(error)", log) }

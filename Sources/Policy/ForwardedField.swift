@@ -9,12 +9,16 @@ struct ToldOrigin {
     var proto = ByteRange.empty
     /// The authority that the client named; empty where nobody said it.
     var host = ByteRange.empty
-    /// The scheme or the authority is said twice: which one counts is nothing to guess.
-    var isAmbiguous = false
+    /// Two schemes are said: which one counts is nothing to guess.
+    var isSchemeAmbiguous = false
+    /// Two authorities are.
+    var isHostAmbiguous = false
     /// It is said in `Forwarded`, and not in the older fields.
     var isForwarded = false
     /// Nothing stands before it in `Forwarded`: that may be invented.
     var isFirst = false
+    /// An address was named in a way that is not read here, and may be read elsewhere.
+    var hasUnreadNode = false
     /// `Forwarded` may go on to the backend: it is what counts, or says nothing else than what does.
     var keepsForwarded = false
 }
@@ -38,11 +42,15 @@ extension PolicySnapshot {
             switch line.name {
             case .xForwardedFor: saysOlder = true
             case .xForwardedProto:
-                older.isAmbiguous = older.isAmbiguous || !older.proto.isEmpty
+                if !older.proto.isEmpty, !Self.isSame(older.proto, line.valueRange, bytes) {
+                    older.isSchemeAmbiguous = true
+                }
                 older.proto = line.valueRange
                 saysOlder = true
             case .xForwardedHost:
-                older.isAmbiguous = older.isAmbiguous || !older.host.isEmpty
+                if !older.host.isEmpty, !Self.isSame(older.host, line.valueRange, bytes) {
+                    older.isHostAmbiguous = true
+                }
                 older.host = line.valueRange
                 saysOlder = true
             case .forwarded:
@@ -69,7 +77,8 @@ extension PolicySnapshot {
     private static func agrees(
         _ newer: ToldOrigin, with older: ToldOrigin, _ bytes: Span<UInt8>
     ) -> Bool {
-        newer.isFirst && newer.address == older.address && isSame(newer.proto, older.proto, bytes)
+        newer.isFirst && !newer.hasUnreadNode && newer.address == older.address
+            && isSame(newer.proto, older.proto, bytes)
             && isSame(newer.host, older.host, bytes)
     }
 
@@ -121,6 +130,7 @@ extension PolicySnapshot {
         var origin = ToldOrigin(
             proto: element.proto, host: element.host, isForwarded: true, isFirst: before == nil)
         origin.address = Self.address(bytes.slice(element.node))
+        origin.hasUnreadNode = origin.address == nil && !element.node.isEmpty
         guard let address = origin.address, trust.trusts(address, listener: listener), var before else {
             return origin
         }

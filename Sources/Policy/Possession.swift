@@ -107,7 +107,7 @@ extension PolicySnapshot {
         var isSecure = peer.isSecure
         var authority = head.authority
         if let told = toldOrigin(head, bytes, peer) {
-            guard !told.isAmbiguous else { return nil }
+            guard !told.isSchemeAmbiguous, !told.isHostAmbiguous else { return nil }
             if !told.proto.isEmpty {
                 guard let secure = ForwardedScheme.isSecure(bytes.slice(told.proto)) else { return nil }
                 isSecure = secure

@@ -53,7 +53,7 @@ extension PolicySnapshot {
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ peer: borrowing PeerFacts
     ) -> Bool {
         if peer.isSecure { return true }
-        guard let told = toldOrigin(head, bytes, peer), !told.isAmbiguous else { return false }
+        guard let told = toldOrigin(head, bytes, peer), !told.isSchemeAmbiguous else { return false }
         return ForwardedScheme.isSecure(bytes.slice(told.proto)) == true
     }
 

@@ -115,7 +115,7 @@ extension Worker {
         exchanges[exchange].notes.nameRequest(head, in: &clients[client].transport.input, fresh: fresh)
         if let tracing { beginTrace(exchange, client, route, tracing) }
         let peer = clients[client].peer
-        if policy.trusts(peer) {
+        if accessLog.isOn || exchanges[exchange].isTraced, policy.trusts(peer) {
             exchanges[exchange].notes.note(clientOf: head, in: &clients[client].transport.input, peer, policy)
         }
         guard accessLog.isOn else { return }

@@ -246,7 +246,7 @@ extension Worker {
             case .sourceDrained:
                 let hasMoved = exchanges[exchange].responseBody.decoder.received > before
                 if hasMoved, clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }
-                exchanges[exchange].stallDeadline = requestPause(exchange)
+                exchanges[exchange].stallDeadline = requestPause(exchange, answerMoves: hasMoved)
                 setExchangeDeadline(exchange)
             case .sinkBlocked:
                 stall(exchange, .sink(clients[client].transport.sentBytes))
@@ -259,10 +259,15 @@ extension Worker {
         }
     }
 
-    /// A backend may pause as long as the route's timeout allows; a client that still owes its body may not.
-    private func requestPause(_ exchange: UInt32) -> Instant {
+    /// A backend may pause as long as the route's timeout allows; a client that still owes its body may not, unless it takes
+    /// an answer meanwhile: in a call in both directions (gRPC) it may be the turn of the server alone.
+    private func requestPause(_ exchange: UInt32, answerMoves: Bool) -> Instant {
         let owesBody = exchanges[exchange].sentAt == .never && !exchanges[exchange].isRequestAbandoned
-        return owesBody ? exchanges[exchange].stallDeadline : .never
+        guard owesBody else { return .never }
+        guard answerMoves, case .source = exchanges[exchange].movedBeforePause else {
+            return exchanges[exchange].stallDeadline
+        }
+        return now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds)
     }
 
     private mutating func writeResponseTrailers(_ exchange: UInt32) -> Bool {

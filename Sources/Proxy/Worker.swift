@@ -240,6 +240,8 @@ public struct Worker: ~Copyable {
         for index in 0..<events {
             guard let token = EventToken(rawValue: poller.token(index)) else { continue }
             dispatch(token, poller.readiness(index))
+            // Half of the settings are new then: nothing more may be decided.
+            if failure != nil { return }
             if unwritten.count == unwritten.capacity { writeExchanges() }
         }
         resumeLeftovers()
@@ -289,7 +291,7 @@ public struct Worker: ~Copyable {
             guard listeners.contains(token.handle) else { return }
             acceptClients(token.handle)
         case .inbox:
-            for message in inbox.receive() { obey(message) }
+            for message in inbox.receive() where failure == nil { obey(message) }
         }
     }
 

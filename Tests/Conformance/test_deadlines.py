@@ -167,6 +167,26 @@ def test_server_that_does_not_read_while_the_client_sends(start, own_backend):
     released.set()
 
 
+def test_who_only_listens_for_a_while_is_not_cut_off(start, own_backend):
+    """A call in both directions: the client has more to send and waits, while the server goes on."""
+    def tell(exchange):
+        exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(10):
+            exchange.send(b"1\r\nx\r\n")
+            time.sleep(0.2)
+        assert exchange.read_body() == b"hello"
+        exchange.send(b"0\r\n\r\n")
+
+    own_backend.script = tell
+    proxy = start(own_backend, configuration.SMALL + LIMITS)
+    with proxy.client() as client:
+        client.send(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
+        time.sleep(1.8)
+        client.send(b"lo")
+        answer = client.response()
+        assert answer.status == 200 and answer.body == b"x" * 10
+
+
 def test_an_answer_that_comes_with_its_deadline_leaves_the_next_request_alone(start, own_backend):
     """A process that stood still sees what came in time before it looks at the clock. The deadline that has passed by then
     was the first request's, which is answered."""

@@ -388,6 +388,7 @@ def test_a_stalled_window_ends_in_time(start):
         assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).status_code == 200
 
 
+@pytest.mark.memory
 def test_a_server_that_does_not_read_gets_no_end_of_requests(start):
     """Each that is given up leaves its head behind until it would be written."""
     is_over = threading.Event()

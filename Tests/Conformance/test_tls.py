@@ -784,6 +784,9 @@ def test_a_redirect_behind_a_proxy_that_speaks_tls(start, own_backend):
     assert proxy.get("/moved/x", {"X-Forwarded-Proto": "https"}).status == 404
     assert proxy.get("/moved/x", {"Forwarded": "for=203.0.113.9;proto=https"}).status == 404
     assert proxy.get("/moved/x", {"Forwarded": "for=203.0.113.9;proto=http"}).status == 308
+    twice = [("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "a"), ("X-Forwarded-Host", "b")]
+    assert proxy.get("/moved/x", twice).status == 404
+    assert proxy.get("/moved/x", [("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "http")]).status == 308
     assert proxy.get("/moved/x", {"X-Forwarded-Proto": "http"}).headers.get("location") == "https://usher.test/moved/x"
 
 

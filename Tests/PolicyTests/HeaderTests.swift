@@ -163,6 +163,8 @@ struct HeaderTests {
             (["X-Forwarded-For: 1.1.1.1"], "for=6.6.6.6", []),
             (["X-Forwarded-Proto: https"], "for=6.6.6.6", []),
             (["X-Forwarded-Host: site"], "for=6.6.6.6", []),
+            (["X-Forwarded-Proto: https"], "for=127.0.0.01", []),
+            (["X-Forwarded-For: unknown"], "for=_admin", []),
             ([], #"for="6.6.6.6"#, [#"for=192.0.2.7;host="h";proto=http"#]),
             ([], "for=6.6.6.6, =", [#"for=192.0.2.7;host="h";proto=http"#]),
         ])
