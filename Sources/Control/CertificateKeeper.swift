@@ -1,4 +1,5 @@
 import Config
+import Glibc
 import Logging
 import Proxy
 import Reactor
@@ -169,7 +170,7 @@ struct CertificateKeeper {
         do throws(Errno) {
             return try FileContents.read(path, limitBytes: largestFileBytes)
         } catch {
-            throw Refusal(reason: "cannot read \"\(path)\": \(error)", isUnreadable: true)
+            throw Refusal(reason: "cannot read \"\(path)\": \(error)", isUnreadable: error != Errno(EFBIG))
         }
     }
 

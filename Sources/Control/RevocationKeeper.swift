@@ -1,4 +1,5 @@
 import Config
+import Glibc
 import JOSE
 import Logging
 import Policy
@@ -70,6 +71,8 @@ struct RevocationKeeper {
         }
         let text: [UInt8]
         do throws(Errno) { text = try contents(file) } catch {
+            // One that is too large will be so at the next look, too.
+            if error == Errno(EFBIG) { stamp = current }
             if !isUnreadable { complain(file, "\(error)", log) }
             isUnreadable = true
             return false

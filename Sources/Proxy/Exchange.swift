@@ -108,10 +108,12 @@ struct Exchange: ~Copyable {
     var verdict = Handle.none
     /// Which of the worker's policies gave the verdict.
     var policyNumber: UInt32 = 0
-    /// The end of the pause that one side makes right now.
+    /// When what is waited for right now must have come: the earlier end of the two pauses, or a connection.
     var stallDeadline = Instant.never
-    /// How far that side had come when it began.
-    var movedBeforePause = Moved.source(0)
+    /// That of the request's body.
+    var requestPause = Pause()
+    /// That of the answer's.
+    var responsePause = Pause()
     var code = ReasonCode.ok
     private let inPlace = InPlace()
 
@@ -150,8 +152,33 @@ struct Exchange: ~Copyable {
     }
 }
 
+extension Exchange {
+    /// Takes over when the pauses end.
+    mutating func settlePauses() { stallDeadline = min(requestPause.deadline, responsePause.deadline) }
+
+    /// Nothing is waited for.
+    mutating func endPauses() {
+        (requestPause, responsePause) = (Pause(), Pause())
+        stallDeadline = .never
+    }
+}
+
+/// A body that does not move on, for the sake of one side.
+struct Pause: BitwiseCopyable {
+    /// When it has lasted too long; never where there is none.
+    var deadline = Instant.never
+    /// How far that side had come when it began.
+    var moved = Moved.source(0)
+
+    /// Goes on until that side has moved, and begins anew then.
+    mutating func last(_ moved: Moved, until deadline: Instant) {
+        guard self.deadline == .never || self.moved != moved else { return }
+        self = Pause(deadline: deadline, moved: moved)
+    }
+}
+
 /// How far a side that makes a pause has come, in bytes.
-enum Moved: Equatable {
+enum Moved: Equatable, BitwiseCopyable {
     /// So much of the body has arrived.
     case source(UInt64)
     /// So much was written to whoever is to take it.

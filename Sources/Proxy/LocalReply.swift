@@ -101,7 +101,7 @@ extension Worker {
         exchanges[exchange].phase = .replying
         exchanges[exchange].code = code
         exchanges[exchange].status = exchanges[exchange].isGRPC ? 200 : rejection?.status ?? code.status
-        exchanges[exchange].stallDeadline = .never
+        exchanges[exchange].endPauses()
         exchanges[exchange].request.detach(to: &pool)
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
             exchanges[exchange].keepsClient = false
@@ -181,7 +181,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         switch clients[client].transport.flush(to: &pool) {
         case .done: finishExchange(exchange)
-        case .blocked: stall(exchange, .sink(clients[client].transport.sentBytes))
+        case .blocked: pauseResponse(exchange, .sink(clients[client].transport.sentBytes))
         case .failed: abandon(exchange, exchanges[exchange].code)
         }
     }

@@ -241,15 +241,14 @@ extension Worker {
                 continue
             case .turnSpent:
                 // Bytes flow: a pause begins anew with each turn.
-                stall(exchange, .source(exchanges[exchange].responseBody.decoder.received))
+                pauseResponse(exchange, .source(exchanges[exchange].responseBody.decoder.received))
                 resumeNextTurn(exchanges[exchange].client)
             case .sourceDrained:
                 let hasMoved = exchanges[exchange].responseBody.decoder.received > before
                 if hasMoved, clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }
-                exchanges[exchange].stallDeadline = requestPause(exchange, answerMoves: hasMoved)
-                setExchangeDeadline(exchange)
+                awaitMore(exchange, answerMoves: hasMoved)
             case .sinkBlocked:
-                stall(exchange, .sink(clients[client].transport.sentBytes))
+                pauseResponse(exchange, .sink(clients[client].transport.sentBytes))
             case .truncated, .malformed, .tooLarge:
                 truncateResponse(exchange)
             case .sinkFailed:
@@ -261,13 +260,14 @@ extension Worker {
 
     /// A backend may pause as long as the route's timeout allows; a client that still owes its body may not, unless it takes
     /// an answer meanwhile: in a call in both directions (gRPC) it may be the turn of the server alone.
-    private func requestPause(_ exchange: UInt32, answerMoves: Bool) -> Instant {
-        let owesBody = exchanges[exchange].sentAt == .never && !exchanges[exchange].isRequestAbandoned
-        guard owesBody else { return .never }
-        guard answerMoves, case .source = exchanges[exchange].movedBeforePause else {
-            return exchanges[exchange].stallDeadline
+    private mutating func awaitMore(_ exchange: UInt32, answerMoves: Bool) {
+        exchanges[exchange].responsePause = Pause()
+        let pause = exchanges[exchange].requestPause
+        if answerMoves, pause.deadline != .never, case .source = pause.moved {
+            exchanges[exchange].requestPause.deadline = pauseEnd
         }
-        return now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds)
+        exchanges[exchange].settlePauses()
+        setExchangeDeadline(exchange)
     }
 
     private mutating func writeResponseTrailers(_ exchange: UInt32) -> Bool {

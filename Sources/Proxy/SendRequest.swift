@@ -82,7 +82,7 @@ extension Worker {
                 continue
             case .wouldBlock:
                 servers[server].transport.isWritable = false
-                stall(exchange, .sink(servers[server].transport.sentBytes))
+                pauseRequest(exchange, .sink(servers[server].transport.sentBytes))
                 return false
             case .failed, .endOfStream:
                 servers[server].transport.isBroken = true
@@ -114,11 +114,11 @@ extension Worker {
                 continue
             case .turnSpent:
                 resumeNextTurn(exchanges[exchange].client)
-                stall(exchange, .source(exchanges[exchange].requestBody.decoder.received))
+                pauseRequest(exchange, .source(exchanges[exchange].requestBody.decoder.received))
             case .sourceDrained:
-                stall(exchange, .source(exchanges[exchange].requestBody.decoder.received))
+                pauseRequest(exchange, .source(exchanges[exchange].requestBody.decoder.received))
             case .sinkBlocked:
-                stall(exchange, .sink(servers[server].transport.sentBytes))
+                pauseRequest(exchange, .sink(servers[server].transport.sentBytes))
             case .malformed:
                 refuseBody(exchange, .badRequest)
             case .tooLarge:
@@ -154,7 +154,8 @@ extension Worker {
         if servers[server].transport.isStream, !exchanges[exchange].wantsWebSocket {
             offerRequest(server, isComplete: true)
         }
-        exchanges[exchange].stallDeadline = .never
+        exchanges[exchange].requestPause = Pause()
+        exchanges[exchange].settlePauses()
         if !exchanges[exchange].isReplayable { exchanges[exchange].request.detach(to: &pool) }
         setExchangeDeadline(exchange)
         if !exchanges[exchange].hasResponseHead {
@@ -163,15 +164,23 @@ extension Worker {
         }
     }
 
-    /// One side makes a pause: it must not last. The pause goes on until that side moves, whatever else happens on the two
-    /// connections: who takes nothing must not be able to prolong it by sending.
-    mutating func stall(_ exchange: UInt32, _ moved: Moved) {
-        if exchanges[exchange].stallDeadline == .never || exchanges[exchange].movedBeforePause != moved {
-            exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds)
-            exchanges[exchange].movedBeforePause = moved
-        }
+    /// One side holds the request's body up: that must not last. The pause goes on until that side moves, whatever else
+    /// happens on the two connections: who takes nothing must not be able to prolong it by sending.
+    private mutating func pauseRequest(_ exchange: UInt32, _ moved: Moved) {
+        exchanges[exchange].requestPause.last(moved, until: pauseEnd)
+        exchanges[exchange].settlePauses()
         setExchangeDeadline(exchange)
     }
+
+    /// One side holds the answer up.
+    mutating func pauseResponse(_ exchange: UInt32, _ moved: Moved) {
+        exchanges[exchange].responsePause.last(moved, until: pauseEnd)
+        exchanges[exchange].settlePauses()
+        setExchangeDeadline(exchange)
+    }
+
+    /// When a pause that begins now has lasted too long.
+    var pauseEnd: Instant { now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds) }
 
     /// The client's body breaks a rule: the request ends here, and the server sees it cut off.
     private mutating func refuseBody(_ exchange: UInt32, _ code: ReasonCode) {
@@ -184,7 +193,8 @@ extension Worker {
     /// without one, the request failed.
     private mutating func requestFailed(_ exchange: UInt32) {
         exchanges[exchange].isRequestAbandoned = true
-        exchanges[exchange].stallDeadline = .never
+        exchanges[exchange].requestPause = Pause()
+        exchanges[exchange].settlePauses()
         servers[exchanges[exchange].server.index].transport.isReadable = true
     }
 
@@ -219,7 +229,7 @@ extension Worker {
         exchanges[exchange].retriesLeft -= 1
         exchanges[exchange].sentBytes = 0
         exchanges[exchange].sentAt = .never
-        exchanges[exchange].stallDeadline = .never
+        exchanges[exchange].endPauses()
         exchanges[exchange].isRequestAbandoned = false
         counters.add(1, to: .upstreamRetries)
         let upstream = exchanges[exchange].pool

@@ -139,6 +139,24 @@ def test_client_that_sends_but_does_not_read(start, own_backend):
         assert line["reason"] == "request_timeout" and time.monotonic() - started < 3
 
 
+def test_an_upload_that_goes_on_is_no_reason_to_wait_for_a_client_that_does_not_read(start, own_backend):
+    """Two pauses at once, one of either body: each ends for itself."""
+    def endless(exchange):
+        with contextlib.suppress(OSError):
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            while True:
+                exchange.send(b"x" * 65536)
+
+    own_backend.script = endless
+    proxy = start(own_backend, configuration.SMALL + LIMITS)
+    with connect(proxy, receive_bytes=4096) as sock:
+        started = time.monotonic()
+        sock.sendall(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+        threading.Thread(target=trickle, args=(sock,), daemon=True).start()
+        line = proxy.wait_log(timeout=5, path="/public/x")
+        assert line["reason"] == "request_timeout" and time.monotonic() - started < 3
+
+
 def unread(proxy, sock) -> int:
     """What the kernel holds of a client's bytes for the proxy."""
     ends = f"0100007F:{proxy.port:04X}", f"0100007F:{sock.getsockname()[1]:04X}"

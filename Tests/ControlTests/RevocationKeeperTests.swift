@@ -50,5 +50,16 @@ struct RevocationKeeperTests {
         now = now.advanced(byMilliseconds: RevocationKeeper.pollMilliseconds)
         let isReadTwice = keeper.poll(now, log)
         #expect(!isReadTwice, "nothing has changed")
+        try Data(#"{"jti": ["a"]}"#.utf8).write(to: URL(fileURLWithPath: file))
+        tries = 0
+        for _ in 0..<3 {
+            now = now.advanced(byMilliseconds: RevocationKeeper.pollMilliseconds)
+            let hasChanged = keeper.poll(now, log) { (_: String) throws(Errno) in
+                tries += 1
+                throw Errno(27)  // EFBIG
+            }
+            #expect(!hasChanged)
+        }
+        #expect(tries == 1, "it stays too large until it changes")
     }
 }
