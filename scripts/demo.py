@@ -256,6 +256,15 @@ def main() -> None:
                     process.kill()
 
 
+def interrupt(*_) -> None:
+    """Ends the show, once: a second signal, of `timeout` or of an impatient hand, would leave behind what is yet to be ended."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
     main()

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -46,6 +47,8 @@ def test_the_printed_commands():
         assert len(pages) == 2 and done.returncode == 0 and done.stdout.count("<title>") == 2, done
     finally:
         demo.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        demo.send_signal(signal.SIGTERM)  # makes no difference any more
         demo.wait(40)
     assert demo.returncode == 0
     assert subprocess.run(["curl", "-s", pages[0]], timeout=10).returncode == 7, "nobody listens any more"
