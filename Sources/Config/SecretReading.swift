@@ -89,7 +89,8 @@ extension Loader {
         return Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
     }
 
-    /// What is published as an HMAC secret is the classic confusion of algorithms (J1). A text like `{"keys": [{"kty": …}]}`: what is published is no secret, and a secret is never written so.
+    /// True for a text like `{"keys": [{"kty": …}]}`. What is published is no secret: taken for one, it is the classic
+    /// confusion of algorithms (J1).
     private static func isJSONWebKey(_ bytes: [UInt8]) -> Bool {
         bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) } == UInt8(ascii: "{")
             && String(decoding: bytes, as: UTF8.self).contains("\"kty\"")

@@ -53,7 +53,8 @@ public final class RateBuckets: Sendable {
         max(hash(limit, address.high, address.isV4 ? address.low : 0), 1)
     }
 
-    /// What a limit, an issuer or a session is called in keys: the same before and after a reload, so that buckets stay what they were.
+    /// What a limit, an issuer or a session is called in keys: the same before and after a reload, so that buckets stay what
+    /// they were.
     func identifier(of name: String) -> UInt64 {
         let bytes = Array(name.utf8)
         return hash(bytes.span)

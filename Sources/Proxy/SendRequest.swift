@@ -154,8 +154,7 @@ extension Worker {
         if servers[server].transport.isStream, !exchanges[exchange].wantsWebSocket {
             offerRequest(server, isComplete: true)
         }
-        exchanges[exchange].requestPause = Pause()
-        exchanges[exchange].settlePauses()
+        exchanges[exchange].endRequestPause()
         if !exchanges[exchange].isReplayable { exchanges[exchange].request.detach(to: &pool) }
         setExchangeDeadline(exchange)
         if !exchanges[exchange].hasResponseHead {
@@ -193,8 +192,7 @@ extension Worker {
     /// without one, the request failed.
     private mutating func requestFailed(_ exchange: UInt32) {
         exchanges[exchange].isRequestAbandoned = true
-        exchanges[exchange].requestPause = Pause()
-        exchanges[exchange].settlePauses()
+        exchanges[exchange].endRequestPause()
         servers[exchanges[exchange].server.index].transport.isReadable = true
     }
 

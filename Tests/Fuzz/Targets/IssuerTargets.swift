@@ -49,9 +49,7 @@ final class IssuerAnswerTarget: FuzzTarget {
     private var verifier: TokenVerifier
 
     init() throws {
-        var spec = IssuerSpec(issuer: "https://i.example", audiences: ["tasks"], keys: .secret(fuzzSecret))
-        spec.leewaySeconds = 0
-        verifier = try TokenVerifier(issuers: [spec])
+        verifier = try TokenVerifier(issuers: [fuzzIssuer])
     }
 
     func run(_ input: [UInt8]) throws {

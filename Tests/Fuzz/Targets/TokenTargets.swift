@@ -8,6 +8,13 @@ let fuzzClock: Int64 = 1_769_299_200
 /// The secret of every target, the one of Tests/Fuzz/make_seeds.py.
 let fuzzSecret = Array("a-fuzz-secret-of-more-than-32-bytes!".utf8)
 
+/// The issuer whose tokens are signed with it.
+var fuzzIssuer: IssuerSpec {
+    var spec = IssuerSpec(issuer: "https://i.example", audiences: ["tasks"], keys: .secret(fuzzSecret))
+    spec.leewaySeconds = 0
+    return spec
+}
+
 func hmac(_ bytes: [UInt8]) -> [UInt8] {
     var code = [UInt8](repeating: 0, count: 32)
     guard let key = HMACKey(algorithm: .hs256, secret: fuzzSecret.span) else { return code }
@@ -76,9 +83,7 @@ final class TokenTarget: FuzzTarget {
     private var verifier: TokenVerifier
 
     init() throws {
-        var spec = IssuerSpec(issuer: "https://i.example", audiences: ["tasks"], keys: .secret(fuzzSecret))
-        spec.leewaySeconds = 0
-        verifier = try TokenVerifier(issuers: [spec])
+        verifier = try TokenVerifier(issuers: [fuzzIssuer])
     }
 
     func run(_ input: [UInt8]) throws {
@@ -135,8 +140,7 @@ final class ClaimsTarget: FuzzTarget {
     private var verifier: TokenVerifier
 
     init() throws {
-        var spec = IssuerSpec(issuer: "https://i.example", audiences: ["tasks"], keys: .secret(fuzzSecret))
-        spec.leewaySeconds = 0
+        var spec = fuzzIssuer
         spec.maximumLifetimeSeconds = 3600
         spec.refusedClaims = ["act"]
         verifier = try TokenVerifier(issuers: [spec])
