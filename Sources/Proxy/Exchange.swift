@@ -156,12 +156,6 @@ extension Exchange {
     /// Takes over when the pauses end.
     mutating func settlePauses() { stallDeadline = min(requestPause.deadline, responsePause.deadline) }
 
-    /// Nothing more of the request is waited for.
-    mutating func endRequestPause() {
-        requestPause = Pause()
-        settlePauses()
-    }
-
     /// Nothing is waited for.
     mutating func endPauses() {
         (requestPause, responsePause) = (Pause(), Pause())

@@ -154,7 +154,8 @@ extension Worker {
         if servers[server].transport.isStream, !exchanges[exchange].wantsWebSocket {
             offerRequest(server, isComplete: true)
         }
-        exchanges[exchange].endRequestPause()
+        exchanges[exchange].requestPause = Pause()
+        exchanges[exchange].settlePauses()
         if !exchanges[exchange].isReplayable { exchanges[exchange].request.detach(to: &pool) }
         setExchangeDeadline(exchange)
         if !exchanges[exchange].hasResponseHead {
@@ -192,7 +193,8 @@ extension Worker {
     /// without one, the request failed.
     private mutating func requestFailed(_ exchange: UInt32) {
         exchanges[exchange].isRequestAbandoned = true
-        exchanges[exchange].endRequestPause()
+        exchanges[exchange].requestPause = Pause()
+        exchanges[exchange].settlePauses()
         servers[exchanges[exchange].server.index].transport.isReadable = true
     }
 
