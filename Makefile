@@ -31,7 +31,7 @@ SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py
 .PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: packages .venv/.installed .venv/.sslyze ## install what is missing: Debian packages, and a Python environment in .venv
 

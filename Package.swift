@@ -169,6 +169,7 @@ let package = Package(
         tests("Policy", ["Bytes", "HTTP", "JOSE", "Crypto"]),
         tests("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
         tests("Upstream", ["Bytes", "Reactor", "HTTP", "Telemetry"]),
+        tests("Proxy", ["Bytes", "Policy", "Reactor"]),
         tests("Config", ["Policy", "Proxy"]),
         tests(
             "Control",

@@ -33,6 +33,12 @@ public struct ByteRange: Equatable, Sendable, BitwiseCopyable {
     @inlinable
     public var end: Int { Int(start) + Int(count) }
 
+    /// A range that counts from the start of `outer`, as one of what `outer` is a range of.
+    @inlinable
+    public func within(_ outer: ByteRange) -> ByteRange {
+        ByteRange(start: Int(outer.start) + Int(start), count: Int(count))
+    }
+
     /// The range as Swift's own, for subscripts.
     @inlinable
     public var bounds: Range<Int> { Int(start)..<end }

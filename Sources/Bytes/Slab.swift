@@ -1,6 +1,6 @@
 /// The name of a slot in a `Slab`: survives in the kernel (`epoll_data`) and in timers, and is refused when the
 /// slot has since been given to somebody else.
-public struct Handle: Equatable, Sendable, BitwiseCopyable {
+public struct Handle: Hashable, Sendable, BitwiseCopyable {
     /// The number of the slot.
     public let index: UInt32
     /// How often the slot had been given out before, plus one; 0 names no slot at all.

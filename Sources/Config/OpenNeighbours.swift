@@ -4,13 +4,15 @@
 
 extension ConfigurationReader {
     /// Warns where another spelling, method or host of a protected route's requests would go to a route of the same backend
-    /// that lets nobody in particular through.
+    /// that lets nobody in particular through, or where such a route leads to the same paths behind a prefix.
     func warnOfOpenNeighbours(_ configuration: Configuration) {
         let routes = RoutesByPrefix(configuration.routes)
+        let servers = ServersByUpstream(configuration.upstreams)
+        let shortcuts = Shortcuts(configuration.routes, servers)
         for route in configuration.routes where route.strictness > 0 {
+            warnOfPrefix(route, routes, shortcuts)
             let neighbours = routes.covering(route.path).filter {
-                $0.path.segments.last == .rest && $0.isLaxer(than: route)
-                    && configuration.sharesServer($0, route)
+                $0.path.segments.last == .rest && $0.isLaxer(than: route) && servers.areShared($0, route)
             }
             guard !neighbours.isEmpty else { continue }
             warnOfSlash(route, routes, neighbours)
@@ -30,6 +32,23 @@ extension ConfigurationReader {
             route.position,
             "\(route.path.text)/ is not this route and goes to the \(wider.laxness) route \(wider.path.text), though "
                 + "many backends serve both alike; write \"\(route.path.text)/**\" to cover it")
+    }
+
+    /// Behind its prefix, a laxer route leads to the paths that this one protects; the first of such routes is named.
+    private func warnOfPrefix(_ route: RouteConfiguration, _ routes: RoutesByPrefix, _ shortcuts: Shortcuts) {
+        let backendPath = route.backendPath
+        let shortcut = shortcuts.leading(to: route).first { shortcut in
+            var other = route
+            let prefix = shortcut.path.segments.prefix(shortcut.strippedCount)
+            other.path = PathPattern(segments: prefix + backendPath.segments, text: "")
+            return Self.taker(of: other, routes, [shortcut]) != nil
+        }
+        guard let shortcut else { return }
+        loader.warning(
+            route.position,
+            "the \(shortcut.laxness) route \(shortcut.path.text), which strips \"\(shortcut.stripPrefix ?? "")\", leads to "
+                + "what \(route.path.text) protects; give it another upstream, or a route of its own that asks for as much"
+        )
     }
 
     private func warnOfMethods(
@@ -90,6 +109,91 @@ private struct RoutesByPrefix {
     }
 }
 
+/// The routes for everybody, or for nobody and somebody, that strip a prefix, by what they lead to.
+private struct Shortcuts {
+    private struct Key: Hashable {
+        let strictness: Int
+        /// Of `ServersByUpstream`.
+        let server: Int
+        /// One that the route names; nil for every host.
+        let host: String?
+        /// What the path at the backend begins with.
+        let prefix: ArraySlice<PathPattern.Segment>
+    }
+
+    /// So many are looked at for one route, and kept under one key. The first one is nearly always what the warning names;
+    /// more are looked at only where other routes hold them back, as each version of an interface may for itself.
+    private static let candidateLimit = 32
+
+    private let routes: [RouteConfiguration]
+    private let servers: ServersByUpstream
+    /// Places among the routes.
+    private var places: [Key: [Int]] = [:]
+
+    /// `routes` stand in the order in which they are matched, the most specific first.
+    init(_ routes: [RouteConfiguration], _ servers: ServersByUpstream) {
+        self.routes = routes.filter { $0.stripPrefix != nil && $0.strictness < 2 }
+        self.servers = servers
+        for (place, route) in self.routes.enumerated() {
+            let hosts = route.hosts.isEmpty ? [nil] : route.hosts.map(Optional.some)
+            let prefix = route.backendPath.prefix
+            for server in servers[route] {
+                for host in hosts {
+                    let key = Key(strictness: route.strictness, server: server, host: host, prefix: prefix)
+                    if places[key, default: []].count < Self.candidateLimit {
+                        places[key, default: []].append(place)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Some laxer routes that lead to all the paths that this one has at a server, the most specific first.
+    func leading(to route: RouteConfiguration) -> [RouteConfiguration] {
+        guard !routes.isEmpty, route.redirectPort == nil else { return [] }
+        let path = route.backendPath
+        let prefix = path.prefix
+        var found: Set<Int> = []
+        for server in servers[route] {
+            for host in [nil] + route.hosts.map(Optional.some) {
+                for strictness in 0..<route.strictness {
+                    for count in 0...prefix.count {
+                        let key = Key(
+                            strictness: strictness, server: server, host: host, prefix: prefix.prefix(count))
+                        found.formUnion(places[key] ?? [])
+                    }
+                }
+            }
+        }
+        let leading = found.sorted().lazy.map { routes[$0] }.filter { $0.backendPath.covers(path) }
+        return Array(leading.prefix(Self.candidateLimit))
+    }
+}
+
+/// The servers of each upstream, as numbers. Servers that the same upstreams have are one here, so that an upstream of many
+/// servers costs no more than one of a single server.
+private struct ServersByUpstream {
+    private var numbers: [String: Set<Int>] = [:]
+
+    init(_ upstreams: [UpstreamConfiguration]) {
+        var owners: [EndpointAddress: [String]] = [:]
+        for upstream in upstreams {
+            for server in upstream.servers { owners[server.address, default: []].append(upstream.name) }
+        }
+        for (number, names) in Set(owners.values).enumerated() {
+            for name in names { numbers[name, default: []].insert(number) }
+        }
+    }
+
+    /// None for a redirection.
+    subscript(_ route: RouteConfiguration) -> Set<Int> { numbers[route.upstream] ?? [] }
+
+    /// True where the requests of both routes may reach one server.
+    func areShared(_ one: RouteConfiguration, _ other: RouteConfiguration) -> Bool {
+        !self[one].isDisjoint(with: self[other])
+    }
+}
+
 extension PathPattern {
     /// The literal segments in front of everything else.
     fileprivate var prefix: ArraySlice<Segment> {
@@ -137,6 +241,14 @@ extension RouteConfiguration {
     /// The word for it in a warning.
     fileprivate var laxness: String { strictness == 0 ? "open" : "optional" }
 
+    /// How many segments `strip_prefix` takes off.
+    fileprivate var strippedCount: Int { stripPrefix?.utf8.count { $0 == 0x2f } ?? 0 }
+
+    /// The path as the backend sees it.
+    fileprivate var backendPath: PathPattern {
+        PathPattern(segments: Array(path.segments.dropFirst(strippedCount)), text: path.text)
+    }
+
     fileprivate func isLaxer(than other: RouteConfiguration) -> Bool {
         strictness < other.strictness && redirectPort == nil && other.redirectPort == nil
             && path.covers(other.path)
@@ -159,16 +271,5 @@ extension RouteConfiguration {
 
     private static func meets(_ mine: [String], _ its: [String]) -> Bool {
         mine.isEmpty || its.contains { mine.contains($0) }
-    }
-}
-
-extension Configuration {
-    /// True where the requests of both routes may reach one server.
-    fileprivate func sharesServer(_ one: RouteConfiguration, _ other: RouteConfiguration) -> Bool {
-        one.upstream == other.upstream || !addresses(one).isDisjoint(with: addresses(other))
-    }
-
-    private func addresses(_ route: RouteConfiguration) -> Set<EndpointAddress> {
-        Set(upstreams.first { $0.name == route.upstream }?.servers.map(\.address) ?? [])
     }
 }

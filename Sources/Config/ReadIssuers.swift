@@ -32,9 +32,9 @@ extension ConfigurationReader {
         let tokenFrom = tokenFrom(section)
         let trustedOrigins = trustedOrigins(section)
         let preset = preset(section)
-        let issuer = exactIssuer(section, preset)
+        let issuer = issuerText(section, preset)
         let audience = audience(section, preset)
-        let keys = keySource(section, preset)
+        let keys = keySource(section, preset, issuer: issuer)
         let algorithms = algorithms(section, named.table, preset)
         let zero = Duration.zero
         let lifetime = section.setting("maximum_lifetime", .duration, in: .seconds(1) ... .days(3650))
@@ -49,7 +49,8 @@ extension ConfigurationReader {
         refuseEmpty(refused ?? [], "a claim's name in \"refuse_claims\"")
         guard let keys else { return nil }
         var configuration = IssuerConfiguration(
-            name: named.name.value, issuer: issuer, audience: audience, keySource: keys.value,
+            name: named.name.value, issuer: issuer.flatMap { $0.value == "*" ? nil : $0.value },
+            audience: audience, keySource: keys.value,
             keyPosition: keys.position, algorithms: algorithms, subject: subject, types: types,
             requiredType: requiredType, leeway: leeway, maximumLifetime: lifetime.value(default: nil),
             refuseClaims: refused?.map(\.value) ?? preset?.refuseClaims ?? [], tokenFrom: tokenFrom,
@@ -62,17 +63,20 @@ extension ConfigurationReader {
         return configuration
     }
 
-    /// Nil = not checked.
-    private func exactIssuer(_ section: Section, _ preset: ProviderPreset?) -> String? {
-        if section.table["issuer"] == nil, let preset { return preset.origin }
+    /// The exact `iss` or `"*"`; below a preset it may be the preset's. Nil after a mistake, which is reported.
+    private func issuerText(_ section: Section, _ preset: ProviderPreset?) -> Located<String>? {
+        if section.table["issuer"] == nil, let preset {
+            return Located(value: preset.origin, position: preset.position)
+        }
         if section.table["issuer"] == nil, section.table["provider"] == nil {
             section.missing("issuer", "the exact \"iss\" of its tokens, or \"*\"")
         }
         guard let text = section.string("issuer") else { return nil }
         if text.value.isEmpty {
             loader.error(text.position, "\"issuer\" is empty; \"*\" would mean: not checked")
+            return nil
         }
-        return text.value == "*" ? nil : text.value
+        return text
     }
 
     /// Nil = not checked. Never left out: a token for another service must not pass by an oversight (J14).

@@ -3,7 +3,10 @@
 extension ConfigurationReader {
     private static let keySourceKeys = ["secret", "public_key", "jwks", "introspection"]
 
-    func keySource(_ section: Section, _ preset: ProviderPreset?) -> Located<KeySource>? {
+    /// `issuer` is the text of that key or what stands for it, where it is there.
+    func keySource(
+        _ section: Section, _ preset: ProviderPreset?, issuer: Located<String>?
+    ) -> Located<KeySource>? {
         let sources = section.table.entries.filter { Self.keySourceKeys.contains($0.key) }
         guard let first = sources.first else {
             if let preset {
@@ -26,7 +29,7 @@ extension ConfigurationReader {
             case "secret": loader.secret(first, for: .hmacKey).map { .secret($0) }
             case "public_key": publicKey(first)
             case "introspection": introspection(first, section)
-            default: keySet(first, section, preset)
+            default: keySet(first, issuer, preset)
             }
         return source.map { Located(value: $0, position: first.node.start) }
     }
@@ -40,15 +43,27 @@ extension ConfigurationReader {
                 "\"\(origin)\" is a private key; give usher the public one (`openssl pkey -pubout`)")
             return nil
         }
-        guard Self.isPEM(bytes) else {
+        // Elsewhere in a line the words are explanatory text (RFC 7468, 2). Editors of Windows put a byte order mark in front.
+        let lines = bytes.starts(with: [0xef, 0xbb, 0xbf]) ? bytes.dropFirst(3) : bytes[...]
+        let keys = lines.split(separator: UInt8(ascii: "\n")).count { $0.starts(with: "-----BEGIN ".utf8) }
+        guard keys > 0 else {
             loader.error(entry.node.start, "\"\(origin)\" is not PEM (\"-----BEGIN PUBLIC KEY-----\")")
+            return nil
+        }
+        guard keys == 1 else {
+            loader.error(
+                entry.node.start,
+                "\"\(origin)\" has \(keys) PEM texts, and a public key is one; take a JWK Set for several keys"
+            )
             return nil
         }
         return .publicKey(pem: bytes, origin: origin)
     }
 
-    private func keySet(_ entry: TOMLEntry, _ issuer: Section, _ preset: ProviderPreset?) -> KeySource? {
-        if case .string("discover") = entry.node.value { return discovered(entry, issuer) }
+    private func keySet(
+        _ entry: TOMLEntry, _ issuer: Located<String>?, _ preset: ProviderPreset?
+    ) -> KeySource? {
+        if case .string("discover") = entry.node.value { return issuer.flatMap { discovered(entry, $0) } }
         if case .table(let table) = entry.node.value, table["file"] == nil,
             preset != nil || Self.isRemote(table)
         {
@@ -73,14 +88,10 @@ extension ConfigurationReader {
     /// What `{ file = "…" }` names.
     private func keyFile(_ entry: TOMLEntry, example: String) -> (bytes: [UInt8], origin: String)? {
         guard case .table(let table) = entry.node.value else {
-            var hint: String?
-            if case .string(let path) = entry.node.value, !path.contains("-----") {
-                hint = "{ file = '\(path)' }"
-            }
             loader.error(
                 entry.node.start,
                 "\"\(entry.key)\" must be { file = \"\(example)\" }, not \(entry.node.value.kind)",
-                didYouMean: hint)
+                didYouMean: Self.keyFileMeant(by: entry))
             return nil
         }
         let section = Section(
@@ -89,6 +100,14 @@ extension ConfigurationReader {
         guard let path = section.string("file"), let bytes = loader.read(path: path.value, at: path.position)
         else { return nil }
         return (bytes, loader.resolve(path: path.value))
+    }
+
+    /// What somebody meant who wrote a string in the place of a table.
+    private static func keyFileMeant(by entry: TOMLEntry) -> String? {
+        guard case .string(let text) = entry.node.value, !text.contains("-----") else { return nil }
+        guard entry.key == "jwks" else { return "{ file = '\(text)' }" }
+        if text.contains("://") { return "{ url = '\(text)' }" }
+        return Suggestion.nearest(to: text, among: ["discover"]) ?? "{ file = '\(text)' }"
     }
 
     /// The algorithms that the file names, or the defaults of its key source.

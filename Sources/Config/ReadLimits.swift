@@ -5,6 +5,9 @@ extension ConfigurationReader {
         "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
     ])
 
+    /// How long somebody may be waited for: as long as the file's own examples of durations go, so that "off" is not missed.
+    static let patience = Duration.milliseconds(1)...Duration.days(7)
+
     /// The `[limits]` table, or its defaults.
     func limits(_ section: Section) -> LimitsConfiguration {
         var limits = LimitsConfiguration()
@@ -20,14 +23,14 @@ extension ConfigurationReader {
         limits.connections = number("connections", orWord: "auto", section)
         limits.bufferBytes = bufferBytes(section)
         limits.connectionsPerAddress = number("connections_per_address", orWord: "off", section)
-        let times = Duration.milliseconds(1)...Duration.seconds(3600)
+        let times = Self.patience
         limits.handshakeTimeout = section.duration(
             "handshake_timeout", default: limits.handshakeTimeout, in: times)
         limits.headerTimeout = section.duration("header_timeout", default: limits.headerTimeout, in: times)
         limits.idleTimeout = section.duration("idle_timeout", default: limits.idleTimeout, in: times)
         limits.bodyTimeout = section.duration("body_timeout", default: limits.bodyTimeout, in: times)
         limits.drainTimeout = section.duration(
-            "drain_timeout", default: limits.drainTimeout, in: .zero ... .seconds(3600))
+            "drain_timeout", default: limits.drainTimeout, in: .zero...Self.patience.upperBound)
         limits.failedAuthentications = failedAuthentications(section)
         limits.tokensCached = section.integer(
             "tokens_cached", default: limits.tokensCached, in: 1...1_000_000)

@@ -206,8 +206,21 @@ extension ConfigurationReader {
         for (address, owner, position) in places.sorted(by: { $0.2 < $1.2 }) {
             if let first = owners[address] {
                 loader.error(position, "\(owner) has the address of \(first): \(address)")
+            } else if let (other, first) = owners.first(where: { $0.key.overlaps(address) }) {
+                loader.error(
+                    position, "\(owner) has a part of the address of \(first): \(address) and \(other)")
             }
             owners[address] = owners[address] ?? owner
         }
+    }
+}
+
+extension EndpointAddress {
+    /// Whether one of the two is every address of the other's family, and the port is the same: the kernel lets a
+    /// process listen at one of them alone.
+    fileprivate func overlaps(_ other: EndpointAddress) -> Bool {
+        guard case .ip(let host, let port) = self, case .ip(let otherHost, port) = other else { return false }
+        let isSameFamily = host.isIPv6 == otherHost.isIPv6
+        return isSameFamily && (host.bytes.allSatisfy { $0 == 0 } || otherHost.bytes.allSatisfy { $0 == 0 })
     }
 }

@@ -85,16 +85,14 @@ extension ConfigurationReader {
         _ section: Section
     ) -> (refresh: Duration, cooldown: Duration, staleFor: Duration) {
         (
-            section.duration("refresh", default: .seconds(600), in: .seconds(1) ... .days(7)),
+            section.duration("refresh", default: .seconds(600), in: .milliseconds(100) ... .days(7)),
             section.duration("cooldown", default: .seconds(10), in: .milliseconds(100) ... .seconds(3600)),
             section.duration("stale_for", default: .days(1), in: .zero ... .days(365))
         )
     }
 
     /// `jwks = "discover"`: the issuer is a URL, and says where its keys are.
-    func discovered(_ entry: TOMLEntry, _ section: Section) -> KeySource? {
-        // A missing issuer is reported as such.
-        guard section.table["issuer"] != nil, let issuer = section.string("issuer") else { return nil }
+    func discovered(_ entry: TOMLEntry, _ issuer: Located<String>) -> KeySource? {
         guard issuer.value != "*" else {
             loader.error(
                 entry.node.start, "jwks = \"discover\" needs the exact \"issuer\", whose keys are to be found"

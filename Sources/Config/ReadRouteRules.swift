@@ -172,8 +172,16 @@ extension RouteReader {
     private func expectation(_ node: TOMLNode, _ entry: TOMLEntry, _ captures: [String]?) -> ClaimExpectation?
     {
         guard case .string(let raw) = node.value else {
+            // Claims that are numbers and booleans are compared as they stand.
+            let meant: String? =
+                switch node.value {
+                case .integer(let number): "\(number)"
+                case .boolean(let value): "\(value)"
+                default: nil
+                }
             loader.error(
-                node.start, "the claim \"\(entry.key)\" is compared with strings, not \(node.value.kind)")
+                node.start, "the claim \"\(entry.key)\" is compared with strings, not \(node.value.kind)",
+                didYouMean: meant)
             return nil
         }
         guard let text = loader.expand(raw, at: node.start) else { return nil }

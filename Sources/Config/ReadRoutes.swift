@@ -71,7 +71,7 @@ struct RouteReader {
         let redirectPort = redirectPort(authentication)
         let upstream = section.table["redirect"] == nil ? upstream() : ""
         let maxBody = section.setting("max_body", .size, in: 0...(1 << 50), orOff: true)
-        let timeout = section.setting("timeout", .duration, in: .milliseconds(1) ... .days(7), orOff: true)
+        let timeout = section.setting("timeout", .duration, in: ConfigurationReader.patience, orOff: true)
         let hosts = hosts()
         let methods = methods()
         let denied = denied()

@@ -30,11 +30,11 @@ extension ConfigurationReader {
             authorization: authorization(section),
             preserveHost: section.boolean("preserve_host", default: true),
             connectTimeout: section.duration(
-                "connect_timeout", default: .seconds(2), in: .milliseconds(1) ... .seconds(600)),
+                "connect_timeout", default: .seconds(2), in: Self.patience),
             responseTimeout: section.duration(
-                "response_timeout", default: .seconds(60), in: .milliseconds(1) ... .days(1)),
+                "response_timeout", default: .seconds(60), in: Self.patience),
             idleTimeout: section.duration(
-                "idle_timeout", default: .seconds(60), in: .milliseconds(1) ... .days(1)),
+                "idle_timeout", default: .seconds(60), in: Self.patience),
             maxConnections: section.integer("max_connections", default: 1024, in: 1...65_535),
             maxPending: section.integer("max_pending", default: 1024, in: 0...1_000_000),
             retries: section.integer("retries", default: 1, in: 0...10), health: health(section),

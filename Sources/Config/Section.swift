@@ -1,5 +1,5 @@
-/// One table of the file, with the keys it may hold. Making one reports the keys that are unknown or of a later
-/// release; the getters report values of a wrong kind and go on with the default, so that one run finds all.
+/// One table of the file, with the keys it may hold. Making one reports the keys that are unknown; the getters report
+/// values of a wrong kind and go on with the default, so that one run finds all.
 struct Section {
     /// For messages: `[listen.public]`.
     let title: String
@@ -20,60 +20,22 @@ struct Section {
 
     /// The keys of a kind of table.
     struct Keys {
-        /// Keys that are read.
         var known: [String]
-        /// Keys of later releases.
-        var later: [String] = []
-        /// The one value of a later key that asks for nothing new.
-        var harmless: [String: TOMLValue] = [:]
-        /// Keys below a later key, as far as they are settled.
-        var laterNested: [String: [String]] = [:]
     }
 
     private func check(_ entry: TOMLEntry) {
         if keys.known.contains(entry.key) { return }
-        guard keys.later.contains(entry.key) else {
-            loader.error(
-                entry.position, "unknown key \"\(entry.key)\" in \(title)",
-                didYouMean: suggestion(for: entry.key))
-            return
-        }
-        if keys.harmless[entry.key] == entry.node.value { return }
-        if case .table(let nested) = entry.node.value, !nested.entries.isEmpty {
-            for inner in nested.entries { checkNested(inner, of: entry, in: nested) }
-        } else {
-            refuseLater(entry.key, at: entry.position)
-        }
+        loader.error(
+            entry.position, "unknown key \"\(entry.key)\" in \(title)", didYouMean: suggestion(for: entry.key)
+        )
     }
 
-    private func refuseLater(_ key: String, at position: SourcePosition) {
-        loader.error(position, "\"\(key)\" in \(title) is not supported yet")
-    }
-
-    private func suggestion(for key: String) -> String? {
-        Suggestion.nearest(to: key, among: keys.known + keys.later)
-    }
-
-    /// Several keys in one line are one wish; keys in lines of their own are refused where they stand.
-    private func checkNested(_ inner: TOMLEntry, of outer: TOMLEntry, in nested: TOMLTable) {
-        let settled = keys.laterNested[outer.key]
-        let isOneLine =
-            nested.entries.count > 1 && nested.entries.allSatisfy { $0.position.line == outer.position.line }
-        if let settled, !settled.contains(inner.key) {
-            loader.error(
-                inner.position, "unknown key \"\(outer.key).\(inner.key)\" in \(title)",
-                didYouMean: Suggestion.nearest(to: inner.key, among: settled))
-        } else if !isOneLine {
-            refuseLater("\(outer.key).\(inner.key)", at: inner.position)
-        } else if inner.key == nested.entries.first(where: { settled?.contains($0.key) ?? true })?.key {
-            refuseLater(outer.key, at: outer.position)
-        }
-    }
+    private func suggestion(for key: String) -> String? { Suggestion.nearest(to: key, among: keys.known) }
 
     /// Says that a key is needed and not there, unless it is there under a misspelt name: one mistake, one line.
     func missing(_ key: String, _ hint: String) {
         let isMisspelt = table.entries.contains {
-            !keys.known.contains($0.key) && !keys.later.contains($0.key) && suggestion(for: $0.key) == key
+            !keys.known.contains($0.key) && suggestion(for: $0.key) == key
         }
         if isMisspelt { return }
         loader.error(position, "\(title) needs \"\(key)\": \(hint)")
@@ -148,21 +110,17 @@ extension Section {
         return number
     }
 
-    /// One of a few words. `later`: words of later releases.
+    /// One of a few words.
     func choice<Choice: RawRepresentable & CaseIterable>(
-        _ key: String, default fallback: Choice, later: [String] = []
+        _ key: String, default fallback: Choice
     ) -> Choice where Choice.RawValue == String {
         guard let text = string(key) else { return fallback }
         if let choice = Choice(rawValue: text.value) { return choice }
         let words = Choice.allCases.map(\.rawValue)
-        if later.contains(text.value) {
-            loader.error(text.position, "\(key) = \"\(text.value)\" is not supported yet")
-        } else {
-            let list = words.map { "\"\($0)\"" }.joined(separator: ", ")
-            loader.error(
-                text.position, "\"\(key)\" must be one of \(list), not \"\(text.value)\"",
-                didYouMean: Suggestion.nearest(to: text.value, among: words))
-        }
+        let list = words.map { "\"\($0)\"" }.joined(separator: ", ")
+        loader.error(
+            text.position, "\"\(key)\" must be one of \(list), not \"\(text.value)\"",
+            didYouMean: Suggestion.nearest(to: text.value, among: words))
         return fallback
     }
 }

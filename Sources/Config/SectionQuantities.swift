@@ -68,7 +68,7 @@ extension Section {
             if orOff && text == "off" { return .off }
             return parsed(key, Located(value: text, position: start), kind, in: range, orOff)
         case .integer(let number): bareNumber(key, "\(number)", at: start, kind)
-        case .float(let number): bareNumber(key, "\(number)", at: start, kind)
+        case .float: bareNumber(key, nil, at: start, kind)
         default: mismatch(entry, expected: "\(kind.name) such as \(kind.example)")
         }
         return .wrong
@@ -112,16 +112,19 @@ extension Section {
     }
 
     private func bareNumber<Value>(
-        _ key: String, _ number: String, at position: SourcePosition, _ kind: QuantityKind<Value>
+        _ key: String, _ number: String?, at position: SourcePosition, _ kind: QuantityKind<Value>
     ) {
+        // A fraction is no quantity with a unit either.
+        let example = number.map { "\"\($0)\(kind.usualUnit)\"" } ?? kind.example
         loader.error(
             position,
-            "\"\(key)\" is a bare number: \(kind.name) is a string with a unit, such as "
-                + "\"\(number)\(kind.usualUnit)\" (units: \(kind.units.joined(separator: ", ")))")
+            "\"\(key)\" is a bare number: \(kind.name) is a string with a unit, such as \(example) "
+                + "(units: \(kind.units.joined(separator: ", ")))")
     }
 
-    /// `KB`, `kb` and `K` for `KiB`; `S` and `sec` for `s`.
+    /// `KB`, `kb` and `K` for `KiB`; `S` and `sec` for `s`. None for the rest of `1h30m`, which would be lost.
     private static func nearestUnit(to unit: String, among units: [String]) -> String? {
+        if unit.contains(where: \.isNumber) { return nil }
         let trimmed = unit.trimmingSpaces.lowercased()
         return units.first { $0.lowercased() == trimmed }
             ?? units.first { $0.lowercased() == trimmed.replacingFirst("b", with: "ib") }

@@ -5,18 +5,25 @@ import Reactor
 
 /// The admin listener: a small HTTP/1.1 server on the control thread's loop, one request a connection.
 struct AdminServer: ~Copyable {
-    /// Scrapers and probes need a handful; whoever opens more waits in the kernel's queue.
+    /// Scrapers and probes need a handful; one more takes the place of the one that has been there longest, or whoever opens
+    /// them and says nothing would keep the probes out.
     private static var connectionLimit: Int { 32 }
+    /// So many make way at once: whoever comes in a crowd is read from before it is its turn to go.
+    private static var departuresAtOnce: Int { 8 }
     /// From accept to the last byte sent: a probe that takes longer has given up.
     private static var connectionMilliseconds: Int64 { 5000 }
     /// The admin pages need none of the public limits; one small block holds any sane request.
     private static var headLimits: HeadLimits { HeadLimits() }
 
-    /// How soon to try again where there was no room or no descriptor for a connection.
+    /// How soon to try again where there was no descriptor for a connection.
     private static var retryMilliseconds: Int64 { 100 }
 
     private let listener: Listener
     private var mayBeWaiting = false
+    /// More wait, for whom others have to go first.
+    private var isCrowded = false
+    /// How many connections there have been.
+    private var accepted: UInt64 = 0
     private var pool = BlockPool(keptBytes: 65_536)
     private var connections = Slab<AdminConnection>(capacity: AdminServer.connectionLimit)
     private var head = RequestHead(fieldCapacity: AdminServer.headLimits.fieldCount)
@@ -44,12 +51,18 @@ struct AdminServer: ~Copyable {
     /// What the poller watches for new connections.
     var descriptor: Int32 { listener.descriptor }
 
-    /// Takes connections while there is room for them. What is left waits for `expire`.
+    /// Takes the connections that wait. What is left is for `expire`.
     mutating func accept(_ poller: borrowing Poller, now: Instant) {
-        mayBeWaiting = true
-        while !connections.isFull {
+        (mayBeWaiting, isCrowded) = (true, false)
+        var departures = Self.departuresAtOnce
+        while departures > 0 {
             switch listener.accept() {
-            case .connection(let socket, _): add(socket, poller, now)
+            case .connection(let socket, _):
+                if connections.isFull {
+                    closeOldest()
+                    departures -= 1
+                }
+                add(socket, poller, now)
             case .aborted: continue
             case .exhausted: return
             case .none:
@@ -57,6 +70,7 @@ struct AdminServer: ~Copyable {
                 return
             }
         }
+        isCrowded = true
     }
 
     /// Goes on with a connection that became readable or writable.
@@ -70,8 +84,9 @@ struct AdminServer: ~Copyable {
     /// Closes the connections whose time is over, takes those that had no room before, and gives the next deadline.
     mutating func expire(at now: Instant, _ poller: borrowing Poller) -> Instant {
         if mayBeWaiting { accept(poller, now: now) }
-        // The listener is edge-triggered, so that it does not wake the loop in vain while there is no room.
-        var next = mayBeWaiting ? now.advanced(byMilliseconds: Self.retryMilliseconds) : .never
+        // The listener is edge-triggered, so that it does not wake the loop in vain while there is no descriptor.
+        var next =
+            mayBeWaiting ? now.advanced(byMilliseconds: isCrowded ? 0 : Self.retryMilliseconds) : .never
         for index in 0..<connections.slots where connections.isLive(index) {
             let deadline = connections[index].deadline
             if deadline <= now { close(connections.handle(at: index)) } else { next = min(next, deadline) }
@@ -89,7 +104,10 @@ struct AdminServer: ~Copyable {
     private mutating func add(_ socket: consuming Socket, _ poller: borrowing Poller, _ now: Instant) {
         let descriptor = socket.descriptor
         let handle = connections.insert(
-            AdminConnection(socket, deadline: now.advanced(byMilliseconds: Self.connectionMilliseconds)))
+            AdminConnection(
+                socket, number: accepted, deadline: now.advanced(byMilliseconds: Self.connectionMilliseconds))
+        )
+        accepted += 1
         do {
             try poller.add(
                 descriptor, token: Token.connection(handle), for: [.readable, .writable, .edgeTriggered])
@@ -110,6 +128,14 @@ struct AdminServer: ~Copyable {
         }
     }
 
+    private mutating func closeOldest() {
+        var oldest: UInt32?
+        for index in 0..<connections.slots where connections.isLive(index) {
+            if oldest.map({ connections[index].number < connections[$0].number }) ?? true { oldest = index }
+        }
+        if let oldest { close(connections.handle(at: oldest)) }
+    }
+
     private mutating func close(_ handle: Handle) {
         var connection = connections.remove(handle)
         connection.input.detach(to: &pool)
@@ -121,6 +147,8 @@ private struct AdminConnection: ~Copyable {
     enum Received { case incomplete, complete, closed, refused(UInt16) }
 
     let socket: Socket
+    /// How many there were before it.
+    let number: UInt64
     let deadline: Instant
     var input = Buffer()
     private var parser = RequestHeadParser()
@@ -133,8 +161,9 @@ private struct AdminConnection: ~Copyable {
     /// The largest body: about 5,000 revocations at once, in one block with its head.
     private static var largestBodyBytes: Int { 229_376 }
 
-    init(_ socket: consuming Socket, deadline: Instant) {
+    init(_ socket: consuming Socket, number: UInt64, deadline: Instant) {
         self.socket = socket
+        self.number = number
         self.deadline = deadline
     }
 

@@ -18,9 +18,8 @@ final class AskedServer {
     private static let queueCount = 4096
     /// How long a server that cannot be reached is not tried.
     private static let breakMilliseconds: Int64 = 1000
-    /// How long an answer is repeated to workers that ask meanwhile.
-    private static let repeatMilliseconds: Int64 = 1000
-    private static let repeatCount = 4096
+    /// How much they may take: some hundred of the longest that there can be, and all of the usual ones.
+    private static let queueBytes = 16 << 20
     /// How long addresses of a name are used.
     private static let addressMilliseconds: Int64 = 30_000
 
@@ -41,7 +40,8 @@ final class AskedServer {
     /// What waits for a connection; the first ones are taken from the front, up to `taken`.
     private var queue: [RemoteQuestion] = []
     private var taken = 0
-    private var recent: [RemoteKey: (answer: RemoteAnswer, until: Instant)] = [:]
+    private var queuedBytes = 0
+    private(set) var recent = RecentAnswers()
     private var addresses: [SocketAddress] = []
     private var addressesUntil = Instant(microseconds: .min)
     private var addressPlace = 0
@@ -57,17 +57,27 @@ final class AskedServer {
     /// Takes a question in; the answer where it is known at once.
     func ask(_ question: RemoteQuestion, now: Instant) -> RemoteAnswer? {
         if flights[question.key] != nil { return nil }
-        if let known = recent[question.key], now < known.until {
+        if let known = recent.result(for: question.key, now: now) {
             // What it told the client, it told the one who asked first.
-            return RemoteAnswer(key: question.key, result: known.answer.result)
+            return RemoteAnswer(key: question.key, result: known)
         }
-        guard brokenUntil <= now, queue.count - taken < Self.queueCount else {
+        guard brokenUntil <= now, queue.count - taken < Self.queueCount,
+            queuedBytes + Self.size(question) <= Self.queueBytes
+        else {
             tally.unavailable += 1
             return RemoteAnswer(key: question.key, result: .unavailable)
         }
         flights[question.key] = now.advanced(byMilliseconds: Self.patienceMilliseconds)
-        queue.append(question)
+        // Nobody waits for its answer any more, but it is under way: a second one could be overtaken by the first.
+        if !lines.contains(where: { $0.question?.key == question.key }) {
+            queue.append(question)
+            queuedBytes += Self.size(question)
+        }
         return nil
+    }
+
+    private static func size(_ question: RemoteQuestion) -> Int {
+        question.key.credential.count + question.text.count
     }
 
     /// Questions that wait for a connection, or for their answer.
@@ -77,6 +87,7 @@ final class AskedServer {
     var next: RemoteQuestion? { taken < queue.count ? queue[taken] : nil }
 
     func removeNext() {
+        queuedBytes -= Self.size(queue[taken])
         taken += 1
         guard taken > 64, taken * 2 > queue.count else { return }
         queue.removeFirst(taken)
@@ -87,6 +98,7 @@ final class AskedServer {
     func putBack(_ question: RemoteQuestion) {
         guard flights[question.key] != nil else { return }
         queue.insert(question, at: taken)
+        queuedBytes += Self.size(question)
     }
 
     /// The question is answered.
@@ -96,9 +108,7 @@ final class AskedServer {
             tally.note(answer.result, microseconds: now.microseconds(since: asked))
         }
         guard answer.result != .unavailable else { return }
-        if recent.count >= Self.repeatCount { recent = recent.filter { now < $0.value.until } }
-        if recent.count >= Self.repeatCount { recent.removeAll() }
-        recent[answer.key] = (answer, now.advanced(byMilliseconds: Self.repeatMilliseconds))
+        recent.note(answer, now: now)
     }
 
     /// Answers those whose patience is over before they got a connection.
@@ -107,6 +117,7 @@ final class AskedServer {
         guard !late.isEmpty else { return [] }
         let waiting = queue[taken...].filter { late[$0.key] == nil }
         queue = Array(waiting)
+        queuedBytes = queue.reduce(0) { $0 + Self.size($1) }
         taken = 0
         for key in late.keys {
             flights[key] = nil
@@ -121,7 +132,7 @@ final class AskedServer {
         addressesUntil = now
         let waiting = queue[taken...].map(\.key)
         queue = []
-        taken = 0
+        (taken, queuedBytes) = (0, 0)
         for key in waiting {
             flights[key] = nil
             tally.unavailable += 1

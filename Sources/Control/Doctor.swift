@@ -2,9 +2,7 @@ public import Config
 import HTTP
 import Logging
 import Reactor
-import Synchronization
 import TLS
-import Telemetry
 
 /// What `usher doctor` does: looks at the surroundings of a configuration as they are now, and says what is wrong with
 /// them and what to do about it.
@@ -184,12 +182,8 @@ public struct Doctor {
     // MARK: Keys
 
     private func examineKeys() {
-        let lines = KeyMessages()
-        var logger = Logger(label: "usher-doctor") { _ in
-            ApplicationLog(format: .text, level: .warning) { lines.append($0) }
-        }
-        logger.logLevel = .warning
-        guard let keeper = try? KeyKeeper(environment: environment, log: logger), var poller = try? Poller()
+        let quiet = Logger(label: "usher-doctor") { _ in SwiftLogNoOpLogHandler() }
+        guard let keeper = try? KeyKeeper(environment: environment, log: quiet), var poller = try? Poller()
         else { return }
         try? poller.add(keeper.lookups.descriptor, token: Token.lookups, for: .readable)
         keeper.configure(configuration.keyIssuers, now: Instant.now())
@@ -208,10 +202,10 @@ public struct Doctor {
             keeper.run(poller, now: Instant.now())
         }
         for status in keeper.status(now: Instant.now()) {
-            if status.isOptional, status.ageSeconds == nil {
-                tellAbsence(keeper.fetched(status.issuer)?.reasons ?? [], of: status)
-            } else {
-                tell(status, lines.all)
+            if status.ageSeconds != nil {
+                tellKeys(status)
+            } else if let fetched = keeper.fetched(status.issuer) {
+                tellAbsence(of: fetched, status)
             }
         }
     }
@@ -225,38 +219,29 @@ public struct Doctor {
         status.issuer.contains(".") ? "[\(status.issuer)]" : "[issuer.\(status.issuer)]"
     }
 
-    /// Without the jwt plugin there are none, and that is most of them.
-    private func tellAbsence(_ reasons: [String], of status: KeyStatus) {
-        let reason = reasons.isEmpty ? "no answer in time" : reasons.joined(separator: "; ")
-        good(
-            "keys of \(Self.table(status)): none, and none are needed without jwt({ sessionCookieCache: true }) (\(reason))"
-        )
+    private func tellKeys(_ status: KeyStatus) {
+        good("keys of \(Self.table(status)): \(Supervisor.counted(status.keys, "usable key"))")
+        if let apart = status.secondsAhead { tellClock("key server of \(Self.table(status))", apart: apart) }
     }
 
-    private func tell(_ status: KeyStatus, _ lines: [String]) {
-        guard status.ageSeconds == nil else {
-            let name = "keys of \(Self.table(status))"
-            good("\(name): \(Supervisor.counted(status.keys, "usable key"))")
-            if let apart = status.secondsAhead {
-                tellClock("key server of \(Self.table(status))", apart: apart)
-            }
-            return
+    private func tellAbsence(of fetched: FetchedKeys, _ status: KeyStatus) {
+        let table = Self.table(status)
+        let reason =
+            fetched.reasons.isEmpty ? "no answer in time" : fetched.reasons.joined(separator: "; ")
+        if !status.isOptional {
+            bad(
+                "keys of \(table) cannot be fetched: \(reason)",
+                "open the URL with curl from here; for a certificate of your own, name its authority in jwks.ca"
+            )
+        } else if fetched.hasAnswer {
+            // Without the jwt plugin there are none, and that is most of them.
+            good(
+                "keys of \(table): none, and none are needed without jwt({ sessionCookieCache: true }) (\(reason))"
+            )
+        } else {
+            bad(
+                "\(table) does not answer: \(reason)",
+                "start it, or correct \"url\"; until then, sessions that the cookies do not tell of are 503")
         }
-        let reason = lines.first { $0.contains(status.issuer) } ?? "no answer in time"
-        bad(
-            "keys of \(Self.table(status)) cannot be fetched: \(reason)",
-            "open the URL with curl from here; for a certificate of your own, name its authority in jwks.ca")
-    }
-}
-
-/// What fetching keys had to say.
-private final class KeyMessages: Sendable {
-    private let lines = Mutex<[String]>([])
-
-    var all: [String] { lines.withLock { $0 } }
-
-    func append(_ line: [UInt8]) {
-        let text = String(decoding: line.dropLast(), as: UTF8.self)
-        lines.withLock { $0.append(text) }
     }
 }

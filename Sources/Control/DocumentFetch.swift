@@ -24,9 +24,6 @@ final class DocumentFetch {
     private static let connectMilliseconds: Int64 = 1500
     /// The largest body (rule J10).
     static let largestBodyBytes = 262_144
-    /// The largest head: key servers behind application servers send cookies and policies.
-    private static let largestHeadBytes = 32_768
-    private static let largestFieldCount = 256
     private static let largestRedirectCount = 3
 
     /// What the poller's events carry; another one for each connection, 0 before the first.
@@ -39,6 +36,8 @@ final class DocumentFetch {
     private var connection: FetchConnection?
     private var lastFailure = "no address"
     private var redirectCount = 0
+    /// The server has answered, whatever it was.
+    private(set) var hasAnswer = false
     /// How far this machine's clock was ahead of the server's when it answered last, in seconds; nil: it has not said.
     private(set) var secondsAhead: Int64?
 
@@ -97,6 +96,7 @@ final class DocumentFetch {
         guard let connection else { return nil }
         do throws(FetchFailure) {
             guard let answer = try connection.advance() else { return nil }
+            hasAnswer = true
             secondsAhead = answer.dateSeconds.map { wallClockMicroseconds() / 1_000_000 - $0 }
             return try conclude(answer, poller, &tokens)
         } catch {
@@ -134,18 +134,22 @@ final class DocumentFetch {
 
 /// Numbers for poller events that are never given twice in a while.
 struct TokenSource {
-    private let first: UInt64
-    private var last: UInt32 = 0
+    /// So many numbers has each kind of connection: before one is given again, whoever had it is long gone.
+    static let count: UInt64 = 1 << 28
 
-    /// Numbers above `first`, of which 2^28 must be free.
-    init(above first: UInt64 = Token.firstFetch) {
+    private let first: UInt64
+    private var last: UInt64
+
+    /// Numbers from `first` on, of which `count` must be free; the next one comes behind the `last`th.
+    init(above first: UInt64 = Token.firstFetch, behind last: UInt64 = 0) {
         self.first = first
+        self.last = last
     }
 
     /// The next one; above the fixed tokens and below those of the admin listener.
     mutating func next() -> UInt64 {
-        last = last &+ 1 & 0x0fff_ffff
-        return first + UInt64(last)
+        last = (last + 1) % Self.count
+        return first + last
     }
 }
 

@@ -1,10 +1,11 @@
 import Config
+import Proxy
 import Telemetry
 
 /// A configuration as it is in force, defaults included, as JSON: every property of every value, under the name that
 /// it has in the file as far as it is one there.
 ///
-/// A `Secret` shows only that it is there; other bytes (keys, certificates, lists) show how many they are.
+/// A `Secret` shows only that it is there; other bytes (keys, certificates) show how many they are.
 enum EffectiveConfiguration {
     /// The object, with a line feed at its end.
     static func json(_ configuration: Configuration) -> String { value(configuration, 0) + "\n" }
@@ -16,7 +17,8 @@ enum EffectiveConfiguration {
         guard depth < deepest else { return "null" }
         switch any {
         case is Secret: return "\"<secret>\""
-        case let bytes as [UInt8]: return "\"<\(bytes.count) bytes>\""
+        // By its type: to `as`, an empty list of anything is one of bytes.
+        case let bytes as [UInt8] where type(of: any) == [UInt8].self: return "\"<\(bytes.count) bytes>\""
         case let text as String: return JSONText.quoted(text)
         case let truth as Bool: return truth ? "true" : "false"
         case let number as any BinaryInteger: return "\(number)"
@@ -26,6 +28,7 @@ enum EffectiveConfiguration {
         case let range as AddressRange: return JSONText.quoted(range.description)
         case let path as PathPattern: return JSONText.quoted(path.text)
         case let expectation as ClaimExpectation: return JSONText.quoted(expectation.text)
+        case let protocols as ProtocolSet: return names(of: protocols)
         default: return composite(any, depth)
         }
     }
@@ -48,6 +51,12 @@ enum EffectiveConfiguration {
             return "{" + members.joined(separator: ",") + "}"
         default: return "null"
         }
+    }
+
+    private static func names(of protocols: ProtocolSet) -> String {
+        let known: [(ProtocolSet, String)] = [(.http2, "h2"), (.http1, "http/1.1")]
+        let spoken = known.filter { protocols.contains($0.0) }.map { JSONText.quoted($0.1) }
+        return "[" + spoken.joined(separator: ",") + "]"
     }
 
     /// A case alone is its name; one with values is an object with one member.

@@ -215,7 +215,7 @@ struct ResponseReader: ~Copyable {
     /// The most interim responses in front of an answer; nobody sends more than one or two.
     private static let largestInterimCount = 32
 
-    /// Key servers behind application servers send cookies and policies.
+    /// Of a head: key servers behind application servers send cookies and policies.
     private static var limits: HeadLimits { HeadLimits(headBytes: 32_768, fieldCount: 256) }
 
     /// Takes in bytes; the answer when it is complete.

@@ -27,6 +27,8 @@ final class FetchedKeys {
     private(set) var steps: [Step] = []
     /// What went wrong since the fetch began.
     private(set) var reasons: [String] = []
+    /// The server answered the last of them, whatever it was.
+    var hasAnswer = false
     private(set) var keys: [UInt8]?
     private(set) var report = KeySetReport()
     /// The last fetch brought other keys than there were.

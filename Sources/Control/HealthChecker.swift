@@ -41,7 +41,7 @@ final class HealthChecker {
     private var targets: [Target] = []
     /// TLS to the servers of an upstream, by its name.
     private var contexts: [String: TLSClientContext] = [:]
-    private var lastToken: UInt64 = 0
+    private var tokens = TokenSource(above: Token.firstProbe)
 
     /// Checks at once: each holds a descriptor for as long as its server takes to answer.
     private static let largestProbeCount = 256
@@ -113,11 +113,9 @@ final class HealthChecker {
 
     private func begin(_ target: Target, _ poller: borrowing Poller, _ now: Instant) {
         target.check.begin(at: now, random: Random.uint64() ?? 0)
-        lastToken = lastToken &+ 1 & 0x0fff_ffff
         do throws(Errno) {
             target.probe = try HealthProbe(
-                target.server, target.settings, target.security, token: Token.firstProbe + lastToken,
-                poller, now)
+                target.server, target.settings, target.security, token: tokens.next(), poller, now)
         } catch {
             // Where the process has no descriptor left, that is not the server's fault: the verdict stays.
             guard !error.isExhaustion else { return _ = target.check.end(passed: target.check.isHealthy) }

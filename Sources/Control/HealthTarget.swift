@@ -12,6 +12,9 @@ public struct HealthTarget: Equatable {
         public let text: String
     }
 
+    /// What is shown of the content of an answer, in characters: a line of a terminal or two.
+    private static let longestReason = 200
+
     let address: SocketAddress
     /// The page that must answer 200; nil where a connection is enough.
     let path: String?
@@ -104,7 +107,10 @@ public struct HealthTarget: Equatable {
         if status == 200 {
             return Finding(isHealthy: true, text: "healthy: \(address)\(path ?? "") answered 200")
         }
-        return unhealthy("answered \(status)")
+        // The content of /readyz is one line: what it waits for.
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        let reason = lines.drop { !$0.isEmpty }.first { !$0.isEmpty }?.prefix(Self.longestReason)
+        return unhealthy("answered \(status)\(reason.map { ": \($0)" } ?? "")")
     }
 
     private func unhealthy(_ reason: String) -> Finding {

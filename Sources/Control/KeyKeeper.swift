@@ -225,6 +225,7 @@ final class KeyKeeper {
     }
 
     private func fail(_ issuer: FetchedKeys, _ reason: String, _ poller: borrowing Poller, _ now: Instant) {
+        issuer.hasAnswer = issuer.fetch?.hasAnswer ?? false
         issuer.fetch = nil
         if issuer.skipAlternative(reason) { return next(issuer, poller, now) }
         issuer.failures += 1

@@ -104,7 +104,7 @@ struct KeyRefresher: Equatable {
         failures = 0
         fetchedAt = now
         var fresh = timing.refresh
-        if let seconds { fresh = max(min(fresh, seconds.saturatingThousandfold), timing.cooldown) }
+        if let seconds { fresh = min(fresh, max(seconds.saturatingThousandfold, timing.cooldown)) }
         let spread = UInt64(fresh / 1000 * Self.jitterThousandths) + 1
         nextFetch = now.advanced(byMilliseconds: fresh - Int64(random % spread))
         dropAt = now.advanced(byMilliseconds: fresh).advanced(byMilliseconds: timing.staleFor)

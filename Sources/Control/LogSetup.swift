@@ -71,4 +71,10 @@ extension LogDestination {
         case .file(let path): self = .file(path)
         }
     }
+
+    /// Why the access log cannot be written there.
+    func failure(_ error: Errno) -> StartFailure {
+        guard case .file(let path) = self else { return StartFailure("cannot open the access log: \(error)") }
+        return StartFailure("cannot open the access log \"\(path)\": \(error)")
+    }
 }

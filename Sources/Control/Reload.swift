@@ -138,7 +138,7 @@ extension Supervisor {
         do throws(Errno) {
             try accessWriter.redirect(to: destination)
         } catch {
-            throw StartFailure("cannot open the access log: \(error)")
+            throw destination.failure(error)
         }
     }
 

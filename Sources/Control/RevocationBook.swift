@@ -11,15 +11,25 @@ struct RevocationBook {
     /// Entries of one call.
     static let addCount = 500
     static let readCount = 1000
+    /// So large a part of the list, one in so many, is kept on when the store has dropped it: it lets go of one entry after
+    /// the other, and what is old enough for that revokes no token any more.
+    static let keptShare = 8
 
     /// Everything that the store has said.
     private(set) var list = RevocationList()
     /// What is to be added to the store.
     private(set) var pending: [[UInt8]] = []
+    /// What the store has taken and not said itself yet: until then it may lose it, and nobody would know.
+    private var taken: Set<[UInt8]> = []
     /// Entries of the store that are none.
     private(set) var malformedCount = 0
-    /// Each entry as the store holds it, and its score: when it was added, in microseconds since 1970.
+    /// Each entry that a store has said, and its score: when it was added, in microseconds since 1970. `unsaid` where this
+    /// store has not said it yet.
     private var scores: [[UInt8]: Int64] = [:]
+    /// No age at all: what a store has not said, it has not dropped by age either.
+    private static let unsaid = Int64.max
+    /// Longer ones are passed over by the script that reads.
+    private static let largestSaidBytes = 65_536
     /// The name of the store's list; nil until it was read once.
     private var name: [UInt8]?
     /// The score that was read last.
@@ -29,7 +39,7 @@ struct RevocationBook {
 
     /// Adds what this proxy was told.
     mutating func add(_ entries: [[UInt8]]) {
-        pending += entries.filter { scores[$0] == nil }
+        pending += entries.filter { scores[$0].map { $0 < lowest } ?? true }
     }
 
     /// What goes with the next call that adds.
@@ -42,14 +52,47 @@ struct RevocationBook {
             })
     }
 
-    /// The store has taken so many.
-    mutating func noteAdded(_ count: Int) { pending.removeFirst(min(count, pending.count)) }
+    /// The store has taken these. Meanwhile others may have come in front of them.
+    mutating func noteAdded(_ entries: [[UInt8]]) {
+        if pending.starts(with: entries) {
+            pending.removeFirst(entries.count)
+        } else {
+            let added = Set(entries)
+            pending.removeAll { added.contains($0) }
+        }
+        for entry in entries where isToBeSaid(entry) { taken.insert(entry) }
+    }
 
-    /// Another store: everything that is known is news to it.
-    mutating func forgetStore() {
+    /// Whether the store will say what it has just taken: not where it had it before, as somebody else was faster. What will
+    /// never be said would be held for ever.
+    private func isToBeSaid(_ entry: [UInt8]) -> Bool {
+        guard entry.count <= Self.largestSaidBytes else { return false }
+        return scores[entry].map { $0 < lowest || $0 == Self.unsaid } ?? true
+    }
+
+    /// The connection is gone, and the next one may be to a server that has not seen all that this one took.
+    mutating func noteLineEnd() {
+        guard !taken.isEmpty else { return }
+        pending = Array(taken) + pending.filter { !taken.contains($0) }
+        taken = []
+    }
+
+    /// Another store: everything that is known is news to it; true where `list` has changed.
+    mutating func forgetStore() -> Bool {
         name = nil
+        return addAll()
+    }
+
+    /// Begins anew: everything that is known is added, and everything that there is read; true where `list` has changed.
+    /// What the store had dropped by its age is not known any more.
+    private mutating func addAll() -> Bool {
+        noteLineEnd()
+        let isChanged = drop(before: lowest, butForFewerThan: 1)
         read = 0
+        lowest = 0
         pending = Array(scores.keys) + pending.filter { scores[$0] == nil }
+        scores = scores.mapValues { _ in Self.unsaid }
+        return isChanged
     }
 
     /// The arguments of a call that reads; `proposed` names the list where it has no name.
@@ -73,15 +116,15 @@ struct RevocationBook {
         else { throw .unexpected }
         if let name, name != named || top < read {
             self.name = named
-            read = 0
-            pending = Array(scores.keys) + pending.filter { scores[$0] == nil }
-            return Outcome()
+            return Outcome(isChanged: addAll())
         }
         // A page that leads nowhere would be asked for again at once, for ever.
         guard last >= top || last > read else { throw .unexpected }
         name = named
         var outcome = Outcome(isWhole: last >= top)
-        if low > lowest, drop(before: low) { outcome.isChanged = true }
+        if low > lowest, drop(before: low, butForFewerThan: scores.count / Self.keptShare) {
+            outcome.isChanged = true
+        }
         lowest = low
         for place in stride(from: 0, to: entries.count, by: 2) {
             guard let entry = entries[place].bytes, let score = Self.score(entries[place + 1]) else {
@@ -94,6 +137,7 @@ struct RevocationBook {
     }
 
     private mutating func take(_ entry: [UInt8], _ score: Int64) throws(RedisFault) -> Bool {
+        taken.remove(entry)
         guard scores[entry] == nil else {
             scores[entry] = score
             return false
@@ -102,16 +146,17 @@ struct RevocationBook {
             malformedCount += 1
             return false
         }
+        if scores.count >= Self.largestCount { _ = drop(before: lowest, butForFewerThan: 1) }
         guard scores.count < Self.largestCount else { throw .tooLarge }
         scores[entry] = score
         list.formUnion(parsed)
         return true
     }
 
-    /// Drops what the store has dropped by its age.
-    private mutating func drop(before low: Int64) -> Bool {
+    /// Drops what the store has dropped by its age, but for so few that it is not worth reading all the others anew.
+    private mutating func drop(before low: Int64, butForFewerThan least: Int) -> Bool {
+        guard scores.values.count(where: { $0 < low }) >= max(least, 1) else { return false }
         let kept = scores.filter { $0.value >= low }
-        guard kept.count < scores.count else { return false }
         scores = kept
         list = RevocationList()
         for entry in kept.keys {

@@ -58,7 +58,7 @@ final class StoreLoop {
     enum Flight {
         case rate(RateRequest)
         case read
-        case added(Int)
+        case added([[UInt8]])
     }
 
     let channels: StoreChannels
@@ -152,7 +152,7 @@ final class StoreLoop {
             log = logger
             guard new != target else { return }
             if new?.shared.address != target?.shared.address || new?.shared.prefix != target?.shared.prefix {
-                book.forgetStore()
+                hasNews = book.forgetStore() || hasNews
             }
             endLine()
             target = new
@@ -253,6 +253,8 @@ final class StoreLoop {
         channels.standing.isAnswering = false
         isReading = false
         isAdding = false
+        book.noteLineEnd()
+        channels.meters.setPending(book.pending.count)
         let open = flights[landed...]
         flights = []
         landed = 0
@@ -296,7 +298,7 @@ final class StoreLoop {
             let arguments = [Array("\(kept)".utf8)] + added
             if line.call(.addRevocations, keys: [list], arguments: arguments, tag: 0) {
                 isAdding = true
-                begin(.added(added.count))
+                begin(.added(added))
             }
         }
         guard !isReading else { return }

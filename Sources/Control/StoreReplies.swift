@@ -25,9 +25,9 @@ extension StoreLoop {
             switch flight {
             case .rate(let request): try take(reply, of: request)
             case .read: try takeRead(reply, at)
-            case .added(let count):
+            case .added(let entries):
                 isAdding = false
-                book.noteAdded(count)
+                book.noteAdded(entries)
                 channels.meters.setPending(book.pending.count)
                 if !book.pending.isEmpty { pollAt = now }
             }

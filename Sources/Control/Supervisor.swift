@@ -216,10 +216,11 @@ public final class Supervisor {
     }
 
     private static func openAccessLog(_ configuration: Configuration) throws(StartFailure) -> LogWriter {
+        let destination = LogDestination(configuration.log.access)
         do throws(Errno) {
-            return try LogWriter(destination: LogDestination(configuration.log.access))
+            return try LogWriter(destination: destination)
         } catch {
-            throw StartFailure("cannot open the access log: \(error)")
+            throw destination.failure(error)
         }
     }
 

@@ -2,12 +2,14 @@
 enum PEMLabel: Equatable {
     case publicKey, privateKey, other
 
-    /// The label of the first block, or nil where there is none.
+    /// The label of the first block, or nil where there is none. A block begins with a line: elsewhere its words explain.
     static func first(in text: Span<UInt8>) -> PEMLabel? {
         let begin = Array("-----BEGIN ".utf8)
-        var index = 0
+        // Editors of Windows put a byte order mark in front, which OpenSSL passes over.
+        let start = text.count >= 3 && matches(text, [0xef, 0xbb, 0xbf], at: 0) ? 3 : 0
+        var index = start
         while index + begin.count <= text.count {
-            guard matches(text, begin, at: index) else {
+            guard index == start || text[index - 1] == 0x0a, matches(text, begin, at: index) else {
                 index += 1
                 continue
             }

@@ -56,7 +56,8 @@ public struct CanonicalTarget: Sendable, BitwiseCopyable {
     ///
     /// Refused are: dot segments in any encoding, also before `;` (P1); encoded slash, backslash and control
     /// characters (P2); empty segments (P3); a raw `#` (P4); encoded letters, digits, `-`, `.`, `_` and `~`, which a
-    /// backend would decode to another text than was matched; bytes that RFC 3986 allows in no path, but `[` and `]`.
+    /// backend would decode to another text than was matched; all of these, and `;`, encoded twice; bytes that RFC 3986
+    /// allows in no path, but `[` and `]`.
     /// A query is passed on unread and may hold any visible ASCII but `#`.
     public static func parse(_ bytes: Span<UInt8>, _ head: borrowing RequestHead) -> TargetResult {
         var scan = PathScan()
@@ -120,21 +121,13 @@ struct PathScan {
         return nil
     }
 
-    /// `.` or `..`, alone or before a parameter: `..;x=1` is `..` to backends that know parameters, and so are `..%3bx=1`
-    /// and, to those that decode twice, `..%253bx=1`.
+    /// `.` or `..`, alone or before a parameter: `..;x=1` is `..` to backends that know parameters, and so is `..%3bx=1`.
     private static func isDotSegment(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
         var index = start
         while index < end, bytes[index] == 0x2E { index += 1 }
         guard index - start <= 2 else { return false }
         if index == end || bytes[index] == 0x3B { return true }
-        return startsWith("%3b", bytes, index, end) || startsWith("%253b", bytes, index, end)
-    }
-
-    private static func startsWith(
-        _ text: StaticString, _ bytes: Span<UInt8>, _ start: Int, _ end: Int
-    ) -> Bool {
-        let count = text.utf8CodeUnitCount
-        return end - start >= count && ASCII.equalsIgnoringCase(bytes.extracting(start..<start + count), text)
+        return end - index >= 3 && ASCII.equalsIgnoringCase(bytes.extracting(index..<index + 3), "%3b")
     }
 }
 
@@ -148,10 +141,11 @@ enum PercentEncoding {
         if isSeparator(octet) { return .encodedSeparator }
         if ASCIISet.unreserved.contains(octet) { return .encodedUnreserved }
         // A backend that decodes twice would see what the second decoding gives.
-        if octet == 0x25, let second = twice(bytes, index + 3, end) {
-            return isSeparator(second) || second == 0x2E || second == 0x25 ? .encodedSeparator : nil
+        guard octet == 0x25, let second = twice(bytes, index + 3, end) else { return nil }
+        if isSeparator(second) || second == 0x2E || second == 0x25 || second == 0x3B {
+            return .encodedSeparator
         }
-        return nil
+        return ASCIISet.unreserved.contains(second) ? .encodedUnreserved : nil
     }
 
     private static func octet(_ bytes: Span<UInt8>, _ index: Int, _ end: Int) -> UInt8? {

@@ -29,9 +29,10 @@ public struct FieldFlags: OptionSet, Sendable, BitwiseCopyable {
     /// Of this line: another spelling (`X_Forwarded_For`) of a known name, whose flags it bears (rules H1, H2).
     @inlinable public static var alias: FieldFlags { FieldFlags(rawValue: 512) }
 
-    /// What no client's request may carry through to a backend: a line with any of these is left out.
+    /// What no client's request may carry through to a backend, whoever sent it: a line with any of these is left out.
+    /// One with `forwarding` is, unless a trusted proxy sent it.
     @inlinable public static var removedFromRequest: FieldFlags {
-        [.hopByHop, .framing, .forwarding, .clientCertificate, .neverForwarded, .nominated]
+        [.hopByHop, .framing, .clientCertificate, .neverForwarded, .nominated]
     }
     /// What no backend's answer may carry through to a client.
     @inlinable public static var removedFromResponse: FieldFlags {

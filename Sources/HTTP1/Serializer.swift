@@ -49,19 +49,6 @@ extension Buffer {
     /// The last chunk, before trailer lines and a CRLF that the caller adds.
     public mutating func appendLastChunkBeforeTrailers() -> Bool { append("0\r\n") }
 
-    /// The request line in HTTP/1.1 and origin-form, or `*` (RFC 9112 §3.2). `bytes` are those of the request's head.
-    public mutating func appendRequestLine(
-        _ bytes: Span<UInt8>, method: ByteRange, target: CanonicalTarget
-    ) -> Bool {
-        append(bytes.slice(method)) && append(0x20) && appendTarget(bytes, target) && append(" HTTP/1.1\r\n")
-    }
-
-    private mutating func appendTarget(_ bytes: Span<UInt8>, _ target: CanonicalTarget) -> Bool {
-        if target.form == .asterisk { return append(0x2A) }
-        if target.path.isEmpty, !append(0x2F) { return false }
-        return append(bytes.slice(target.pathAndQuery))
-    }
-
     /// The status line in HTTP/1.1 with the reason phrase that came (RFC 9112 §4). `bytes` are those of the response's
     /// head; `status` has three digits.
     public mutating func appendStatusLine(

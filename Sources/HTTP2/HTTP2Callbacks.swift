@@ -95,6 +95,11 @@ func onHeader(
     case .taken:
         return 0
     case .beyondLimit:
+        // The answer of a backend can be no other than 502, and a byte may stand for 4 KB of field: nothing pays for going
+        // through them all.
+        if unsafe state.pointee.role == .client {
+            return unsafe refuseSection(session, frame.pointee.hd.stream_id, state)
+        }
         return unsafe state.pointee.pay(GlitchBudget.fieldBeyondLimit) ? 0 : failure
     case .malformed, nil:
         return unsafe refuseSection(session, frame.pointee.hd.stream_id, state)

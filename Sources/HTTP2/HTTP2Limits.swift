@@ -18,7 +18,7 @@ public struct HTTP2Limits: Sendable {
     /// largest block of a `BlockPool`.
     @inlinable public static var headBytes: Int { 196_608 }
 
-    /// The most frames, beside DATA, that may wait for a client that does not read. Honest are the head, the trailers and
+    /// The most frames, beside DATA, that may wait for another side that does not read. Honest are the head, the trailers and
     /// the end of each stream, its window, and 64 KiB of interim heads, each at least 20 bytes; one takes some 200 bytes.
     var queuedFrames: Int { 4 * streamCount + HTTP2Session.interimLimitBytes / 16 }
 

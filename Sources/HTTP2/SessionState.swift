@@ -33,7 +33,7 @@ struct StreamRecord: BitwiseCopyable {
     let limits: HTTP2Limits
     /// Where nghttp2's side of the session lives.
     let memory: HTTP2Memory
-    private let role: HTTP2Role
+    let role: HTTP2Role
     var streams = GrowingArray<StreamRecord>()
     private var freeSlots = GrowingArray<Int32>()
     private var budget: GlitchBudget
@@ -144,10 +144,11 @@ struct StreamRecord: BitwiseCopyable {
         return bytes.count
     }
 
-    /// Ends a connection whose client makes us queue frames that it does not read: a stream that nghttp2 refuses by itself
-    /// (before our SETTINGS are acknowledged, any number) is paid for when its RST_STREAM is sent.
+    /// Ends a connection whose other side makes us queue frames that it does not read. nghttp2 refuses streams by itself:
+    /// a client's, any number before our SETTINGS are acknowledged, which are paid for when their RST_STREAM is sent, and
+    /// those that a backend promises, which nothing pays for.
     mutating func bound(queuedFrames: Int) {
-        if role == .server, queuedFrames > limits.queuedFrames { isExhausted = true }
+        if queuedFrames > limits.queuedFrames { isExhausted = true }
     }
 
     /// The client has taken a DATA frame.

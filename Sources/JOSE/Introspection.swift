@@ -18,14 +18,14 @@ extension TokenVerifier {
         introspection answer: Span<UInt8>, about token: Span<UInt8>, ofIssuer index: Int, seconds: Int64,
         now: Int64
     ) -> IntrospectionVerdict {
-        let namedByToken = issuersNamed(inUnverified: token)
-        let namedOthers = namedByToken.contains(index: index) ? [] : namedByToken
+        let namedOthers = othersNamed(inUnverified: token, than: index)
         var payload = takeDocument()
         guard payload.load(answer), let active = payload.member("active", of: 0),
             payload.node(active).kind == .boolean
         else { return .unusable }
         // "true" and "false" differ in their length.
         guard payload.bytes(of: active).count == 4 else { return .refused(.inactive) }
+        guard TokenUse.isAccess(payload) else { return .refused(.wrongType) }
         let issuer = issuers[index]
         let claims = RegisteredClaims(payload)
         do throws(TokenRefusal) {

@@ -12,7 +12,6 @@ final class Issuer {
     let fetchesKeys: Bool
     /// nil while no keys were ever loaded.
     private(set) var keys: KeySet?
-    private(set) var generation: UInt32 = 0
     private let index: Int
     private let audiences: [[UInt8]]?
     private let subject: [ClaimPath]
@@ -46,13 +45,11 @@ final class Issuer {
     func replaceKeys(_ source: IssuerSpec.KeySource) throws(IssuerError) {
         if case .pending = source { return }
         keys = try load(source)
-        generation &+= 1
     }
 
     /// Drops all keys: there are none until the next exchange.
     func removeKeys() {
         keys = nil
-        generation &+= 1
     }
 
     private func load(_ source: IssuerSpec.KeySource) throws(IssuerError) -> KeySet {

@@ -28,7 +28,7 @@ struct RegisteredClaims: BitwiseCopyable {
     }
 }
 
-/// A subject that passed the rules of `SubjectRule`, and the times of a token.
+/// A subject that can stand in a header (`Issuer.isSubject`), and the times of a token.
 struct AcceptedClaims: BitwiseCopyable {
     let expires: Int64
     let notBefore: Int64?

@@ -102,9 +102,6 @@ public struct TokenVerifier: ~Copyable {
     /// True where the keys of an issuer are fetched, so that one which is not known may come.
     public func fetchesKeys(ofIssuer index: Int) -> Bool { issuers[index].fetchesKeys }
 
-    /// How often the keys of an issuer were exchanged: while it is the same, so are the keys.
-    public func keyGeneration(ofIssuer index: Int) -> UInt32 { issuers[index].generation }
-
     /// True while the key is among its issuer's: cached verdicts of other keys are void (rule J6).
     public func contains(_ key: KeyIdentity, ofIssuer index: Int) -> Bool {
         issuers[index].keys?.keys.contains { $0.identity == key } ?? false
@@ -189,15 +186,22 @@ public struct TokenVerifier: ~Copyable {
         return named
     }
 
-    /// The issuers that a token names which nobody has verified: whatever it is worth, it is for nobody else. None where
-    /// it is no JWT.
-    public mutating func issuersNamed(inUnverified token: Span<UInt8>) -> IssuerSet {
+    /// The issuers that a token which nobody has verified may be for instead of this one: those that it names, unless
+    /// this one bears the name, too; all others with a name where it is a JWT whose payload is beyond our limits, or is
+    /// not strict; none where it is no JWT. Whatever the token is worth, it is for nobody else than those.
+    public mutating func othersNamed(inUnverified token: Span<UInt8>, than index: Int) -> IssuerSet {
         guard token.count <= tokenLimitBytes, let parts = CompactToken(token) else { return [] }
         var payload = takeDocument()
         let isRead = payload.load(base64URL: token.extracting(parts.headerEnd + 1..<parts.payloadEnd))
-        let named = isRead ? named(by: RegisteredClaims(payload).issuer, payload) : []
+        var named = isRead ? named(by: RegisteredClaims(payload).issuer, payload) : []
         spare = consume payload
-        return named
+        if !isRead, header.load(base64URL: token.extracting(0..<parts.headerEnd)),
+            header.member("alg", of: 0) != nil
+        {
+            let others = issuers.indices.filter { $0 != index && issuers[$0].name != nil }
+            named = IssuerSet(others.map { IssuerSet(index: $0) })
+        }
+        return named.contains(index: index) ? [] : named
     }
 
     /// The issuers that a payload of this one names, where its own `iss` is not checked.

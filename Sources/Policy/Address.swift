@@ -119,6 +119,11 @@ public struct AddressBlock: Sendable, Equatable, BitwiseCopyable {
         !other.isNone && Self.masked(other, prefixBitCount) == address
     }
 
+    /// True where every address of `other` lies in the block.
+    public func contains(_ other: AddressBlock) -> Bool {
+        prefixBitCount <= other.prefixBitCount && Self.masked(other.address, prefixBitCount) == address
+    }
+
     private static func masked(_ address: IPAddress, _ bits: Int) -> IPAddress {
         let high: UInt64 = bits >= 64 ? .max : ~(.max >> UInt64(bits))
         let low: UInt64 = bits >= 128 ? .max : bits <= 64 ? 0 : ~(.max >> UInt64(bits - 64))

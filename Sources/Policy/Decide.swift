@@ -96,13 +96,8 @@ extension PolicySnapshot {
     ) -> Decision {
         let peer = origin.peer
         if origin.round == .first {
-            switch checkAddressLimit(route, head, bytes, origin) {
-            case .passes: break
-            case .exceeded(let wait):
-                return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
-            case .asks: return .awaitVerdict
-            case .unavailable: return .reject(Rejection(.sharedUnavailable, route: Int(route.specIndex)))
-            }
+            let outcome = checkAddressLimit(route, head, bytes, origin)
+            guard case .passes = outcome else { return Self.stopped(by: outcome, route, .none) }
         }
         // What an earlier request left behind that has to wait is this one's business no more.
         unusedProof = nil
@@ -120,13 +115,8 @@ extension PolicySnapshot {
             let wait = countFailure(code, refusal, head, bytes, origin)
             return .reject(Rejection(code, route: Int(route.specIndex), refusal: refusal, wait: wait))
         case .anonymous:
-            switch checkUserLimit(route, .none, head, bytes, origin) {
-            case .passes: break
-            case .exceeded(let wait):
-                return .reject(Rejection(.rateLimited, route: Int(route.specIndex), wait: wait))
-            case .asks: return .awaitVerdict
-            case .unavailable: return .reject(Rejection(.sharedUnavailable, route: Int(route.specIndex)))
-            }
+            let outcome = checkUserLimit(route, .none, head, bytes, origin)
+            guard case .passes = outcome else { return Self.stopped(by: outcome, route, .none) }
             // Nobody has no claims: whoever wants to get through must say who they are.
             if routes.requirements.asks(Int(route.specIndex)) {
                 return .reject(Rejection(.tokenMissing, route: Int(route.specIndex)))
@@ -137,16 +127,8 @@ extension PolicySnapshot {
                 return .reject(
                     Rejection(.sharedUnavailable, route: Int(route.specIndex), identity: identity))
             }
-            switch checkUserLimit(route, identity, head, bytes, origin) {
-            case .passes: break
-            case .exceeded(let wait):
-                return .reject(
-                    Rejection(.rateLimited, route: Int(route.specIndex), identity: identity, wait: wait))
-            case .asks: return .awaitVerdict
-            case .unavailable:
-                return .reject(
-                    Rejection(.sharedUnavailable, route: Int(route.specIndex), identity: identity))
-            }
+            let outcome = checkUserLimit(route, identity, head, bytes, origin)
+            guard case .passes = outcome else { return Self.stopped(by: outcome, route, identity) }
             // Behind everything that a request waits for: it comes back with the same proof.
             guard useProof(now: now) else {
                 let wait = countFailure(.tokenInvalid, .proofReplayed, head, bytes, origin)
@@ -160,6 +142,20 @@ extension PolicySnapshot {
                 return .reject(Rejection(.internalError, route: Int(route.specIndex), identity: identity))
             }
             return .permit(permit(route, target, bytes, peer, identity, carried))
+        }
+    }
+
+    /// What becomes of a request that a limit does not let pass.
+    private static func stopped(
+        by outcome: RateOutcome, _ route: CompiledRoute, _ identity: Handle
+    ) -> Decision {
+        let place = Int(route.specIndex)
+        switch outcome {
+        case .exceeded(let wait):
+            return .reject(Rejection(.rateLimited, route: place, identity: identity, wait: wait))
+        case .asks: return .awaitVerdict
+        case .unavailable: return .reject(Rejection(.sharedUnavailable, route: place, identity: identity))
+        case .passes: preconditionFailure("it passes")
         }
     }
 

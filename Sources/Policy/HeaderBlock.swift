@@ -94,7 +94,7 @@ extension PolicySnapshot {
             !forwardsAuthorization && !tokenPlaces.provingIssuers.isDisjoint(with: permit.carried.issuers)
         for index in 0..<head.fields.count {
             let line = head.fields[index]
-            guard line.flags.isDisjoint(with: HeaderWriter.neverUpstream) else { continue }
+            guard line.flags.isDisjoint(with: .removedFromRequest) else { continue }
             if line.flags.contains(.forwarding) {
                 guard permit.peerIsTrusted, !line.flags.contains(.alias), said.note(line) else { continue }
             }
@@ -269,11 +269,6 @@ enum HeaderWriter {
     static var addedByteCount: Int { 768 }
     /// The most of a host that a trusted peer names in `Forwarded` and that is written once more.
     static var forwardedHostBytes: Int { HeadLimits.hostBytes + ":65535".utf8.count }
-
-    /// What never goes upstream, whoever sent it.
-    static var neverUpstream: FieldFlags {
-        [.hopByHop, .framing, .clientCertificate, .neverForwarded, .nominated]
-    }
 
     /// The most that the lines of a table can take, in bytes.
     static func bound(_ fields: borrowing FieldTable) -> Int {

@@ -21,8 +21,7 @@ extension PolicySnapshot {
         now: Int64
     ) -> Authenticated {
         // A token of somebody else is nothing to ask this one about, wherever it was found (J4).
-        let named = verifier.issuersNamed(inUnverified: token).intersection(route)
-        guard named.isEmpty || named.contains(index: issuer) else {
+        guard verifier.othersNamed(inUnverified: token, than: issuer).isDisjoint(with: route) else {
             return .refused(.tokenInvalid, .wrongIssuer)
         }
         guard let source = remotes.sources.firstIndex(where: { $0.owner == .issuer(issuer) }) else {

@@ -186,9 +186,6 @@ public struct PolicySnapshot: ~Copyable {
         revocations = list
         cache.removeAll(revokedBy: list, issuerNames)
     }
-
-    /// Forgets every verified token: each is verified again when it comes next.
-    public mutating func forgetTokens() { cache.removeAll() }
 }
 
 /// How often the verified-token cache had an answer, and how often a token had to be verified.

@@ -303,4 +303,9 @@ public struct ListenerPolicySpec: Sendable {
     public init(trustedProxies: [AddressBlock] = []) {
         self.trustedProxies = trustedProxies
     }
+
+    /// True where everybody whom the other listener believes is believed here.
+    public func believes(all other: ListenerPolicySpec) -> Bool {
+        other.trustedProxies.allSatisfy { block in trustedProxies.contains { $0.contains(block) } }
+    }
 }

@@ -75,7 +75,7 @@ public enum Problem {
         case .tokenInvalid: "The token was not accepted. Get a new one."
         case .tokenExpired: "Get a new token."
         case .insufficientScope: "Get a token with the scopes named in WWW-Authenticate."
-        case .notYours: "The token does not belong to whom this path belongs to."
+        case .notYours: "The token is good, but this is for another user or role."
         case .forbidden: "The token does not allow this."
         case .originRefused: "The request comes from an origin that is not trusted."
         case .noRoute, .notFound: "Nothing is served under this method, host and path."

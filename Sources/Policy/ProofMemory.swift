@@ -48,8 +48,12 @@ struct SeenProofs {
     private var marks: Set<Mark> = []
     /// The same by the second in which they were made.
     private var seconds: [Int64: [Mark]] = [:]
-    /// Of this second and those before nothing is remembered for certain.
+    /// The latest second that something was forgotten of: of it and those before nothing is remembered for certain. What
+    /// was made later is known, whatever the clock has shown meanwhile: one that was far ahead and is put back keeps
+    /// nobody out.
     private var forgotten = Int64.min
+    /// Before this second nothing is kept: it was looked for already.
+    private var kept = Int64.min
 
     init(largestCount: Int = SeenProofs.largestCount) {
         self.largestCount = largestCount
@@ -74,9 +78,9 @@ struct SeenProofs {
 
     /// Proofs that no issuer accepts any more need not be remembered.
     private mutating func forget(before second: Int64) {
-        guard forgotten == .min || second > forgotten + 1 else { return }
+        guard second != kept else { return }
         for old in seconds.keys.filter({ $0 < second }) { drop(old) }
-        forgotten = max(forgotten, second - 1)
+        kept = second
     }
 
     private mutating func drop(_ second: Int64) {

@@ -120,8 +120,8 @@ struct RemoteVerdicts: ~Copyable {
     private static var refusalSeconds: Int64 { 5 }
     /// A server that could not answer may do so a moment later, in seconds.
     private static var unavailableSeconds: Int64 { 1 }
-    /// What is remembered of denials: a flood of bad credentials forgets the oldest, and costs the server questions,
-    /// whose number is bounded elsewhere.
+    /// What is remembered of denials: a flood of bad credentials has all of them forgotten, and costs the server
+    /// questions, whose number is bounded elsewhere.
     private static var denialCount: Int { 4096 }
 
     private struct Entry {

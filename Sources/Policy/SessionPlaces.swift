@@ -59,8 +59,8 @@ struct SessionPlaces: ~Copyable {
     struct Names: BitwiseCopyable {
         /// What the names of the cookies that count begin with, the dot included.
         let counting: ByteRange
-        /// The same without `__Secure-`.
-        let plain: ByteRange
+        /// What those begin with that do not count: without `__Secure-`, or with it.
+        let other: ByteRange
     }
 
     /// The places of all sessions, behind those of the issuers.
@@ -79,8 +79,10 @@ struct SessionPlaces: ~Copyable {
         for (index, session) in sessions.enumerated() {
             all.insert(IssuerSet(index: issuerCount + index))
             let plain = add(session.cookiePrefix + ".")
-            let counting = session.hasSecureCookies ? add("__Secure-" + session.cookiePrefix + ".") : plain
-            _ = names.append(Names(counting: counting, plain: plain))
+            let secure = add("__Secure-" + session.cookiePrefix + ".")
+            _ = names.append(
+                session.hasSecureCookies
+                    ? Names(counting: secure, other: plain) : Names(counting: plain, other: secure))
         }
     }
 
@@ -197,7 +199,7 @@ struct SessionPlaces: ~Copyable {
     /// sets, under either name, so that no backend takes one that was not looked at for one that was.
     func takes(cookie pair: Span<UInt8>, from sessions: IssuerSet) -> Bool {
         for session in 0..<count where sessions.contains(index: first + session) {
-            if isOwn(pair, behind: names[session].counting) || isOwn(pair, behind: names[session].plain) {
+            if isOwn(pair, behind: names[session].counting) || isOwn(pair, behind: names[session].other) {
                 return true
             }
         }

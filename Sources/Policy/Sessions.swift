@@ -235,9 +235,9 @@ extension PolicySnapshot {
         case .otherScheme: return (.otherScheme, .empty)
         case .malformed: return (.malformed, .empty)
         case .tokenWithProof(let range):
-            return (.token, ByteRange(start: Int(value.start + range.start), count: Int(range.count)))
+            return (.token, range.within(value))
         case .token(let range):
-            let token = ByteRange(start: Int(value.start + range.start), count: Int(range.count))
+            let token = range.within(value)
             var dots = 0
             for index in token.bounds where bytes[index] == UInt8(ascii: ".") { dots += 1 }
             return (dots < 2 ? .session : .token, token)

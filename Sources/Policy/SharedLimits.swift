@@ -153,7 +153,7 @@ struct SharedLimits: ~Copyable {
     private let authorities: [[UInt8]]
     private var leases: [UInt64: Lease] = [:]
     private var digest = SHA256()
-    /// What the next decision knows; see `PolicySnapshot.sharedVerdict`.
+    /// What the next decision knows; see `PolicySnapshot.setSharedVerdict`.
     var verdict = SharedVerdict.none
     private var question: RateQuestion?
 

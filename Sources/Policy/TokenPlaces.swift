@@ -153,16 +153,14 @@ struct FoundToken {
         let value = head.fields[Int(head.authorizationIndex)].valueRange
         switch BearerCredentials.parse(bytes.slice(value)) {
         case .token(let range):
-            note(ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes, accepting)
+            note(range.within(value), bytes, accepting)
         case .tokenWithProof(let range):
             guard !accepting.isDisjoint(with: proving) else {
                 kind = .otherScheme
                 return
             }
             scheme = .proof
-            note(
-                ByteRange(start: Int(value.start + range.start), count: Int(range.count)), bytes,
-                accepting.intersection(proving))
+            note(range.within(value), bytes, accepting.intersection(proving))
         // Credentials that nobody looks at must not pass for none (J15), whatever else there is.
         case .otherScheme: kind = .otherScheme
         case .malformed: kind = .malformed
@@ -175,10 +173,7 @@ struct FoundToken {
         let value = head.fields[Int(head.authorizationIndex)].valueRange
         switch BearerCredentials.parse(bytes.slice(value)) {
         case .token(let range):
-            guard kind == .none else {
-                let unread = ByteRange(start: Int(value.start + range.start), count: Int(range.count))
-                return note(unread, bytes, [])
-            }
+            guard kind == .none else { return note(range.within(value), bytes, []) }
             kind = .unread
         case .otherScheme, .tokenWithProof: kind = .otherScheme
         case .malformed: kind = .malformed

@@ -112,7 +112,8 @@ struct VerifiedTokenEntry: ~Copyable {
         if requirements.wantsScopes { Scopes.append(of: token, to: &memory) }
         scopesRange = memory.range(since: scopesStart)
         let tokenIDStart = memory.count
-        if let tokenID = token.tokenID, tokenID.kind == .string {
+        // It should be a string (RFC 7519 §4.1.7), but a number can be named in a list, too.
+        if let tokenID = token.tokenID, tokenID.kind == .string || tokenID.kind == .number {
             memory.append(token.bytes(of: tokenID))
         }
         tokenIDRange = memory.range(since: tokenIDStart)

@@ -55,8 +55,17 @@ extension Worker {
     /// left, or went on talking behind its last answer. That is no answer to this request, which tries elsewhere.
     mutating func spokeUnasked(_ server: UInt32) -> Bool {
         guard servers[server].phase == .busy, servers[server].transport.isReadable,
-            servers[server].transport.input.isEmpty, speaksUnasked(server)
+            servers[server].transport.input.isEmpty,
+            // Once it is on its way, what is there may be its answer, whenever the kernel has first spoken of it.
+            exchanges[servers[server].exchange.index].sentBytes == 0
         else { return false }
+        return leaveIfUnasked(server)
+    }
+
+    /// Asks the kernel whether there is something on a connection whose request is not out yet; true where the request
+    /// tries elsewhere for that.
+    mutating func leaveIfUnasked(_ server: UInt32) -> Bool {
+        guard speaksUnasked(server) else { return false }
         servers[server].transport.input.detach(to: &pool)
         serverLeft(servers[server].exchange.index)
         return true
@@ -66,7 +75,7 @@ extension Worker {
         servers[connection.index].phase = .busy
         servers[connection.index].requestsServed += 1
         servers[connection.index].parser = ResponseHeadParser()
-        servers[connection.index].reusedInTurn = mayBeSentTwice(exchange) ? turns : 0
+        servers[connection.index].reusedInTurn = mayTryAgain(exchange) ? turns : 0
         attach(connection, to: exchange, server: server)
         exchanges[exchange].phase = .relaying
         // What the kernel has just said of the connection holds for now, and not for the end of the turn.
@@ -169,9 +178,14 @@ extension Worker {
 
     /// A connect was refused or took too long: nothing was sent, so another server may be tried.
     mutating func connectFailed(_ exchange: UInt32, server: Int) {
+        noteFailure(at: exchanges[exchange].pool, server: server)
+        tryElsewhere(exchange, after: server)
+    }
+
+    /// The request goes to another address or server, where it may.
+    mutating func tryElsewhere(_ exchange: UInt32, after server: Int) {
         exchanges[exchange].server = .none
         let upstream = exchanges[exchange].pool
-        noteFailure(at: upstream, server: server)
         if tryNextAddress(exchange, after: server) { return }
         guard exchanges[exchange].retriesLeft > 0 else { return reply(exchange, .upstreamUnavailable) }
         guard pools[upstream.index].serverCount > 1 else {

@@ -7,11 +7,6 @@ internal import Reactor
 // Multiplexer.swift, with streams that are servers.
 
 extension Worker {
-    /// Reads in one go, before others have their turn.
-    private static var readsPerTurn: Int { 8 }
-    /// Blocks of 64 KiB written in one go, before others have their turn.
-    private static var blocksPerTurn: Int { 4 }
-
     // MARK: Reading
 
     /// Takes in what has arrived on the connection.

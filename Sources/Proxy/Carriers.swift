@@ -62,6 +62,11 @@ struct CarrierList {
     /// How many connections that a server does not read from are enough to tell that it reads from none: the first may be
     /// one that the network has lost.
     static let mostClogged = 2
+
+    /// How many streams a connection carries by what its server has said last; one at least, so that one waits for more.
+    static func streamLimit(of session: borrowing HTTP2Session) -> Int {
+        min(max(session.remoteStreamLimit, 1), largestStreamCount)
+    }
 }
 
 extension Worker {
@@ -75,11 +80,21 @@ extension Worker {
     mutating func openServerStream(_ exchange: UInt32, server: Int) {
         let upstream = exchanges[exchange].pool
         exchanges[exchange].serverNumber = server
-        guard !servers.isFull, let carrier = chooseCarrier(upstream, server) else {
+        guard !servers.isFull else {
             counters.add(1, to: .upstreamConnectFailures)
             pools[upstream.index].closedInUse(server: server)
-            return servers.isFull
-                ? reply(exchange, .upstreamUnavailable) : connectFailed(exchange, server: server)
+            return reply(exchange, .upstreamUnavailable)
+        }
+        let carrier: Handle
+        switch chooseCarrier(upstream, server) {
+        case .carrier(let chosen): carrier = chosen
+        case .crowded:
+            pools[upstream.index].closedInUse(server: server)
+            return tryElsewhere(exchange, after: server)
+        case .unreachable:
+            counters.add(1, to: .upstreamConnectFailures)
+            pools[upstream.index].closedInUse(server: server)
+            return connectFailed(exchange, server: server)
         }
         var entry = UpstreamConnection(
             streamOn: carrier, pool: upstream, server: server, exchange: exchanges.handle(at: exchange))
@@ -96,12 +111,20 @@ extension Worker {
         startExchange(stream.index)
     }
 
-    /// The connection that the next stream goes onto; nil where none can be had. One whose server does not read counts
-    /// among those that there may be.
-    private mutating func chooseCarrier(_ upstream: Handle, _ server: Int) -> Handle? {
+    private enum CarrierChoice {
+        case carrier(Handle)
+        /// No connection can be had: the server is away, or reads nothing.
+        case unreachable
+        /// As many requests as may wait for a stream, which is nobody's fault.
+        case crowded
+    }
+
+    /// The connection that the next stream goes onto. One whose server does not read counts among those that there may be.
+    private mutating func chooseCarrier(_ upstream: Handle, _ server: Int) -> CarrierChoice {
         let list = carriersOfPool[upstream.index] ?? CarrierList()
-        var best: Handle?
-        var (count, cloggedCount) = (0, 0)
+        // With room for a stream; without.
+        var (best, full): (Handle?, Handle?) = (nil, nil)
+        var (count, cloggedCount, crowdedCount) = (0, 0, 0)
         for handle in list.handles where carriers[handle.index].server == server {
             guard !carriers[handle.index].isEnding,
                 !carriers[handle.index].isReady || carriers[handle.index].session.takesRequests
@@ -111,13 +134,36 @@ extension Worker {
                 cloggedCount += 1
                 continue
             }
-            let isBetter = best.map { carriers[handle.index].streams < carriers[$0.index].streams } ?? true
-            if isBetter { best = handle }
+            if carriers[handle.index].streams < streamLimit(handle, list) {
+                best = lessBusy(handle, best)
+            } else if !carriers[handle.index].isReady || !carriers[handle.index].session.isQueueLong {
+                // Requests wait in the session for a stream to end, and their heads stay there when their clients leave: no
+                // more of them than the session takes.
+                full = lessBusy(handle, full)
+            } else {
+                crowdedCount += 1
+            }
         }
-        if let best, carriers[best.index].streams < list.streamLimit { return best }
-        let most = pools[upstream.index].carrierLimit
-        guard count < most, cloggedCount < CarrierList.mostClogged else { return best }
-        return openCarrier(upstream, server) ?? best
+        if let best { return .carrier(best) }
+        let mayOpen =
+            count < pools[upstream.index].carrierLimit && cloggedCount < CarrierList.mostClogged
+        if mayOpen, let opened = openCarrier(upstream, server) { return .carrier(opened) }
+        if let full { return .carrier(full) }
+        return !mayOpen && crowdedCount > 0 && cloggedCount == 0 ? .crowded : .unreachable
+    }
+
+    private func lessBusy(_ carrier: Handle, _ other: Handle?) -> Handle {
+        guard let other, carriers[other.index].streams <= carriers[carrier.index].streams else {
+            return carrier
+        }
+        return other
+    }
+
+    /// How many streams a connection carries. What its server says of that holds from when it comes, at any time: what is too
+    /// much waits in the session for streams to end, which others may take long to.
+    private func streamLimit(_ carrier: Handle, _ list: CarrierList) -> Int {
+        guard carriers[carrier.index].isReady else { return list.streamLimit }
+        return CarrierList.streamLimit(of: carriers[carrier.index].session)
     }
 
     /// True where a server has stopped reading and enough waits for it. The head of a request stays there when its client
@@ -163,8 +209,7 @@ extension Worker {
     mutating func carrierReady(_ carrier: Handle) {
         carriers[carrier.index].isReady = true
         serverDeadlines.set(carriers[carrier.index].connection.index, .never)
-        let limit = min(
-            max(carriers[carrier.index].session.remoteStreamLimit, 1), CarrierList.largestStreamCount)
+        let limit = CarrierList.streamLimit(of: carriers[carrier.index].session)
         carriersOfPool[carriers[carrier.index].pool.index]?.streamLimit = limit
         var waiting: [Handle] = []
         swap(&waiting, &carriers[carrier.index].waiting)

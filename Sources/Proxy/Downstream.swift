@@ -33,6 +33,8 @@ struct Downstream: ~Copyable {
     var peer: PeerFacts
     /// What the client has proven by its certificate.
     var certificate = ClientCertificate()
+    /// From this second since 1970 on it has proven nothing any more.
+    var certificateEnd = Int64.max
     /// What answers say of the use of TLS in the future (HSTS).
     var strictTransportSecurity = StrictTransportSecurity.none
     var phase = Phase.reading

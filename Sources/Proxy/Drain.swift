@@ -142,12 +142,17 @@ extension Worker {
 
     /// Tells each connection its listener's place in new settings. A listener that they do not have any more, but that has
     /// connections, stands behind theirs in what this gives: a request that has come there is judged by the rules under
-    /// which it came, never by another listener's, and is the last of its connection.
+    /// which it came, never by another listener's, and is the last of its connection. So is that of a connection which has
+    /// proven something else than its listener demands from now on.
     private mutating func renumberClients(_ new: ProxySettings) -> ProxySettings {
         var settings = new
         let (before, rulesBefore) = (listenerSettings, listenerRules)
         let places = before.map { old in new.listeners.firstIndex { $0.address == old.address } }
         var placesOfGone: [Int: Int] = [:]
+        // Worked out once for each listener: the file of its authorities may be long.
+        let endsClients = before.indices.map { old in
+            places[old].map { !welcomesClients(of: old, new, at: $0) } ?? false
+        }
         for slot in 0..<clients.slots where clients.isLive(slot) {
             let old = clients[slot].peer.listener
             var place = placeOfListener(ofClient: slot, places)
@@ -160,10 +165,18 @@ extension Worker {
                 settings.listeners.append(before[old])
                 settings.policy.listeners.append(rulesBefore[old])
             }
+            if endsClients[old] { clients[slot].isLast = true }
             clients[slot].peer = clients[slot].peer.numbered(listener: place ?? settings.listeners.count - 1)
         }
         noteListeners(of: settings)
         return settings
+    }
+
+    /// True where the connections of a listener have proven what they must at its place in new settings.
+    private func welcomesClients(of old: Int, _ new: ProxySettings, at place: Int) -> Bool {
+        new.listeners[place].welcomes(asBefore: listenerSettings[old])
+            && (!listenerSettings[old].asksWhoGreets
+                || new.policy.listeners[place].believes(all: listenerRules[old]))
     }
 
     /// Remembers what connections need to know of their listeners.
@@ -183,8 +196,8 @@ extension Worker {
         return places[clients[slot].peer.listener]
     }
 
-    /// Closes the connections of listeners that are gone, where no request has come.
-    private mutating func endLastClients() {
+    /// Closes the connections that take no further request, where none has come.
+    mutating func endLastClients() {
         for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].isLast { closeIfIdle(slot) }
     }
 

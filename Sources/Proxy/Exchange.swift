@@ -39,6 +39,8 @@ struct Exchange: ~Copyable {
     /// How much of `request` is sent.
     var sentBytes = 0
     var requestBody: BodyRelay
+    /// The backend may take whoever uses the connection next for the sender of this request: nobody does.
+    var bindsServer = false
     /// Every byte of the request is in `request`, so it can be sent again.
     var isReplayable = false
     var retriesLeft = 0

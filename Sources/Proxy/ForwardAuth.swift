@@ -16,9 +16,11 @@ extension Worker {
     /// there on the same parser, the same path rules and the same policy decide as for a request that passes through.
     mutating func answerQuestion(_ client: UInt32) {
         clients[client].askedBy = head.method
-        guard policy.trusts(clients[client].peer) else { return refuse(client, Refusal(.forbidden)) }
+        guard policy.trusts(clients[client].peer) else {
+            return refuse(client, Refusal(.forbidden, detail: "peer_not_trusted"))
+        }
         guard head.framing == .none, let question = Question(head, &clients[client].transport.input) else {
-            return refuse(client, Refusal(.badRequest))
+            return refuse(client, Refusal(.badRequest, detail: "question_incomplete"))
         }
         guard replaceHead(client, by: question) else { return refuse(client, Refusal(.headersTooLarge)) }
         readQuestion(client)

@@ -17,7 +17,9 @@ extension Worker {
             return refuse(client, Refusal(.tooLarge, route: permit.route, permit.crossOrigin))
         }
         // What is under way already may still grow, and must have room to end.
-        guard !pool.isSpent else { return refuse(client, Refusal(.overloaded, route: permit.route)) }
+        guard !pool.isSpent else {
+            return refuse(client, Refusal(.overloaded, route: permit.route, permit.crossOrigin))
+        }
         let upstream = poolOfUpstream[permit.upstream]
         let hasUnknownLength = head.framing == .chunked || head.framing == .untilClose
         let usesHTTP2 = pools[upstream.index].settings.speaksHTTP2

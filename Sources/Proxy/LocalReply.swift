@@ -22,11 +22,14 @@ struct Refusal {
     /// What the answer says to pages of other origins.
     let crossOrigin: CrossOriginAnswer
 
-    init(_ code: ReasonCode, route: Int? = nil, _ crossOrigin: CrossOriginAnswer = .none) {
+    init(
+        _ code: ReasonCode, route: Int? = nil, _ crossOrigin: CrossOriginAnswer = .none,
+        detail: StaticString = ""
+    ) {
         self.code = code
         self.route = route
         closesConnection = false
-        detail = ""
+        self.detail = detail
         rejection = nil
         self.crossOrigin = crossOrigin
     }

@@ -18,6 +18,7 @@ extension Exchange {
         _ policy: inout PolicySnapshot, _ upstream: inout UpstreamPool
     ) -> Bool {
         let bytes = client.transport.input.bytes
+        bindsServer = policy.bindsConnection(head, bytes, permit)
         return request.append(bytes.extracting(head.methodRange.bounds))
             && request.append(" ")
             && permit.appendTarget(bytes, to: &request)

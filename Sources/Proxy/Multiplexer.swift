@@ -47,10 +47,10 @@ struct Multiplexer: ~Copyable {
 }
 
 extension Worker {
-    /// Reads in one go, before others have their turn.
-    private static var readsPerTurn: Int { 8 }
-    /// Blocks of 64 KiB written in one go, before others have their turn.
-    private static var blocksPerTurn: Int { 4 }
+    /// Reads from an HTTP/2 connection in one go, before others have their turn.
+    static var readsPerTurn: Int { 8 }
+    /// Blocks of 64 KiB written to one in one go, before others have their turn.
+    static var blocksPerTurn: Int { 4 }
     /// Between the announcement of the end and the last word about it, in milliseconds: what a client needs to learn
     /// of it, so that none of its requests is lost (RFC 9113 §6.8).
     private static var farewellMilliseconds: Int64 { 500 }

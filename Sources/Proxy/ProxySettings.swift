@@ -124,6 +124,19 @@ public struct ListenerSettings: Sendable, Equatable {
         self.mode = mode
         self.expectsProxyHeader = expectsProxyHeader
     }
+
+    /// True where a PROXY header is taken from trusted proxies alone: on a Unix socket it is from everybody.
+    var asksWhoGreets: Bool {
+        if case .unix = address { return false }
+        return expectsProxyHeader
+    }
+
+    /// True where a connection that began under `other` has proven what one that begins now must: which authorities know its
+    /// client, and whether a proxy tells its address.
+    func welcomes(asBefore other: ListenerSettings) -> Bool {
+        security?.clients == other.security?.clients && expectsProxyHeader == other.expectsProxyHeader
+            && mode == other.mode
+    }
 }
 
 /// The `[limits]` of the configuration. Times are milliseconds.

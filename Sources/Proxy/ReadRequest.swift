@@ -101,6 +101,7 @@ extension Worker {
     }
 
     mutating func takeRequest(_ client: UInt32) {
+        guard clients[client].certificateEnd > wallClock else { return outliveCertificate(client) }
         switch listenerModes[clients[client].peer.listener] {
         case .proxy: decide(client)
         case .forwardAuth: answerQuestion(client)

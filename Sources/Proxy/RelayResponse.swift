@@ -106,6 +106,12 @@ extension Worker {
             return false
         }
         if responseHead.isInformational { return relayInformational(exchange) }
+        guard !seemsTunnel(exchange) else {
+            dropServer(exchange)
+            exchanges[exchange].notes.note(refusal: "server_takes_no_websocket")
+            reply(exchange, .notImplemented)
+            return false
+        }
         let server = exchanges[exchange].server.index
         let client = exchanges[exchange].client.index
         exchanges[exchange].hasResponseHead = true
@@ -113,7 +119,8 @@ extension Worker {
         exchanges[exchange].tokenDeadline = max(
             exchanges[exchange].tokenDeadline, now.advanced(byMilliseconds: Self.shortAnswerMilliseconds))
         exchanges[exchange].status = responseHead.status
-        exchanges[exchange].isServerReusable = responseHead.isPersistent
+        exchanges[exchange].isServerReusable =
+            responseHead.isPersistent && !exchanges[exchange].bindsServer
         // An answer may come before all of the request is sent: the rest of it still has to be.
         if exchanges[exchange].sentAt != .never { exchanges[exchange].request.detach(to: &pool) }
         serverDeadlines.set(server, .never)
@@ -138,6 +145,14 @@ extension Worker {
     private func opensTunnel(_ exchange: UInt32) -> Bool {
         exchanges[exchange].wantsWebSocket && exchanges[exchange].usesHTTP2
             && (200..<300).contains(responseHead.status)
+    }
+
+    /// A server of HTTP/1.1 answers a handshake with 2xx, which agrees to nothing there (RFC 9110 §7.8); over HTTP/2 the client
+    /// would take it for a tunnel, and the content for frames. The server has done nothing wrong: any client may send a
+    /// handshake to any page.
+    private func seemsTunnel(_ exchange: UInt32) -> Bool {
+        exchanges[exchange].wantsWebSocket && (200..<300).contains(responseHead.status)
+            && clients[exchanges[exchange].client.index].transport.isStream
     }
 
     /// What an answer has from its head to its end, in milliseconds, though its token expires meanwhile: short answers

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import HTTP
 internal import HTTP1
+internal import HTTP2
 internal import Policy
 internal import Reactor
 internal import TLS
@@ -34,7 +35,8 @@ extension Worker {
         return contexts
     }
 
-    /// Certificates have changed: handshakes that begin from now on use the new ones.
+    /// Certificates have changed: handshakes that begin from now on use the new ones. Connections go on, unless other
+    /// authorities say now who may have them.
     mutating func renewCertificates(_ listeners: [ListenerSettings]) {
         // The control thread has made the same before it sent it: a failure here is a lack of memory.
         let all = listeners + listenerSettings.dropFirst(listeners.count)
@@ -43,8 +45,14 @@ extension Worker {
         else {
             return
         }
+        // Worked out once for each listener: the file of its authorities may be long.
+        let endsClients = zip(all, listenerSettings).map { !$0.welcomes(asBefore: $1) }
+        for slot in 0..<clients.slots where clients.isLive(slot) && endsClients[clients[slot].peer.listener] {
+            clients[slot].isLast = true
+        }
         securities = secured
         listenerSettings = all
+        endLastClients()
     }
 
     /// Begins the handshake of a connection.
@@ -93,12 +101,14 @@ extension Worker {
         case .none: break
         case .unfit: return closeClient(client)
         // At a forward-auth listener the certificate is that of the proxy in front, not of whom it asks about.
-        case .proven where listenerModes[peer.listener] == .forwardAuth: break
+        case .proven(let identity) where listenerModes[peer.listener] == .forwardAuth:
+            clients[client].certificateEnd = identity.expires
         case .proven(let identity):
             fingerprint = identity.sha256
             clients[client].certificate = ClientCertificate(
                 subject: identity.subject, alternativeNames: identity.alternativeNames,
                 sha256: identity.sha256)
+            clients[client].certificateEnd = identity.expires
         }
         clients[client].peer = PeerFacts(
             address: peer.address, listener: peer.listener, isSecure: true,
@@ -109,6 +119,18 @@ extension Worker {
         if clients[client].transport.isHTTP2 || !speaksHTTP1(client) { return startMultiplexing(client) }
         clients[client].phase = .reading
         readRequests(client)
+    }
+
+    /// A request came on a connection that has outlived its client's certificate: nothing is done about it, and the client
+    /// may send it again on another (RFC 9110 §9.2.2, RFC 9113 §8.7), where it has to prove anew who it is.
+    mutating func outliveCertificate(_ client: UInt32) {
+        guard clients[client].transport.isStream else { return endAfterAnswer(client) }
+        let multiplexer = clients[client].multiplexer
+        closeStream(client, .refusedStream)
+        guard multiplexers.contains(multiplexer) else { return }
+        let connection = multiplexers[multiplexer.index].client.index
+        clients[connection].isLast = true
+        announceEnd(connection)
     }
 
     /// There will be no session. OpenSSL has sent an alert that says why, which the client must get to read.

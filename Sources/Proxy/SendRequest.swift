@@ -76,6 +76,13 @@ extension Worker {
     private mutating func sendHead(_ exchange: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
         if servers[server].transport.isStream { return submitRequest(exchange) }
+        // The event may still be to come that tells of it: what lay there before the request went out would be taken for its
+        // answer.
+        if mayMissEvents, exchanges[exchange].sentBytes == 0, servers[server].reusedInTurn == turns,
+            leaveIfUnasked(server)
+        {
+            return false
+        }
         while exchanges[exchange].sentBytes < exchanges[exchange].request.count {
             switch exchanges[exchange].sendRequest(on: &servers[server].transport) {
             case .bytes:
@@ -237,9 +244,7 @@ extension Worker {
         if pools[upstream.index].serverCount > 1, pools[upstream.index].settings.balance != .hashUser {
             return acquireServer(exchange, avoiding: server)
         }
-        guard let choice = pools[upstream.index].chooseFresh(server: server), case .connect = choice else {
-            return acquireServer(exchange)
-        }
+        guard pools[upstream.index].chooseFresh(server: server) else { return acquireServer(exchange) }
         connect(exchange, server: server)
     }
 

@@ -100,6 +100,7 @@ extension Worker {
                 listener: clients[connection].listener))
         streamCount += 1
         clients[stream.index].certificate = clients[connection].certificate.copy()
+        clients[stream.index].certificateEnd = clients[connection].certificateEnd
         clients[stream.index].strictTransportSecurity = clients[connection].strictTransportSecurity
         multiplexers[multiplexer].session.setOwner(slot, stream)
         // Not idle, though it may be answered before anybody looks.

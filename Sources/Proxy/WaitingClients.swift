@@ -15,52 +15,83 @@ struct WaitingClient {
     var fields: [UInt8]
 }
 
-/// The clients of one worker that wait, by what they wait for.
+/// The clients of one worker that wait, by what they wait for. On average, one that leaves takes no longer than one that
+/// comes, however many there are: those of a connection leave together, and so do those whose time is over.
 struct WaitingClients<Key: Hashable> {
+    /// Where a client stands. One that left and waits again has the same handle, but another ticket.
+    private struct Place {
+        let client: Handle
+        let ticket: UInt64
+    }
+
+    /// Those who wait for one thing, in the order in which they came, and between them the places of some that have left:
+    /// never more than of those who wait.
+    private struct Line {
+        var places: [Place] = []
+        /// How many of them wait.
+        var count = 0
+    }
+
+    /// Somebody who waits.
+    private struct Entry {
+        let client: WaitingClient
+        let key: Key
+        /// Of its place; a place with another ticket is one that it left.
+        let ticket: UInt64
+    }
+
     /// The most that wait at once.
     private let capacity: Int
-    private var clients: [Key: [WaitingClient]] = [:]
-    private var count = 0
+    private var entries: [Handle: Entry] = [:]
+    private var lines: [Key: Line] = [:]
+    /// How many came until now, which is the next one's ticket.
+    private var arrivals: UInt64 = 0
 
     init(capacity: Int) { self.capacity = capacity }
 
-    /// Takes a client in; true for the first that waits for this, nil where there is no room.
-    mutating func add(_ entry: WaitingClient, for key: Key) -> Bool? {
-        guard count < capacity else { return nil }
-        count += 1
-        let isFirst = clients[key] == nil
-        clients[key, default: []].append(entry)
+    /// The places in all lines, of those who wait and of those who left.
+    var placeCount: Int { lines.values.reduce(0) { $0 + $1.places.count } }
+
+    /// Takes a client in, which waits for nothing else here, at the end of the line; true for the first that waits for
+    /// this, nil where there is no room.
+    mutating func add(_ client: WaitingClient, for key: Key) -> Bool? {
+        guard entries.count < capacity else { return nil }
+        let isFirst = lines[key] == nil
+        lines[key, default: Line()].places.append(Place(client: client.client, ticket: arrivals))
+        lines[key]?.count += 1
+        entries[client.client] = Entry(client: client, key: key, ticket: arrivals)
+        arrivals += 1
         return isFirst
     }
 
-    /// Gives those who waited for this.
+    /// Gives those who waited for this, in the order in which they came.
     mutating func take(_ key: Key) -> [WaitingClient] {
-        guard let due = clients.removeValue(forKey: key) else { return [] }
-        count -= due.count
-        return due
+        guard let line = lines.removeValue(forKey: key) else { return [] }
+        return line.places.compactMap { place in
+            entries[place.client]?.ticket == place.ticket
+                ? entries.removeValue(forKey: place.client)?.client : nil
+        }
     }
 
     /// Gives everybody who waits.
     mutating func takeAll() -> [WaitingClient] {
-        defer {
-            clients.removeAll()
-            count = 0
-        }
-        return clients.values.flatMap { $0 }
+        lines.keys.map { $0 }.flatMap { take($0) }
     }
 
     /// Takes a client out that waits no longer.
     mutating func remove(_ client: Handle) -> WaitingClient? {
-        for (key, waiting) in clients {
-            guard let place = waiting.firstIndex(where: { $0.client == client }) else { continue }
-            count -= 1
-            if waiting.count == 1 {
-                clients[key] = nil
-                return waiting[0]
-            }
-            return clients[key]?.remove(at: place)
+        guard let entry = entries.removeValue(forKey: client),
+            var line = lines.removeValue(forKey: entry.key)
+        else { return nil }
+        line.count -= 1
+        guard line.count > 0 else { return entry.client }
+        // More have left than wait, and all their places go: on average a step or two for each.
+        if line.places.count > 2 * line.count {
+            let waiting = entries
+            line.places.removeAll { waiting[$0.client]?.ticket != $0.ticket }
         }
-        return nil
+        lines[entry.key] = line
+        return entry.client
     }
 }
 

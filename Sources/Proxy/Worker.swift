@@ -125,6 +125,8 @@ public struct Worker: ~Copyable {
     var unwritten = FixedArray<Handle>(capacity: Worker.unwrittenCount)
     /// How many turns there were: events of one turn happened before everything that is done in it.
     var turns: UInt64 = 0
+    /// Some events of what has happened before this turn are not looked at yet: of this wait, or of the next one.
+    private(set) var mayMissEvents = false
     var now = Instant.now()
     private var wallClockRead = Instant.never
     private var wallClockAtRead: Int64 = 0
@@ -237,6 +239,7 @@ public struct Worker: ~Copyable {
         handshakeSteps = 0
         readClocks()
         if !ready.isEmpty { swap(&ready, &resuming) }
+        mayMissEvents = true
         for index in 0..<events {
             guard let token = EventToken(rawValue: poller.token(index)) else { continue }
             dispatch(token, poller.readiness(index))
@@ -244,6 +247,7 @@ public struct Worker: ~Copyable {
             if failure != nil { return }
             if unwritten.count == unwritten.capacity { writeExchanges() }
         }
+        mayMissEvents = events == Poller.eventsPerWait
         resumeLeftovers()
         resumeCarriers()
         writeExchanges()
@@ -257,22 +261,6 @@ public struct Worker: ~Copyable {
         countTokens()
         tellGauges()
         accessLog.endTurn()
-    }
-
-    private mutating func countTokens() {
-        let tally = policy.takeCacheTally()
-        if tally.hits > 0 { counters.add(tally.hits, to: .tokenCacheHits) }
-        if tally.misses > 0 { counters.add(tally.misses, to: .tokenCacheMisses) }
-        if tally.verified > 0 { counters.add(tally.verified, to: .tokensVerified) }
-        if tally.evicted > 0 { counters.add(tally.evicted, to: .tokensEvicted) }
-    }
-
-    /// What there is right now, for whoever asks before the next turn.
-    private func tellGauges() {
-        counters.set(.requestsInFlight, to: exchanges.count)
-        counters.set(.bufferBytes, to: pool.bytesInUse)
-        counters.set(.cachedTokens, to: policy.cachedTokenCount)
-        counters.set(.cachedTokenBytes, to: policy.cachedTokenBytes)
     }
 
     @inline(__always)

@@ -2,7 +2,7 @@
 ///
 /// A deadline is set several times a request and nearly never comes. Setting one is therefore a store and a compare;
 /// the price is a walk over the array when the earliest known one is due: 8 bytes a connection, 10,000 of them a few
-/// microseconds, and at most one walk each `resolution`. A timer wheel would pay on every change instead.
+/// microseconds, and at most one walk in 20 ms. A timer wheel would pay on every change instead.
 @safe public struct Deadlines: ~Copyable {
     @usableFromInline var table: UnsafeMutablePointer<Int64>
     @usableFromInline var count: Int
@@ -38,7 +38,7 @@
         unsafe Int(slot) < count ? Instant(microseconds: table[Int(slot)]) : .never
     }
 
-    /// When `expired` should be asked next: the earliest deadline that may be due, rounded up.
+    /// When `expire` is to be called next: the earliest deadline that may be due, and the time that it may come late.
     public var next: Instant {
         earliest == .max
             ? .never

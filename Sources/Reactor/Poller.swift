@@ -31,7 +31,7 @@ public struct Readiness: OptionSet, Sendable, BitwiseCopyable {
     private let epoll: FileDescriptor
     private let events: UnsafeMutablePointer<epoll_event>
     /// How many events one wait can bring: enough to amortise the call, few enough to keep turns short.
-    private static let eventsPerWait = 256
+    public static let eventsPerWait = 256
 
     /// Opens an epoll instance; throws where the process has no descriptor left.
     public init() throws(Errno) {

@@ -181,7 +181,8 @@ public enum PeerCertificate: Sendable, Equatable {
                 == 1
         }
         // A session that is taken up again may outlive the certificate that it began with.
-        guard isDigested, unsafe usher_tls_not_after(certificate) > now,
+        let expires = unsafe usher_tls_not_after(certificate)
+        guard isDigested, expires > now,
             let subject = unsafe TLSText.taking(usher_tls_subject(certificate)),
             let names = unsafe TLSText.taking(usher_tls_alternative_names(certificate, 0)),
             subject.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
@@ -191,7 +192,8 @@ public enum PeerCertificate: Sendable, Equatable {
         }
         self = .proven(
             CertificateIdentity(
-                subject: Array(subject.utf8), alternativeNames: Array(names.utf8), sha256: fingerprint))
+                subject: Array(subject.utf8), alternativeNames: Array(names.utf8), sha256: fingerprint,
+                expires: expires))
     }
 }
 
@@ -203,6 +205,8 @@ public struct CertificateIdentity: Sendable, Equatable {
     public let alternativeNames: [UInt8]
     /// The SHA-256 of the whole certificate.
     public let sha256: InlineArray<32, UInt8>
+    /// From this second since 1970 on it proves nothing.
+    public let expires: Int64
 
     /// True where both mean the same certificate.
     public static func == (left: CertificateIdentity, right: CertificateIdentity) -> Bool {

@@ -89,35 +89,3 @@ struct EndpointTable: ~Copyable {
         return Int(handle.index)
     }
 }
-
-/// A queue of handles that does not allocate once it has grown to its working size.
-struct Deque {
-    private var items: [Handle] = []
-    private var head = 0
-
-    var count: Int { items.count - head }
-    var isEmpty: Bool { count == 0 }
-
-    mutating func append(_ item: Handle) {
-        items.append(item)
-    }
-
-    /// True where it was there.
-    mutating func remove(_ item: Handle) -> Bool {
-        guard let place = items[head...].firstIndex(of: item) else { return false }
-        items.remove(at: place)
-        return true
-    }
-
-    mutating func popFirst() -> Handle? {
-        guard head < items.count else { return nil }
-        let item = items[head]
-        head += 1
-        // Moving the rest down only when half is spent keeps each step constant on average.
-        if head * 2 >= items.count {
-            items.removeFirst(head)
-            head = 0
-        }
-        return item
-    }
-}

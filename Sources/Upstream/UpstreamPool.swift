@@ -23,7 +23,7 @@ public struct UpstreamPool: ~Copyable {
     /// As the configuration describes it, with the servers of now.
     public private(set) var settings: UpstreamSettings
     var endpoints: EndpointTable
-    private var waiting = Deque()
+    private var waiting = RequestQueue()
     private let place: WorkerPlace
     private let worker: Int
     private let cells: UpstreamCells
@@ -118,11 +118,10 @@ public struct UpstreamPool: ~Copyable {
         return .refuse
     }
 
-    /// Like `choose`, but always a new connection to the same server, for the retry of a request that met a
-    /// connection which the server had just closed; nil where the server may have no further one.
-    public mutating func chooseFresh(server: Int) -> Choice? {
-        guard !endpoints[server].isRetired, endpoints[server].open() else { return nil }
-        return .connect(server: server)
+    /// Like `choose`, but always a new connection to the same server, which is counted, for the retry of a request that
+    /// met a connection which the server had just closed; false where the server may have no further one.
+    public mutating func chooseFresh(server: Int) -> Bool {
+        !endpoints[server].isRetired && endpoints[server].open()
     }
 
     /// A connection to the next address of the same name, where a connect to this one failed; nil where there is none.

@@ -1,6 +1,6 @@
 /// The claims of a token that is about to be signed: members of an object, where a later one replaces an earlier.
 struct Claims: Equatable {
-    private(set) var members: [JSONText.Member] = []
+    private(set) var members: [JSONTree.Member] = []
 
     /// What is wrong with a claim on the command line.
     struct Failure: Error, Equatable {
@@ -11,13 +11,13 @@ struct Claims: Equatable {
     init() {}
 
     /// Sets a claim, and replaces one of the same name.
-    mutating func set(_ name: String, _ value: JSONText) {
-        set(JSONText.Member(name: JSONText(string: name).compact(), value: value))
+    mutating func set(_ name: String, _ value: JSONTree) {
+        set(JSONTree.Member(name: JSONTree(string: name).compact(), value: value))
     }
 
     /// Takes all members of a JSON object.
     mutating func merge(json: String) throws(Failure) {
-        guard case .object(let new) = JSONText(parsing: Array(json.utf8)) else {
+        guard case .object(let new) = JSONTree(parsing: Array(json.utf8)) else {
             throw Failure(message: "--claims-json must be a JSON object, such as '{\"role\":\"admin\"}'")
         }
         for member in new { set(member) }
@@ -32,22 +32,22 @@ struct Claims: Equatable {
         let text = String(argument[argument.index(after: equals)...])
         if name.last == ":" {
             name.removeLast()
-            guard !name.isEmpty, let value = JSONText(parsing: Array(text.utf8)) else {
+            guard !name.isEmpty, let value = JSONTree(parsing: Array(text.utf8)) else {
                 throw Failure(
                     message: "--claim \(argument): what follows := is not JSON; quote strings, or write =")
             }
             return set(String(name), value)
         }
         if ["exp", "nbf", "iat"].contains(name), let seconds = Int64(text) {
-            return set(String(name), JSONText(integer: seconds))
+            return set(String(name), JSONTree(integer: seconds))
         }
-        set(String(name), JSONText(string: text))
+        set(String(name), JSONTree(string: text))
     }
 
     /// The object as the token's payload.
-    var payload: [UInt8] { JSONText.object(members).compact() }
+    var payload: [UInt8] { JSONTree.object(members).compact() }
 
-    private mutating func set(_ member: JSONText.Member) {
+    private mutating func set(_ member: JSONTree.Member) {
         if let index = members.firstIndex(where: { $0.name == member.name }) {
             members[index] = member
         } else {

@@ -14,8 +14,8 @@ struct ExplainCommand: ParsableCommand {
             Nothing is sent to a backend. The parser and the policy are those of a running proxy, with its reason \
             codes. Keys with a URL are fetched where the token needs them, as a running proxy would.
 
-              usher explain --config usher.toml GET https://api.example.com/api/alice/tasks --token @token.txt
-              usher explain GET /api/alice/tasks -H 'Host: api.example.com' -H 'X-User-Id: mallory'
+              usher explain GET https://api.example.com/api/alice/tasks --token @token.txt
+              usher explain GET /api/alice/tasks -H 'X-User-Id: mallory'
 
             Exits with 0 where the request goes to the backend, with 2 where the proxy refuses it, and with 1 where \
             the configuration or the arguments cannot be used. Tokens, cookies and other credentials are never \

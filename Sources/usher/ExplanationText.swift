@@ -137,7 +137,6 @@ struct ExplanationText {
 
     private var tokenHint: String? {
         guard let route else { return nil }
-        let accepted = accepted(by: route)
         switch explanation.code {
         case .tokenMissing:
             return "the route takes credentials of \(names(of: route).joined(separator: ", "))"
@@ -146,28 +145,7 @@ struct ExplanationText {
         case .tokenInvalid, .tokenExpired: break
         default: return nil
         }
-        guard let token = TokenParts(request) else { return nil }
-        switch explanation.detail {
-        case "token_wrong_issuer":
-            let names = accepted.map { "\($0.name) \($0.issuer ?? "*")" }.joined(separator: ", ")
-            return "\"iss\" is \(token.claim("iss")); accepted: \(names)"
-        case "token_wrong_audience":
-            let names = accepted.flatMap { $0.audience ?? ["*"] }.joined(separator: ", ")
-            return "\"aud\" is \(token.claim("aud")); accepted: \(names)"
-        case "token_unknown_key": return "\"kid\" is \(token.header("kid"))"
-        case "token_algorithm_not_allowed", "token_key_does_not_fit":
-            let names = accepted.flatMap { $0.algorithms.map(\.rawValue) }.joined(separator: ", ")
-            return "\"alg\" is \(token.header("alg")); accepted: \(names)"
-        case "token_wrong_type":
-            let names = accepted.flatMap(\.types).joined(separator: ", ")
-            return "\"typ\" is \(token.header("typ")); accepted: \(names)"
-        case "token_expired":
-            return token.second("exp").map { "\(Self.duration(Self.now - $0)) ago" }
-        case "token_not_yet_valid":
-            return token.second("nbf").map { "in \(Self.duration($0 - Self.now))" }
-        case "token_bound_to_key", "token_wrong_certificate": return "\"cnf\" is \(token.claim("cnf"))"
-        default: return nil
-        }
+        return TokenParts(request)?.reason(explanation.detail, accepted: accepted(by: route), now: Self.now)
     }
 
     private func accepted(by route: RouteConfiguration) -> [IssuerConfiguration] {
@@ -237,33 +215,12 @@ struct ExplanationText {
     }
 }
 
-/// What a token says of itself, unverified: to say what does not fit, after a refusal.
-private struct TokenParts {
-    private let head: JSONText
-    private let payload: JSONText
-
-    /// The token in Authorization; nil where there is none that can be read.
-    init?(_ request: ImaginedRequest) {
+extension TokenParts {
+    /// Those of the token in Authorization; nil where there is none that can be read.
+    fileprivate init?(_ request: ImaginedRequest) {
         guard let value = request.fields.first(where: { $0.name.lowercased() == "authorization" })?.value,
-            let text = value.split(separator: " ").last, let token = DecodedToken(Array(text.utf8).span),
-            let head = JSONText(parsing: token.header), let payload = JSONText(parsing: token.payload)
+            let text = value.split(separator: " ").last
         else { return nil }
-        self.head = head
-        self.payload = payload
-    }
-
-    /// A member of the header as JSON text.
-    func header(_ name: String) -> String { Self.member(name, of: head) ?? "absent" }
-
-    /// A claim as JSON text.
-    func claim(_ name: String) -> String { Self.member(name, of: payload) ?? "absent" }
-
-    /// A claim that is a number of seconds.
-    func second(_ name: String) -> Int64? { Self.member(name, of: payload).flatMap { Int64($0) } }
-
-    private static func member(_ name: String, of text: JSONText) -> String? {
-        guard case .object(let members) = text else { return nil }
-        let quoted = Array("\"\(name)\"".utf8)
-        return members.first { $0.name == quoted }.map { String(decoding: $0.value.compact(), as: UTF8.self) }
+        self.init(Array(text.utf8))
     }
 }

@@ -14,13 +14,6 @@ struct RoutesCommand: ParsableCommand {
 
     func run() throws {
         let (configuration, _) = try file.load(showsWarnings: true)
-        print(RoutesCommand.table(configuration.routes), terminator: "")
-    }
-
-    /// The routes, a row each, in the order that they have.
-    static func table(_ routes: [RouteConfiguration]) -> String {
-        var table = Table(RouteRow.columns)
-        for route in routes { table.add(RouteRow(route).texts) }
-        return table.render()
+        print(RouteRow.table(configuration.routes, Console.harmless), terminator: "")
     }
 }

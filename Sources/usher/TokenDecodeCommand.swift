@@ -40,7 +40,11 @@ enum TokenText {
     static func show(_ token: [UInt8]) -> Result<String, TokenInput.Failure> {
         let parts = token.split(separator: 0x2e, omittingEmptySubsequences: false).map(Array.init)
         guard parts.count == 3 else {
-            return .failure(.init(message: "not a compact token: \(parts.count) parts where there must be 3"))
+            return .failure(
+                .init(
+                    message:
+                        "not a compact token: it must have three parts with dots between them, and has \(parts.count)"
+                ))
         }
         var shown: [String] = []
         for (name, part) in zip(["header", "payload"], parts) {
@@ -67,6 +71,6 @@ enum TokenText {
     }
 
     private static func pretty(_ bytes: [UInt8]) -> String {
-        JSONText(parsing: bytes)?.pretty() ?? Console.harmless(String(decoding: bytes, as: UTF8.self))
+        JSONTree(parsing: bytes)?.pretty() ?? Console.harmless(String(decoding: bytes, as: UTF8.self))
     }
 }

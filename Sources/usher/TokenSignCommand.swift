@@ -13,8 +13,9 @@ struct TokenSignCommand: ParsableCommand {
             The token says iat (now) and exp (now and the lifetime) unless a claim says otherwise. Claims given with \
             --claim win over --claims-json, and both over the flags.
 
-              usher token sign --algorithm HS256 --secret-env BETTER_AUTH_SECRET --subject alice \\
-                --issuer https://app.example.com --audience https://app.example.com
+              usher token sign --algorithm HS256 --secret-env BETTER_AUTH_SECRET \\
+                --subject alice --issuer https://app.example.com \\
+                --audience https://app.example.com
             """)
 
     @Option(
@@ -97,17 +98,17 @@ struct TokenSignCommand: ParsableCommand {
     /// The claims at that time, in seconds since 1970.
     func claims(now: Int64) throws(Claims.Failure) -> Claims {
         var claims = Claims()
-        if let issuer { claims.set("iss", JSONText(string: issuer)) }
-        if let subject { claims.set("sub", JSONText(string: subject)) }
+        if let issuer { claims.set("iss", JSONTree(string: issuer)) }
+        if let subject { claims.set("sub", JSONTree(string: subject)) }
         if let only = audience.first, audience.count == 1 {
-            claims.set("aud", JSONText(string: only))
+            claims.set("aud", JSONTree(string: only))
         } else if !audience.isEmpty {
-            claims.set("aud", .array(audience.map { JSONText(string: $0) }))
+            claims.set("aud", .array(audience.map { JSONTree(string: $0) }))
         }
         let expires = now + lifetime.seconds
         // A token that is over was issued before it was over.
-        claims.set("iat", JSONText(integer: min(now, expires)))
-        claims.set("exp", JSONText(integer: expires))
+        claims.set("iat", JSONTree(integer: min(now, expires)))
+        claims.set("exp", JSONTree(integer: expires))
         if let claimsJson { try claims.merge(json: claimsJson) }
         for argument in claim { try claims.merge(argument: argument) }
         return claims

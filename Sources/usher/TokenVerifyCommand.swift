@@ -42,7 +42,14 @@ struct TokenVerifyCommand: ParsableCommand {
         case .success(let token): bytes = token
         case .failure(let failure): throw Console.fail(failure.message)
         }
-        if let refusal = try verify(bytes, configuration) { throw Console.fail("refused: \(refusal)") }
+        if let refusal = try verify(bytes, configuration) {
+            let why = TokenParts(bytes)?.reason(
+                refusal,
+                accepted: configuration.issuers.filter { issuer.isEmpty || issuer.contains($0.name) },
+                now: wallClockMicroseconds() / 1_000_000)
+            let text = "refused: \(refusal)" + (why.map { ": \($0)" } ?? "")
+            throw Console.fail(Console.harmless(text))
+        }
         print(TokenText.payload(bytes) ?? "")
     }
 

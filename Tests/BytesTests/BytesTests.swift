@@ -10,6 +10,7 @@ struct RangeAndArrayTests {
         #expect(range == ByteRange(start: 3, count: 4))
         #expect(range.end == 7 && range.bounds == 3..<7 && !range.isEmpty)
         #expect(ByteRange.empty.isEmpty && ByteRange(from: 5, to: 5).isEmpty)
+        #expect(ByteRange(start: 2, count: 1).within(range) == ByteRange(start: 5, count: 1))
     }
 
     @Test("An array takes as many as it has room for, and starts anew when emptied")

@@ -192,6 +192,12 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .listen, "[admin]\naddress = \"127.0.0.1:8080\"",
             "5:11: [admin] has the address of [listen.public]"),
+        .add(
+            .listen, "[listen.b]\naddress = \"0.0.0.0:8080\"",
+            "5:11: [listen.b] has a part of the address of [listen.public]: 0.0.0.0:8080 and 127.0.0.1:8080"),
+        .add(
+            .listen, "[listen.b]\naddress = \"[::]:80\"\n[admin]\naddress = \"[::1]:80\"",
+            "7:11: [admin] has a part of the address of [listen.b]"),
         .add(.listen, "[admin]", "4:1: [admin] needs \"address\""),
         .add(.listen, "proxy_protocol = true", "4:1: \"proxy_protocol\" needs \"trusted_proxies\""),
         .add(.listen, "proxy_protocol = 1", "4:18: must be true or false"),
@@ -316,12 +322,14 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.upstream, "preserve_host = \"yes\"", "6:17: must be true or false, not a string"),
         .add(.upstream, "connect_timeout = 2", "6:19: is a bare number", ),
         .add(.upstream, "connect_timeout = \"2\"", "6:19: is a bare number"),
-        .add(.upstream, "connect_timeout = 2.5", "6:19: is a bare number"),
+        .add(
+            .upstream, "connect_timeout = 2.5",
+            "6:19: is a bare number: a duration is a string with a unit, such as \"30s\" (units"),
         .add(.upstream, "connect_timeout = \"2sec\"", "6:19: did you mean \"2s\"?"),
         .add(
             .upstream, "connect_timeout = \"fast\"", "6:19: must be a duration such as \"30s\", not \"fast\""),
-        .add(.upstream, "connect_timeout = \"1h\"", "6:19: between 1ms and 10m, not 1h"),
-        .add(.upstream, "connect_timeout = \"0s\"", "6:19: between 1ms and 10m, not 0s"),
+        .add(.upstream, "connect_timeout = \"8d\"", "6:19: between 1ms and 7d, not 8d"),
+        .add(.upstream, "connect_timeout = \"0s\"", "6:19: between 1ms and 7d, not 0s"),
         .add(.upstream, "response_timeout = []", "6:20: must be a duration such as \"30s\", not a list"),
         .add(.upstream, "max_connections = 0", "6:19: between 1 and 65535"),
         .add(.upstream, "max_connections = \"5\"", "6:19: must be a whole number, not a string"),
@@ -384,7 +392,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .replace(
             .issuer,
             "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', refresh = '10ms' }",
-            "9:40: between 1s and 7d"),
+            "9:40: between 100ms and 7d"),
         .replace(
             .issuer,
             "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', ca = 'secret' }",
@@ -452,6 +460,37 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         check(.replace(.issuer, start + "secret = { env = 'EMPTY' }", "9:10: is empty"))
     }
 
+    @Test func noUnitIsMeantWhereMinutesWouldBeLost() {
+        var sample = Sample()
+        sample.upstream += "connect_timeout = \"1h30m\"\n"
+        let lines = headlines(load(sample.text))
+        #expect(lines.count == 1 && lines[0].hasSuffix("unknown unit in \"1h30m\" (units: ms, s, m, h, d)"))
+    }
+
+    @Test func whatWasMeantByAKeySetInAString() {
+        let start = "[issuer.main]\nissuer = 'i'\naudience = ['a']\n"
+        check(
+            .replace(
+                .issuer, start + "jwks = 'https://a.test/jwks'",
+                "9:8: did you mean \"{ url = 'https://a.test/jwks' }\"?"))
+        check(.replace(.issuer, start + "jwks = 'discovery'", "9:8: did you mean \"discover\"?"))
+        check(
+            .replace(.issuer, start + "jwks = 'jwks.json'", "9:8: did you mean \"{ file = 'jwks.json' }\"?"))
+    }
+
+    @Test(
+        "an issuer that is wrong is said once, though its keys are to be discovered there",
+        arguments: [
+            ("5", "7:10: error: \"issuer\" must be a string"), ("''", "7:10: error: \"issuer\" is empty"),
+            ("'${UNSET}'", "7:10: error: "), ("'i'", "7:10: error: \"i\" is not a URL"),
+        ])
+    func wrongIssuerToDiscover(issuer: String, expected: String) {
+        let sample = Sample(
+            issuer: "[issuer.main]\nissuer = \(issuer)\naudience = ['a']\njwks = 'discover'\n")
+        let lines = headlines(load(sample.text))
+        #expect(lines.count == 1 && lines[0].hasPrefix(expected), "\(lines)")
+    }
+
     @Test("J1: HMAC never mixes with public keys")
     func mixedAlgorithms() {
         check(.add(.issuer, "algorithms = [\"HS256\", \"RS256\"]", "10:24: RS256 does not fit the keys"))
@@ -481,6 +520,8 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             "public_key = { file = 'rsa.pem' }\nalgorithms = ['ES256']",
             "9:14: error: \"/etc/usher/rsa.pem\" holds a key for none"
         ),
+        ("public_key = { file = 'both.pem' }", "9:14: error: \"/etc/usher/both.pem\" has 2 PEM texts"),
+        ("public_key = { file = 'words.pem' }", "9:14: error: \"/etc/usher/words.pem\" is not PEM"),
         ("jwks = { file = 'empty.json' }", "9:8: error: \"/etc/usher/empty.json\" holds no key"),
         (
             "jwks = { file = 'jwks.json' }\nalgorithms = ['RS256']",
@@ -580,7 +621,10 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.route, "require = [{}, 5]", "14:12: requires nothing", "14:16: must hold tables"),
         .add(.route, "require = \"sub\"", "14:11: must be a table such as"),
         .add(.route, "require = { sub = [] }", "14:19: the list is empty"),
-        .add(.route, "require = { sub = 5 }", "14:19: compared with strings, not a number"),
+        .add(
+            .route, "require = { sub = 5 }", "14:19: compared with strings, not a number; did you mean \"5\"?"
+        ),
+        .add(.route, "require = { admin = true }", "14:21: did you mean \"true\"?"),
         .add(.route, "require = { sub = \"{user}\" }", "14:19: {user} is not a capture of the route's path"),
         .add(.route, "require = { sub = \"{userid}\" }", "14:19: did you mean \"{user_id}\"?"),
         .add(.route, "require = { sub = \"user_id}\" }", "14:19: braces name a capture"),
@@ -721,7 +765,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.listen, "[limits]\nconnections = \"many\"", "5:15: \"auto\" or a whole number"),
         .add(.listen, "[limits]\nconnections = 0", "5:15: between 1 and"),
         .add(.listen, "[limits]\nconnections = 1.5", "5:15: must be \"auto\" or a whole number"),
-        .add(.listen, "[limits]\nidle_timeout = \"0s\"", "5:16: between 1ms and 1h"),
+        .add(.listen, "[limits]\nidle_timeout = \"0s\"", "5:16: between 1ms and 7d"),
         .add(.listen, "[limits]\ntokens_cached = -1", "5:17: between 1 and 1000000"),
         .add(.listen, "[limits]\nheaders = 5", "5:1: unknown key \"headers\" in [limits]"),
         .add(.listen, "[log]\nlevel = \"warn\"", "5:9: did you mean \"warning\"?"),

@@ -78,6 +78,27 @@ struct OpenNeighboursTests {
                 == [])
     }
 
+    @Test("A prefix that is stripped leads to what another route protects")
+    func stripped() {
+        let strips = "rewrite = { strip_prefix = \"/pub\" }"
+        let open = route("/pub/**", "none", strips)
+        for (wider, laxness) in [(open, "open"), (route("/pub/**", "optional:main", strips), "optional")] {
+            let found = warnings(wider, route("/admin/**", "main"))
+            #expect(
+                found.count == 1
+                    && found[0].contains(
+                        "the \(laxness) route /pub/**, which strips \"/pub\", leads to what /admin/** protects"
+                    ))
+        }
+        #expect(
+            warnings(open, route("/v1/admin/**", "main", "rewrite = { strip_prefix = \"/v1\" }")).count == 1)
+        // A route of its own comes first, the backend is another, or nothing behind the prefix is that path.
+        #expect(warnings(open, route("/pub/admin/**", "main", strips), route("/admin/**", "main")) == [])
+        #expect(warnings(open, route("/admin/**", "main", to: "web")) == [])
+        #expect(warnings(route("/pub/x/**", "none", strips), route("/admin/**", "main")) == [])
+        #expect(warnings(route("/pub/**", "main", strips), route("/admin/**", "main")) == [])
+    }
+
     @Test("A third route that takes some of them is not enough")
     func partly() {
         let open = route("/**", "none")
@@ -100,5 +121,56 @@ struct OpenNeighboursTests {
         let routes = (0..<2000).map { route("/api/r\($0)\(end)", "main") }.joined()
         #expect(warnings(route("/**", "none"), routes).count == (end.isEmpty ? 2000 : 0))
         #expect(ContinuousClock.now - started < .seconds(15))
+    }
+
+    @Test("One warning for a route, however many prefixes lead to it")
+    func onePerRoute() {
+        let open = (0..<5).map {
+            route("/v\($0)/**", "none", "rewrite = { strip_prefix = \"/v\($0)\" }")
+        }
+        let found = warnings(open.joined(), route("/admin/**", "main"))
+        #expect(found.count == 1 && found[0].contains("the open route /v0/**, which strips \"/v0\""))
+        // Routes of their own hold all but the last one back.
+        let held = (0..<4).map { route("/v\($0)/admin/**", "main", to: "web") }
+        let last = warnings((open + held).joined(), route("/admin/**", "main"))
+        #expect(last.count == 1 && last[0].contains("the open route /v4/**"))
+    }
+
+    @Test("A prefix of one host's route leads to what other routes of that host protect, and no other host's")
+    func strippedHosts() {
+        let strips = "rewrite = { strip_prefix = \"/pub\" }"
+        let sites = (0..<100).map { site in
+            route("/pub/**", "none", "host = [\"a\(site).test\"]\n\(strips)")
+                + route("/admin/**", "main", "host = [\"a\(site).test\"]")
+        }
+        #expect(warnings(sites.joined()).count == 100)
+        #expect(
+            warnings(
+                route("/pub/**", "none", "host = [\"b.test\"]\n\(strips)"),
+                route("/admin/**", "main", "host = [\"a.test\"]")) == [])
+    }
+
+    @Test(
+        "Thousands of routes are not compared with thousands that strip a prefix, and warnings are bounded",
+        arguments: ["own", "shared", "held back", "many servers"])
+    func manyShortcuts(shape: String) {
+        let count = 1000
+        var text = ""
+        for number in 0..<count {
+            let upstream = shape == "own" || shape == "many servers" ? "u\(number)" : "tasks"
+            text += route(
+                "/v\(number)/**", "none", "rewrite = { strip_prefix = \"/v\(number)\" }", to: upstream)
+            text += route("/p\(number)/x/**", "main", to: upstream)
+            if shape == "held back" { text += route("/v\(number)/{any}/x/**", "main", to: "web") }
+        }
+        for number in 0..<count {
+            var servers = ["\"10.0.0.1:\(1000 + number)\""]
+            if shape == "many servers" { servers += (1...10).map { "\"10.0.0.2:\($0)\"" } }
+            text += "[upstream.u\(number)]\nservers = [\(servers.joined(separator: ", "))]\n"
+        }
+        let started = ContinuousClock.now
+        #expect(warnings(text).count == (shape == "held back" ? 0 : count))
+        // Compared with one another they take from some tens of seconds to many minutes.
+        #expect(ContinuousClock.now - started < .seconds(30))
     }
 }

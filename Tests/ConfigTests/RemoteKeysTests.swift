@@ -86,6 +86,19 @@ import Testing
         #expect(issuer.keySource == .remote(RemoteKeys(.discovery(issuer: url, name: "https://a.example/t"))))
     }
 
+    /// Every part of a preset can be written out, and the issuer that is asked is then the preset's.
+    @Test func discoveryBelowAPreset() throws {
+        let preset = "provider = 'better-auth'\nurl = 'https://a.example/api/auth'\njwks = 'discover'\n"
+        let presumed = try #require(read(preset))
+        let origin = try #require(RemoteURL("https://a.example"))
+        #expect(
+            presumed.keySource == .remote(RemoteKeys(.discovery(issuer: origin, name: "https://a.example"))))
+        let written = try #require(read(preset + "issuer = 'https://b.example/t'"))
+        let url = try #require(RemoteURL("https://b.example/t"))
+        #expect(
+            written.keySource == .remote(RemoteKeys(.discovery(issuer: url, name: "https://b.example/t"))))
+    }
+
     @Test func betterAuthInThreeLines() throws {
         let issuer = try #require(read("provider = 'better-auth'\nurl = 'https://app.example.com/api/auth'"))
         let url = try #require(RemoteURL("https://app.example.com/api/auth/jwks"))
@@ -115,6 +128,18 @@ import Testing
             return
         }
         #expect(url.description == "https://app.example.com/api/auth/jwks" && keys.cooldown == .seconds(1))
+    }
+
+    @Test(
+        "a line that has the words of PEM somewhere begins no key, and a byte order mark is passed over",
+        arguments: ["explained", "marked"])
+    func aKeyThatIsExplained(file: String) throws {
+        let issuer = try #require(
+            read("issuer='i'\naudience='a'\npublic_key = { file = '\(file).pem' }\nalgorithms = ['EdDSA']"))
+        guard case .publicKey = issuer.keySource else {
+            Issue.record("no public key")
+            return
+        }
     }
 
     @Test func aPresetWithASecretIsHMAC() throws {

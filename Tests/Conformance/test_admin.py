@@ -112,6 +112,7 @@ def test_config_shows_everything_but_secrets(start, own_backend, tmp_path):
     assert shown["limits"]["header_bytes"] == 32768 and shown["upstreams"][0]["connect_timeout"] == "2000ms"
     assert shown["routes"][0]["path"] and shown["log"]["access"] == "standard_output"
     assert shown["issuers"][0]["key_source"] == {"secret": "<secret>"}
+    assert shown["issuers"][0]["refuse_claims"] == [] and shown["listeners"][0]["protocols"] == ["http/1.1"]
 
 
 def test_no_page_shows_a_secret(start, own_backend, monkeypatch):

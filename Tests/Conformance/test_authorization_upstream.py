@@ -38,6 +38,33 @@ def test_forward_anonymous(proxy):
     assert "authorization" not in proxy.assert_arrived(proxy.get("/forward"), None).headers
 
 
+NTLM = "NTLM TlRMTVNTUAADAAAA"
+
+
+@pytest.mark.parametrize("credentials, is_reused", [
+    (NTLM, False), (NTLM.lower(), False), ("Negotiate YII=", False), ("nego2 YII=", False), ("Kerberos YII=", False),
+    ("Basic dTpw", True), ("Bearer x", True)], ids=lambda v: str(v).split()[0])
+def test_U6_a_connection_that_a_client_has_authenticated_is_nobody_elses(start, own_backend, credentials, is_reused):
+    """NTLM and Negotiate authenticate the connection (RFC 4559 section 6): the next request on it would be that user's."""
+    proxy = start(own_backend, configuration.SMALL, listen="""
+[upstream.windows]
+servers = ["127.0.0.1:{backend}"]
+authorization = "forward"
+
+[[route]]
+path = "/windows/**"
+auth = "none"
+upstream = "windows"
+""".format(backend=own_backend.port))
+    assert proxy.get("/windows/a").status == 200
+    assert proxy.get("/windows/a", {"Authorization": credentials}).status == 200
+    assert own_backend.last.headers.all("authorization") == [credentials]
+    bound = own_backend.last.connection
+    for _ in range(3):
+        assert proxy.get("/windows/b").status == 200
+        assert (own_backend.last.connection == bound) == is_reused
+
+
 @pytest.mark.parametrize("target, user", [("/service", "alice"), ("/service-public", None)])
 def test_static_bearer_replaces(proxy, target, user):
     request = proxy.assert_arrived(proxy.get(target, bearer(token())), user)

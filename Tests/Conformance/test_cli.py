@@ -201,6 +201,19 @@ def test_verify(config, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_verify_says_what_does_not_fit(config):
+    """As `usher explain` does: what the token has, and what the configuration accepts."""
+    def words(text):
+        done = command("token", "verify", "--config", config, "--issuer", "main", "--token", text, env=environment(USHER_TEST_SERVICE_TOKEN="x"))
+        assert done.returncode == 1, done
+        return done.stderr.strip()
+
+    assert words(token(issuer="https://other.test")) == (
+        'usher: refused: token_wrong_issuer: "iss" is "https://other.test"; accepted: main https://main.test')
+    spoilt = words(token(audience="\x1b[31mred"))
+    assert "\x1b" not in spoilt and "; accepted: https://api.test" in spoilt, spoilt
+
+
 def test_verify_tells_reasons_apart(config):
     """Whoever has the configuration may know why; the client may not."""
     reasons = []

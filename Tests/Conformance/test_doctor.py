@@ -123,24 +123,34 @@ def test_clock(tmp_path, careless, off, mark, status):
     assert done.returncode == status and any(line.startswith(mark) and "s apart" in line for line in done.lines), done.stdout
 
 
-@pytest.mark.parametrize("keys", [True, False])
-def test_keys_of_sessions(tmp_path, careless, keys):
-    """Where Better Auth has no jwt plugin there are no keys, and nothing is wrong."""
-    session = """
+SESSION = """
 [session.browser]
 provider = "better-auth"
 secret = {{ env = "AUTH_SECRET" }}
 url = "URL"
 trusted_origins = ["https://app.test"]
 """
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_keys_of_sessions(tmp_path, careless, keys):
+    """Where Better Auth has no jwt plugin there are no keys, and nothing is wrong."""
     with betterauth.AuthServer() as server:
         if keys:
             server.keys = {"keys": [tokens.jwk(tokens.key_for("EdDSA", "better-auth"), kid="cache", alg="EdDSA")]}
-        text = TEXT + session.replace("URL", server.url)
+        text = TEXT + SESSION.replace("URL", server.url)
         done = doctor(tmp_path, careless(careless=False).server_port, text, AUTH_SECRET=betterauth.SECRET)
     assert done.returncode == 0 and "BAD" not in done.stdout, done.stdout
     words = "keys of [session.browser]: " + ("1 usable key" if keys else "none, and none are needed without")
     assert any(line.startswith("ok") and words in line for line in done.lines), done.stdout
+
+
+def test_a_server_of_sessions_that_is_away(tmp_path, careless):
+    """No answer is not an answer without keys."""
+    text = TEXT + SESSION.replace("URL", f"http://127.0.0.1:{unused_port()}/api/auth")
+    done = doctor(tmp_path, careless(careless=False).server_port, text, AUTH_SECRET=betterauth.SECRET)
+    (line,) = [line for line in done.lines if "[session.browser]" in line]
+    assert done.returncode == 1 and line.startswith("BAD   [session.browser] does not answer: ") and line.endswith("refused"), done.stdout
 
 
 def test_port_taken(tmp_path, careless):
@@ -245,7 +255,7 @@ def test_keys_away(tmp_path, careless):
     done = doctor(tmp_path, careless().server_port, KEYS.replace("{keys}", str(port)))
     assert done.returncode == 1
     (line,) = [line for line in done.lines if "keys of [issuer.main] cannot be fetched" in line]
-    assert line.startswith("BAD") and "refused" in line, line
+    assert line.startswith("BAD") and line.endswith("refused") and f"http://127.0.0.1:{port}/jwks: " in line, line
 
 
 def test_keys_there(tmp_path, careless):

@@ -87,6 +87,7 @@ def test_no(verify, target, headers, status, code):
 def test_what_is_not_said_is_not_guessed(verify, missing):
     asked = dict(item for place, item in enumerate(question().items()) if place != missing)
     assert verify(asked | bearer(token()), target="/api/alice/1").status == 400
+    assert verify.proxy.wait_log(listener="verify", status=400)["detail"] == "question_incomplete"
 
 
 def test_said_twice_is_refused(verify):
@@ -185,9 +186,10 @@ def test_a_handshake_is_known_without_the_fields_of_the_hop(start, own_backend):
 
 def test_only_trusted_proxies_may_ask(start, own_backend):
     port, _ = allocate()
-    start(own_backend, TEXT, verify=port, trusted="192.0.2.0/24")
+    proxy = start(own_backend, TEXT, verify=port, trusted="192.0.2.0/24")
     with Client(port) as client:
         assert client.request("GET", "/verify", question() | bearer(token())).status == 403
+    assert proxy.wait_log(listener="verify", status=403)["detail"] == "peer_not_trusted"
 
 
 def test_check_wants_somebody_to_trust(tmp_path):

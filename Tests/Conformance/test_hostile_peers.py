@@ -6,11 +6,14 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from harness.configuration import SMALL
 from harness.ports import free_port
+from harness.waiting import wait_until
 from harness.wire import Closed, render
 
 ONE_CONNECTION = 'max_connections = 1\nmax_pending = 4\nconnect_timeout = "2s"'
@@ -351,3 +354,106 @@ FEW = """
 [limits]
 connections = 4
 """
+
+
+def unread_by(port: int, at: int) -> int:
+    """How many bytes the kernel keeps for the end at `port` of a connection to the port `at`, which are not read yet."""
+    for line in open("/proc/net/tcp").readlines()[1:]:
+        local, remote, _, queues = line.split()[1:5]
+        if (int(local.split(":")[1], 16), int(remote.split(":")[1], 16)) == (port, at):
+            return int(queues.split(":")[1], 16)
+    return 0
+
+
+def stands_still(pid) -> bool:
+    """All threads of a process that was sent SIGSTOP do."""
+    states = [file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
+@pytest.mark.parametrize("count", [100, 300])
+def test_unasked_words_are_nobodys_answer_in_the_middle_of_a_turn(own_backend, start, count):
+    """More requests than a worker writes at the end of a turn, or more events than one wait brings: some go out before it has
+    looked at what the kernel tells of their connections, where an answer to nothing lies."""
+    sockets, gate = set(), threading.Barrier(count)
+
+    def script(exchange):
+        sockets.add(exchange.sock)
+        if exchange.request.target == "/public/first":
+            gate.wait(10)
+        exchange.echo()
+
+    own_backend.script = script
+    proxy = start(own_backend, upstream="max_connections = 400\nretries = 1", workers=1)
+    clients = [proxy.client() for _ in range(count)]
+    for client in clients:
+        client.send(render("GET", "/public/first"))
+    assert {client.response().status for client in clients} == {200}
+    proxy.signal(signal.SIGSTOP)
+    wait_until(lambda: stands_still(proxy.process.pid))
+    for client in clients:
+        client.send(render("GET", "/public/next"))
+    for sock in sockets:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+    time.sleep(0.2)
+    proxy.signal(signal.SIGCONT)
+    answers = [client.response() for client in clients]
+    assert all(b"poison" not in answer.body for answer in answers)
+    assert Counter(answer.status for answer in answers)[200] > count // 2, "most find a server with their retry"
+
+
+def test_an_answer_is_not_taken_for_unasked_words(own_backend, start):
+    """A connection ends an answer, is used again and answers again, all before the worker looks at what the kernel told it at
+    first: that there is something to read. It is the second answer by then, and no reason for 502."""
+    full, end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def script(exchange):
+        if exchange.request.target != "/public/long":
+            return exchange.echo()
+        exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        port = exchange.sock.getpeername()[1]
+        while not unread_by(port, own_backend.port):
+            exchange.send(b"6000\r\n" + b"a" * 0x6000 + b"\r\n")
+            time.sleep(0.01)
+        full.set()
+        end.wait(10)
+        exchange.send(b"0\r\n\r\n")
+        ended.set()
+
+    own_backend.script = script
+    proxy = start(own_backend, upstream="max_connections = 1\nretries = 0")
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.connect(("127.0.0.1", proxy.port))
+    slow.sendall(render("GET", "/public/long"))
+    assert full.wait(10)
+    busy = [proxy.client() for _ in range(150)]
+    next_client = proxy.client()
+    for client in busy + [next_client]:
+        assert client.request("GET", "/api/x").status == 401
+    proxy.signal(signal.SIGSTOP)
+    # What the worker will find, in this order: room for the slow client, a request, many that take it a while, and the
+    # end of the answer.
+    slow.settimeout(0.3)
+    received = b""
+    try:
+        while piece := slow.recv(65536):
+            received += piece
+    except TimeoutError:
+        pass
+    next_client.send(render("GET", "/public/next"))
+    time.sleep(0.05)
+    for client in busy:
+        client.send(render("GET", "/api/x"))
+    end.set()
+    assert ended.wait(5)
+    time.sleep(0.05)
+    proxy.signal(signal.SIGCONT)
+    assert next_client.response().status == 200
+    slow.settimeout(5)
+    while not received.endswith(b"0\r\n\r\n"):
+        received += slow.recv(65536)
+    assert [request.target for request in own_backend.requests] == ["/public/long", "/public/next"]
+    assert {request.connection for request in own_backend.requests} == {own_backend.requests[0].connection}
+    for client in busy + [next_client, slow]:
+        client.close()

@@ -854,12 +854,27 @@ def test_another_protocol_is_refused(sockets):
         assert chat.opened() == 405 and sockets.seen == []
 
 
-def test_a_backend_that_does_not_switch(proxy):
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_F1_a_backend_that_answers_without_switching(proxy, status):
+    """2xx would tell the client that its tunnel is open, and the content that frames have come (RFC 8441 §5)."""
+    proxy.backend.script = lambda exchange: exchange.reply(status, b"" if status == 204 else b"no frames")
     with Connection(proxy.port) as connection:
         chat = Chat(connection)
-        assert chat.opened() == 200
+        assert chat.opened() == 501
+        assert connection.wait(lambda: chat.answer.ended or chat.answer.reset is not None)
+        assert b"no frames" not in chat.answer.body
+        assert connection.get("/api/x").status == 401, "the connection goes on"
+    assert proxy.wait_log(status=501)["detail"] == "server_takes_no_websocket"
+
+
+@pytest.mark.parametrize("status", [302, 403, 426, 503])
+def test_F1_a_backend_that_refuses_to_switch(proxy, status):
+    proxy.backend.script = lambda exchange: exchange.reply(status, b"no")
+    with Connection(proxy.port) as connection:
+        chat = Chat(connection)
+        assert chat.opened() == status
         assert connection.wait(lambda: chat.answer.ended)
-        assert chat.answer.json()["method"] == "GET", "an ordinary answer, that ends the stream"
+        assert bytes(chat.answer.body) == b"no", "an ordinary answer, that ends the stream"
 
 
 def test_F1_nothing_passes_before_the_backend_switches(proxy):

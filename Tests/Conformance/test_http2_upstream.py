@@ -21,6 +21,7 @@ from harness.authority import Authority
 from harness.http2 import CANCEL, INTERNAL_ERROR, REFUSED_STREAM, Connection, frame, get
 from harness.http2backend import HTTP2Backend
 from harness.tokens import bearer, token
+from harness.wire import render
 
 UPSTREAM = 'protocol = "h2"\n'
 LISTEN = 'protocols = ["h2", "http/1.1"]'
@@ -196,6 +197,60 @@ def test_a_low_limit_opens_further_connections(start):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda n: httpx.get(f"http://127.0.0.1:{proxy.port}/public/{n}", timeout=10).status_code, range(8)))
         assert answers == [200] * 8 and backend.connections >= 3 and not backend.errors
+
+
+def test_a_limit_that_the_server_lowers(start):
+    """SETTINGS_MAX_CONCURRENT_STREAMS holds from when it comes: what has no room on the connection gets another one, and does
+    not wait for as long as others take."""
+    go = threading.Event()
+    with HTTP2Backend() as backend:
+        def answer(wire, seen):
+            if seen[":path"] == "/public/long":
+                with wire.lock:
+                    wire.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+                wire.flush()
+                threading.Thread(target=lambda: (go.wait(10), wire.answer(seen.stream)), daemon=True).start()
+            else:
+                wire.answer(seen.stream)
+        backend.on_request = answer
+        proxy = start(backend, upstream=UPSTREAM)
+        with proxy.client() as slow:
+            slow.send(render("GET", "/public/long"))
+            wait(lambda: backend.requests)
+            time.sleep(0.2)
+            started = time.monotonic()
+            assert proxy.get("/public/x").status == 200
+            assert time.monotonic() - started < 2 and backend.connections == 2
+            go.set()
+            assert slow.response().status == 200
+
+
+def test_those_who_come_and_leave_end_nobody_elses_request(start):
+    """The head of a request that waits for a stream stays with its connection when its client has left: so many of them, and
+    the next ones are told that there is no room, while what the server works on goes on."""
+    go = threading.Event()
+    with HTTP2Backend() as backend:
+        def answer(wire, seen):
+            with wire.lock:
+                wire.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+            wire.flush()
+            threading.Thread(target=lambda: (go.wait(20), wire.answer(seen.stream)), daemon=True).start()
+        backend.on_request = answer
+        proxy = start(backend, upstream=UPSTREAM + "max_connections = 1", workers=1)
+        with proxy.client() as slow:
+            slow.send(render("POST", "/public/long", {"Content-Length": "0"}))
+            wait(lambda: backend.requests)
+            time.sleep(0.2)
+            for _ in range(500):
+                with socket.create_connection(("127.0.0.1", proxy.port)) as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    sock.sendall(render("GET", "/public/x"))
+            assert proxy.get("/public/y").status == 503
+            failures = re.findall(r"usher_upstream_server_failures_total\{.*\} (\d+)",
+                                  proxy.admin_request("/metrics").body.decode())
+            assert failures == ["0"], "the server has done nothing wrong"
+            go.set()
+            assert slow.response().status == 200
 
 
 # Retries only where nothing was processed.

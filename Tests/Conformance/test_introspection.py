@@ -142,7 +142,23 @@ REFUSED = {
     "another audience": dict(aud="https://other.test"), "no audience": dict(aud=...), "another issuer": dict(iss="https://x"),
     "no issuer": dict(iss=...), "no subject": dict(sub=...), "subject number": dict(sub=5), "expired": dict(exp=1),
     "not yet": dict(nbf=int(time.time()) + 3600), "exp text": dict(exp="soon"), "bound to who knows": dict(cnf={"x": "y"}),
+    # Active, and for the server alone: Hydra, OpenIddict, Keycloak, and whoever says it in token_type.
+    "refresh token of Hydra": dict(token_use="refresh_token", token_type="Bearer"),
+    "refresh token of OpenIddict": dict(token_usage="refresh_token"), "refresh token of Keycloak": dict(typ="Refresh"),
+    "offline token": dict(typ="Offline"), "ID token": dict(typ="ID"), "refresh token": dict(token_type="refresh_token"),
+    "refresh token by URN": dict(token_type="urn:ietf:params:oauth:token-type:refresh_token"),
+    "refresh token in capitals": dict(token_use="Refresh-Token"), "logout token": dict(typ="logout+jwt"),
 }
+ACCEPTED = [dict(token_use="access_token", token_type="Bearer"), dict(token_usage="access_token"), dict(typ="Bearer"),
+            dict(typ="at+jwt", token_type="DPoP"), dict(token_use=None, typ=5), dict(token_use="Access_Token"),
+            dict(token_use="user", token_usage="", token_type="urn:ietf:params:oauth:token-type:access_token")]
+
+
+@pytest.mark.parametrize("said", ACCEPTED, ids=str)
+def test_an_access_token_by_any_word(run, endpoint, said):
+    proxy = run()
+    endpoint.tokens["t"] = claims(**said)
+    proxy.assert_arrived(proxy.get("/api/x", bearer("t")), "alice")
 
 
 @pytest.mark.parametrize("name", REFUSED)

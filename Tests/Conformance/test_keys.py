@@ -16,6 +16,7 @@ from harness import tokens
 from harness.configuration import SMALL
 from harness.keyserver import Authority, KeyServer, key_set, response, signed
 from harness.ports import free_port
+from harness.process import command
 from harness.wire import Client
 
 ISSUER = """
@@ -120,6 +121,8 @@ def test_start_does_not_wait_for_keys_but_readiness_does(start, own_backend, ser
     wait_for(lambda: proxy.admin_request("/readyz").body != b"starting\n", what="a start")
     answer = proxy.admin_request("/readyz")
     assert answer.status == 503 and b"keys of keys" in answer.body
+    asked = command("healthcheck", "--url", f"http://127.0.0.1:{proxy.admin}")
+    assert asked.returncode == 1 and asked.stdout.endswith("answered 503: waiting for the keys of keys\n"), asked
     assert proxy.get("/public/x").status == 200
     assert get(proxy, tokens.token()).status == 200, "another issuer is not touched"
     gate.set()

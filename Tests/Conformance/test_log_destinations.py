@@ -11,6 +11,8 @@ import time
 import pytest
 
 from harness import configuration
+from harness.ports import free_port
+from harness.process import command
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import render
@@ -231,3 +233,11 @@ def test_reload_changes_all_of_it(logging, tmp_path):
     ask(proxy, 1, "/nothing", status=404)
     ask(proxy, 1, "/public/two")
     assert COMBINED.match(lines(proxy, 2)[1])[4] == "GET /public/two HTTP/1.1"
+
+
+def test_a_file_that_cannot_be_opened_is_named_at_the_start(tmp_path):
+    file = tmp_path / "usher.toml"
+    file.write_text(f'[listen.public]\naddress = "127.0.0.1:{free_port()}"\n[log]\naccess = "nowhere/access.log"\n')
+    done = command("run", "--config", str(file))
+    assert done.returncode == 1, done.stderr
+    assert f'cannot open the access log "{tmp_path}/nowhere/access.log": No such file or directory' in done.stderr

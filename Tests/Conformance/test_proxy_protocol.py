@@ -1,6 +1,7 @@
 """The PROXY protocol, versions 1 and 2, on a listener; Unix sockets and IPv6 on both sides; X-Forwarded-*."""
 
 import os
+import signal
 import socket
 import struct
 import threading
@@ -12,6 +13,7 @@ from harness import configuration
 from harness.backend import Backend
 from harness.ports import free_port
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client, Reader, read_body, read_head, render
 
 GREETED = 'trusted_proxies = ["127.0.0.0/8"]\nproxy_protocol = true'
@@ -139,6 +141,24 @@ def test_only_trusted_proxies_get_in(start, own_backend):
         client.try_send(GOOD["v1 TCP4"][0] + render("GET", "/public/x"))
         assert client.ended()
     assert not own_backend.requests
+
+
+def test_a_proxy_that_is_trusted_no_more_keeps_no_connection(start, own_backend):
+    """The address that it told of would count for as long as it likes."""
+    proxy = start(own_backend, configuration.SMALL, listen='trusted_proxies = ["127.0.0.1"]\nproxy_protocol = true')
+
+    def trust(before, after):
+        count = bytes(proxy.errors).count(b"configuration reloaded")
+        proxy.file.write_text(proxy.file.read_text().replace(before, after))
+        proxy.signal(signal.SIGHUP)
+        wait_until(lambda: bytes(proxy.errors).count(b"configuration reloaded") > count)
+    with proxy.client() as client:
+        client.send(GOOD["v1 TCP4"][0] + render("GET", "/public/x"))
+        assert client.response().status == 200
+        trust('["127.0.0.1"]', '["127.0.0.0/8", "192.0.2.0/24"]')
+        assert client.request("GET", "/public/x").status == 200, "more are trusted than before, it too"
+        trust('"127.0.0.0/8", ', "")
+        assert client.ended()
 
 
 def test_a_header_where_none_is_due(proxy):

@@ -606,6 +606,26 @@ def test_j20_a_token_bound_to_a_certificate_is_good_on_its_connections_alone(sec
         assert ask(client, "/api/x", bearer(token(sub="alice"))).status == 200, "not bound, good anywhere"
 
 
+def test_a_connection_does_not_outlive_its_certificate(secure, authority, own_backend):
+    proxy = secure(tls=f'protocols = ["h2", "http/1.1"]\ntls.client_ca = "{authority.file}"', more=IDENTITY)
+    brief = authority.sign("brief", ["brief.clients.test"], client=True, days=(-1, 8 / 86_400))
+    context = authority.client_context(brief)
+    # By itself httpx gives up a connection that was idle for five seconds: the proxy has to.
+    kept = httpx.Limits(keepalive_expiry=60)
+    with (Secure(proxy.secure, context) as client,
+          httpx.Client(http2=True, verify=authority.client_context(brief), limits=kept) as streams):
+        assert ask(client).status == 200
+        assert streams.get(f"https://localhost:{proxy.secure}/public/x").http_version == "HTTP/2"
+        assert {r.headers.get("x-client-print") for r in own_backend.requests} == {brief.fingerprint}
+        time.sleep(max(0, brief.certificate.not_valid_after_utc.timestamp() - time.time()) + 1.1)
+        count = len(own_backend.requests)
+        client.send(b"GET /public/late HTTP/1.1\r\nHost: usher.test\r\n\r\n")
+        assert ended(client)
+        with pytest.raises(httpx.TransportError):
+            streams.get(f"https://localhost:{proxy.secure}/public/late")
+        assert len(own_backend.requests) == count
+
+
 @pytest.mark.parametrize("bad", ["stranger", "expired", "server-usage", "nul"])
 def test_certificates_that_do_not_hold(secure, authority, own_backend, tmp_path, bad):
     """F8 among them: a name with a NUL ends the connection before it is a name."""
@@ -703,6 +723,64 @@ def test_sighup_with_another_certificate(secure, authority, pairs):
         proxy.signal(signal.SIGHUP)
         assert wait_certificate(proxy, authority, pairs["rsa"].certificate.serial_number)
         assert ask(before).status == 200
+
+
+def ended(client):
+    """True where the connection ends by itself."""
+    try:
+        return client.reader.some() == b""
+    except TimeoutError:
+        return False
+    except (Closed, OSError):
+        return True
+
+
+@pytest.mark.parametrize("change", ["authority", "file", "required"])
+def test_other_rules_for_clients_end_the_connections_of_the_old_ones(secure, authority, pairs, own_backend, tmp_path, change):
+    """Who was let in by an authority that is trusted no more, or without a certificate that is needed now, asks anew."""
+    trusted = tmp_path / "clients.pem"
+    trusted.write_bytes(authority.file.read_bytes())
+    other = Authority(tmp_path, "new")
+    optional = change == "required"
+    proxy = secure(tls=f'tls.client_ca = "{trusted}"\ntls.client_auth = "{"optional" if optional else "required"}"', more=IDENTITY)
+    context = authority.client_context(None if optional else pairs["alice"])
+    with Secure(proxy.secure, context) as idle, Secure(proxy.secure, context) as busy, proxy.client() as plain:
+        assert ask(idle).status == ask(busy).status == plain.request("GET", "/public/x", host="usher.test").status == 200
+        assert identity(own_backend.requests[0])["x-client-print"] == (None if optional else pairs["alice"].fingerprint)
+        busy.send(b"POST /public/x HTTP/1.1\r\nHost: usher.test\r\nContent-Length: 1\r\n\r\n")
+        own_backend.wait_requests(4)
+        text = proxy.file.read_text()
+        match change:
+            case "authority": proxy.file.write_text(text.replace(str(trusted), str(other.file)))
+            case "file": trusted.write_bytes(other.file.read_bytes())
+            case "required": proxy.file.write_text(text.replace('"optional"', '"required"'))
+        if change != "file":
+            proxy.signal(signal.SIGHUP)
+        proxy.wait_said(b"certificates loaded" if change == "file" else b"configuration reloaded")
+        count = len(own_backend.requests)
+        assert ended(idle)
+        # What was under way ends as it began.
+        busy.send(b"x")
+        assert busy.response().status == 200
+        assert ended(busy)
+        assert len(own_backend.requests) == count
+        assert plain.request("GET", "/public/x", host="usher.test").status == 200, "this listener is as it was"
+
+
+def test_other_rules_for_clients_end_connections_of_http2(secure, authority, pairs, own_backend, tmp_path):
+    other = Authority(tmp_path, "new")
+    proxy = secure(tls=f'protocols = ["h2"]\ntls.client_ca = "{authority.file}"', more=IDENTITY)
+    url = f"https://localhost:{proxy.secure}/public/x"
+    with httpx.Client(http2=True, verify=authority.client_context(pairs["alice"])) as client:
+        assert client.get(url).status_code == 200
+        proxy.file.write_text(proxy.file.read_text().replace(str(authority.file), str(other.file)))
+        proxy.signal(signal.SIGHUP)
+        proxy.wait_said(b"configuration reloaded")
+        end = time.monotonic() + 5
+        with pytest.raises(httpx.TransportError):
+            while time.monotonic() < end:
+                assert client.get(url).status_code == 200
+                time.sleep(0.05)
 
 
 # OCSP and HSTS

@@ -18,12 +18,14 @@ import pytest
 
 from harness.backend import Backend
 from harness.configuration import SMALL
+from harness.http2 import Connection
 from harness.kernel import Kernel
 from harness.ports import free_port
 from harness.servers import NameServer, Server
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import render
+from test_http2 import Chat
 
 TEXT = SMALL.replace('"127.0.0.1:{backend}"', "{servers}")
 
@@ -225,6 +227,18 @@ def test_500s_eject_but_at_most_half_of_the_servers(start, servers):
     two[1].answers(status=500)
     assert tally(proxy, 10) == {500: 10}, "the last one stays, and its answers are passed on"
     assert metric(proxy, "usher_upstream_server_ejected", two[1]) == 0
+
+
+def test_a_client_ejects_no_server_by_handshakes(start, servers):
+    """Any client may send a page a handshake of WebSocket, and a server that answers with the page is as good as before."""
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), listen='protocols = ["h2", "http/1.1"]',
+                  upstream='slow_start = "0s"\nbalance = "round-robin"\neject = { consecutive_failures = 1, for = "30s" }')
+    with Connection(proxy.port) as connection:
+        for _ in range(4):
+            assert Chat(connection, "/public/x").opened() == 501
+    assert tally(proxy, 10) == {"a": 5, "b": 5}
+    assert [metric(proxy, "usher_upstream_server_failures_total", server) for server in two] == [0, 0]
 
 
 def test_refusals_of_the_backend_are_no_failures(start, servers):
@@ -698,7 +712,8 @@ def test_no_descriptor_for_a_connect_takes_that_of_an_idle_connection(start, own
 
 
 def test_memory_of_messages_is_bounded(start, own_backend):
-    """Near the bound new requests are 503; those that were taken on end well, and then all is as before."""
+    """Near the bound new requests are 503, which scripts of listed pages can read; those that were taken on end well, and
+    then all is as before."""
     released = threading.Event()
 
     def script(exchange):
@@ -706,16 +721,19 @@ def test_memory_of_messages_is_bounded(start, own_backend):
             released.wait(20)
         exchange.echo()
     own_backend.script = script
-    proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="",
+    text = TEXT.replace('auth = "none"', 'auth = "none"\ncors = "app"') + '\n[cors.app]\norigins = ["https://app.test"]\n'
+    proxy = start(own_backend, text, servers=f'"127.0.0.1:{own_backend.port}"', upstream="",
                   preamble='limits.buffer_bytes = "1MiB"\n')
     clients = [proxy.client(timeout=25).__enter__() for _ in range(100)]
     for client in clients:
         client.request("GET", "/public/first")
     with concurrent.futures.ThreadPoolExecutor(100) as pool:
-        answers = [pool.submit(client.request, "POST", "/public/slow", {}, b"x" * 1000) for client in clients]
+        page = {"Origin": "https://app.test"}
+        answers = [pool.submit(client.request, "POST", "/public/slow", page, b"x" * 1000) for client in clients]
         wait_until(lambda: sum(answer.done() for answer in answers) >= 10)
         refused = next(answer for answer in answers if answer.done()).result()
         assert refused.status == 503 and refused.problem["code"] == "overloaded" and refused.headers.get("retry-after") == "1"
+        assert refused.headers.get("access-control-allow-origin") == "https://app.test"
         time.sleep(0.3)
         released.set()
         statuses = Counter(answer.result().status for answer in answers)

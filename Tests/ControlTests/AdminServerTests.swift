@@ -102,18 +102,32 @@ struct AdminServerTests {
         #expect(receive(client).isOver)
     }
 
-    @Test("more clients than there is room for wait until others are gone")
+    @Test("one more than there is room for takes the place of who has been there longest")
     func crowd() throws {
         let served = try Served()
-        var idle = Slab<Socket>(capacity: 40)
-        for _ in 0..<40 { _ = idle.insert(try Socket.connecting(to: served.server.address)) }
+        var idle = Slab<Socket>(capacity: 64)
+        for _ in 0..<32 { _ = idle.insert(try Socket.connecting(to: served.server.address)) }
         let start = Instant.now()
-        served.turn(at: start)
+        for _ in 0..<3 { served.turn(at: start) }
+        #expect((0..<32).allSatisfy { !receive(idle[$0]).isOver })
         let late = try Socket.connecting(to: served.server.address)
         send(late, "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
-        served.turn(at: start)
-        #expect(receive(late).text.isEmpty)
-        for _ in 0..<4 { served.turn(at: start.advanced(byMilliseconds: 5100)) }
+        for _ in 0..<3 { served.turn(at: start) }
         #expect(receive(late).text.hasPrefix("HTTP/1.1 200"))
+        #expect((0..<32).filter { receive(idle[$0]).isOver } == [0])
+    }
+
+    @Test("who comes in the middle of a crowd that says nothing is answered before it is its turn to go")
+    func flood() throws {
+        let served = try Served()
+        var idle = Slab<Socket>(capacity: 256)
+        for _ in 0..<100 { _ = idle.insert(try Socket.connecting(to: served.server.address)) }
+        let probe = try Socket.connecting(to: served.server.address)
+        send(probe, "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+        for _ in 0..<100 { _ = idle.insert(try Socket.connecting(to: served.server.address)) }
+        let start = Instant.now()
+        for _ in 0..<40 { served.turn(at: start) }
+        #expect(receive(probe).text.hasPrefix("HTTP/1.1 200"))
+        #expect((0..<200).filter { !receive(idle[$0]).isOver }.count == 32)
     }
 }

@@ -164,3 +164,21 @@ import Testing
         #expect(keys.keys == Self.set && !keys.hasNewKeys && keys.report.usableKeys == 1)
     }
 }
+
+@Suite("Numbers of connections") struct TokenSourceTests {
+    @Test("however many there have been, each kind keeps to its own: events of another would go to nobody")
+    func ranges() {
+        let kinds: [(first: UInt64, isOwn: (UInt64) -> Bool)] = [
+            (Token.firstProbe, Token.isProbe), (Token.firstFetch, Token.isFetch),
+            (Token.firstVerdict, Token.isVerdict), (Token.firstExport, Token.isExport),
+        ]
+        for (place, kind) in kinds.enumerated() {
+            var tokens = TokenSource(above: kind.first, behind: TokenSource.count - 3)
+            let given = (0..<5).map { _ in tokens.next() }
+            #expect(Set(given).count == 5)
+            for token in given {
+                #expect(kinds.map { $0.isOwn(token) } == kinds.indices.map { $0 == place })
+            }
+        }
+    }
+}

@@ -42,6 +42,14 @@ private func at(_ seconds: Double) -> Instant { Instant(microseconds: Int64(seco
         #expect(loaded(maximumAge: seconds).deadline == at(expected))
     }
 
+    @Test("no answer makes the time between two fetches longer", arguments: [nil, 0, 1, 3600] as [Int64?])
+    func refreshBelowTheCooldown(maximumAge: Int64?) {
+        var refresher = KeyRefresher(.init(refresh: 500, cooldown: 10_000, staleFor: 0), now: at(0))
+        #expect(refresher.tick(at(0)) == .fetch)
+        refresher.succeeded(at(0), maximumAge: maximumAge, random: 0)
+        #expect(refresher.deadline == at(0.5))
+    }
+
     @Test(
         "J7: other times keep the keys, and hold for them",
         arguments: [(60, 1800), (6000, 7200)] as [(Double, Double)])

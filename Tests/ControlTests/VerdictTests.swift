@@ -125,6 +125,36 @@ struct VerdictTests {
         #expect(server.openQuestions == 1)
     }
 
+    @Test(
+        "A question that is under way is not put a second time, though nobody has waited for its answer any more"
+    )
+    func askedAgainTooSoon() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        let (one, two) = (question("1"), question("2"))
+        #expect(server.ask(one, now: start) == nil)
+        server.removeNext()
+        let line = try line()
+        line.carries(one, until: start.advanced(byMilliseconds: 9000))
+        server.lines.append(line)
+        let later = start.advanced(byMilliseconds: 4500)
+        #expect(server.expire(now: later).map(\.key) == [one.key])
+        #expect(server.ask(two, now: later) == nil && server.ask(one, now: later) == nil)
+        #expect(server.next?.key == two.key && server.openQuestions == 2)
+        server.removeNext()
+        #expect(server.next == nil, "its first answer must not come behind its second")
+        server.drop(line)
+        server.putBack(one)
+        #expect(server.next?.key == one.key, "who waits again is not forgotten with the connection")
+    }
+
+    private func line() throws -> VerdictLine {
+        let listener = try Listener(at: .ipv4(0x7f00_0001, port: 0))
+        let url = try #require(RemoteURL("http://web:3000/"))
+        return VerdictLine(
+            try FetchConnection(
+                to: listener.address, url, trusting: [], sending: [], try Poller(), 1), token: 1)
+    }
+
     @Test("What came of questions is counted once each, with the time that it took")
     func tally() throws {
         let server = AskedServer(try source(), stamp: 1)
@@ -142,6 +172,32 @@ struct VerdictTests {
         ])
         #expect(text.contains("usher_credential_connections{source=\"session.a\"} 2\n"))
         #expect(QuestionStatus.metrics([]).isEmpty)
+    }
+
+    @Test("Long credentials and long answers take no more memory than short ones")
+    func sizes() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        let long = String(repeating: "c", count: 30_000)
+        for number in 0..<1000 {
+            let key = question("\(number)\(long)").key
+            server.concluded(RemoteAnswer(key: key, result: .refused), now: start)
+            server.concluded(
+                RemoteAnswer(key: key, result: .accepted([UInt8](repeating: 0x20, count: 30_000))), now: start
+            )
+            #expect(server.recent.byteCount <= RecentAnswers.largestBytes)
+            #expect(server.recent.result(for: key, now: start) != nil)
+        }
+        // 30,000 bytes twice each: 279 of them wait, and another one when one is put.
+        let asked = (0..<1000).map { server.ask(question("\($0 + 1000)\(long)"), now: start) }
+        #expect(asked.count { $0 == nil } == 279 && asked[999]?.result == .unavailable)
+        server.removeNext()
+        #expect(server.ask(question("2000\(long)"), now: start) == nil)
+        #expect(server.ask(question("2001\(long)"), now: start)?.result == .unavailable)
+        #expect(server.giveUp(now: start).count == 279)
+        let later = start.advanced(byMilliseconds: 2000)
+        #expect(server.ask(question("2001\(long)"), now: later) == nil)
+        #expect(server.expire(now: later.advanced(byMilliseconds: 9000)).count == 2)
+        #expect(server.ask(question("2002"), now: later.advanced(byMilliseconds: 9000)) == nil)
     }
 
     @Test("Every address of a name is tried once")

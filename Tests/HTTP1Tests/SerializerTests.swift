@@ -52,30 +52,6 @@ struct SerializerTests {
         }
     }
 
-    @Test(
-        "P1, P3, RFC 9112 §3.2.1: the request line goes upstream in origin-form",
-        arguments: [
-            ("GET /a/b?c=d HTTP/1.0", "GET /a/b?c=d HTTP/1.1"),
-            ("GET http://h/a?b HTTP/1.1", "GET /a?b HTTP/1.1"),
-            ("GET http://h HTTP/1.1", "GET / HTTP/1.1"), ("GET http://h?a HTTP/1.1", "GET /?a HTTP/1.1"),
-            ("OPTIONS * HTTP/1.1", "OPTIONS * HTTP/1.1"), ("OPTIONS http://h HTTP/1.1", "OPTIONS * HTTP/1.1"),
-            ("PROPFIND /? HTTP/1.1", "PROPFIND /? HTTP/1.1"),
-        ])
-    func requestLine(line: String, expected: String) {
-        let bytes = Array("\(line)\r\nHost: h\r\n\r\n".utf8)
-        var head = RequestHead(fieldCapacity: 4)
-        var parser = RequestHeadParser()
-        let result = parser.parse(bytes.span, into: &head, limits: HeadLimits())
-        #expect(result == .complete)
-        guard case .canonical(let target) = CanonicalTarget.parse(bytes.span, head) else {
-            Issue.record("refused")
-            return
-        }
-        let method = head.methodRange
-        #expect(
-            written { $0.appendRequestLine(bytes.span, method: method, target: target) } == expected + "\r\n")
-    }
-
     @Test("RFC 9112 §4: status lines, with the phrase that came or the registered one")
     func statusLine() {
         let bytes = Array("Fine".utf8)

@@ -127,6 +127,52 @@ import Testing
         peer.close()
     }
 
+    @Test(
+        "a section beyond the limits ends its stream with the field that is too much, and not with the section",
+        arguments: [false, true])
+    func beyondLimits(_ isOfTrailers: Bool) throws {
+        var peer = try Peer(as: .client)
+        _ = request(&peer)
+        _ = peer.sent()
+        if isOfTrailers { _ = peer.receive(answer(1, [(":status", "200")])) }
+        // One field of 3,900 bytes, which the table keeps, and a byte for each further one.
+        let large = [0x40, 1, 0x78, 127, 61 | 0x80, 29] + [UInt8](repeating: 0x61, count: 3900)
+        let indexed =
+            block(isOfTrailers ? [] : [(":status", "200")]) + large
+            + [UInt8](repeating: 0x80 | 62, count: 1000)
+        #expect(peer.receive(frame(headers, 0, 1, indexed)) != nil)
+        #expect(peer.sent().contains { $0.type == reset && $0.stream == 1 })
+        // The connection goes on: its table was kept up to date.
+        #expect(peer.receive(frame(9, endHeaders, 1, [])) != nil)
+        #expect(request(&peer) != nil)
+        _ = peer.sent()
+        let seen = peer.receive(answer(3, [(":status", "204")], endHeaders | endStream)) ?? []
+        #expect(
+            seen.contains {
+                if case .answer(_, "HTTP/1.1 204 \r\n\r\n") = $0 { true } else { false }
+            })
+        peer.close()
+    }
+
+    @Test(
+        "streams that a backend promises, which acknowledges nothing and reads nothing, do not queue for ever"
+    )
+    func promises() throws {
+        var peer = try Peer(as: .client, greets: false)
+        #expect(peer.receive(frame(settings)) != nil)
+        _ = request(&peer)
+        _ = peer.sent()
+        var promised: UInt32 = 2
+        var isOver = false
+        while !isOver, promised < 200_000 {
+            let number = withUnsafeBytes(of: promised.bigEndian) { Array($0) }
+            isOver = peer.receive(frame(5, endHeaders, 1, number + block(get("/")))) == nil
+            promised += 2
+        }
+        #expect(promised < 20_000, "the queue is bounded")
+        peer.close()
+    }
+
     @Test("GOAWAY refuses the streams above its last one, and further ones")
     func goAwayMidFlight() throws {
         var peer = try Peer(as: .client)

@@ -89,8 +89,6 @@ final class TestVerifier {
 
     func removeKeys(ofIssuer index: Int) { verifier.removeKeys(ofIssuer: index) }
 
-    func keyGeneration(ofIssuer index: Int) -> UInt32 { verifier.keyGeneration(ofIssuer: index) }
-
     func contains(_ key: KeyIdentity, ofIssuer index: Int) -> Bool { verifier.contains(key, ofIssuer: index) }
 
     func keyReport(ofIssuer index: Int) -> KeySetReport? { verifier.keyReport(ofIssuer: index) }

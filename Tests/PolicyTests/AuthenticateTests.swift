@@ -240,7 +240,7 @@ struct AuthenticateTests {
         #expect(gate.subject(of: rejection) == "u1")
         let (unknown, _) = try #require(gate.rejection(get("/u2")))
         #expect(gate.subject(of: unknown) == "")
-        gate.snapshot.forgetTokens()
+        gate.snapshot.cache.removeAll()
         #expect(gate.subject(of: rejection) == "")
     }
 

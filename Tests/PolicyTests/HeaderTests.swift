@@ -56,6 +56,17 @@ struct HeaderTests {
     }
 
     @Test(
+        "U6: credentials that authenticate a connection are told from those of a request",
+        arguments: [
+            ("NTLM TlRM", true), ("ntlm", true), ("Negotiate YII=", true), ("Nego2 x", true),
+            ("kerberos x", true),
+            ("Basic dTpw", false), ("Bearer ntlm", false), ("NTL", false), ("", false),
+        ])
+    func connectionCredentials(credentials: String, binds: Bool) {
+        #expect(ConnectionCredentials.matches(Array(credentials.utf8).span) == binds)
+    }
+
+    @Test(
         "H4: stripping does not depend on authentication",
         arguments: ["/public", "/optional"],
         [

@@ -439,5 +439,21 @@ struct SeenProofsTests {
         #expect(seen.insert(mark(1), issuedAt: 1000, now: 1000))
         #expect(seen.insert(mark(2), issuedAt: 2000, now: 2000))
         #expect(!seen.insert(mark(1), issuedAt: 1000, now: 1000))
+        #expect(
+            !seen.insert(mark(2), issuedAt: 2000, now: 1000), "it is known, however far ahead it was made")
+    }
+
+    @Test("A clock that was far ahead and is put back keeps nobody out")
+    func clockPutBack() {
+        let seen = Memory()
+        #expect(seen.insert(mark(1), issuedAt: 1000, now: 1000))
+        #expect(seen.insert(mark(2), issuedAt: 90_000, now: 90_000))
+        #expect(seen.insert(mark(3), issuedAt: 1002, now: 1002), "it was made after all that was forgotten")
+        #expect(!seen.insert(mark(3), issuedAt: 1002, now: 1003))
+        #expect(
+            !seen.insert(mark(4), issuedAt: 1000, now: 1002),
+            "it may have been seen before the clock was wrong")
+        #expect(seen.insert(mark(5), issuedAt: 2000, now: 2000))
+        #expect(seen.proofs.count == 2, "what was made before 1700 is forgotten again")
     }
 }

@@ -189,6 +189,9 @@ struct SessionTests {
         #expect(secure.send(get(both)).user == "alice")
         #expect(secure.send(get(both)).values("cookie") == [])
         #expect(secure.send(get(cookies())).code == .tokenMissing)
+        let other = "\(cookies()); \(cookies("U", user: "evil", prefix: "__Secure-better-auth"))"
+        #expect(gate.send(get(other)).user == "alice")
+        #expect(gate.send(get(other)).values("cookie") == [])
     }
 
     @Test(

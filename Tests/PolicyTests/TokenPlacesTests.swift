@@ -220,6 +220,37 @@ import Testing
         }
     }
 
+    @Test(
+        "J4: who is asked decides on no JWT whose issuer cannot be read, where another may be meant",
+        arguments: [nil, "o"])
+    func askedAboutUnreadable(iss: String?) throws {
+        let asked = IssuerEntry(
+            name: "asked", spec: IssuerSpec(issuer: iss, audiences: ["a"], keys: .pending),
+            tokenFrom: [.cookie("t")])
+        var policy = spec(
+            [try route("/asked"), try route("/both", auth: .required([0, 1]))],
+            issuers: [asked, issuer("named")])
+        policy.remoteSources = [RemoteSourceSpec(name: "asked", owner: .issuer(0), cacheForSeconds: 30)]
+        let answer = #"{"active":true,"aud":"a","sub":"u1"\#(iss.map { #","iss":"\#($0)""# } ?? "")}"#
+        let gate = try Gate(policy)
+        // Strict readers take neither, and lenient ones find the other issuer's name in both.
+        let deep = String(repeating: "[", count: 200) + String(repeating: "]", count: 200)
+        for payload in [#"{"iss":"named","x":\#(deep)}"#, #"{"iss":"x","iss":"named","sub":"u1"}"#] {
+            let token = token(payload, secret: otherSecret)
+            #expect(gate.send(get("/both", "Cookie: t=\(token)")).code == .tokenInvalid)
+            let question = gate.snapshot.takeQuestion()
+            #expect(question == nil, "and nobody sees it")
+            // Where nobody else can be meant, it may be a token of a kind that only its issuer reads.
+            #expect(gate.send(get("/asked", "Cookie: t=\(token)")) == .awaitVerdict)
+            let one = gate.snapshot.takeQuestion()
+            let asked = try #require(one)
+            gate.snapshot.note(
+                RemoteAnswer(key: asked.key, result: .accepted(Array(answer.utf8))), now: now)
+            #expect(gate.send(get("/asked", "Cookie: t=\(token)")).user == "u1")
+            #expect(gate.send(get("/both", "Cookie: t=\(token)")).code == .tokenInvalid)
+        }
+    }
+
     @Test("Each issuer's cookies are used by the pages that this issuer trusts")
     func originsOfTwoIssuers() throws {
         func entry(_ iss: String, _ cookie: String, _ origin: String) -> IssuerEntry {
@@ -279,6 +310,16 @@ import Testing
             let token = token(sub: "u1", #","iat":\#(issued)"#)
             let outcome = gate.send(get("/a", "Authorization: Bearer \(token)"))
             #expect(outcome.code == (isRevoked ? .tokenInvalid : nil), "\(issued)")
+        }
+    }
+
+    @Test("A `jti` that is a number is revoked by its digits")
+    func revokedNumber() throws {
+        let gate = try gate([.header])
+        let request = get("/a", "Authorization: Bearer \(token(sub: "u1", #","jti":42"#))")
+        for (list, isRevoked) in [(#"{"jti":["43"]}"#, false), (#"{"jti":["42"]}"#, true)] {
+            gate.snapshot.replaceRevocations(try #require(RevocationList(Array(list.utf8))))
+            #expect(gate.send(request).code == (isRevoked ? .tokenInvalid : nil))
         }
     }
 

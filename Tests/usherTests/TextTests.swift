@@ -17,7 +17,7 @@ struct TextTests {
               "a": null
             }
             """
-        #expect(try #require(JSONText(parsing: Array(text.utf8))).pretty() == shown)
+        #expect(try #require(JSONTree(parsing: Array(text.utf8))).pretty() == shown)
     }
 
     @Test(
@@ -28,7 +28,7 @@ struct TextTests {
             "\"a", "[1]]", String(repeating: "[", count: 100_000),
         ])
     func notJSON(text: String) {
-        #expect(JSONText(parsing: Array(text.utf8)) == nil)
+        #expect(JSONTree(parsing: Array(text.utf8)) == nil)
     }
 
     @Test("a token's parts are shown, and cannot steer the terminal")
@@ -63,14 +63,6 @@ struct TextTests {
                 continue
             }
         }
-    }
-
-    @Test("columns are aligned and lines end without spaces")
-    func table() {
-        var table = Table(["A", "LONG", "C"])
-        table.add(["wide", "x", ""])
-        table.add(["ü", "y\u{1b}", "z"])
-        #expect(table.render() == "A     LONG     C\nwide  x\nü     y\\u{1b}  z\n")
     }
 
     @Test("one line end is left out at the end of a secret, and no more")

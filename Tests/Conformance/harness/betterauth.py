@@ -141,7 +141,12 @@ class AuthServer(StandIn):
 
     @property
     def asked(self) -> int:
-        return sum("/get-session" in head for head in self.heads)
+        return len(self.questions)
+
+    @property
+    def questions(self) -> list[str]:
+        """The heads that ask about sessions: keys are fetched whenever the proxy likes to."""
+        return [head for head in self.heads if "/get-session" in head]
 
     def _serve(self, connection: socket.socket) -> None:
         try:

@@ -18,6 +18,9 @@ final class BackendConnection: Peer {
     /// The request that is being read.
     private var current: (id: String, user: String?, head: PlainHead, conduct: Conduct)?
     private var unaskedClose = false
+    private var tunnel: Tunnel?
+    /// Its Close frame has been said.
+    private var hasSaidClose = false
 
     override func act(_ now: Int64) {
         guard stream >= 0 else { return }
@@ -26,6 +29,7 @@ final class BackendConnection: Peer {
             if isEnd { leave() }
             return
         }
+        if let tunnel { return converse(tunnel, now, isEnd: isEnd) }
         if sent < outbox.count { return sendSome(now) }
         if resetsAfterwards || endsAfterwards { return leave(resetting: resetsAfterwards) }
         readRequest(now)
@@ -84,11 +88,62 @@ final class BackendConnection: Peer {
             world.ledger.violate("the body of \(request.id) is broken")
             leave()
         case .complete(let content, let end):
+            if head.value("upgrade") != nil {
+                inbox.removeFirst(end)
+                meetHandshake(request.id, request.user, request.conduct)
+                next = pause(now)
+                return
+            }
             world.ledger.noteBody(id: request.id, content)
             inbox.removeFirst(end)
             if !inbox.isEmpty { world.ledger.violate("\(inbox.count) bytes behind \(request.id)") }
             answer(request.id, request.user, method, request.conduct)
             next = pause(now)
+        }
+    }
+
+    // MARK: Tunnels
+
+    private func meetHandshake(_ id: String, _ user: String?, _ conduct: Conduct) {
+        let echo = "X-Echo: \(id)\r\n" + (user.map { "X-Echo-User: \($0)\r\n" } ?? "")
+        if conduct == .closingAfter {
+            current = nil
+            world.ledger.noteAnswer(id: id, byteCount: 0)
+            outbox = Array("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\(echo)\r\n".utf8)
+            return sent = 0
+        }
+        let (tunnel, byteCount) = Tunnel.answer(to: id)
+        world.ledger.noteAnswer(id: id, byteCount: byteCount)
+        outbox = Array(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\(echo)Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+                .utf8)
+        outbox += tunnel.frames
+        hasSaidClose = sim_below(2) == 0
+        if hasSaidClose { outbox += tunnel.close }
+        if conduct == .half {
+            outbox.removeLast(Int(sim_below(UInt32(outbox.count))))
+            (endsAfterwards, resetsAfterwards) = (true, sim_below(2) == 0)
+        }
+        (sent, self.tunnel) = (0, tunnel)
+    }
+
+    /// Says what there is to say; the Close frame first, or after the client's.
+    private func converse(_ before: Tunnel, _ now: Int64, isEnd: Bool) {
+        var tunnel = before
+        tunnel.hear(&inbox)
+        self.tunnel = tunnel
+        guard let id = current?.id else { return }
+        if tunnel.isBroken { world.ledger.violate("\(id) said what are no frames") }
+        if before.code == nil, tunnel.code != nil {
+            world.ledger.noteBody(id: id, tunnel.heard)
+            if !hasSaidClose, !endsAfterwards {
+                outbox += tunnel.close
+                hasSaidClose = true
+            }
+        }
+        if sent < outbox.count { return sendSome(now) }
+        if isEnd || endsAfterwards || (hasSaidClose && tunnel.code != nil) {
+            leave(resetting: resetsAfterwards)
         }
     }
 

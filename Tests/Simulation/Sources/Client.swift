@@ -48,9 +48,12 @@ final class Client: Peer {
 
     private func connect(_ now: Int64) {
         guard let plans = open(nextOf: &connections) else { return }
-        self.plans = plans
+        // Behind a handshake there is nothing but what is said in the tunnel.
+        let last = plans.firstIndex { $0.isTunnel } ?? plans.count
+        self.plans = Array(plans.prefix(last + 1))
+        tunnel = nil
         (answeredCount, sent, hasFinished, outbox, ends, head) = (0, 0, false, [], [], nil)
-        for plan in plans {
+        for plan in self.plans {
             world.ledger.expect(plan)
             outbox += world.scenario.bytes(of: plan)
             ends.append(outbox.count)
@@ -81,7 +84,14 @@ final class Client: Peer {
             }
             return
         }
-        guard sent < limit else { return }
+        guard sent < limit else {
+            // All is said: there may still be something to hear.
+            if tunnel != nil, !hasFinished, sim_below(4) == 0 {
+                sim_peer_finish(stream)
+                hasFinished = true
+            }
+            return
+        }
         let rest = min(limit, faultPlace) - sent
         let count = sim_below(3) == 0 ? 1 + Int(sim_below(UInt32(rest))) : rest
         write(outbox[sent..<sent + count])
@@ -104,8 +114,42 @@ final class Client: Peer {
     /// Of the answer at the front of the inbox, once it is all there.
     private var head: PlainHead?
 
+    /// A WebSocket, once it is open, and what the answer to its handshake has said.
+    private var tunnel: Tunnel?
+    private var welcome = Answer()
+
+    private func open(_ plan: Plan, _ head: PlainHead) {
+        welcome = Answer(
+            status: 101, echo: head.value("x-echo"), user: head.value("x-echo-user"), closes: true)
+        if head.count("sec-websocket-accept") != 1 || head.value("upgrade")?.lowercased() != "websocket" {
+            world.ledger.violate("the tunnel of \(plan.id) has no handshake")
+        }
+        let tunnel = Tunnel(saying: plan.body, isClient: true)
+        outbox += tunnel.frames + tunnel.close
+        ends[answeredCount] = outbox.count
+        if !world.scenario.isClean, fault == .none, sim_below(4) == 0 {
+            fault = [.reset, .finish, .stall][Int(sim_below(3))]
+            faultPlace = sent + Int(sim_below(UInt32(outbox.count - sent + 1)))
+        }
+        self.tunnel = tunnel
+    }
+
+    /// True where the other side has said all.
+    private func listen(to plan: Plan) -> Bool {
+        tunnel?.hear(&inbox)
+        guard let tunnel else { return false }
+        if tunnel.isBroken { world.ledger.violate("\(plan.id) got what are no frames") }
+        guard tunnel.code != nil else { return false }
+        welcome.take(tunnel)
+        world.noteAnswered(plan, welcome)
+        answeredCount += 1
+        lastStatus = 101
+        return true
+    }
+
     /// Takes one answer out of the inbox; false where there is none, or not all of it.
     private func takeAnswer(atEnd: Bool) -> Bool {
+        if tunnel != nil { return listen(to: plans[answeredCount]) }
         head = head ?? PlainHead(inbox, from: 0)
         guard let head else { return false }
         let plan = plans[answeredCount]
@@ -114,6 +158,7 @@ final class Client: Peer {
         if (100..<200).contains(answer.status) {
             inbox.removeFirst(head.end)
             self.head = nil
+            if answer.status == 101 { open(plan, head) }
             return true
         }
         answer.echo = head.value("x-echo")

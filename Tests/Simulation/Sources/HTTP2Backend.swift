@@ -11,9 +11,16 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         /// All of the request has come.
         var isComplete = false
         var isAnswered = false
+        /// A WebSocket, and the frames that have come in parts.
+        let isTunnel: Bool
+        var tunnel: Tunnel?
+        var rest: [UInt8] = []
 
-        init(id: String, user: String?, method: String, _ conduct: Conduct, windows: (Int, Int)) {
+        init(
+            id: String, user: String?, method: String, _ conduct: Conduct, isTunnel: Bool, windows: (Int, Int)
+        ) {
             (self.id, self.user, self.method, self.conduct) = (id, user, method, conduct)
+            self.isTunnel = isTunnel
             super.init([], sendWindow: windows.0, receiveWindow: windows.1)
         }
     }
@@ -91,10 +98,11 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
             sim_peer_finish(stream)
             hasFinished = true
         }
-        if hasMore || streams.values.contains(where: { $0.isComplete && !isOver($0) && $0.conduct != .hang })
-        {
-            next = pause(now)
-        }
+        if hasMore || streams.values.contains(where: owesAnswer) { next = pause(now) }
+    }
+
+    private func owesAnswer(_ each: Exchange) -> Bool {
+        (each.isComplete || (each.isTunnel && !each.isAnswered)) && !isOver(each) && each.conduct != .hang
     }
 
     private func isOver(_ each: Exchange) -> Bool {
@@ -121,6 +129,7 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
             change.table = size
             entries.append((1, size))
         }
+        if isFirst, world.scenario.isClean || sim_below(8) > 0 { entries.append((8, 1)) }
         unacknowledged.append(change)
         outbox += Frame.settings(entries)
     }
@@ -178,7 +187,9 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
             unacknowledged.append((nil, 0, nil))
             return false
         case .overflow:
-            guard let (number, each) = streams.first(where: { $0.value.isSending }) else { return false }
+            // What a window has room for of it would be relayed, were it a tunnel's.
+            guard let (number, each) = streams.first(where: { $0.value.isSending && !$0.value.isTunnel })
+            else { return false }
             for _ in 0..<9 { outbox += Frame.make(.data, 0, number, Array(repeating: 1, count: 16_384)) }
             sendWindow -= 9 * 16_384
             each.isOver = true
@@ -221,14 +232,14 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
             noteContent(each, byteCount: payload.count)
             if number > highest { world.ledger.violate("content of stream \(number), which has no head") }
             if each?.isComplete ?? false { world.ledger.violate("content behind the end of \(number)") }
-            each?.body += payload
+            if let each, each.isTunnel { listen(to: each, payload) } else { each?.body += payload }
         default:
             if number > highest { world.ledger.violate("a reset of stream \(number), which has no head") }
             each?.isOver = true
         }
         guard kind != .reset, flags & 1 == 1, let each = streams[number] else { return }
         each.isComplete = true
-        if !each.isOver { world.ledger.noteBody(id: each.id, each.body) }
+        if !each.isOver, !each.isTunnel { world.ledger.noteBody(id: each.id, each.body) }
     }
 
     private func begin(_ number: UInt32, _ fields: [(String, String)]) {
@@ -237,7 +248,9 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         for name in [":method", ":path", ":scheme", ":authority"] where values(name).count != 1 {
             world.ledger.violate("\(id) has \(values(name).count) of \(name)")
         }
-        for name in ["connection", "host", "transfer-encoding", "keep-alive", "expect", "authorization"]
+        for name in [
+            "connection", "host", "transfer-encoding", "keep-alive", "expect", "authorization", "upgrade",
+        ]
         where !values(name).isEmpty {
             world.ledger.violate("\(id) came with \(name)")
         }
@@ -246,12 +259,14 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         if streams.values.count(where: { !isOver($0) }) >= streamLimit {
             world.ledger.violate("\(id) is one stream too many, with \(streamLimit)")
         }
-        let method = values(":method").first ?? ""
+        let isTunnel = values(":protocol") == ["websocket"]
+        let method = isTunnel ? "GET" : values(":method").first ?? ""
         world.ledger.noteForwarded(id: id, method: method, user: users.first)
         let count = world.scenario.isClean ? Conduct.goodCount : UInt32(Conduct.allCases.count)
         let conduct = sim_below(3) == 0 ? Conduct.allCases[Int(sim_below(count))] : .well
         streams[number] = Exchange(
-            id: id, user: users.first, method: method, conduct, windows: (windowOfOthers, windowOfStreams))
+            id: id, user: users.first, method: method, conduct, isTunnel: isTunnel,
+            windows: (windowOfOthers, windowOfStreams))
     }
 
     // MARK: Answers
@@ -273,7 +288,9 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
             ][Int(sim_below(7))]
             outbox += Frame.make(.headers, 5, number, Frame.block(fields))
         default:
-            if each.isComplete || each.conduct == .early || each.conduct == .earlyReset {
+            if each.isTunnel {
+                meetHandshake(number, each)
+            } else if each.isComplete || each.conduct == .early || each.conduct == .earlyReset {
                 submit(number, each)
             }
         }
@@ -313,6 +330,43 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         }
         // Both ways: the answer is longer than it says, or shorter.
         if isWrong { each.unsent = sim_below(2) == 0 ? each.unsent + [1] : each.unsent.dropLast() }
+    }
+
+    // MARK: Tunnels
+
+    private func meetHandshake(_ number: UInt32, _ each: Exchange) {
+        each.isAnswered = true
+        let user = each.user.map { [("x-echo-user", $0)] } ?? []
+        if each.conduct == .trailers {
+            world.ledger.noteAnswer(id: each.id, byteCount: 0)
+            return submitHead(number, [(":status", "403"), ("x-echo", each.id)] + user, endsStream: true)
+        }
+        let (tunnel, byteCount) = Tunnel.answer(to: each.id)
+        world.ledger.noteAnswer(id: each.id, byteCount: byteCount)
+        submitHead(number, [(":status", "200"), ("x-echo", each.id)] + user, endsStream: false)
+        (each.tunnel, each.isSending) = (tunnel, true)
+        let closesFirst = sim_below(2) == 0
+        each.unsent = (tunnel.frames + (closesFirst ? tunnel.close : []))[...]
+        if !closesFirst || each.conduct == .endless { each.ending = .never }
+        if each.conduct == .half {
+            each.unsent = each.unsent.prefix(Int(sim_below(UInt32(each.unsent.count + 1))))
+            each.ending = .reset(sim_below(3))
+        }
+        listen(to: each, [])
+    }
+
+    /// Hears what the client says, and answers its Close frame.
+    private func listen(to each: Exchange, _ payload: ArraySlice<UInt8>) {
+        each.rest += payload
+        guard !each.isOver, let before = each.tunnel else { return }
+        each.tunnel?.hear(&each.rest)
+        guard let tunnel = each.tunnel else { return }
+        if tunnel.isBroken { world.ledger.violate("\(each.id) said what are no frames") }
+        guard before.code == nil, tunnel.code != nil else { return }
+        world.ledger.noteBody(id: each.id, tunnel.heard)
+        guard case .never = each.ending, each.conduct != .endless else { return }
+        each.unsent += tunnel.close
+        (each.isSending, each.ending) = (true, .well)
     }
 
     /// A head in one frame, or in several, or with padding.

@@ -6,10 +6,13 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
     final class Request: HTTP2Stream {
         let plan: Plan
         var answer = Answer()
+        /// A WebSocket, once it is open, and the frames that have come in parts.
+        var tunnel: Tunnel?
+        var rest: [UInt8] = []
 
         init(_ plan: Plan, sendWindow: Int, receiveWindow: Int) {
             self.plan = plan
-            super.init(plan.body, sendWindow: sendWindow, receiveWindow: receiveWindow)
+            super.init(plan.isTunnel ? [] : plan.body, sendWindow: sendWindow, receiveWindow: receiveWindow)
         }
     }
 
@@ -109,12 +112,15 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
         let open = streams.values.count { !$0.isOver }
         for _ in 0..<max(0, min(atOnce, mostStreams) - open) where begun < plans.count {
             let plan = plans[begun]
+            // Whoever wants a tunnel waits for what the SETTINGS say.
+            guard !plan.isTunnel || takesTunnels else { return }
             let number = UInt32(2 * begun + 1)
             begun += 1
             world.ledger.expect(plan)
             streams[number] = Request(plan, sendWindow: windowOfOthers, receiveWindow: windowOfStreams)
             outbox += Frame.make(
-                .headers, plan.body.isEmpty ? 5 : 4, number, Frame.block(world.scenario.fields(of: plan)))
+                .headers, plan.body.isEmpty && !plan.isTunnel ? 5 : 4, number,
+                Frame.block(world.scenario.fields(of: plan)))
             if sim_below(3) == 0 { break }
         }
     }
@@ -151,12 +157,51 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
         case .data:
             noteContent(each, byteCount: payload.count)
             if each.answer.status == 0 { world.ledger.violate("\(each.plan.id) got content before its head") }
-            each.answer.body += payload
-        default: takeFields(of: each, payload)
+            if each.tunnel == nil { each.answer.body += payload } else { listen(number, each, payload) }
+        default:
+            takeFields(of: each, payload)
+            if each.plan.isTunnel, each.answer.status == 200, each.tunnel == nil { open(each) }
         }
         guard flags & 1 == 1, each.answer.status >= 200, !each.isOver else { return }
+        if each.tunnel != nil {
+            if world.isFaultless { world.ledger.violate("the tunnel of \(each.plan.id) was cut") }
+            return each.isOver = true
+        }
+        end(number, each)
+    }
+
+    private func end(_ number: UInt32, _ each: Request) {
         each.isOver = true
+        // Of a tunnel that there is none of, or no more, nothing is left to be said.
+        if each.plan.isTunnel, each.tunnel == nil || each.isSending {
+            outbox += Frame.make(.reset, 0, number, Frame.word(8))
+        }
         world.noteAnswered(each.plan, each.answer)
+    }
+
+    // MARK: Tunnels
+
+    private func open(_ each: Request) {
+        let tunnel = Tunnel(saying: each.plan.body, isClient: true)
+        each.tunnel = tunnel
+        each.unsent = (tunnel.frames + tunnel.close)[...]
+        each.isSending = true
+        if !world.scenario.isClean, sim_below(8) == 0 {
+            each.unsent = each.unsent.prefix(Int(sim_below(UInt32(each.unsent.count))))
+            each.ending = [.well, .never, .reset(8)][Int(sim_below(3))]
+            world.isDisturbed = true
+        }
+    }
+
+    private func listen(_ number: UInt32, _ each: Request, _ payload: ArraySlice<UInt8>) {
+        guard !each.isOver else { return }
+        each.rest += payload
+        each.tunnel?.hear(&each.rest)
+        guard let tunnel = each.tunnel else { return }
+        if tunnel.isBroken { world.ledger.violate("\(each.plan.id) got what are no frames") }
+        guard tunnel.code != nil else { return }
+        each.answer.take(tunnel)
+        end(number, each)
     }
 
     private func takeFields(of each: Request, _ block: ArraySlice<UInt8>) {

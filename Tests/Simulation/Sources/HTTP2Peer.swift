@@ -45,6 +45,8 @@ class HTTP2Peer<Stream: HTTP2Stream>: Peer {
     var windowOfOthers = 65_535
     /// How many streams the other side takes at once.
     var mostStreams = 100
+    /// The other side takes the extended CONNECT of RFC 8441.
+    var takesTunnels = false
     /// It reads, and does nothing else any more.
     var isStalled = false
     private var inflater: OpaquePointer?
@@ -55,6 +57,7 @@ class HTTP2Peer<Stream: HTTP2Stream>: Peer {
     func begin() {
         (streams, outbox, sentCount, owed, isStalled) = ([:], [], 0, 0, false)
         (sendWindow, receiveWindow, windowOfOthers, mostStreams) = (65_535, 65_535, 65_535, 100)
+        takesTunnels = false
         if inflater != nil { nghttp2_hd_inflate_del(inflater) }
         inflater = nil
         _ = nghttp2_hd_inflate_new(&inflater)
@@ -108,6 +111,7 @@ class HTTP2Peer<Stream: HTTP2Stream>: Peer {
             case 4:
                 for each in streams.values { each.sendWindow += value - windowOfOthers }
                 windowOfOthers = value
+            case 8: takesTunnels = value == 1
             default: break
             }
         }
@@ -220,7 +224,11 @@ class HTTP2Peer<Stream: HTTP2Stream>: Peer {
 
     /// Something waits that only another turn sends.
     var hasMore: Bool {
-        !outbox.isEmpty || owed > 0 || hasNews || streams.values.contains { $0.owed > 0 }
+        !outbox.isEmpty || owed > 0 || hasNews
+            || streams.values.contains { each in
+                let room = min(each.sendWindow, sendWindow)
+                return each.owed > 0 || (each.isSending && !each.isOver && (room > 0 || each.unsent.isEmpty))
+            }
     }
 }
 

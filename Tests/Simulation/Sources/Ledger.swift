@@ -18,6 +18,8 @@ struct Plan {
     let body: [UInt8]
     let isChunked: Bool
     let expectsContinue: Bool
+    /// A WebSocket; the body is what the client says in it.
+    let isTunnel: Bool
 
     var isForwarded: Bool { credential == .good || credential == .notNeeded }
     /// What the backend must be told.
@@ -40,6 +42,8 @@ final class Ledger {
     /// The lengths of the answers that backends have given.
     private(set) var answers: [String: [Int]] = [:]
     private(set) var answered: [String: Int] = [:]
+    /// Tunnels in which both sides have said all.
+    private(set) var tunnelCount = 0
     private(set) var violations: [String] = []
     let retries: Int
 
@@ -83,7 +87,10 @@ final class Ledger {
         answered[plan.id] = answer.status
         guard let echo = answer.echo else {
             let own = [400, 401, 403, 404, 408, 413, 429, 431, 500, 502, 503, 504]
-            if !own.contains(answer.status) { violate("\(plan.id) got \(answer.status) from nobody") }
+            let refusal = plan.isTunnel ? 501 : 500
+            if !own.contains(answer.status), answer.status != refusal {
+                violate("\(plan.id) got \(answer.status) from nobody")
+            }
             if !plan.isForwarded, answer.status != 401, answer.status != 408, answer.status != 503 {
                 violate("\(plan.id) without a token got \(answer.status)")
             }
@@ -98,8 +105,9 @@ final class Ledger {
             if !answer.body.isEmpty { violate("\(plan.id) got a body") }
             return
         }
+        if plan.isTunnel, answer.isWhole, answer.status < 300 { tunnelCount += 1 }
         let lengths = answers[plan.id] ?? []
-        if !lengths.contains(answer.body.count) {
+        if answer.isWhole, !lengths.contains(answer.body.count) {
             violate("\(plan.id) got \(answer.body.count) bytes, and not one of \(lengths)")
         }
         if answer.body != Self.content(of: plan.id, byteCount: answer.body.count) {
@@ -125,4 +133,12 @@ struct Answer {
     var user: String?
     var body: [UInt8] = []
     var closes = false
+    /// False for what was said in a tunnel until the proxy closed it.
+    var isWhole = true
+
+    /// Takes over what a tunnel's client has heard, once that has ended.
+    mutating func take(_ tunnel: Tunnel) {
+        body = tunnel.heard
+        isWhole = tunnel.code == 1000
+    }
 }

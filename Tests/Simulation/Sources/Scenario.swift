@@ -65,7 +65,8 @@ struct Scenario {
         return (0...Int(sim_below(3))).map { connection in
             (0...Int(sim_below(4))).map { number in
                 let method = ["GET", "GET", "POST", "PUT", "HEAD", "DELETE"][Int(sim_below(6))]
-                let hasBody = method == "POST" || method == "PUT"
+                let isTunnel = method == "GET" && sim_below(4) == 0
+                let hasBody = method == "POST" || method == "PUT" || isTunnel
                 let byteCount =
                     !hasBody ? 0 : sim_below(16) == 0 ? Int(sim_below(100_000)) : Int(sim_below(200))
                 let id = "r\(client)-\(connection)-\(number)"
@@ -79,8 +80,8 @@ struct Scenario {
                 return Plan(
                     id: id, user: user, method: method, credential: credential,
                     body: Ledger.content(of: id, byteCount: byteCount),
-                    isChunked: hasBody && sim_below(3) == 0,
-                    expectsContinue: hasBody && sim_below(6) == 0)
+                    isChunked: hasBody && !isTunnel && sim_below(3) == 0,
+                    expectsContinue: hasBody && !isTunnel && sim_below(6) == 0, isTunnel: isTunnel)
             }
         }
     }
@@ -89,17 +90,20 @@ struct Scenario {
     func fields(of plan: Plan) -> [(String, String)] {
         let route = plan.credential == .notNeeded ? "public" : "api"
         var fields = [
-            (":method", plan.method), (":scheme", "http"), (":authority", "h"),
+            (":method", plan.isTunnel ? "CONNECT" : plan.method), (":scheme", "http"), (":authority", "h"),
             (":path", "/\(route)/\(plan.id)"),
-            ("x-user-id", "mallory"),
         ]
+        if plan.isTunnel { fields += [(":protocol", "websocket"), ("sec-websocket-version", "13")] }
+        fields.append(("x-user-id", "mallory"))
         switch plan.credential {
         case .good: fields.append(("authorization", "Bearer \(fixed.tokens[plan.user] ?? "")"))
         case .forged:
             fields.append(("authorization", "Bearer \(fixed.tokens[plan.user]?.dropLast(4) ?? "")AAAA"))
         case .missing, .notNeeded: break
         }
-        if !plan.isChunked, !plan.body.isEmpty { fields.append(("content-length", String(plan.body.count))) }
+        if !plan.isChunked, !plan.isTunnel, !plan.body.isEmpty {
+            fields.append(("content-length", String(plan.body.count)))
+        }
         return fields
     }
 
@@ -110,6 +114,10 @@ struct Scenario {
         case .good: head += "Authorization: Bearer \(fixed.tokens[plan.user] ?? "")\r\n"
         case .forged: head += "Authorization: Bearer \(fixed.tokens[plan.user]?.dropLast(4) ?? "")AAAA\r\n"
         case .missing, .notNeeded: break
+        }
+        if plan.isTunnel {
+            head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            return Array((head + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").utf8)
         }
         if plan.expectsContinue { head += "Expect: 100-continue\r\n" }
         if plan.isChunked {

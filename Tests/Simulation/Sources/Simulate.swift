@@ -14,20 +14,21 @@ enum Simulate {
         let fixed = try FixedParts()
         sim_name_seed_at_crash()
         sim_trace(count == 1)
-        var (calls, digest, requests, answers) = (UInt64(0), UInt64(0), 0, 0)
+        var (calls, digest, requests, answers, tunnels) = (UInt64(0), UInt64(0), 0, 0, 0)
         for seed in first..<first + count {
             let ledger = try run(seed, fixed)
             calls += sim_calls()
             digest = digest &* 31 &+ sim_digest()
             requests += ledger.plans.count
             answers += ledger.answered.count
+            tunnels += ledger.tunnelCount
             guard ledger.violations.isEmpty else {
                 print("seed \(seed): " + ledger.violations.prefix(8).joined(separator: "; "))
                 exit(1)
             }
         }
         print(
-            "\(count) seeds from \(first): \(requests) requests, \(answers) answers, \(calls) system calls, "
+            "\(count) seeds from \(first): \(requests) requests, \(answers) answers, \(tunnels) tunnels, \(calls) system calls, "
                 + "run \(String(digest, radix: 16))")
     }
 

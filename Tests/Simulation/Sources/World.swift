@@ -88,7 +88,7 @@ final class World {
     /// A client has read an answer.
     func noteAnswered(_ plan: Plan, _ answer: Answer) {
         ledger.noteAnswered(plan, answer)
-        if isFaultless, (answer.status == 401) == plan.isForwarded {
+        if isFaultless, (answer.status == 401) == plan.isForwarded || !answer.isWhole {
             ledger.violate("\(plan.id) got \(answer.status), and nobody did anything wrong")
         }
     }

@@ -25,9 +25,11 @@ public struct RouteRow: Sendable, Equatable {
         ]
     }
 
-    /// The routes as lines, columns aligned.
-    public static func table(_ routes: [RouteConfiguration]) -> String {
-        let rows = [columns] + routes.map { RouteRow($0).texts }
+    /// The routes as lines, columns aligned. `shown` makes of each text what a reader may get to see.
+    public static func table(
+        _ routes: [RouteConfiguration], _ shown: (String) -> String = { $0 }
+    ) -> String {
+        let rows = [columns] + routes.map { RouteRow($0).texts.map(shown) }
         let widths = columns.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         return rows.map { row in
             var line = ""

@@ -1,16 +1,16 @@
 /// A JSON text (RFC 8259) as a tree whose scalars keep their spelling: for showing and putting together, not for
 /// deciding anything. Duplicate members stay as they are.
-indirect enum JSONText: Equatable {
+indirect enum JSONTree: Equatable {
     /// A string in quotes, a number, `true`, `false` or `null`, as written.
     case scalar([UInt8])
-    case array([JSONText])
+    case array([JSONTree])
     case object([Member])
 
     /// One member of an object.
     struct Member: Equatable {
         /// The name in quotes, as written.
         var name: [UInt8]
-        var value: JSONText
+        var value: JSONTree
     }
 
     /// Reads a whole text; nil where it is not JSON, or nested more than 64 deep.
@@ -27,7 +27,7 @@ indirect enum JSONText: Equatable {
             switch scalar {
             case "\"": bytes += Array("\\\"".utf8)
             case "\\": bytes += Array("\\\\".utf8)
-            case _ where scalar.value < 0x20: bytes += JSONText.escape(UInt16(scalar.value))
+            case _ where scalar.value < 0x20: bytes += JSONTree.escape(UInt16(scalar.value))
             default: bytes += Array(String(Character(scalar)).utf8)
             }
         }
@@ -53,7 +53,7 @@ indirect enum JSONText: Equatable {
     func pretty(indent: String = "") -> String {
         let inner = indent + "  "
         switch self {
-        case .scalar(let bytes): return JSONText.harmless(bytes)
+        case .scalar(let bytes): return JSONTree.harmless(bytes)
         case .array(let elements):
             guard !elements.isEmpty else { return "[]" }
             let lines = elements.map { inner + $0.pretty(indent: inner) }
@@ -61,7 +61,7 @@ indirect enum JSONText: Equatable {
         case .object(let members):
             guard !members.isEmpty else { return "{}" }
             let lines = members.map {
-                inner + JSONText.harmless($0.name) + ": " + $0.value.pretty(indent: inner)
+                inner + JSONTree.harmless($0.name) + ": " + $0.value.pretty(indent: inner)
             }
             return "{\n" + lines.joined(separator: ",\n") + "\n\(indent)}"
         }
@@ -103,32 +103,32 @@ private struct JSONReader {
         return index == bytes.count
     }
 
-    mutating func value(depth: Int) -> JSONText? {
+    mutating func value(depth: Int) -> JSONTree? {
         guard depth < Self.depthLimit else { return nil }
         skipSpace()
         switch peek {
         case 0x7b: return object(depth)
         case 0x5b: return array(depth)
-        case 0x22: return string().map(JSONText.scalar)
-        default: return word().map(JSONText.scalar)
+        case 0x22: return string().map(JSONTree.scalar)
+        default: return word().map(JSONTree.scalar)
         }
     }
 
-    private mutating func object(_ depth: Int) -> JSONText? {
+    private mutating func object(_ depth: Int) -> JSONTree? {
         index += 1
-        var members: [JSONText.Member] = []
+        var members: [JSONTree.Member] = []
         if take(0x7d) { return .object(members) }
         repeat {
             skipSpace()
             guard let name = string(), take(0x3a), let value = value(depth: depth + 1) else { return nil }
-            members.append(JSONText.Member(name: name, value: value))
+            members.append(JSONTree.Member(name: name, value: value))
         } while take(0x2c)
         return take(0x7d) ? .object(members) : nil
     }
 
-    private mutating func array(_ depth: Int) -> JSONText? {
+    private mutating func array(_ depth: Int) -> JSONTree? {
         index += 1
-        var elements: [JSONText] = []
+        var elements: [JSONTree] = []
         if take(0x5d) { return .array(elements) }
         repeat {
             guard let value = value(depth: depth + 1) else { return nil }
