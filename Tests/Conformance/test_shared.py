@@ -560,7 +560,7 @@ def test_revoked_while_the_store_is_away(share, store):
     wait_up(one, 0)
     assert post(one, {"jti": ["a"]}) == 200
     wait_status(one, revoked, 401, 1)
-    assert metric(one, "usher_shared_revocations_pending") == 1
+    wait_until(lambda: metric(one, "usher_shared_revocations_pending") == 1)
     for proxy in (one, two):
         assert proxy.get("/api/x", bearer(earlier)).status == 401, "the last known list applies"
     assert two.get("/api/x", bearer(revoked)).status == 200
