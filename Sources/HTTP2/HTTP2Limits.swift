@@ -14,6 +14,15 @@ public struct HTTP2Limits: Sendable {
 
     /// The most of one stream's body that may wait, in bytes: the initial window of RFC 9113 §6.9.2.
     @inlinable public static var streamWindowBytes: Int { 65_535 }
+    /// The most of an upload that has moved on before, in bytes: the largest block of a `BlockPool` holds it.
+    public static var wideWindowBytes: Int { 4 * streamWindowBytes }
+    /// How many streams of a connection have such a window at once. What is wider than others' is added to the connection's
+    /// window, so that these do not stop them either.
+    static var wideStreamCount: Int { 4 }
+    /// The window of a client's connection, in bytes.
+    public static var clientWindowBytes: Int {
+        (1 << 20) + wideStreamCount * (wideWindowBytes - streamWindowBytes)
+    }
     /// The largest header section that is taken, in bytes: with a whole stream window behind it, it must fit into the
     /// largest block of a `BlockPool`.
     @inlinable public static var headBytes: Int { 196_608 }
@@ -22,8 +31,9 @@ public struct HTTP2Limits: Sendable {
     /// the end of each stream, its window, and 64 KiB of interim heads, each at least 20 bytes; one takes some 200 bytes.
     var queuedFrames: Int { 4 * streamCount + HTTP2Session.interimLimitBytes / 16 }
 
-    /// Limits for heads like these, 128 streams and a window of 1 MiB.
-    public init(head: HeadLimits, streamCount: Int = 128, connectionWindowBytes: Int = 1 << 20) {
+    /// Limits for heads like these, 128 streams and a window of 1 MiB, and of 768 KiB more for wide streams.
+    public init(head: HeadLimits, streamCount: Int = 128, connectionWindowBytes: Int = Self.clientWindowBytes)
+    {
         self.head = head
         self.head.headBytes = min(head.headBytes, Self.headBytes)
         self.streamCount = streamCount

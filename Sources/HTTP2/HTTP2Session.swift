@@ -9,8 +9,8 @@ internal import HTTP
 /// `free` was called. Everything that a client may do is handled here or becomes an event; a client that only makes
 /// work ends with GOAWAY (`GlitchBudget`).
 @safe public struct HTTP2Session: ~Copyable {
-    private let session: OpaquePointer
-    private let state: UnsafeMutablePointer<SessionState>
+    let session: OpaquePointer
+    let state: UnsafeMutablePointer<SessionState>
 
     /// A session that has its SETTINGS ready to be sent; nil where memory is short.
     ///
@@ -187,23 +187,6 @@ internal import HTTP
     public mutating func free(_ slot: Int32) {
         // SAFETY: as above.
         unsafe state.pointee.free(slot)
-    }
-
-    /// Content that was received has gone on, or was thrown away: the client may send as much again.
-    public mutating func consume(_ slot: Int32, _ count: Int) {
-        // SAFETY: the session and its state belong to this value.
-        let record = unsafe state.pointee.streams[Int(slot)]
-        if record.isClosed || record.identifier == 0 {
-            _ = unsafe nghttp2_session_consume_connection(session, count)
-        } else {
-            _ = unsafe nghttp2_session_consume(session, record.identifier, count)
-        }
-    }
-
-    /// Content of a stream that nobody knows any more was thrown away.
-    public mutating func consumeConnection(_ count: Int) {
-        // SAFETY: the session belongs to this value.
-        _ = unsafe nghttp2_session_consume_connection(session, count)
     }
 
     /// Ends a stream at once.

@@ -22,6 +22,10 @@ struct StreamRecord: BitwiseCopyable {
     var hasFinalHead = false
     /// Of such a request: it is HEAD, whose answer ends with its head.
     var isHead = false
+    /// Content that was received and taken, in bytes, until its window is wide.
+    var takenBytes = 0
+    /// Its window is `HTTP2Limits.wideWindowBytes`.
+    var isWide = false
     /// The error code that it was closed with.
     var closeCode: UInt32 = 0
     /// nghttp2 has forgotten the stream.
@@ -53,6 +57,8 @@ struct StreamRecord: BitwiseCopyable {
     private var scratch: UnsafeMutablePointer<HTTP2Scratch>?
     /// The first byte of what is being received.
     var input: UnsafePointer<UInt8>?
+    /// Streams whose window is wide.
+    var wideStreams = 0
     /// The bytes that may still be framed in the call that is under way.
     var room = 0
     /// The text of the interim heads that may not have been framed yet, in bytes.
@@ -177,6 +183,7 @@ struct StreamRecord: BitwiseCopyable {
 
     /// Gives a closed stream's slot back.
     mutating func free(_ slot: Int32) {
+        if streams[Int(slot)].isWide { wideStreams -= 1 }
         streams[Int(slot)] = StreamRecord()
         freeSlots.append(slot)
     }

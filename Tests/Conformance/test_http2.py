@@ -396,6 +396,18 @@ def test_back_pressure_towards_the_backend(proxy):
         assert proxy.memory("VmHWM") < 100_000_000
 
 
+def test_an_upload_that_moves_on_gets_a_wider_window(proxy):
+    """With 64 KiB it would make 640 KB a second over a way of 100 ms."""
+    proxy.backend.script = lambda exchange: exchange.reply(200, str(exchange.drain()).encode())
+    with Connection(proxy.port) as connection:
+        stream = connection.start(get("/public/x", "POST"), end=False)
+        assert connection.h2.local_flow_control_window(stream) == 65_535
+        connection.data(stream, b"x" * 300_000)
+        assert connection.wait(lambda: connection.h2.local_flow_control_window(stream) > 130_000)
+        connection.data(stream, b"y" * 500_000, end=True)
+        assert int(connection.answer(stream).body) == 800_000
+
+
 def test_back_pressure_towards_the_client(proxy):
     """A backend that takes nothing: the client's window stays shut."""
     gate = threading.Event()

@@ -20,7 +20,7 @@ from harness.http2 import (
 
 LISTEN = 'protocols = ["h2", "http/1.1"]'
 LIMITS = '[limits]\nbody_timeout = "2s"\nheader_timeout = "2s"\nidle_timeout = "5s"\n'
-# What one hostile connection may cost at most, in bytes: windows of 1 MiB, sections in scratch, and room to spare.
+# What one hostile connection may cost at most, in bytes: windows of 1.75 MiB, sections in scratch, and room to spare.
 MEMORY = 16 << 20
 
 

@@ -64,6 +64,41 @@ import Testing
         peer.close()
     }
 
+    /// Sends a whole window of the stream, which is taken; how far the windows of streams were opened since.
+    private func moveOn(_ peer: inout Peer, _ stream: UInt32) -> Int {
+        let piece = frame(data, 0, stream, [UInt8](repeating: 65, count: 13_107))
+        for _ in 0..<5 { #expect(peer.receive(piece) != nil) }
+        peer.session.consume(Int32(stream / 2), 65_535)
+        return peer.sent().filter { $0.type == windowUpdate && $0.stream > 0 }
+            .reduce(0) { $0 + Int($1.payload[1]) << 16 + Int($1.payload[2]) << 8 + Int($1.payload[3]) }
+    }
+
+    @Test("uploads that move on get a wider window, four at a time")
+    func wideWindows() throws {
+        var peer = try Peer()
+        for stream: UInt32 in [1, 3, 5, 7, 9] { _ = peer.receive(request(stream, endHeaders)) }
+        _ = peer.sent()
+        for stream: UInt32 in [1, 3, 5, 7] { #expect(moveOn(&peer, stream) == HTTP2Limits.wideWindowBytes) }
+        #expect(moveOn(&peer, 9) == HTTP2Limits.streamWindowBytes)
+        _ = peer.receive(frame(reset, 0, 1, [0, 0, 0, 8]))
+        #expect(moveOn(&peer, 9) == HTTP2Limits.wideWindowBytes)
+        peer.close()
+    }
+
+    @Test("a wide window is one: content beyond it is a flow-control error, and what nobody takes closes it")
+    func wideWindowsEnd() throws {
+        var peer = try Peer()
+        _ = peer.receive(request(1, endHeaders))
+        _ = moveOn(&peer, 1)
+        let piece = frame(data, 0, 1, [UInt8](repeating: 65, count: 13_107))
+        for _ in 0..<20 { #expect(peer.receive(piece) != nil) }
+        #expect(peer.sent().isEmpty)
+        _ = peer.receive(frame(data, 0, 1, [65]))
+        let ends = peer.sent().filter { $0.type == reset || $0.type == goAway }
+        #expect(ends.isEmpty == false && ends.allSatisfy { $0.payload.last == 3 })
+        peer.close()
+    }
+
     @Test("a stream that ends between two blocks of output is not framed any more")
     func resetWhileFraming() throws {
         var peer = try Peer()
