@@ -1,9 +1,9 @@
 internal import Policy
 
 extension ConfigurationReader {
-    static let crossOriginKeys = Section.Keys(known: [
+    static let crossOriginKeys = [
         "origins", "methods", "headers", "expose_headers", "credentials", "max_age",
-    ])
+    ]
 
     /// All `[cors.NAME]`.
     func crossOrigins(_ section: Section) -> [CrossOriginConfiguration] {

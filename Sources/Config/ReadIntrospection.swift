@@ -34,7 +34,7 @@ extension ConfigurationReader {
             )
         }
         let section = Section(
-            "\"introspection\"", table, at: entry.node.start, keys: .init(known: Self.introspectionKeys),
+            "\"introspection\"", table, at: entry.node.start, keys: Self.introspectionKeys,
             loader: loader)
         for key in ["url", "client_id", "client_secret"] where table[key] == nil {
             section.missing(key, "the issuer tells nobody else about tokens (RFC 7662, 2.1)")

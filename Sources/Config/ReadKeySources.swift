@@ -95,7 +95,7 @@ extension ConfigurationReader {
             return nil
         }
         let section = Section(
-            "\"\(entry.key)\"", table, at: entry.node.start, keys: .init(known: ["file"]), loader: loader)
+            "\"\(entry.key)\"", table, at: entry.node.start, keys: ["file"], loader: loader)
         if table.entries.isEmpty { section.missing("file", "the path of \(example)") }
         guard let path = section.string("file"), let bytes = loader.read(path: path.value, at: path.position)
         else { return nil }

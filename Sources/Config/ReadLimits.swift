@@ -1,9 +1,9 @@
 extension ConfigurationReader {
-    static let limitKeys = Section.Keys(known: [
+    static let limitKeys = [
         "header_bytes", "header_count", "target_bytes", "token_bytes", "connections",
         "connections_per_address", "buffer_bytes", "handshake_timeout", "header_timeout",
         "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
-    ])
+    ]
 
     /// How long somebody may be waited for: as long as the file's own examples of durations go, so that "off" is not missed.
     static let patience = Duration.milliseconds(1)...Duration.days(7)
@@ -74,7 +74,7 @@ extension ConfigurationReader {
         if section.table["format"] != nil { log.format = section.choice("format", default: LogFormat.json) }
         if let access = section.string("access") { log.access = accessLog(access) }
         log.accessForm = section.choice("access_format", default: log.accessForm)
-        if let sample = section.subsection("sample", keys: .init(known: Self.statusClasses)) {
+        if let sample = section.subsection("sample", keys: Self.statusClasses) {
             for (index, name) in Self.statusClasses.enumerated() {
                 log.sample[index] = share(name, sample)
             }
@@ -82,7 +82,7 @@ extension ConfigurationReader {
         return log
     }
 
-    private static let logKeys = Section.Keys(known: ["level", "format", "access", "access_format", "sample"])
+    private static let logKeys = ["level", "format", "access", "access_format", "sample"]
     private static let statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"]
 
     /// A number from 0 to 1; 1 where nothing is written.

@@ -2,8 +2,9 @@ internal import Proxy
 internal import TLS
 
 extension ConfigurationReader {
-    static let listenerKeys = Section.Keys(
-        known: ["address", "trusted_proxies", "protocols", "mode", "proxy_protocol", "tls", "redirect"])
+    static let listenerKeys = [
+        "address", "trusted_proxies", "protocols", "mode", "proxy_protocol", "tls", "redirect",
+    ]
 
     /// All `[listen.NAME]`; at least one.
     func listeners(_ section: Section) -> [ListenerConfiguration] {
@@ -138,7 +139,7 @@ extension ConfigurationReader {
 
     /// The `[admin]` table, or nil where it is off.
     func admin(_ section: Section) -> AdminConfiguration? {
-        guard let section = section.subsection("admin", keys: .init(known: ["address", "token", "names"]))
+        guard let section = section.subsection("admin", keys: ["address", "token", "names"])
         else {
             return nil
         }

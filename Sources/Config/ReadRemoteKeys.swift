@@ -66,7 +66,7 @@ extension ConfigurationReader {
     /// `jwks = { url = … }`; below a preset the URL may be left out.
     func remoteKeys(_ entry: TOMLEntry, _ table: TOMLTable, _ preset: ProviderPreset?) -> KeySource? {
         let section = Section(
-            "\"jwks\"", table, at: entry.node.start, keys: .init(known: Self.remoteKeys), loader: loader)
+            "\"jwks\"", table, at: entry.node.start, keys: Self.remoteKeys, loader: loader)
         var location = preset?.keySet
         if table["url"] != nil {
             location = section.string("url").flatMap(remoteURL).map { .url($0) }

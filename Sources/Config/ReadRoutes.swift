@@ -1,9 +1,8 @@
 extension ConfigurationReader {
-    static let routeKeys = Section.Keys(
-        known: [
-            "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
-            "max_body", "rewrite", "stream_lifetime", "rate_limit", "cors", "sign_in", "redirect",
-        ])
+    static let routeKeys = [
+        "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
+        "max_body", "rewrite", "stream_lifetime", "rate_limit", "cors", "sign_in", "redirect",
+    ]
 
     /// All `[[route]]`, the most specific first.
     func routes(_ section: Section, _ names: KnownNames, _ issuers: [IssuerConfiguration])
@@ -224,7 +223,7 @@ struct RouteReader {
             return nil
         }
         let rewrite = Section(
-            "\"rewrite\"", table, at: entry.node.start, keys: .init(known: ["strip_prefix"]), loader: loader)
+            "\"rewrite\"", table, at: entry.node.start, keys: ["strip_prefix"], loader: loader)
         if table.entries.isEmpty { rewrite.missing("strip_prefix", "such as \"/v1\"") }
         guard let prefix = rewrite.string("strip_prefix") else { return nil }
         guard prefix.value.hasPrefix("/"), !prefix.value.hasSuffix("/") else {

@@ -1,9 +1,8 @@
 extension ConfigurationReader {
-    static let sessionKeys = Section.Keys(
-        known: [
-            "provider", "secret", "secrets", "cookie_prefix", "secure_cookies", "cookie_cache",
-            "cookie_cache_version", "url", "issuer", "ca", "cache_for", "trusted_origins",
-        ])
+    static let sessionKeys = [
+        "provider", "secret", "secrets", "cookie_prefix", "secure_cookies", "cookie_cache",
+        "cookie_cache_version", "url", "issuer", "ca", "cache_for", "trusted_origins",
+    ]
 
     /// All `[session.NAME]`; those without a usable secret are left out, with an error.
     func sessions(_ section: Section) -> [SessionConfiguration] {

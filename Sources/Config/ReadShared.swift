@@ -1,7 +1,7 @@
 extension ConfigurationReader {
-    static let sharedKeys = Section.Keys(known: [
+    static let sharedKeys = [
         "redis", "password", "ca", "prefix", "timeout", "when_unavailable", "revocations_kept",
-    ])
+    ]
 
     /// The `[shared]` table.
     func shared(_ section: Section) -> SharedConfiguration? {

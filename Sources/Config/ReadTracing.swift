@@ -1,8 +1,8 @@
 extension ConfigurationReader {
-    static let tracingKeys = Section.Keys(known: [
+    static let tracingKeys = [
         "url", "sample", "continue_from", "sampled_by", "include", "service", "resource", "headers", "ca",
         "timeout", "interval",
-    ])
+    ]
 
     /// The `[tracing]` table; nil without one.
     func tracing(_ section: Section) -> TracingConfiguration? {
