@@ -1,9 +1,5 @@
-import Bytes
 import Config
-import HTTP
-import HTTP1
 import Reactor
-import TLS
 
 /// One GET of a small document on the control loop: connects, speaks TLS, follows redirects of the same origin.
 ///
@@ -130,32 +126,4 @@ final class DocumentFetch {
         guard redirectCount < Self.largestRedirectCount else { throw FetchFailure("too many redirects") }
         return target
     }
-}
-
-/// Why a fetch cannot go on.
-struct FetchFailure: Error {
-    let reason: String
-    /// Another address of the same name may do better.
-    var mayHelpToTryAnother = false
-
-    init(_ reason: String, mayHelpToTryAnother: Bool = false) {
-        self.reason = reason
-        self.mayHelpToTryAnother = mayHelpToTryAnother
-    }
-}
-
-/// A whole response.
-struct FetchAnswer {
-    var status: UInt16
-    var body: [UInt8]
-    var location: String?
-    var maximumAge: Int64?
-    /// The server's time of day, in seconds since 1970, where it tells it.
-    var dateSeconds: Int64?
-    /// The values of `Set-Cookie`.
-    var setCookies: [[UInt8]] = []
-    /// How long to wait before another try, where the server says so.
-    var retryAfterSeconds: Int64?
-    /// The connection may carry another request.
-    var isPersistent = false
 }
