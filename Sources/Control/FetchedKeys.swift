@@ -87,7 +87,7 @@ final class FetchedKeys {
     static func metadataURLs(_ issuer: RemoteURL) -> [RemoteURL] {
         let path = issuer.target.hasSuffix("/") ? String(issuer.target.dropLast()) : issuer.target
         return [
-            issuer.with(target: path + "/.well-known/openid-configuration"),
+            issuer.below("/.well-known/openid-configuration"),
             issuer.with(target: "/.well-known/oauth-authorization-server" + path),
         ]
     }
