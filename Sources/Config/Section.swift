@@ -106,6 +106,24 @@ extension Section {
         return number
     }
 
+    /// A number from 0 to 1; 1 where nothing is written.
+    func share(_ key: String) -> Double {
+        guard let entry = table[key] else { return 1 }
+        let number: Double
+        switch entry.node.value {
+        case .integer(let value): number = Double(value)
+        case .float(let value): number = value
+        default:
+            mismatch(entry, expected: "a number from 0 to 1")
+            return 1
+        }
+        guard number >= 0, number <= 1 else {
+            loader.error(entry.node.start, "\"\(key)\" must be between 0 and 1: the share that is written")
+            return 1
+        }
+        return number
+    }
+
     /// One of a few words.
     func choice<Choice: RawRepresentable & CaseIterable>(
         _ key: String, default fallback: Choice
