@@ -1,70 +1,13 @@
+internal import Policy
+
 extension HostAddress {
     /// Dotted IPv4 without leading zeros, or IPv6 as in RFC 4291, 2.2, without brackets and zone.
     public init?(text: String) {
-        let bytes = text.utf8.contains(UInt8(ascii: ":")) ? Self.parseIPv6(text) : Self.parseIPv4(text[...])
-        guard let bytes else { return nil }
-        self.bytes = bytes
-    }
-
-    private static func parseIPv4(_ text: Substring) -> [UInt8]? {
-        let parts = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
-        var bytes: [UInt8] = []
-        for part in parts {
-            // "010" is 8 to some readers and 10 to others.
-            guard part.count == 1 || part.first != UInt8(ascii: "0"), part.first != UInt8(ascii: "+"),
-                let byte = UInt8(String(Substring(part)))
-            else { return nil }
-            bytes.append(byte)
+        guard let address = IPAddress(text) else { return nil }
+        let all = [address.high, address.low].flatMap { half in
+            (0..<8).map { UInt8(truncatingIfNeeded: half >> UInt64(56 - 8 * $0)) }
         }
-        return bytes
-    }
-
-    private static func parseIPv6(_ text: String) -> [UInt8]? {
-        let halves = split(text, at: "::")
-        guard halves.count <= 2, var head = groups(halves[0]) else { return nil }
-        guard halves.count == 2 else { return head.count == 16 ? head : nil }
-        // "::" stands for at least one group of zeros, and an IPv4 tail may only end the text.
-        guard let tail = groups(halves[1]), head.count + tail.count <= 14, !halves[0].contains(".") else {
-            return nil
-        }
-        head += [UInt8](repeating: 0, count: 16 - head.count - tail.count)
-        return head + tail
-    }
-
-    /// The text before the first `::` and the text after it, in which a second one is an empty group, thus refused.
-    private static func split(_ text: String, at separator: String) -> [Substring] {
-        var index = text.startIndex
-        while index < text.endIndex {
-            if text[index...].hasPrefix(separator) {
-                return [text[..<index], text[text.index(index, offsetBy: 2)...]]
-            }
-            index = text.index(after: index)
-        }
-        return [text[...]]
-    }
-
-    /// Groups of hexadecimal digits between colons; the last one may be an IPv4 address.
-    private static func groups(_ text: Substring) -> [UInt8]? {
-        if text.isEmpty { return [] }
-        var bytes: [UInt8] = []
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        for (index, part) in parts.enumerated() {
-            if index == parts.count - 1, part.contains(".") {
-                guard let tail = parseIPv4(part) else { return nil }
-                bytes += tail
-            } else {
-                guard (1...4).contains(part.utf8.count), part.utf8.allSatisfy(isHexDigit),
-                    let group = UInt16(part, radix: 16)
-                else { return nil }
-                bytes += [UInt8(group >> 8), UInt8(group & 0xFF)]
-            }
-        }
-        return bytes.count <= 16 ? bytes : nil
-    }
-
-    private static func isHexDigit(_ byte: UInt8) -> Bool {
-        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte | 0x20)
+        bytes = text.utf8.contains(UInt8(ascii: ":")) ? all : Array(all.suffix(4))
     }
 
     /// Whether it belongs to this machine alone.

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// What came of loading a configuration file.
 public struct LoadedConfiguration: Sendable {
     /// The path that was read, as it is shown in diagnostics.
@@ -59,8 +61,7 @@ extension Configuration {
         text: [UInt8], path: String, environment: [String: String], files: some FileSource
     ) -> LoadedConfiguration {
         // A byte-order mark is no column.
-        let source = String(
-            decoding: text.starts(with: [0xEF, 0xBB, 0xBF]) ? text[3...] : text[...], as: UTF8.self)
+        let source = String(decoding: text[ByteOrderMark.byteCount(in: text.span)...], as: UTF8.self)
         let loader = Loader(path: path, environment: environment, files: files)
         do throws(TOMLParser.Failure) {
             let root = try TOMLParser.parse(text)

@@ -4,7 +4,7 @@ extension Loader {
     func expand(_ text: String, at position: SourcePosition) -> String? {
         var result = ""
         var rest = text[...]
-        while let start = rest.range(of: "${") {
+        while let start = rest.range(ofFirst: "${") {
             result += rest[..<start.lowerBound]
             rest = rest[start.upperBound...]
             guard let end = rest.firstIndex(of: "}") else {
@@ -19,7 +19,7 @@ extension Loader {
     }
 
     private func variable(_ reference: Substring, at position: SourcePosition) -> String? {
-        let separator = reference.range(of: ":-")
+        let separator = reference.range(ofFirst: ":-")
         let name = String(reference[..<(separator?.lowerBound ?? reference.endIndex)])
         guard Self.isVariableName(name) else {
             error(position, "\"${\(reference)}\" does not name an environment variable")
@@ -45,20 +45,5 @@ extension Loader {
             (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0)
                 || $0 == 0x5F
         }
-    }
-}
-
-extension Substring {
-    /// Where `needle` begins and ends; the standard library alone has no such search in this language version.
-    fileprivate func range(of needle: StaticString) -> Range<Index>? {
-        let needle = String(describing: needle)
-        var start = startIndex
-        while start < endIndex {
-            if self[start...].hasPrefix(needle) {
-                return start..<index(start, offsetBy: needle.count)
-            }
-            start = index(after: start)
-        }
-        return nil
     }
 }

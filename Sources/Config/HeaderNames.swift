@@ -5,14 +5,7 @@ internal import HTTP
 enum HeaderNames {
     /// RFC 9110, 5.6.2: token.
     static func isToken(_ name: String) -> Bool {
-        !name.isEmpty && name.utf8.allSatisfy(isTokenByte)
-    }
-
-    private static func isTokenByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-        }
+        !name.isEmpty && name.utf8.allSatisfy(ASCII.isToken)
     }
 
     /// What a backend may take for the same name (H1, H2): lower case, every other byte a `-`.

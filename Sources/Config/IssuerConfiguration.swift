@@ -61,7 +61,7 @@ public enum KeySource: Sendable, Equatable {
     /// A JWK set that is fetched while the proxy runs.
     case remote(RemoteKeys)
     /// No keys: the issuer is asked about each token (RFC 7662).
-    case introspection(Introspection)
+    case introspection(IntrospectionConfiguration)
 
     /// Whether it is a secret, or one key without a name: no token can name it.
     var isNameless: Bool {
@@ -70,6 +70,20 @@ public enum KeySource: Sendable, Equatable {
         case .keySet, .remote, .introspection: false
         }
     }
+}
+
+/// An endpoint that is asked about opaque tokens (RFC 7662).
+public struct IntrospectionConfiguration: Sendable, Equatable {
+    /// The endpoint.
+    public var url: RemoteURL
+    /// Who asks (RFC 6749 §2.3.1).
+    public var clientID: String
+    /// With this, by HTTP Basic authentication.
+    public var clientSecret: Secret
+    /// How long an answer is believed.
+    public var cacheFor: Duration
+    /// The certificates that are trusted instead of the system's, as PEM text.
+    public var authorities: [UInt8]?
 }
 
 /// A JWK set that is fetched, and how often.
@@ -130,6 +144,9 @@ public enum TokenAlgorithm: String, Sendable, Equatable, CaseIterable {
     case es512 = "ES512"
     /// Ed25519.
     case edDSA = "EdDSA"
+
+    /// What Better Auth's `jwt` plugin can be told to sign with.
+    static let ofBetterAuth: [TokenAlgorithm] = [.edDSA, .es256, .es512, .rs256, .ps256]
 
     /// Whether the key is a shared secret.
     public var isHMAC: Bool {

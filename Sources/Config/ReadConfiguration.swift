@@ -2,11 +2,10 @@
 struct ConfigurationReader {
     let loader: Loader
 
-    static let keys = Section.Keys(
-        known: [
-            "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
-            "admin", "revocation", "cors", "takeover", "watch", "session", "shared", "tracing",
-        ])
+    static let keys = [
+        "workers", "listen", "upstream", "issuer", "identity", "route", "rate_limit", "limits", "log",
+        "admin", "revocation", "cors", "takeover", "watch", "session", "shared", "tracing",
+    ]
 
     func configuration(_ root: TOMLNode) -> Configuration? {
         guard case .table(let table) = root.value else { return nil }
@@ -95,8 +94,8 @@ extension Section {
         (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || byte == 0x2D || byte == 0x5F
     }
 
-    /// The one table below a key, such as `[limits]`; an empty one where the file has none.
-    func subsection(_ key: String, keys: Keys) -> Section? {
+    /// The one table below a key, such as `[limits]`; nil where the file has none, or no table there, which is reported.
+    func subsection(_ key: String, keys: [String]) -> Section? {
         guard let entry = table[key] else { return nil }
         guard case .table(let inner) = entry.node.value else {
             mismatch(entry, expected: "a table")

@@ -1,9 +1,9 @@
 internal import Policy
 
 extension ConfigurationReader {
-    static let crossOriginKeys = Section.Keys(known: [
+    static let crossOriginKeys = [
         "origins", "methods", "headers", "expose_headers", "credentials", "max_age",
-    ])
+    ]
 
     /// All `[cors.NAME]`.
     func crossOrigins(_ section: Section) -> [CrossOriginConfiguration] {
@@ -146,48 +146,6 @@ struct CrossOriginReader {
             }
             return text.value
         }
-    }
-}
-
-extension RouteReader {
-    /// The name of a rule that exists.
-    func crossOrigin() -> String? {
-        guard let name = section.string("cors") else { return nil }
-        guard names.crossOrigins.contains(name.value) else {
-            section.loader.error(
-                name.position, "there is no [cors.\(name.value)]",
-                didYouMean: Suggestion.nearest(to: name.value, among: names.crossOrigins))
-            return nil
-        }
-        return name.value
-    }
-
-    /// The page that browsers are sent to: an absolute URL, or a path of the same origin.
-    func signIn(_ authentication: RouteAuthentication?) -> String? {
-        guard let page = section.string("sign_in") else { return nil }
-        if authentication == .open {
-            section.loader.error(
-                page.position, "\"sign_in\" on a route with auth = \"none\": nobody is asked there")
-            return nil
-        }
-        guard let url = Self.url(page.value) else {
-            section.loader.error(
-                page.position,
-                "\"sign_in\" must be a URL such as \"https://app.example.com/sign-in\", or a path such as "
-                    + "\"/sign-in\", without fragment, not \"\(page.value)\"")
-            return nil
-        }
-        if page.value.hasPrefix("http://"), !url.isLoopback {
-            section.loader.warning(
-                page.position, "\"sign_in\" is not encrypted: people would sign in over plain HTTP")
-        }
-        return page.value
-    }
-
-    private static func url(_ text: String) -> RemoteURL? {
-        guard !text.hasPrefix("/") else { return RemoteURL("http://localhost")?.following(text) }
-        guard text.hasPrefix("https://") || text.hasPrefix("http://") else { return nil }
-        return RemoteURL(text)
     }
 }
 

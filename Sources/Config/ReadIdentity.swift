@@ -15,7 +15,7 @@ extension ConfigurationReader {
     /// The `[identity]` table, or its defaults.
     func identity(_ section: Section) -> IdentityConfiguration {
         var identity = IdentityConfiguration.standard
-        guard let section = section.subsection("identity", keys: .init(known: ["headers", "strip"])) else {
+        guard let section = section.subsection("identity", keys: ["headers", "strip"]) else {
             return identity
         }
         if let entry = section.table["headers"] {

@@ -1,17 +1,3 @@
-/// An endpoint that is asked about opaque tokens (RFC 7662).
-public struct Introspection: Sendable, Equatable {
-    /// The endpoint.
-    public var url: RemoteURL
-    /// Who asks (RFC 6749 §2.3.1).
-    public var clientID: String
-    /// With this, by HTTP Basic authentication.
-    public var clientSecret: Secret
-    /// How long an answer is believed.
-    public var cacheFor: Duration
-    /// The certificates that are trusted instead of the system's, as PEM text.
-    public var authorities: [UInt8]?
-}
-
 extension ConfigurationReader {
     static let introspectionKeys = ["url", "client_id", "client_secret", "cache_for", "ca"]
 
@@ -34,7 +20,7 @@ extension ConfigurationReader {
             )
         }
         let section = Section(
-            "\"introspection\"", table, at: entry.node.start, keys: .init(known: Self.introspectionKeys),
+            "\"introspection\"", table, at: entry.node.start, keys: Self.introspectionKeys,
             loader: loader)
         for key in ["url", "client_id", "client_secret"] where table[key] == nil {
             section.missing(key, "the issuer tells nobody else about tokens (RFC 7662, 2.1)")
@@ -48,7 +34,7 @@ extension ConfigurationReader {
         let authorities = authorities(section)
         guard let url, let name, let secret else { return nil }
         return .introspection(
-            Introspection(
+            IntrospectionConfiguration(
                 url: url, clientID: name.value, clientSecret: secret, cacheFor: cacheFor,
                 authorities: authorities))
     }

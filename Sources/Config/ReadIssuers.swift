@@ -1,11 +1,10 @@
 extension ConfigurationReader {
-    static let issuerKeys = Section.Keys(
-        known: [
-            "issuer", "audience", "secret", "public_key", "jwks", "algorithms", "subject", "types",
-            "required_type", "leeway", "maximum_lifetime", "refuse_claims", "token_from", "trusted_origins",
-            "provider", "url", "dpop", "dpop_lifetime", "dpop_nonce",
-            "introspection",
-        ])
+    static let issuerKeys = [
+        "issuer", "audience", "secret", "public_key", "jwks", "algorithms", "subject", "types",
+        "required_type", "leeway", "maximum_lifetime", "refuse_claims", "token_from", "trusted_origins",
+        "provider", "url", "dpop", "dpop_lifetime", "dpop_nonce",
+        "introspection",
+    ]
 
     /// What a route's set of issuers has room for.
     static let maximumIssuers = 64

@@ -1,3 +1,5 @@
+internal import Crypto
+
 // Where an issuer's keys come from.
 
 extension ConfigurationReader {
@@ -43,9 +45,7 @@ extension ConfigurationReader {
                 "\"\(origin)\" is a private key; give usher the public one (`openssl pkey -pubout`)")
             return nil
         }
-        // Elsewhere in a line the words are explanatory text (RFC 7468, 2). Editors of Windows put a byte order mark in front.
-        let lines = bytes.starts(with: [0xef, 0xbb, 0xbf]) ? bytes.dropFirst(3) : bytes[...]
-        let keys = lines.split(separator: UInt8(ascii: "\n")).count { $0.starts(with: "-----BEGIN ".utf8) }
+        let keys = PEMLabel.all(in: bytes.span).count
         guard keys > 0 else {
             loader.error(entry.node.start, "\"\(origin)\" is not PEM (\"-----BEGIN PUBLIC KEY-----\")")
             return nil
@@ -95,7 +95,7 @@ extension ConfigurationReader {
             return nil
         }
         let section = Section(
-            "\"\(entry.key)\"", table, at: entry.node.start, keys: .init(known: ["file"]), loader: loader)
+            "\"\(entry.key)\"", table, at: entry.node.start, keys: ["file"], loader: loader)
         if table.entries.isEmpty { section.missing("file", "the path of \(example)") }
         guard let path = section.string("file"), let bytes = loader.read(path: path.value, at: path.position)
         else { return nil }

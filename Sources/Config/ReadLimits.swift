@@ -1,9 +1,9 @@
 extension ConfigurationReader {
-    static let limitKeys = Section.Keys(known: [
+    static let limitKeys = [
         "header_bytes", "header_count", "target_bytes", "token_bytes", "connections",
         "connections_per_address", "buffer_bytes", "handshake_timeout", "header_timeout",
         "idle_timeout", "body_timeout", "drain_timeout", "failed_authentications", "tokens_cached",
-    ])
+    ]
 
     /// How long somebody may be waited for: as long as the file's own examples of durations go, so that "off" is not missed.
     static let patience = Duration.milliseconds(1)...Duration.days(7)
@@ -61,66 +61,5 @@ extension ConfigurationReader {
             text.position, "\"\(key)\" must be \"\(word)\" or a whole number, not \"\(text.value)\"",
             didYouMean: Suggestion.nearest(to: text.value, among: [word]))
         return nil
-    }
-
-    /// The `[log]` table, or its defaults.
-    func log(_ section: Section) -> LogConfiguration {
-        var log = LogConfiguration()
-        guard let section = section.subsection("log", keys: Self.logKeys)
-        else {
-            return log
-        }
-        log.level = section.choice("level", default: log.level)
-        if section.table["format"] != nil { log.format = section.choice("format", default: LogFormat.json) }
-        if let access = section.string("access") { log.access = accessLog(access) }
-        log.accessForm = section.choice("access_format", default: log.accessForm)
-        if let sample = section.subsection("sample", keys: .init(known: Self.statusClasses)) {
-            for (index, name) in Self.statusClasses.enumerated() {
-                log.sample[index] = share(name, sample)
-            }
-        }
-        return log
-    }
-
-    private static let logKeys = Section.Keys(known: ["level", "format", "access", "access_format", "sample"])
-    private static let statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"]
-
-    /// A number from 0 to 1; 1 where nothing is written.
-    func share(_ key: String, _ section: Section) -> Double {
-        guard let entry = section.table[key] else { return 1 }
-        let number: Double
-        switch entry.node.value {
-        case .integer(let value): number = Double(value)
-        case .float(let value): number = value
-        default:
-            section.mismatch(entry, expected: "a number from 0 to 1")
-            return 1
-        }
-        guard number >= 0, number <= 1 else {
-            loader.error(entry.node.start, "\"\(key)\" must be between 0 and 1: the share that is written")
-            return 1
-        }
-        return number
-    }
-
-    private func accessLog(_ text: Located<String>) -> AccessLogDestination {
-        switch text.value {
-        case "off": return .off
-        case "stdout": return .standardOutput
-        case "":
-            loader.error(text.position, "\"access\" must be \"off\", \"stdout\" or a path")
-            return .off
-        default:
-            // A typing mistake must not become a file of that name.
-            let words = ["off", "stdout"]
-            if !text.value.contains("/"), !text.value.contains("."),
-                let word = Suggestion.nearest(to: text.value, among: words)
-            {
-                loader.error(
-                    text.position, "\"access\" must be \"off\", \"stdout\" or a path, not \"\(text.value)\"",
-                    didYouMean: word)
-            }
-            return .file(path: loader.resolve(path: text.value))
-        }
     }
 }

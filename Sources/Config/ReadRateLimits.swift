@@ -7,7 +7,7 @@ extension ConfigurationReader {
         section.namedTables("rate_limit").compactMap { named in
             let section = Section(
                 "[rate_limit.\(named.name.value)]", named.table, at: named.position,
-                keys: .init(known: ["key", "requests", "per", "burst", "shared"]), loader: loader)
+                keys: ["key", "requests", "per", "burst", "shared"], loader: loader)
             if section.table["key"] == nil { section.missing("key", "\"user\" or \"address\"") }
             let key = section.choice("key", default: RateLimitKey.address)
             return RateLimitConfiguration(
@@ -27,7 +27,7 @@ extension ConfigurationReader {
         return rate(
             Section(
                 "\"failed_authentications\"", table, at: entry.node.start,
-                keys: .init(known: ["requests", "per", "burst"]), loader: loader))
+                keys: ["requests", "per", "burst"], loader: loader))
     }
 
     private func rate(_ section: Section) -> RateConfiguration {

@@ -16,9 +16,8 @@ struct ProviderPreset {
     /// Better Auth's `jwt` plugin at the base URL of its API, such as `https://app.example.com/api/auth`.
     init(betterAuth url: RemoteURL, at position: SourcePosition) {
         origin = url.origin
-        let path = url.target.hasSuffix("/") ? String(url.target.dropLast()) : url.target
-        keySet = .url(url.with(target: path + "/jwks"))
-        algorithms = [.edDSA, .es256, .es512, .rs256, .ps256]
+        keySet = .url(url.below("/jwks"))
+        algorithms = TokenAlgorithm.ofBetterAuth
         types = ["JWT"]
         refuseClaims = ["azp", "client_id", "scope", "events"]
         self.position = position
@@ -39,23 +38,32 @@ extension ConfigurationReader {
             }
             return nil
         }
-        guard provider.value == "better-auth" else {
-            loader.error(
-                provider.position, "\"provider\" must be \"better-auth\", not \"\(provider.value)\"",
-                didYouMean: Suggestion.nearest(to: provider.value, among: ["better-auth"]))
-            return nil
-        }
+        guard isBetterAuth(provider) else { return nil }
         guard section.table["url"] != nil else {
             section.missing(
                 "url", "the base URL of Better Auth, such as \"https://app.example.com/api/auth\"")
             return nil
         }
+        return betterAuthURL(section).map { ProviderPreset(betterAuth: $0.value, at: $0.position) }
+    }
+
+    /// Whether a `provider` is the one that there is; else an error.
+    func isBetterAuth(_ provider: Located<String>) -> Bool {
+        if provider.value == "better-auth" { return true }
+        loader.error(
+            provider.position, "\"provider\" must be \"better-auth\", not \"\(provider.value)\"",
+            didYouMean: Suggestion.nearest(to: provider.value, among: ["better-auth"]))
+        return false
+    }
+
+    /// The `url` of a Better Auth: the base of its API. Nil without one, and after a mistake, which is reported.
+    func betterAuthURL(_ section: Section) -> Located<RemoteURL>? {
         guard let text = section.string("url"), let url = remoteURL(text) else { return nil }
         guard !url.target.contains("?") else {
             loader.error(text.position, "\"\(text.value)\" has a query; the base URL of Better Auth has none")
             return nil
         }
-        return ProviderPreset(betterAuth: url, at: text.position)
+        return Located(value: url, position: text.position)
     }
 
     /// Whether a `jwks` table is about keys that are fetched.
@@ -66,7 +74,7 @@ extension ConfigurationReader {
     /// `jwks = { url = … }`; below a preset the URL may be left out.
     func remoteKeys(_ entry: TOMLEntry, _ table: TOMLTable, _ preset: ProviderPreset?) -> KeySource? {
         let section = Section(
-            "\"jwks\"", table, at: entry.node.start, keys: .init(known: Self.remoteKeys), loader: loader)
+            "\"jwks\"", table, at: entry.node.start, keys: Self.remoteKeys, loader: loader)
         var location = preset?.keySet
         if table["url"] != nil {
             location = section.string("url").flatMap(remoteURL).map { .url($0) }

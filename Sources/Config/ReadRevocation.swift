@@ -1,7 +1,7 @@
 internal import JOSE
 
 extension ConfigurationReader {
-    static let revocationKeys = Section.Keys(known: ["file"])
+    static let revocationKeys = ["file"]
 
     /// The `[revocation]` table. A list that cannot be read is an error: it must not pass for an empty one.
     func revocation(_ section: Section) -> RevocationConfiguration? {

@@ -1,3 +1,5 @@
+internal import Policy
+
 /// Who may call a route, and what is required of the token.
 extension RouteReader {
     private var loader: Loader { section.loader }
@@ -103,10 +105,7 @@ extension RouteReader {
         guard let texts = section.strings("scopes") else { return [] }
         var scopes: [String] = []
         for text in texts {
-            let isScope =
-                !text.value.isEmpty
-                && text.value.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C }
-            if !isScope {
+            if !Scopes.isValid(text.value) {
                 loader.error(
                     text.position,
                     "\"\(text.value)\" is not a scope (RFC 6749, 3.3): list each as its own string")

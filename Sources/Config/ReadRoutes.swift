@@ -1,9 +1,8 @@
 extension ConfigurationReader {
-    static let routeKeys = Section.Keys(
-        known: [
-            "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
-            "max_body", "rewrite", "stream_lifetime", "rate_limit", "cors", "sign_in", "redirect",
-        ])
+    static let routeKeys = [
+        "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
+        "max_body", "rewrite", "stream_lifetime", "rate_limit", "cors", "sign_in", "redirect",
+    ]
 
     /// All `[[route]]`, the most specific first.
     func routes(_ section: Section, _ names: KnownNames, _ issuers: [IssuerConfiguration])
@@ -77,8 +76,8 @@ struct RouteReader {
         let denied = denied()
         let prefix = stripPrefix(path)
         let lifetime = section.choice("stream_lifetime", default: StreamLifetime.token)
-        let rateLimit = rateLimit()
-        let crossOrigin = crossOrigin()
+        let rateLimit = reference("rate_limit", to: names.rateLimits)
+        let crossOrigin = reference("cors", to: names.crossOrigins)
         let signIn = signIn(authentication)
         guard let path else { return (nil, false) }
         let route = RouteConfiguration(
@@ -98,21 +97,16 @@ struct RouteReader {
 
     private func upstream() -> String {
         if section.table["upstream"] == nil { section.missing("upstream", "the name of an [upstream.NAME]") }
-        guard let name = section.string("upstream") else { return "" }
-        if !names.upstreams.contains(name.value) {
-            loader.error(
-                name.position, "there is no [upstream.\(name.value)]",
-                didYouMean: Suggestion.nearest(to: name.value, among: names.upstreams))
-        }
-        return name.value
+        return reference("upstream", to: names.upstreams) ?? ""
     }
 
-    private func rateLimit() -> String? {
-        guard let name = section.string("rate_limit") else { return nil }
-        guard names.rateLimits.contains(name.value) else {
+    /// The name of a table, which has to be there: `[upstream.NAME]` for `upstream`, and so on.
+    private func reference(_ key: String, to known: [String]) -> String? {
+        guard let name = section.string(key) else { return nil }
+        guard known.contains(name.value) else {
             loader.error(
-                name.position, "there is no [rate_limit.\(name.value)]",
-                didYouMean: Suggestion.nearest(to: name.value, among: names.rateLimits))
+                name.position, "there is no [\(key).\(name.value)]",
+                didYouMean: Suggestion.nearest(to: name.value, among: known))
             return nil
         }
         return name.value
@@ -224,7 +218,7 @@ struct RouteReader {
             return nil
         }
         let rewrite = Section(
-            "\"rewrite\"", table, at: entry.node.start, keys: .init(known: ["strip_prefix"]), loader: loader)
+            "\"rewrite\"", table, at: entry.node.start, keys: ["strip_prefix"], loader: loader)
         if table.entries.isEmpty { rewrite.missing("strip_prefix", "such as \"/v1\"") }
         guard let prefix = rewrite.string("strip_prefix") else { return nil }
         guard prefix.value.hasPrefix("/"), !prefix.value.hasSuffix("/") else {

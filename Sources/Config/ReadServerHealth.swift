@@ -9,7 +9,7 @@ extension ConfigurationReader {
         }
         let section = Section(
             "\"health\" of \(upstream.title)", table, at: entry.node.start,
-            keys: .init(known: ["path", "interval", "timeout", "healthy_after", "unhealthy_after"]),
+            keys: ["path", "interval", "timeout", "healthy_after", "unhealthy_after"],
             loader: loader)
         let interval = section.duration(
             "interval", default: .seconds(5), in: .milliseconds(100) ... .seconds(3600))
@@ -49,7 +49,7 @@ extension ConfigurationReader {
         }
         let section = Section(
             "\"eject\" of \(upstream.title)", table, at: entry.node.start,
-            keys: .init(known: ["consecutive_failures", "for"]), loader: loader)
+            keys: ["consecutive_failures", "for"], loader: loader)
         return EjectionConfiguration(
             consecutiveFailures: section.integer("consecutive_failures", default: 5, in: 1...1000),
             duration: section.duration("for", default: .seconds(10), in: .milliseconds(100) ... .days(1)))

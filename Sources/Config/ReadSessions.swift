@@ -1,9 +1,8 @@
 extension ConfigurationReader {
-    static let sessionKeys = Section.Keys(
-        known: [
-            "provider", "secret", "secrets", "cookie_prefix", "secure_cookies", "cookie_cache",
-            "cookie_cache_version", "url", "issuer", "ca", "cache_for", "trusted_origins",
-        ])
+    static let sessionKeys = [
+        "provider", "secret", "secrets", "cookie_prefix", "secure_cookies", "cookie_cache",
+        "cookie_cache_version", "url", "issuer", "ca", "cache_for", "trusted_origins",
+    ]
 
     /// All `[session.NAME]`; those without a usable secret are left out, with an error.
     func sessions(_ section: Section) -> [SessionConfiguration] {
@@ -16,7 +15,7 @@ extension ConfigurationReader {
             loader: loader)
         checkProvider(section)
         let secrets = sessionSecrets(section)
-        let url = sessionURL(section)
+        let url = betterAuthURL(section)?.value
         let cache = section.choice("cookie_cache", default: SessionConfiguration.Cache.any)
         let configuration = SessionConfiguration(
             name: named.name.value, secrets: secrets, cookiePrefix: cookiePrefix(section),
@@ -34,10 +33,7 @@ extension ConfigurationReader {
         guard section.table["provider"] != nil else {
             return section.missing("provider", "\"better-auth\"")
         }
-        guard let provider = section.string("provider"), provider.value != "better-auth" else { return }
-        loader.error(
-            provider.position, "\"provider\" must be \"better-auth\", not \"\(provider.value)\"",
-            didYouMean: Suggestion.nearest(to: provider.value, among: ["better-auth"]))
+        if let provider = section.string("provider") { _ = isBetterAuth(provider) }
     }
 
     /// What cannot be seen in one key.
@@ -121,15 +117,6 @@ extension ConfigurationReader {
     }
 
     // MARK: Names and places
-
-    private func sessionURL(_ section: Section) -> RemoteURL? {
-        guard let text = section.string("url"), let url = remoteURL(text) else { return nil }
-        guard !url.target.contains("?") else {
-            loader.error(text.position, "\"\(text.value)\" has a query; the base URL of Better Auth has none")
-            return nil
-        }
-        return url
-    }
 
     /// A part of cookie names, which are tokens (RFC 6265, 4.1.1).
     private func cookiePrefix(_ section: Section) -> String {

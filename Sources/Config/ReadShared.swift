@@ -1,7 +1,7 @@
 extension ConfigurationReader {
-    static let sharedKeys = Section.Keys(known: [
+    static let sharedKeys = [
         "redis", "password", "ca", "prefix", "timeout", "when_unavailable", "revocations_kept",
-    ])
+    ]
 
     /// The `[shared]` table.
     func shared(_ section: Section) -> SharedConfiguration? {
@@ -156,10 +156,7 @@ extension ConfigurationReader {
         guard !place.isSecure else { return }
         switch place.address {
         case .unix: return
-        case .ip(let address, _):
-            if address.isIPv6 ? address.bytes.dropLast().allSatisfy({ $0 == 0 }) : address.bytes[0] == 127 {
-                return
-            }
+        case .ip(let address, _): if address.isLoopback { return }
         case .name(let name, _): if name == "localhost" { return }
         }
         loader.warning(

@@ -4,9 +4,9 @@ internal import TLS
 // TLS on listeners and to upstreams: every file is read and tried here, so that what does not fit shows where it is named.
 
 extension ConfigurationReader {
-    private static let listenerTLSKeys = Section.Keys(known: [
+    private static let listenerTLSKeys = [
         "certificates", "minimum_version", "client_ca", "client_auth", "ocsp", "hsts", "tickets",
-    ])
+    ]
 
     /// The `tls` of a listener; nil where there is none, or it is wrong, which has been reported.
     func listenerTLS(_ outer: Section, name: String) -> ListenerTLSConfiguration? {
@@ -70,7 +70,7 @@ extension ConfigurationReader {
             }
             let inner = Section(
                 "a certificate of \(section.title)", table, at: node.start,
-                keys: .init(known: ["certificate", "key", "ocsp"]), loader: loader)
+                keys: ["certificate", "key", "ocsp"], loader: loader)
             return pair(inner, status: nodes.count == 1 ? shared : nil)
         }
     }
@@ -173,7 +173,7 @@ extension ConfigurationReader {
         }
         let inner = Section(
             "\"hsts\"", table, at: entry.node.start,
-            keys: .init(known: ["max_age", "include_subdomains", "preload"]), loader: loader)
+            keys: ["max_age", "include_subdomains", "preload"], loader: loader)
         if table["max_age"] == nil { inner.missing("max_age", "such as \"365d\"") }
         guard case .value(let age) = inner.setting("max_age", .duration, in: Self.ages) else { return nil }
         return StrictTransportConfiguration(
@@ -196,7 +196,7 @@ extension ConfigurationReader {
         case .table(let table):
             let inner = Section(
                 "\"tls\" of \(section.title)", table, at: entry.position,
-                keys: .init(known: ["ca", "server_name", "certificate", "key"]), loader: loader)
+                keys: ["ca", "server_name", "certificate", "key"], loader: loader)
             if let file = inner.string("ca") {
                 tls.authorities = certificateText(file)
                 tls.authorityFile = loader.resolve(path: file.value)

@@ -49,17 +49,4 @@ extension ConfigurationReader {
     private static func isNameByte(_ byte: UInt8) -> Bool {
         (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || "-._~".utf8.contains(byte)
     }
-
-    /// Scheme and host, as browsers write them in `Origin`.
-    func trustedOrigins(_ section: Section) -> [String] {
-        (section.strings("trusted_origins") ?? []).compactMap { text in
-            guard let url = RemoteURL(text.value), url.target == "/", url.origin == text.value else {
-                loader.error(
-                    text.position,
-                    "\"\(text.value)\" is not an origin, such as \"https://app.example.com\", without a path")
-                return nil
-            }
-            return url.origin
-        }
-    }
 }

@@ -1,8 +1,8 @@
 extension ConfigurationReader {
-    static let tracingKeys = Section.Keys(known: [
+    static let tracingKeys = [
         "url", "sample", "continue_from", "sampled_by", "include", "service", "resource", "headers", "ca",
         "timeout", "interval",
-    ])
+    ]
 
     /// The `[tracing]` table; nil without one.
     func tracing(_ section: Section) -> TracingConfiguration? {
@@ -13,7 +13,7 @@ extension ConfigurationReader {
         let url = section.string("url").flatMap { collectorURL($0) }
         // Without a URL, what else is wrong is told all the same.
         var tracing = TracingConfiguration(url: url ?? Self.anyURL)
-        tracing.sample = share("sample", section)
+        tracing.sample = section.share("sample")
         tracing.continueFrom = section.choice("continue_from", default: tracing.continueFrom)
         tracing.sampledBy = section.choice("sampled_by", default: tracing.sampledBy)
         tracing.include = details(section)

@@ -1,10 +1,9 @@
 extension ConfigurationReader {
-    static let upstreamKeys = Section.Keys(
-        known: [
-            "servers", "protocol", "balance", "authorization", "preserve_host", "connect_timeout",
-            "response_timeout", "idle_timeout", "max_connections", "max_pending", "retries", "tls",
-            "health", "eject", "slow_start", "resolve_interval",
-        ])
+    static let upstreamKeys = [
+        "servers", "protocol", "balance", "authorization", "preserve_host", "connect_timeout",
+        "response_timeout", "idle_timeout", "max_connections", "max_pending", "retries", "tls",
+        "health", "eject", "slow_start", "resolve_interval",
+    ]
 
     /// All `[upstream.NAME]`.
     func upstreams(_ section: Section) -> [UpstreamConfiguration] {
@@ -82,7 +81,7 @@ extension ConfigurationReader {
         case .table(let table):
             let inner = Section(
                 "a server of \(section.title)", table, at: node.start,
-                keys: .init(known: ["address", "weight"]),
+                keys: ["address", "weight"],
                 loader: loader)
             let weight = inner.integer("weight", default: 1, in: 1...1000)
             if table["address"] == nil { inner.missing("address", "host:port, [v6]:port or unix:/path") }
@@ -134,7 +133,7 @@ extension ConfigurationReader {
 
     private func tableAuthorization(_ table: TOMLTable, _ entry: TOMLEntry) -> AuthorizationConfiguration? {
         let section = Section(
-            "\"authorization\"", table, at: entry.node.start, keys: .init(known: ["bearer", "mint"]),
+            "\"authorization\"", table, at: entry.node.start, keys: ["bearer", "mint"],
             loader: loader)
         switch (table["bearer"], table["mint"]) {
         case (let bearer?, nil): return loader.secret(bearer, for: .bearerToken).map { .bearer($0) }
@@ -161,7 +160,7 @@ extension ConfigurationReader {
         }
         let section = Section(
             "\"mint\"", table, at: entry.node.start,
-            keys: .init(known: ["algorithm", "secret", "lifetime", "claims"]), loader: loader)
+            keys: ["algorithm", "secret", "lifetime", "claims"], loader: loader)
         _ = section.choice("algorithm", default: MintAlgorithm.hs256)
         let lifetime = section.duration("lifetime", default: .seconds(60), in: .seconds(2) ... .days(1))
         let claims = mintedClaims(section)

@@ -12,14 +12,14 @@ public struct RemoteURL: Sendable, Hashable {
     /// The URL of that text; nil for another scheme, user information, a fragment, or what is no URL.
     public init?(_ text: String) {
         guard text.utf8.count <= 2048, text.utf8.allSatisfy(Self.isURLByte),
-            let colon = text.range(ofFirst: "://")
+            let scheme = text.range(ofFirst: "://")
         else { return nil }
-        switch text[..<colon.start].lowercased() {
+        switch text[..<scheme.lowerBound].lowercased() {
         case "http": isSecure = false
         case "https": isSecure = true
         default: return nil
         }
-        let rest = text[colon.end...]
+        let rest = text[scheme.upperBound...]
         let authority = rest.prefix { $0 != "/" && $0 != "?" }
         guard let (host, port) = Self.split(authority) else { return nil }
         self.host = host
@@ -39,6 +39,11 @@ public struct RemoteURL: Sendable, Hashable {
     public func with(target: String) -> RemoteURL {
         precondition(target.hasPrefix("/"))
         return RemoteURL(isSecure: isSecure, host: host, port: port, target: target)
+    }
+
+    /// The URL of something below this one, whose path may end with a slash; `path` starts with one.
+    public func below(_ path: String) -> RemoteURL {
+        with(target: (target.hasSuffix("/") ? String(target.dropLast()) : target) + path)
     }
 
     /// Where a `Location` of a response for this URL leads (RFC 9110 §10.2.2): a whole URL, or a path that starts
@@ -68,11 +73,7 @@ public struct RemoteURL: Sendable, Hashable {
 
     /// Whether nothing leaves this machine.
     public var isLoopback: Bool {
-        if let address = HostAddress(text: host) {
-            return address.isIPv6
-                ? address.bytes == [UInt8](repeating: 0, count: 15) + [1] : address.bytes[0] == 127
-        }
-        return host == "localhost" || host.hasSuffix(".localhost")
+        HostAddress(text: host)?.isLoopback ?? (host == "localhost" || host.hasSuffix(".localhost"))
     }
 
     /// Visible ASCII without what RFC 3986 excludes, and without `#`, which never goes to a server.
@@ -109,16 +110,4 @@ public struct RemoteURL: Sendable, Hashable {
 extension RemoteURL: CustomStringConvertible {
     /// The whole URL.
     public var description: String { origin + target }
-}
-
-extension String {
-    /// Where the first `text` stands.
-    fileprivate func range(ofFirst text: String) -> (start: Index, end: Index)? {
-        var index = startIndex
-        while index < endIndex {
-            if self[index...].hasPrefix(text) { return (index, self.index(index, offsetBy: text.count)) }
-            index = self.index(after: index)
-        }
-        return nil
-    }
 }

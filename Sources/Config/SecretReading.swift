@@ -58,7 +58,7 @@ extension Loader {
 
     private func referencedSecret(_ table: TOMLTable, _ entry: TOMLEntry) -> [UInt8]? {
         let section = Section(
-            "\"\(entry.key)\"", table, at: entry.node.start, keys: .init(known: ["env", "file"]), loader: self
+            "\"\(entry.key)\"", table, at: entry.node.start, keys: ["env", "file"], loader: self
         )
         switch (table["env"], table["file"]) {
         case (_?, nil): return section.string("env").flatMap(environmentSecret)

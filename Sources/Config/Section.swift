@@ -7,9 +7,10 @@ struct Section {
     /// Where the table begins.
     let position: SourcePosition
     let loader: Loader
-    private let keys: Keys
+    /// The keys that it may hold.
+    private let keys: [String]
 
-    init(_ title: String, _ table: TOMLTable, at position: SourcePosition, keys: Keys, loader: Loader) {
+    init(_ title: String, _ table: TOMLTable, at position: SourcePosition, keys: [String], loader: Loader) {
         self.title = title
         self.table = table
         self.position = position
@@ -18,24 +19,19 @@ struct Section {
         for entry in table.entries { check(entry) }
     }
 
-    /// The keys of a kind of table.
-    struct Keys {
-        var known: [String]
-    }
-
     private func check(_ entry: TOMLEntry) {
-        if keys.known.contains(entry.key) { return }
+        if keys.contains(entry.key) { return }
         loader.error(
             entry.position, "unknown key \"\(entry.key)\" in \(title)", didYouMean: suggestion(for: entry.key)
         )
     }
 
-    private func suggestion(for key: String) -> String? { Suggestion.nearest(to: key, among: keys.known) }
+    private func suggestion(for key: String) -> String? { Suggestion.nearest(to: key, among: keys) }
 
     /// Says that a key is needed and not there, unless it is there under a misspelt name: one mistake, one line.
     func missing(_ key: String, _ hint: String) {
         let isMisspelt = table.entries.contains {
-            !keys.known.contains($0.key) && suggestion(for: $0.key) == key
+            !keys.contains($0.key) && suggestion(for: $0.key) == key
         }
         if isMisspelt { return }
         loader.error(position, "\(title) needs \"\(key)\": \(hint)")
@@ -106,6 +102,24 @@ extension Section {
                 entry.node.start,
                 "\"\(key)\" must be between \(range.lowerBound) and \(range.upperBound), not \(value)")
             return fallback
+        }
+        return number
+    }
+
+    /// A number from 0 to 1; 1 where nothing is written.
+    func share(_ key: String) -> Double {
+        guard let entry = table[key] else { return 1 }
+        let number: Double
+        switch entry.node.value {
+        case .integer(let value): number = Double(value)
+        case .float(let value): number = value
+        default:
+            mismatch(entry, expected: "a number from 0 to 1")
+            return 1
+        }
+        guard number >= 0, number <= 1 else {
+            loader.error(entry.node.start, "\"\(key)\" must be between 0 and 1: the share that is written")
+            return 1
         }
         return number
     }

@@ -44,16 +44,11 @@ public struct SessionConfiguration: Sendable, Equatable {
     /// The name of its issuer of published keys, and of its server: no table's name has a dot.
     var remoteName: String { "session.\(name)" }
 
-    /// The path below the base URL.
-    private func below(_ url: RemoteURL, _ path: String) -> RemoteURL {
-        url.with(target: (url.target.hasSuffix("/") ? String(url.target.dropLast()) : url.target) + path)
-    }
-
     /// The server that is asked.
     var remoteSource: RemoteSource? {
         url.map {
             RemoteSource(
-                name: remoteName, kind: .betterAuthSession, url: below($0, "/get-session"),
+                name: remoteName, kind: .betterAuthSession, url: $0.below("/get-session"),
                 authorities: authorities)
         }
     }
@@ -69,14 +64,14 @@ public struct SessionConfiguration: Sendable, Equatable {
     /// has to fit.
     var keyIssuer: IssuerConfiguration? {
         guard cache == .jwks || cache == .any, let url else { return nil }
-        var keys = RemoteKeys(.url(below(url, "/jwks")))
+        var keys = RemoteKeys(.url(url.below("/jwks")))
         keys.authorities = authorities
         // Without the jwt plugin there are none, and none are needed.
         keys.areOptional = cache == .any
         var issuer = IssuerConfiguration(
             name: remoteName, issuer: nil, audience: ["better-auth:session-cache"],
             keySource: .remote(keys), keyPosition: position,
-            algorithms: [.edDSA, .es256, .es512, .rs256, .ps256], subject: ["sub"],
+            algorithms: TokenAlgorithm.ofBetterAuth, subject: ["sub"],
             types: ["better-auth.session-cache+jwt"], requiredType: true, leeway: .zero, maximumLifetime: nil,
             refuseClaims: [], position: position)
         issuer.requiresNamedKeys = true

@@ -78,7 +78,7 @@ struct AdminServer: ~Copyable {
         guard connections.contains(handle) else { return }
         if connections[handle.index].output == nil { receive(handle, state) }
         guard connections.contains(handle) else { return }
-        if connections[handle.index].output != nil, connections[handle.index].isSent() { close(handle) }
+        if connections[handle.index].output != nil, connections[handle.index].sendOn() { close(handle) }
     }
 
     /// Closes the connections whose time is over, takes those that had no room before, and gives the next deadline.
@@ -214,7 +214,7 @@ private struct AdminConnection: ~Copyable {
     }
 
     /// Sends on; true when all was sent, or never will be.
-    mutating func isSent() -> Bool {
+    mutating func sendOn() -> Bool {
         guard let output else { return false }
         while sent < output.count {
             switch socket.send(output.span.extracting(sent...)) {

@@ -16,10 +16,10 @@ final class AskedServer {
     private static let lineCount = 8
     /// Questions that wait for a connection: more than that many workers' clients never wait.
     private static let queueCount = 4096
+    /// How much these may take: some hundred of the longest that there can be, and all of the usual ones.
+    private static let queueBytes = 16 << 20
     /// How long a server that cannot be reached is not tried.
     private static let breakMilliseconds: Int64 = 1000
-    /// How much they may take: some hundred of the longest that there can be, and all of the usual ones.
-    private static let queueBytes = 16 << 20
     /// How long addresses of a name are used.
     private static let addressMilliseconds: Int64 = 30_000
 
@@ -170,8 +170,8 @@ final class AskedServer {
         return addresses[addressPlace]
     }
 
-    /// That address cannot be reached; false where there is no other to try.
-    func hasOtherAddress(than failed: SocketAddress) -> Bool {
+    /// That address cannot be reached: the next one is tried. False where there is none.
+    func moveOn(from failed: SocketAddress) -> Bool {
         guard addressPlace < addresses.count else { return false }
         if addresses[addressPlace] != failed { return true }
         addressPlace += 1

@@ -1,5 +1,4 @@
 public import Config
-import HTTP
 import Logging
 import Reactor
 import TLS
@@ -49,8 +48,8 @@ public struct Doctor {
         examineKeys()
     }
 
-    /// The identity header that carries the user.
-    var configurationHeader: String? { configuration.identity.headers.first?.name }
+    /// The name of the first identity header, which carries the user as a rule; nil where there is none.
+    var identityHeader: String? { configuration.identity.headers.first?.name }
 
     /// Paths that an upstream serves by GET, what templates leave open filled in.
     func routePaths(of upstream: String) -> [String] {
@@ -183,24 +182,10 @@ public struct Doctor {
 
     private func examineKeys() {
         let quiet = Logger(label: "usher-doctor") { _ in SwiftLogNoOpLogHandler() }
-        guard let keeper = try? KeyKeeper(environment: environment, log: quiet), var poller = try? Poller()
-        else { return }
-        try? poller.add(keeper.lookups.descriptor, token: Token.lookups, for: .readable)
+        guard let keeper = try? KeyKeeper(environment: environment, log: quiet) else { return }
         keeper.configure(configuration.keyIssuers, now: Instant.now())
-        let deadline = Instant.now().advanced(byMilliseconds: DocumentFetch.deadlineMilliseconds + 1000)
-        keeper.run(poller, now: Instant.now())
-        while Self.isWaiting(keeper), Instant.now() < deadline {
-            let count = poller.wait(timeoutMilliseconds: 100)
-            for index in 0..<count {
-                let token = poller.token(index)
-                if token == Token.lookups {
-                    keeper.noteLookups(poller, now: Instant.now())
-                } else {
-                    keeper.advance(token, poller, now: Instant.now())
-                }
-            }
-            keeper.run(poller, now: Instant.now())
-        }
+        let end = Instant.now().advanced(byMilliseconds: DocumentFetch.deadlineMilliseconds + 1000)
+        guard (try? keeper.drive(until: end) { !Self.isWaiting(keeper) }) != nil else { return }
         for status in keeper.status(now: Instant.now()) {
             if status.ageSeconds != nil {
                 tellKeys(status)

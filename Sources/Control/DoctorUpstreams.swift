@@ -1,4 +1,5 @@
 import Config
+import HTTP
 import Reactor
 import TLS
 
@@ -77,7 +78,7 @@ extension Doctor {
     }
 
     private func examineClock(_ answer: WaitingProbe.Answer, _ name: String) {
-        guard let date = answer.field("date"), let seconds = Self.seconds(ofDate: date) else { return }
+        guard let date = answer.field("date"), let seconds = HTTPDate.seconds(date) else { return }
         tellClock(name, apart: wallClockMicroseconds() / 1_000_000 - seconds)
     }
 
@@ -133,7 +134,7 @@ extension Doctor {
     private func examineFolding(
         _ probe: WaitingProbe, _ name: String, _ path: String, _ plain: WaitingProbe.Answer
     ) throws(WaitingProbe.Failure) {
-        guard let header = configurationHeader, header.contains("-") else { return }
+        guard let header = identityHeader, header.contains("-") else { return }
         let folded = String(header.map { $0 == "-" ? "_" : $0 })
         // Answers that differ by themselves (a time, a counter) tell nothing.
         let again = try probe.get(path)
@@ -155,7 +156,7 @@ extension Doctor {
         }
     }
 
-    /// A path that the upstream serves, as far as the routes tell: its health page, else a template filled in.
+    /// A path that the upstream serves, as far as the routes tell: the one with the most segments, `/` where there is none.
     private func samplePath(of upstream: UpstreamConfiguration) -> String {
         let paths = routePaths(of: upstream.name)
         return paths.max { $0.filter { $0 == "/" }.count < $1.filter { $0 == "/" }.count } ?? "/"
@@ -165,27 +166,6 @@ extension Doctor {
     static func encodingLastSlash(of path: String) -> String? {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return nil }
         return path[..<slash] + "%2f" + path[path.index(after: slash)...]
-    }
-
-    /// The second since 1970 of a Date field in its one allowed form (RFC 9110 §5.6.7); nil for anything else.
-    static func seconds(ofDate text: String) -> Int64? {
-        let words = text.split(separator: " ")
-        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-        guard words.count == 6, let day = Int64(words[1]),
-            let month = months.firstIndex(of: String(words[2])),
-            let year = Int64(words[3]), (1970...9999).contains(year)
-        else { return nil }
-        let clock = words[4].split(separator: ":").compactMap { Int64($0) }
-        // Key servers say this too, at whatever length they like.
-        guard clock.count == 3, (0..<24).contains(clock[0]), (0..<60).contains(clock[1]),
-            (0...60).contains(clock[2]), (1...31).contains(day)
-        else { return nil }
-        // Years that begin in March end with the leap day.
-        let shifted = month < 2 ? year - 1 : year
-        let monthFromMarch = Int64((month + 10) % 12)
-        let dayOfYear = (153 * monthFromMarch + 2) / 5 + day - 1
-        let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + dayOfYear - 719_468
-        return days * 86_400 + clock[0] * 3600 + clock[1] * 60 + clock[2]
     }
 }
 

@@ -1,9 +1,5 @@
-import Bytes
 import Config
-import HTTP
-import HTTP1
 import Reactor
-import TLS
 
 /// One GET of a small document on the control loop: connects, speaks TLS, follows redirects of the same origin.
 ///
@@ -130,53 +126,4 @@ final class DocumentFetch {
         guard redirectCount < Self.largestRedirectCount else { throw FetchFailure("too many redirects") }
         return target
     }
-}
-
-/// Numbers for poller events that are never given twice in a while.
-struct TokenSource {
-    /// So many numbers has each kind of connection: before one is given again, whoever had it is long gone.
-    static let count: UInt64 = 1 << 28
-
-    private let first: UInt64
-    private var last: UInt64
-
-    /// Numbers from `first` on, of which `count` must be free; the next one comes behind the `last`th.
-    init(above first: UInt64 = Token.firstFetch, behind last: UInt64 = 0) {
-        self.first = first
-        self.last = last
-    }
-
-    /// The next one; above the fixed tokens and below those of the admin listener.
-    mutating func next() -> UInt64 {
-        last = (last + 1) % Self.count
-        return first + last
-    }
-}
-
-/// Why a fetch cannot go on.
-struct FetchFailure: Error {
-    let reason: String
-    /// Another address of the same name may do better.
-    var mayHelpToTryAnother = false
-
-    init(_ reason: String, mayHelpToTryAnother: Bool = false) {
-        self.reason = reason
-        self.mayHelpToTryAnother = mayHelpToTryAnother
-    }
-}
-
-/// A whole response.
-struct FetchAnswer {
-    var status: UInt16
-    var body: [UInt8]
-    var location: String?
-    var maximumAge: Int64?
-    /// The server's time of day, in seconds since 1970, where it tells it.
-    var dateSeconds: Int64?
-    /// The values of `Set-Cookie`.
-    var setCookies: [[UInt8]] = []
-    /// How long to wait before another try, where the server says so.
-    var retryAfterSeconds: Int64?
-    /// The connection may carry another request.
-    var isPersistent = false
 }

@@ -1,7 +1,5 @@
 import Bytes
 import Config
-import HTTP
-import HTTP1
 import Reactor
 import TLS
 
@@ -203,128 +201,14 @@ final class FetchConnection {
     }
 }
 
-/// Puts a response together from pieces.
-struct ResponseReader: ~Copyable {
-    private var received: [UInt8] = []
-    private var head = ResponseHead(fieldCapacity: ResponseReader.limits.fieldCount)
-    private var parser = ResponseHeadParser()
-    private var decoder: BodyDecoder?
-    private var answer = FetchAnswer(status: 0, body: [])
+/// Why a fetch cannot go on.
+struct FetchFailure: Error {
+    let reason: String
+    /// Another address of the same name may do better.
+    var mayHelpToTryAnother = false
 
-    private var interimCount = 0
-    /// The most interim responses in front of an answer; nobody sends more than one or two.
-    private static let largestInterimCount = 32
-
-    /// Of a head: key servers behind application servers send cookies and policies.
-    private static var limits: HeadLimits { HeadLimits(headBytes: 32_768, fieldCount: 256) }
-
-    /// Takes in bytes; the answer when it is complete.
-    mutating func take(_ bytes: Span<UInt8>) throws(FetchFailure) -> FetchAnswer? {
-        for index in bytes.indices { received.append(bytes[index]) }
-        while decoder == nil {
-            guard try readHead() else { return nil }
-        }
-        return try readBody()
-    }
-
-    /// The server sends no more; `isAuthentic`: nobody else can have cut the connection without being noticed, or
-    /// nothing is protected anyway.
-    mutating func endOfInput(isAuthentic: Bool) throws(FetchFailure) -> FetchAnswer? {
-        guard let decoder, decoder.framing == .untilClose, isAuthentic else {
-            throw FetchFailure("the connection ended before the answer did")
-        }
-        return answer
-    }
-
-    /// Reads a head; true where there was one, which may be that of an interim response.
-    private mutating func readHead() throws(FetchFailure) -> Bool {
-        var parser = parser
-        let bytes = received
-        let result = parser.parse(bytes.span, into: &head, requestMethod: .get, limits: Self.limits)
-        self.parser = parser
-        switch result {
-        case .incomplete: return false
-        case .refused(let fault): throw FetchFailure("the answer is not HTTP: \(fault)")
-        case .complete: break
-        }
-        guard !head.isUpgrade else { throw FetchFailure("the answer has status 101") }
-        if head.isInformational {
-            interimCount += 1
-            guard interimCount <= Self.largestInterimCount else {
-                throw FetchFailure("interim responses without end")
-            }
-        } else {
-            note()
-            decoder = BodyDecoder(head.framing)
-        }
-        received.removeFirst(head.byteCount)
-        self.parser = ResponseHeadParser()
-        return true
-    }
-
-    private mutating func note() {
-        answer.status = head.status
-        answer.isPersistent = head.isPersistent
-        for index in 0..<head.fields.count {
-            let line = head.fields[index]
-            switch text(line.nameRange).lowercased() {
-            case "date": answer.dateSeconds = Doctor.seconds(ofDate: text(line.valueRange))
-            case "location": answer.location = text(line.valueRange)
-            case "retry-after": answer.retryAfterSeconds = Int64(text(line.valueRange))
-            case "set-cookie": answer.setCookies.append(Array(received[line.valueRange.bounds]))
-            case "cache-control":
-                answer.maximumAge = CacheControl.maximumAge(text(line.valueRange)) ?? answer.maximumAge
-            default: break
-            }
-        }
-    }
-
-    private func text(_ range: ByteRange) -> String {
-        String(decoding: received[range.bounds], as: UTF8.self)
-    }
-
-    private mutating func readBody() throws(FetchFailure) -> FetchAnswer? {
-        guard var decoder else { return nil }
-        defer { self.decoder = decoder }
-        if case .length(let length) = decoder.framing, length > UInt64(DocumentFetch.largestBodyBytes) {
-            throw FetchFailure("the answer is larger than 256 KiB (J10)")
-        }
-        let bytes = received
-        var offset = 0
-        while true {
-            switch decoder.next(bytes.span, &offset) {
-            case .data(let range):
-                answer.body += bytes[range.bounds]
-                guard answer.body.count <= DocumentFetch.largestBodyBytes else {
-                    throw FetchFailure("the answer is larger than 256 KiB (J10)")
-                }
-            case .needMore:
-                received.removeFirst(offset)
-                guard received.count <= Self.limits.headBytes else { throw FetchFailure("endless trailers") }
-                return nil
-            case .end:
-                // What nobody asked for belongs to no request.
-                if offset < bytes.count { answer.isPersistent = false }
-                return answer
-            case .malformed(let fault): throw FetchFailure("the answer is not HTTP: \(fault)")
-            }
-        }
-    }
-}
-
-/// The directives of `Cache-Control` (RFC 9111 §5.2.2) that matter for keys.
-enum CacheControl {
-    /// The seconds of `max-age`; nil where there is none, or no number.
-    static func maximumAge(_ value: String) -> Int64? {
-        for directive in value.split(separator: ",") {
-            let parts = directive.split(separator: "=", maxSplits: 1).map {
-                $0.filter { $0 != " " && $0 != "\t" }
-            }
-            guard parts.count == 2, parts[0].lowercased() == "max-age" else { continue }
-            let digits = parts[1].filter { $0 != "\"" }
-            guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-            return Int64(digits) ?? .max
-        }
-        return nil
+    init(_ reason: String, mayHelpToTryAnother: Bool = false) {
+        self.reason = reason
+        self.mayHelpToTryAnother = mayHelpToTryAnother
     }
 }

@@ -87,7 +87,7 @@ final class FetchedKeys {
     static func metadataURLs(_ issuer: RemoteURL) -> [RemoteURL] {
         let path = issuer.target.hasSuffix("/") ? String(issuer.target.dropLast()) : issuer.target
         return [
-            issuer.with(target: path + "/.well-known/openid-configuration"),
+            issuer.below("/.well-known/openid-configuration"),
             issuer.with(target: "/.well-known/oauth-authorization-server" + path),
         ]
     }
@@ -174,48 +174,5 @@ extension KeyRefresher.Timing {
         self.init(
             refresh: remote.refresh.wholeMilliseconds, cooldown: remote.cooldown.wholeMilliseconds,
             staleFor: remote.staleFor.wholeMilliseconds)
-    }
-}
-
-/// What the metrics say of an issuer's keys.
-struct KeyStatus {
-    let issuer: String
-    /// Keys that can verify a token.
-    let keys: Int
-    let fetches: UInt64
-    let failures: UInt64
-    /// Since they were fetched; nil where there are none.
-    let ageSeconds: Int64?
-    /// How far this machine's clock was ahead of the key server's, in seconds; nil: it has not said.
-    let secondsAhead: Int64?
-    /// There may be no keys.
-    let isOptional: Bool
-    /// There should be keys: they are not optional, or there were some.
-    let isExpected: Bool
-
-    /// Lines of the Prometheus text format, family after family.
-    static func metrics(_ known: [KeyStatus]) -> String {
-        // What need not be there is nothing to be alarmed at.
-        let all = known.filter(\.isExpected)
-        guard !all.isEmpty else { return "" }
-        return family("usher_key_fetches_total", "Fetches of an issuer's keys.", "counter", all) {
-            "\($0.fetches)"
-        }
-            + family("usher_key_fetch_failures_total", "Fetches that brought no keys.", "counter", all) {
-                "\($0.failures)"
-            } + family("usher_keys", "Usable keys of an issuer.", "gauge", all) { "\($0.keys)" }
-            + family("usher_key_age_seconds", "Time since an issuer's keys were fetched.", "gauge", all) {
-                $0.ageSeconds.map { "\($0)" }
-            }
-    }
-
-    private static func family(
-        _ name: String, _ help: String, _ type: String, _ all: [KeyStatus], _ value: (KeyStatus) -> String?
-    ) -> String {
-        // A table's name has letters, digits, "-" and "_" alone, so that it needs no escaping.
-        let samples = all.compactMap { status in
-            value(status).map { "\(name){issuer=\"\(status.issuer)\"} \($0)\n" }
-        }
-        return "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n" + samples.joined()
     }
 }

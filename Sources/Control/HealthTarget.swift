@@ -64,7 +64,7 @@ public struct HealthTarget: Equatable {
             var poller = try Poller()
             let socket = try Socket.connecting(to: address)
             try poller.add(socket.descriptor, token: 0, for: [.readable, .writable, .edgeTriggered])
-            guard Self.wait(&poller, until: deadline) else { return unhealthy("no connection in time") }
+            guard poller.waitForEvent(until: deadline) else { return unhealthy("no connection in time") }
             if let error = socket.pendingError() { return unhealthy("\(error)") }
             guard let path else {
                 return Finding(isHealthy: true, text: "healthy: \(address) takes connections")
@@ -89,7 +89,7 @@ public struct HealthTarget: Equatable {
             switch socket.receive(into: &answer) {
             case .bytes: continue
             case .wouldBlock:
-                if Self.wait(&poller, until: deadline) { continue }
+                if poller.waitForEvent(until: deadline) { continue }
                 return unhealthy("no answer in time")
             case .failed(let error): return unhealthy("\(error)")
             case .endOfStream: return judge(answer.bytes)
@@ -115,11 +115,6 @@ public struct HealthTarget: Equatable {
 
     private func unhealthy(_ reason: String) -> Finding {
         Finding(isHealthy: false, text: "unhealthy: \(address)\(path ?? ""): \(reason)")
-    }
-
-    private static func wait(_ poller: inout Poller, until deadline: Instant) -> Bool {
-        let left = (deadline.microseconds(since: .now()) + 999) / 1000
-        return left > 0 && poller.wait(timeoutMilliseconds: Int32(clamping: left)) > 0
     }
 }
 

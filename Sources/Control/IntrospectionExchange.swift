@@ -13,7 +13,7 @@ extension RemoteSource {
         let head = [
             "POST \(url.target) HTTP/1.1", "Host: \(url.authority)", "User-Agent: usher/\(Version.usher)",
             "Accept: application/json", "Accept-Encoding: identity",
-            "Authorization: Basic \(Self.base64(credentials))",
+            "Authorization: Basic \(String(decoding: Base64.encode(credentials.span), as: UTF8.self))",
             "Content-Type: application/x-www-form-urlencoded", "Content-Length: \(body.count)",
         ]
         return Array((head.joined(separator: "\r\n") + "\r\n\r\n").utf8) + body
@@ -45,17 +45,5 @@ extension RemoteSource {
     private static func isPlain(_ byte: UInt8) -> Bool {
         (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
             || Array("-._~".utf8).contains(byte)
-    }
-
-    /// RFC 4648 §4: the alphabet with `+` and `/`, padded.
-    static func base64(_ bytes: [UInt8]) -> String {
-        var text = [UInt8](repeating: 0, count: Base64URL.encodedCount(bytes.count))
-        var room = text.mutableSpan
-        _ = Base64URL.encode(bytes.span, into: &room)
-        let plain = text.map {
-            $0 == UInt8(ascii: "-") ? UInt8(ascii: "+") : $0 == UInt8(ascii: "_") ? UInt8(ascii: "/") : $0
-        }
-        return String(decoding: plain, as: UTF8.self)
-            + String(repeating: "=", count: (4 - plain.count % 4) % 4)
     }
 }

@@ -12,42 +12,42 @@ public enum KeysAtOnce {
     public static func fetch(
         _ issuer: IssuerConfiguration, environment: [String: String]
     ) throws(StartFailure) -> [UInt8] {
-        let outcome: Result<[UInt8], StartFailure>
+        let outcome: Result<[UInt8], StartFailure>?
         do throws(Errno) {
             let quiet = Logger(label: "usher") { _ in SwiftLogNoOpLogHandler() }
             let keeper = try KeyKeeper(environment: environment, log: quiet)
-            var poller = try Poller()
-            try poller.add(keeper.lookups.descriptor, token: Token.lookups, for: .readable)
-            outcome = run(keeper, &poller, issuer)
+            keeper.configure([issuer], now: Instant.now())
+            let end = Instant.now().advanced(byMilliseconds: deadlineMilliseconds)
+            try keeper.drive(until: end) { keeper.outcome(of: issuer.name) != nil }
+            outcome = keeper.outcome(of: issuer.name)
         } catch {
             throw StartFailure("\(error)")
         }
+        guard let outcome else { throw StartFailure("no answer in time") }
         return try outcome.get()
-    }
-
-    private static func run(
-        _ keeper: KeyKeeper, _ poller: inout Poller, _ issuer: IssuerConfiguration
-    ) -> Result<[UInt8], StartFailure> {
-        keeper.configure([issuer], now: Instant.now())
-        let end = Instant.now().advanced(byMilliseconds: deadlineMilliseconds)
-        while true {
-            let now = Instant.now()
-            keeper.run(poller, now: now)
-            if let outcome = keeper.outcome(of: issuer.name) { return outcome }
-            guard now < end else { return .failure(StartFailure("no answer in time")) }
-            let wait = min(keeper.deadline, end).microseconds(since: now)
-            let count = poller.wait(timeoutMilliseconds: Int32(clamping: max(0, (wait + 999) / 1000)))
-            for index in 0..<count {
-                switch poller.token(index) {
-                case Token.lookups: keeper.noteLookups(poller, now: Instant.now())
-                case let token: keeper.advance(token, poller, now: Instant.now())
-                }
-            }
-        }
     }
 }
 
 extension KeyKeeper {
+    /// Goes on with all fetches until `isDone`, or until `end`: for commands, which have no loop of their own. Throws where
+    /// the system has no descriptor left.
+    func drive(until end: Instant, _ isDone: () -> Bool) throws(Errno) {
+        var poller = try Poller()
+        try poller.add(lookups.descriptor, token: Token.lookups, for: .readable)
+        while true {
+            let now = Instant.now()
+            run(poller, now: now)
+            guard !isDone(), now < end else { return }
+            let count = poller.wait(timeoutMilliseconds: min(deadline, end).timeoutMilliseconds(from: now))
+            for index in 0..<count {
+                switch poller.token(index) {
+                case Token.lookups: noteLookups(poller, now: Instant.now())
+                case let token: advance(token, poller, now: Instant.now())
+                }
+            }
+        }
+    }
+
     /// What the first fetch of an issuer's keys came to; nil while it is under way.
     fileprivate func outcome(of name: String) -> Result<[UInt8], StartFailure>? {
         guard let issuer = fetched(name) else { return .failure(StartFailure("nothing to fetch")) }

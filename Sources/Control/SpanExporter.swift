@@ -1,8 +1,6 @@
 import Config
 import Logging
-import Proxy
 import Reactor
-import TLS
 import Telemetry
 
 /// Sends the workers' spans to a collector, by OTLP over HTTP with Protocol Buffers, on the control loop.
@@ -319,71 +317,5 @@ final class SpanExporter {
             metadata: [
                 "collector": "\(target.map { "\($0.configuration.url)" } ?? "")", "reason": "\(reason)",
             ])
-    }
-}
-
-/// What became of spans that left the queues.
-struct SpanTally {
-    /// Those that the collector has taken.
-    var exported: UInt64 = 0
-    /// Those that it has refused, in an answer that took others.
-    var rejected: UInt64 = 0
-    /// Those that were given up because the collector did not take their batch.
-    var given: UInt64 = 0
-    /// Requests to the collector that failed.
-    var failures: UInt64 = 0
-}
-
-extension SpanExporter {
-    /// What the metrics say of spans; empty where none are recorded.
-    func metrics(_ queues: [SpanQueue]) -> String {
-        let recorded = queues.reduce(0) { $0 &+ $1.recorded }
-        guard deadline != .never || recorded > 0 else { return "" }
-        var text = MetricFamilies()
-        text.counter("usher_trace_spans_total", "Spans that were recorded, lost ones included.", recorded)
-        text.counter(
-            "usher_trace_spans_exported_total", "Spans that the collector has taken.", tally.exported)
-        let lost = "usher_trace_spans_lost_total"
-        text.family(lost, "Spans that the collector did not get.", "counter")
-        text.sample(lost, ["reason": "queue_full"], queues.reduce(0) { $0 &+ $1.lost })
-        text.sample(lost, ["reason": "collector"], tally.given)
-        text.sample(lost, ["reason": "rejected"], tally.rejected)
-        text.counter(
-            "usher_trace_export_failures_total", "Requests to the collector that failed.", tally.failures)
-        return text.text
-    }
-}
-
-extension Supervisor {
-    /// Sends what is due of the workers' spans.
-    func runSpans() { spanExporter.run(crew.spans, poller, now: Instant.now()) }
-
-    /// How long spans may keep the process from its end.
-    private static let lastSpansMilliseconds: Int64 = 1000
-
-    /// Sends what is left of the spans, where the collector takes it soon.
-    func sendLastSpans() {
-        let end = Instant.now().advanced(byMilliseconds: Self.lastSpansMilliseconds)
-        while spanExporter.isBusy(crew.spans), Instant.now() < end {
-            spanExporter.hurry(now: Instant.now())
-            runSpans()
-            let wait = min(spanExporter.deadline, end).microseconds(since: Instant.now()) / 1000
-            for index in 0..<poller.wait(timeoutMilliseconds: Int32(clamping: max(wait, 1))) {
-                dispatchSpans(poller.token(index))
-            }
-        }
-    }
-
-    /// Hands an event of the poller to the exporter; false where it is somebody else's.
-    @discardableResult
-    func dispatchSpans(_ token: UInt64) -> Bool {
-        if token == Token.exportLookups {
-            spanExporter.noteLookups(poller, now: Instant.now())
-        } else if Token.isExport(token) {
-            spanExporter.advance(token, crew.spans, poller, now: Instant.now())
-        } else {
-            return false
-        }
-        return true
     }
 }

@@ -1,3 +1,4 @@
+import Bytes
 import Crypto
 
 /// The status page: one document with everything in it, which asks `/status.json` for what it shows.
@@ -66,24 +67,6 @@ enum StatusPage {
                 shift += 8
             }
         }
-        return "sha256-" + base64(bytes)
-    }
-
-    /// Base64 with padding (RFC 4648 section 4).
-    static func base64(_ bytes: [UInt8]) -> String {
-        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-        var text: [UInt8] = []
-        var index = 0
-        while index < bytes.count {
-            let second = index + 1 < bytes.count ? bytes[index + 1] : 0
-            let third = index + 2 < bytes.count ? bytes[index + 2] : 0
-            let group = UInt32(bytes[index]) << 16 | UInt32(second) << 8 | UInt32(third)
-            text.append(alphabet[Int(group >> 18 & 63)])
-            text.append(alphabet[Int(group >> 12 & 63)])
-            text.append(index + 1 < bytes.count ? alphabet[Int(group >> 6 & 63)] : 0x3d)
-            text.append(index + 2 < bytes.count ? alphabet[Int(group & 63)] : 0x3d)
-            index += 3
-        }
-        return String(decoding: text, as: UTF8.self)
+        return "sha256-" + String(decoding: Base64.encode(bytes.span), as: UTF8.self)
     }
 }

@@ -130,8 +130,7 @@ final class StoreLoop {
             next = min(next, flights[landed].at.advanced(byMilliseconds: Self.patienceMilliseconds))
             if channels.standing.isAnswering { next = min(next, lateAt) }
         }
-        guard next < .never else { return -1 }
-        return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
+        return next.timeoutMilliseconds(from: now)
     }
 
     /// When the oldest call has waited longer than a request may.

@@ -267,8 +267,7 @@ public final class Supervisor {
         next = min(next, history.deadline, spanExporter.deadline)
         next = min(next, min(service.deadline, startDeadline), closesIdleAt)
         next = min(next, retirementDeadline)
-        guard next < .never else { return -1 }
-        return Int32(clamping: max(0, (next.microseconds(since: now) + 999) / 1000))
+        return next.timeoutMilliseconds(from: now)
     }
 
     private func finish(_ exitStatus: Int32) -> Int32 {

@@ -73,29 +73,29 @@ enum UpstreamMetrics {
     /// The text of all families; empty without upstreams.
     static func text(_ settings: [UpstreamSettings], now: Instant) -> String {
         guard !settings.isEmpty else { return "" }
-        var text = ""
+        var text = MetricFamilies()
         for family in upstreams {
-            text += "# HELP \(family.name) \(family.help)\n# TYPE \(family.name) \(family.type)\n"
+            text.family(family.name, family.help, family.type)
             for upstream in settings {
-                text += "\(family.name){upstream=\"\(upstream.name)\"} \(family.value(upstream.state))\n"
+                text.sample(family.name, ["upstream": upstream.name], family.value(upstream.state))
             }
         }
         for family in servers {
-            text += "# HELP \(family.name) \(family.help)\n# TYPE \(family.name) \(family.type)\n"
+            text.family(family.name, family.help, family.type)
             for upstream in settings {
                 for server in upstream.servers {
-                    let address = MetricFamilies.escaped("\(server.address)")
-                    let labels = "upstream=\"\(upstream.name)\",server=\"\(address)\""
-                    text += "\(family.name){\(labels)} \(family.value(server.state, now))\n"
+                    text.sample(
+                        family.name, ["upstream": upstream.name, "server": "\(server.address)"],
+                        family.value(server.state, now))
                 }
             }
         }
-        return text + answers(settings)
+        addAnswers(of: settings, to: &text)
+        return text.text
     }
 
     /// How servers answered, by upstream.
-    private static func answers(_ settings: [UpstreamSettings]) -> String {
-        var text = MetricFamilies()
+    private static func addAnswers(of settings: [UpstreamSettings], to text: inout MetricFamilies) {
         let requests = "usher_upstream_responses_total"
         text.family(requests, "Answers of servers, by class of status.", "counter")
         for upstream in settings {
@@ -116,6 +116,5 @@ enum UpstreamMetrics {
         for upstream in settings {
             text.sample(limit, ["upstream": upstream.name], upstream.maximumConnections)
         }
-        return text.text
     }
 }

@@ -231,7 +231,7 @@ final class VerdictKeeper {
     private func connectFailed(
         _ server: AskedServer, _ address: SocketAddress, _ failure: FetchFailure, _ now: Instant
     ) {
-        guard !server.hasOtherAddress(than: address) else { return }
+        guard !server.moveOn(from: address) else { return }
         giveUp(server, failure.reason, now)
     }
 

@@ -27,7 +27,7 @@ extension WaitingProbe {
             switch connection.receive(into: &buffer) {
             case .bytes: Self.receive(&check, buffer)
             case .wouldBlock:
-                guard Self.wait(&poller, until: deadline) else { throw .noAnswer("no answer in time") }
+                guard poller.waitForEvent(until: deadline) else { throw .noAnswer("no answer in time") }
             case .failed(let error): throw .noAnswer("\(error)")
             case .endOfStream: throw .noAnswer("the connection ended without an answer of HTTP/2")
             }
@@ -51,7 +51,9 @@ extension WaitingProbe {
             switch connection.send(output.bytes) {
             case .bytes(let count): output.consume(count)
             case .wouldBlock:
-                guard wait(&poller, until: deadline) else { throw .noAnswer("the request could not be sent") }
+                guard poller.waitForEvent(until: deadline) else {
+                    throw .noAnswer("the request could not be sent")
+                }
             case .endOfStream, .failed: throw .noAnswer("the request could not be sent")
             }
         }

@@ -89,14 +89,14 @@ struct WaitingProbe {
     private static func establish(
         _ connection: inout ServerConnection, _ poller: inout Poller, _ deadline: Instant
     ) throws(Failure) {
-        guard wait(&poller, until: deadline) else { throw .unreachable("no connection in time") }
+        guard poller.waitForEvent(until: deadline) else { throw .unreachable("no connection in time") }
         while true {
             switch connection.establish() {
             case .ready: return
             case .unreachable(let reason): throw .unreachable(reason)
             case .unproven(let reason): throw .unproven(reason)
             case .pending:
-                guard wait(&poller, until: deadline) else { throw .unproven("TLS: no answer in time") }
+                guard poller.waitForEvent(until: deadline) else { throw .unproven("TLS: no answer in time") }
             }
         }
     }
@@ -118,7 +118,7 @@ struct WaitingProbe {
                 // Some servers keep the connection, whatever they are asked.
                 if isWhole(bytes) { return bytes }
             case .wouldBlock:
-                guard wait(&poller, until: deadline) else { throw .noAnswer("no answer in time") }
+                guard poller.waitForEvent(until: deadline) else { throw .noAnswer("no answer in time") }
             // Many servers end TLS without a word; what they said before is enough to judge them by.
             case .failed where !bytes.isEmpty: return bytes
             case .failed(let error): throw .noAnswer("\(error)")
@@ -155,10 +155,5 @@ struct WaitingProbe {
         _ call: () throws(Errno) -> Value
     ) throws(Failure) -> Value {
         do throws(Errno) { return try call() } catch { throw .unreachable("\(error)") }
-    }
-
-    static func wait(_ poller: inout Poller, until deadline: Instant) -> Bool {
-        let left = (deadline.microseconds(since: .now()) + 999) / 1000
-        return left > 0 && poller.wait(timeoutMilliseconds: Int32(clamping: left)) > 0
     }
 }

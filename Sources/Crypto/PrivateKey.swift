@@ -25,7 +25,7 @@ internal import COpenSSL
 
     /// The key in a PEM text without a pass phrase: PKCS #8, or OpenSSL's older forms for RSA and EC.
     public convenience init(pem: Span<UInt8>) throws(KeyError) {
-        guard PEMLabel.first(in: pem) != nil, let count = Int32(exactly: pem.count) else {
+        guard !PEMLabel.all(in: pem).isEmpty, let count = Int32(exactly: pem.count) else {
             throw .malformedPEM
         }
         ERR_clear_error()

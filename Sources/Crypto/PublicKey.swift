@@ -34,7 +34,7 @@ internal import COpenSSL
 
     /// The key in a PEM text of label `PUBLIC KEY` (RFC 7468 §13); text in front of it is skipped.
     public convenience init(pem: Span<UInt8>) throws(KeyError) {
-        switch PEMLabel.first(in: pem) {
+        switch PEMLabel.all(in: pem).first {
         case nil: throw .malformedPEM
         case .publicKey: break
         case .privateKey, .other: throw .notAPublicKey

@@ -1,3 +1,5 @@
+internal import Bytes
+
 /// The date format that HTTP writes (IMF-fixdate, RFC 9110 §5.6.7).
 public enum HTTPDate {
     /// The 29 bytes of `Sun, 06 Nov 1994 08:49:37 GMT`. `seconds` since 1970, UTC; it must lie in the years 1970 to
@@ -6,7 +8,7 @@ public enum HTTPDate {
         precondition(seconds >= 0 && seconds < 253_402_300_800)
         let days = Int(seconds / 86_400)
         let time = Int(seconds % 86_400)
-        let date = civil(days)
+        let date = CivilDate(daysSince1970: days)
         var text = InlineArray<29, UInt8>(repeating: 0x20)
         // 1 January 1970 was a Thursday.
         put("ThuFriSatSunMonTueWed", days % 7, &text, 0)
@@ -24,18 +26,20 @@ public enum HTTPDate {
         return text
     }
 
-    /// Year, month and day of a day since 1970, in the proleptic Gregorian calendar, by counting in eras of 400 years
-    /// that start on 1 March.
-    private static func civil(_ days: Int) -> (year: Int, month: Int, day: Int) {
-        let shifted = days + 719_468
-        let era = shifted / 146_097
-        let dayOfEra = shifted % 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let marchMonth = (5 * dayOfYear + 2) / 153
-        let day = dayOfYear - (153 * marchMonth + 2) / 5 + 1
-        let month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day)
+    /// The second since 1970 of a date in that one format; nil for anything else. It allocates.
+    public static func seconds(_ text: String) -> Int64? {
+        let words = text.split(separator: " ")
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        guard words.count == 6, let day = Int(words[1]), let month = months.firstIndex(of: String(words[2])),
+            let year = Int(words[3]), (1970...9999).contains(year)
+        else { return nil }
+        let clock = words[4].split(separator: ":").compactMap { Int64($0) }
+        // Key servers say this too, at whatever length they like.
+        guard clock.count == 3, (0..<24).contains(clock[0]), (0..<60).contains(clock[1]),
+            (0...60).contains(clock[2]), (1...31).contains(day)
+        else { return nil }
+        let days = CivilDate(year: year, month: month + 1, day: day).daysSince1970
+        return Int64(days) * 86_400 + clock[0] * 3600 + clock[1] * 60 + clock[2]
     }
 
     private static func put(

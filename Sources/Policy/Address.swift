@@ -27,59 +27,10 @@ public struct IPAddress: Sendable, Equatable, BitwiseCopyable {
     /// True for an IPv4 address.
     public var isV4: Bool { high == 0 && low >> 32 == 0xFFFF }
 
-    /// The address that `text` spells (RFC 4291 §2.2, or four decimal numbers), or nil. For configuration: slow.
+    /// The address that `text` spells (RFC 4291 §2.2, or four decimal numbers), or nil; without brackets and zone.
     public init?(_ text: String) {
-        if let v4 = Self.dotted(text[...]) {
-            self.init(v4: v4)
-        } else if let words = Self.words(text[...]) {
-            self.init(high: words.0, low: words.1)
-        } else {
-            return nil
-        }
-    }
-
-    private static func dotted(_ text: Substring) -> UInt32? {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
-        var value: UInt32 = 0
-        for part in parts {
-            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (48...57).contains($0) }),
-                part.utf8.count == 1 || part.utf8.first != 48, let byte = UInt8(part)
-            else { return nil }
-            value = value << 8 | UInt32(byte)
-        }
-        return value
-    }
-
-    private static func words(_ text: Substring) -> (UInt64, UInt64)? {
-        var groups: [UInt16] = []
-        var gap: Int?
-        var parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count >= 3, parts.count <= 9 else { return nil }
-        if parts.first == "" {
-            guard parts[1] == "" else { return nil }
-            parts.removeFirst()
-        }
-        if parts.last == "" {
-            guard parts[parts.count - 2] == "" else { return nil }
-            parts.removeLast()
-        }
-        for (place, part) in parts.enumerated() {
-            if part.isEmpty {
-                guard gap == nil else { return nil }
-                gap = groups.count
-            } else if place == parts.count - 1, let v4 = dotted(part) {
-                groups += [UInt16(v4 >> 16), UInt16(v4 & 0xFFFF)]
-            } else {
-                guard part.utf8.count <= 4, part.allSatisfy(\.isHexDigit), let group = UInt16(part, radix: 16)
-                else { return nil }
-                groups.append(group)
-            }
-        }
-        guard gap == nil ? groups.count == 8 : groups.count < 8 else { return nil }
-        if let gap { groups.insert(contentsOf: repeatElement(0, count: 8 - groups.count), at: gap) }
-        let halves = [groups[..<4], groups[4...]].map { $0.reduce(UInt64(0)) { $0 << 16 | UInt64($1) } }
-        return (halves[0], halves[1])
+        guard let address = AddressReader.read(Array(text.utf8).span) else { return nil }
+        self = address
     }
 }
 

@@ -3,7 +3,7 @@ internal import JOSE
 
 /// The scopes of a token: from `scope` (RFC 8693 §4.2), `scp` or `scopes`, a string with spaces or an array
 /// with one in each element.
-enum Scopes {
+public enum Scopes {
     /// The claims that hold scopes; what is in any of them counts.
     private static var claims: [ClaimPath] { ["scope", "scp", "scopes"].compactMap { ClaimPath($0) } }
 
@@ -42,7 +42,7 @@ enum Scopes {
     }
 
     /// True for the text of a scope: visible ASCII but `"` and `\` (RFC 6749 §3.3).
-    static func isValid(_ scope: String) -> Bool {
+    public static func isValid(_ scope: String) -> Bool {
         !scope.isEmpty && scope.utf8.allSatisfy { ASCII.isVisible($0) && $0 != 0x22 && $0 != 0x5C }
     }
 }

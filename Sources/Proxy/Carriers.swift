@@ -80,21 +80,10 @@ extension Worker {
     mutating func openServerStream(_ exchange: UInt32, server: Int) {
         let upstream = exchanges[exchange].pool
         exchanges[exchange].serverNumber = server
-        guard !servers.isFull else {
-            counters.add(1, to: .upstreamConnectFailures)
+        let choice = servers.isFull ? .exhausted : chooseCarrier(upstream, server)
+        guard case .carrier(let carrier) = choice else {
             pools[upstream.index].closedInUse(server: server)
-            return reply(exchange, .upstreamUnavailable)
-        }
-        let carrier: Handle
-        switch chooseCarrier(upstream, server) {
-        case .carrier(let chosen): carrier = chosen
-        case .crowded:
-            pools[upstream.index].closedInUse(server: server)
-            return tryElsewhere(exchange, after: server)
-        case .unreachable:
-            counters.add(1, to: .upstreamConnectFailures)
-            pools[upstream.index].closedInUse(server: server)
-            return connectFailed(exchange, server: server)
+            return streamFailed(exchange, server: server, choice)
         }
         var entry = UpstreamConnection(
             streamOn: carrier, pool: upstream, server: server, exchange: exchanges.handle(at: exchange))
@@ -117,6 +106,16 @@ extension Worker {
         case unreachable
         /// As many requests as may wait for a stream, which is nobody's fault.
         case crowded
+        /// The worker has no room for another stream.
+        case exhausted
+    }
+
+    /// There is no stream for a request at that server: another server may have one, where this one is at fault or full.
+    private mutating func streamFailed(_ exchange: UInt32, server: Int, _ choice: CarrierChoice) {
+        if case .crowded = choice { return tryElsewhere(exchange, after: server) }
+        counters.add(1, to: .upstreamConnectFailures)
+        if case .exhausted = choice { return reply(exchange, .upstreamUnavailable) }
+        connectFailed(exchange, server: server)
     }
 
     /// The connection that the next stream goes onto. One whose server does not read counts among those that there may be.

@@ -67,6 +67,12 @@ public struct Readiness: OptionSet, Sendable, BitwiseCopyable {
         return count == -EINTR ? max(waitOnce(0), 0) : count
     }
 
+    /// Waits for an event until `deadline`; false where none has come. For whoever has nothing else to do.
+    public mutating func waitForEvent(until deadline: Instant) -> Bool {
+        let timeout = deadline.timeoutMilliseconds(from: .now())
+        return timeout != 0 && wait(timeoutMilliseconds: timeout) > 0
+    }
+
     private func waitOnce(_ timeoutMilliseconds: Int32) -> Int {
         // SAFETY: the array has room for `eventsPerWait` events.
         let count = unsafe linux_epoll_wait(
@@ -89,5 +95,15 @@ public struct Readiness: OptionSet, Sendable, BitwiseCopyable {
         precondition(index >= 0 && index < Self.eventsPerWait)
         // SAFETY: as above.
         return unsafe Readiness(rawValue: linux_epoll_events(events + index))
+    }
+}
+
+extension Instant {
+    /// How long a poller may wait for this instant from `now` on: milliseconds, rounded up, so that the instant has passed
+    /// when it wakes; 0 where it has passed already, negative (without end) for `never`.
+    @inlinable
+    public func timeoutMilliseconds(from now: Instant) -> Int32 {
+        guard self < .never else { return -1 }
+        return Int32(clamping: max(0, (microseconds(since: now) + 999) / 1000))
     }
 }

@@ -6,7 +6,7 @@ public struct MetricFamilies {
     /// Nothing was written yet.
     public init() {}
 
-    /// Begins a family; `type` is `counter`, `gauge` or `histogram`.
+    /// Begins a family; `type` is `counter`, `gauge`, `histogram` or `summary`.
     public mutating func family(_ name: String, _ help: String, _ type: String) {
         text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
     }

@@ -53,31 +53,6 @@ public struct TimestampFormatter: ~Copyable {
     }
 }
 
-/// A day of the Gregorian calendar.
-struct CivilDate: Equatable {
-    let year: Int
-    /// 1...12
-    let month: Int
-    /// 1...31
-    let day: Int
-
-    /// The date that many days after 1970-01-01, 0 or more.
-    ///
-    /// Years are counted from 1 March, so that the leap day is a year's last and month lengths follow one line.
-    init(daysSince1970 days: Int) {
-        // 719,468 days lie between 0000-03-01 and 1970-01-01; 400 years have 146,097 days.
-        let shifted = days + 719_468
-        let era = shifted / 146_097
-        let dayOfEra = shifted % 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let monthFromMarch = (5 * dayOfYear + 2) / 153
-        day = dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
-        month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
-        year = era * 400 + yearOfEra + (month <= 2 ? 1 : 0)
-    }
-}
-
 extension TimestampFormatter {
     /// The time as text, for the control side: it allocates.
     public static func text(milliseconds: Int64) -> String {

@@ -1,5 +1,5 @@
 internal import Bytes
-public import Reactor
+internal import Reactor
 
 /// One server of an upstream as one worker sees it, and the connections to it that wait for a request.
 struct Endpoint: ~Copyable {
@@ -115,34 +115,5 @@ struct Endpoint: ~Copyable {
         guard let oldest = idle.first else { return nil }
         closedIdle(oldest)
         return oldest
-    }
-}
-
-/// A server as the configuration names it, with one of its addresses.
-public struct ServerSettings: Sendable, Equatable {
-    /// Where it listens.
-    public var address: SocketAddress
-    /// What stands in Host where the client's is not preserved: `host:port` as the configuration has it.
-    public var authority: String
-    /// Its share of the requests against the other servers, 1...1000.
-    public var weight: Int
-    /// What the whole process knows of it. Settings with another one are other settings.
-    public var state: ServerState
-
-    /// The server at that address with that weight.
-    public init(
-        address: SocketAddress, authority: String? = nil, weight: Int = 1,
-        state: ServerState = ServerState(workers: 1)
-    ) {
-        self.address = address
-        if let authority {
-            self.authority = authority
-        } else if case .unix = address {
-            self.authority = "localhost"
-        } else {
-            self.authority = address.description
-        }
-        self.weight = weight
-        self.state = state
     }
 }

@@ -56,7 +56,7 @@ import Testing
             ConfigurationReader.keys, ConfigurationReader.listenerKeys, ConfigurationReader.upstreamKeys,
             ConfigurationReader.issuerKeys, ConfigurationReader.routeKeys, ConfigurationReader.limitKeys,
             ConfigurationReader.crossOriginKeys,
-        ].flatMap(\.known)
+        ].joined()
         for key in keys { #expect(text.contains(key), "\(key) is not in the example") }
     }
 }

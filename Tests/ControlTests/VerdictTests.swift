@@ -207,9 +207,9 @@ struct VerdictTests {
         #expect(server.address(now: start) == nil)
         server.note(addresses: [one, two], now: start)
         #expect(server.address(now: start) == one)
-        #expect(server.hasOtherAddress(than: one) && server.address(now: start) == two)
-        #expect(server.hasOtherAddress(than: one), "the other one is not tried yet")
-        #expect(!server.hasOtherAddress(than: two))
+        #expect(server.moveOn(from: one) && server.address(now: start) == two)
+        #expect(server.moveOn(from: one), "the other one is not tried yet")
+        #expect(!server.moveOn(from: two))
         #expect(server.address(now: start) == one)
         #expect(server.address(now: start.advanced(byMilliseconds: 30_000)) == nil, "looked up again")
     }

@@ -130,7 +130,17 @@ struct VocabularyTests {
     func dates(seconds: Int64, text: String) {
         let date = HTTPDate.format(seconds)
         #expect(String(decoding: (0..<29).map { date[$0] }, as: UTF8.self) == text)
+        #expect(HTTPDate.seconds(text) == seconds)
     }
+
+    @Test(
+        "what is no date in that one form is none",
+        arguments: [
+            "", "Sun, 06 Nov 1994", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 24:00:00 GMT", "Sun, 06 Nov 1994 08:61:00 GMT", "Sun, 32 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 99999 08:49:37 GMT",
+        ])
+    func noDates(text: String) { #expect(HTTPDate.seconds(text) == nil) }
 
     @Test("A date before 1970 or a limit of zero is a bug")
     func bugs() async {

@@ -184,10 +184,8 @@ import Testing
         }
     }
 
-    @Test(
-        "J4: who is asked decides on no JWT of another issuer of the route, which looks elsewhere",
-        arguments: [nil, "o"])
-    func askedElsewhere(iss: String?) throws {
+    /// An issuer that is asked about the tokens in cookie `t`, alone at `/asked`; at `/both` beside `named`, which has keys.
+    private func askingGate(_ iss: String?) throws -> Gate {
         let asked = IssuerEntry(
             name: "asked", spec: IssuerSpec(issuer: iss, audiences: ["a"], keys: .pending),
             tokenFrom: [.cookie("t")])
@@ -195,27 +193,36 @@ import Testing
             [try route("/asked"), try route("/both", auth: .required([0, 1]))],
             issuers: [asked, issuer("named")])
         policy.remoteSources = [RemoteSourceSpec(name: "asked", owner: .issuer(0), cacheForSeconds: 30)]
+        return try Gate(policy)
+    }
+
+    /// Answers the question that waits: the token is `u1`'s.
+    private func accept(_ iss: String?, at gate: Gate) throws {
+        let waiting = gate.snapshot.takeQuestion()
+        let question = try #require(waiting)
+        let answer = #"{"active":true,"aud":"a","sub":"u1"\#(iss.map { #","iss":"\#($0)""# } ?? "")}"#
+        gate.snapshot.note(
+            RemoteAnswer(key: question.key, result: .accepted(Array(answer.utf8))), now: now)
+    }
+
+    @Test(
+        "J4: who is asked decides on no JWT of another issuer of the route, which looks elsewhere",
+        arguments: [nil, "o"])
+    func askedElsewhere(iss: String?) throws {
+        let gate = try askingGate(iss)
         let named = token(sub: "u1", secret: otherSecret)
         let unnamed = token(#"{"iss":"x","sub":"u1","exp":\#(now + 600)}"#, secret: otherSecret)
-        let answer = #"{"active":true,"aud":"a","sub":"u1"\#(iss.map { #","iss":"\#($0)""# } ?? "")}"#
-        func say(_ gate: Gate) throws {
-            let asked = gate.snapshot.takeQuestion()
-            let question = try #require(asked)
-            gate.snapshot.note(
-                RemoteAnswer(key: question.key, result: .accepted(Array(answer.utf8))), now: now)
-        }
-        let gate = try Gate(policy)
         #expect(gate.send(get("/both", "Cookie: t=\(named)")).code == .tokenInvalid)
         let question = gate.snapshot.takeQuestion()
         #expect(question == nil, "and nobody else sees it")
         // Where the one that it names is not accepted, the one that is asked may decide; not so of what it said there.
         #expect(gate.send(get("/asked", "Cookie: t=\(named)")) == .awaitVerdict)
-        try say(gate)
+        try accept(iss, at: gate)
         #expect(gate.send(get("/asked", "Cookie: t=\(named)")).user == "u1")
         #expect(gate.send(get("/both", "Cookie: t=\(named)")).code == .tokenInvalid)
         for token in [unnamed, "opaque", "a.b.c"] {
             #expect(gate.send(get("/both", "Cookie: t=\(token)")) == .awaitVerdict)
-            try say(gate)
+            try accept(iss, at: gate)
             #expect(gate.send(get("/both", "Cookie: t=\(token)")).user == "u1")
         }
     }
@@ -224,15 +231,7 @@ import Testing
         "J4: who is asked decides on no JWT whose issuer cannot be read, where another may be meant",
         arguments: [nil, "o"])
     func askedAboutUnreadable(iss: String?) throws {
-        let asked = IssuerEntry(
-            name: "asked", spec: IssuerSpec(issuer: iss, audiences: ["a"], keys: .pending),
-            tokenFrom: [.cookie("t")])
-        var policy = spec(
-            [try route("/asked"), try route("/both", auth: .required([0, 1]))],
-            issuers: [asked, issuer("named")])
-        policy.remoteSources = [RemoteSourceSpec(name: "asked", owner: .issuer(0), cacheForSeconds: 30)]
-        let answer = #"{"active":true,"aud":"a","sub":"u1"\#(iss.map { #","iss":"\#($0)""# } ?? "")}"#
-        let gate = try Gate(policy)
+        let gate = try askingGate(iss)
         // Strict readers take neither, and lenient ones find the other issuer's name in both.
         let deep = String(repeating: "[", count: 200) + String(repeating: "]", count: 200)
         for payload in [#"{"iss":"named","x":\#(deep)}"#, #"{"iss":"x","iss":"named","sub":"u1"}"#] {
@@ -242,10 +241,7 @@ import Testing
             #expect(question == nil, "and nobody sees it")
             // Where nobody else can be meant, it may be a token of a kind that only its issuer reads.
             #expect(gate.send(get("/asked", "Cookie: t=\(token)")) == .awaitVerdict)
-            let one = gate.snapshot.takeQuestion()
-            let asked = try #require(one)
-            gate.snapshot.note(
-                RemoteAnswer(key: asked.key, result: .accepted(Array(answer.utf8))), now: now)
+            try accept(iss, at: gate)
             #expect(gate.send(get("/asked", "Cookie: t=\(token)")).user == "u1")
             #expect(gate.send(get("/both", "Cookie: t=\(token)")).code == .tokenInvalid)
         }

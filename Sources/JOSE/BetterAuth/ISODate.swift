@@ -12,7 +12,8 @@ enum ISODate {
             let minute = number(text, 14, 2), minute < 60, text[16] == UInt8(ascii: ":"),
             let second = number(text, 17, 2), second <= 60, let zone = zone(text)
         else { return nil }
-        return daysFromEpoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - zone
+        let date = CivilDate(year: Int(year), month: Int(month), day: Int(day))
+        return Int64(date.daysSince1970) * 86_400 + hour * 3600 + minute * 60 + second - zone
     }
 
     /// What follows the seconds: a fraction, and `Z` or an offset, in seconds.
@@ -41,15 +42,5 @@ enum ISODate {
             value = value * 10 + Int64(text[index] - 0x30)
         }
         return value
-    }
-
-    /// Days from 1970-01-01 in the Gregorian calendar, whose years are counted from March here.
-    private static func daysFromEpoch(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
-        let shifted = month > 2 ? year : year - 1
-        let era = (shifted >= 0 ? shifted : shifted - 399) / 400
-        let yearOfEra = shifted - era * 400
-        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return era * 146_097 + dayOfEra - 719_468
     }
 }

@@ -70,32 +70,10 @@ struct SignedSession {
         var code = [32 of UInt8](repeating: 0)
         var room = code.mutableSpan
         guard key.authenticate(token, into: &room) == 32 else { return false }
-        let text = Self.base64(code)
+        var text = [44 of UInt8](repeating: 0)
+        var characters = text.mutableSpan
+        Base64.encode(code.span, into: &characters)
         return ConstantTime.equal(text.span, signature)
-    }
-
-    /// Base64 with padding (RFC 4648 §4) of 32 bytes.
-    private static func base64(_ code: [32 of UInt8]) -> [44 of UInt8] {
-        var text = [44 of UInt8](repeating: UInt8(ascii: "="))
-        func character(_ bits: UInt8) -> UInt8 {
-            switch bits {
-            case 0..<26: bits + UInt8(ascii: "A")
-            case 26..<52: bits - 26 + UInt8(ascii: "a")
-            case 52..<62: bits - 52 + UInt8(ascii: "0")
-            case 62: UInt8(ascii: "+")
-            default: UInt8(ascii: "/")
-            }
-        }
-        for group in 0..<11 {
-            let a = code[group * 3]
-            let b = code[group * 3 + 1]
-            let c = group < 10 ? code[group * 3 + 2] : 0
-            text[group * 4] = character(a >> 2)
-            text[group * 4 + 1] = character((a & 3) << 4 | b >> 4)
-            text[group * 4 + 2] = character((b & 15) << 2 | c >> 6)
-            if group < 10 { text[group * 4 + 3] = character(c & 63) }
-        }
-        return text
     }
 
     /// Adds the text with `%41` and the like decoded. Where a `%` is followed by something else, the whole text is taken

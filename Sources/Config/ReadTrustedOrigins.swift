@@ -1,4 +1,17 @@
 extension ConfigurationReader {
+    /// `trusted_origins` of an issuer or a session. Scheme and host, as browsers write them in `Origin`.
+    func trustedOrigins(_ section: Section) -> [String] {
+        (section.strings("trusted_origins") ?? []).compactMap { text in
+            guard let url = RemoteURL(text.value), url.target == "/", url.origin == text.value else {
+                loader.error(
+                    text.position,
+                    "\"\(text.value)\" is not an origin, such as \"https://app.example.com\", without a path")
+                return nil
+            }
+            return url.origin
+        }
+    }
+
     /// Pages of an `http` origin where clients come by TLS alone: a slip mostly, since the page of the same site has `https`
     /// in its Origin, and nothing but GET would pass for it. Pages on loopback are somebody's who develops them.
     func warnOfPlainOrigins(_ configuration: Configuration) {
@@ -14,7 +27,7 @@ extension ConfigurationReader {
 
     private func warn(of origins: [String], _ table: String, _ position: SourcePosition) {
         for text in origins {
-            guard let origin = RemoteURL(text), !origin.isSecure, !Self.loopback.contains(origin.host) else {
+            guard let origin = RemoteURL(text), !origin.isSecure, !origin.isLoopback else {
                 continue
             }
             loader.warning(
@@ -23,6 +36,4 @@ extension ConfigurationReader {
             )
         }
     }
-
-    private static let loopback: Set<String> = ["localhost", "127.0.0.1", "::1"]
 }

@@ -1,0 +1,44 @@
+extension ConfigurationReader {
+    /// The `[log]` table, or its defaults.
+    func log(_ section: Section) -> LogConfiguration {
+        var log = LogConfiguration()
+        guard let section = section.subsection("log", keys: Self.logKeys)
+        else {
+            return log
+        }
+        log.level = section.choice("level", default: log.level)
+        if section.table["format"] != nil { log.format = section.choice("format", default: LogFormat.json) }
+        if let access = section.string("access") { log.access = accessLog(access) }
+        log.accessForm = section.choice("access_format", default: log.accessForm)
+        if let sample = section.subsection("sample", keys: Self.statusClasses) {
+            for (index, name) in Self.statusClasses.enumerated() {
+                log.sample[index] = sample.share(name)
+            }
+        }
+        return log
+    }
+
+    private static let logKeys = ["level", "format", "access", "access_format", "sample"]
+    private static let statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"]
+
+    private func accessLog(_ text: Located<String>) -> AccessLogDestination {
+        switch text.value {
+        case "off": return .off
+        case "stdout": return .standardOutput
+        case "":
+            loader.error(text.position, "\"access\" must be \"off\", \"stdout\" or a path")
+            return .off
+        default:
+            // A typing mistake must not become a file of that name.
+            let words = ["off", "stdout"]
+            if !text.value.contains("/"), !text.value.contains("."),
+                let word = Suggestion.nearest(to: text.value, among: words)
+            {
+                loader.error(
+                    text.position, "\"access\" must be \"off\", \"stdout\" or a path, not \"\(text.value)\"",
+                    didYouMean: word)
+            }
+            return .file(path: loader.resolve(path: text.value))
+        }
+    }
+}

@@ -1,0 +1,22 @@
+import Reactor
+
+/// The certificates that the system trusts.
+struct SystemAuthorities {
+    /// Where distributions keep them as one file.
+    private static let usualPaths = [
+        "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+    ]
+    private let paths: [String]
+
+    init(environment: [String: String]) {
+        paths = environment["SSL_CERT_FILE"].map { $0.isEmpty ? Self.usualPaths : [$0] } ?? Self.usualPaths
+    }
+
+    /// The PEM text as it is now: packages replace the file while the proxy runs.
+    func load() -> [UInt8] {
+        for path in paths {
+            if let text = try? FileContents.read(path, limitBytes: 4 << 20) { return text }
+        }
+        return []
+    }
+}
