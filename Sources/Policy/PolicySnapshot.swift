@@ -26,7 +26,8 @@ public struct PolicySnapshot: ~Copyable {
     var unusedProof: UnusedProof?
     /// The `iss` of each issuer; nil where it is not checked.
     let issuerNames: [[UInt8]?]
-    private(set) var revocations: RevocationList
+    /// The tokens that are refused though everything about them holds.
+    public private(set) var revocations: RevocationList
     var cache: VerifiedTokenCache
     /// Where an entry is put together before it is known to be good.
     var scratch = VerifiedTokenEntry()

@@ -100,6 +100,8 @@ extension Worker {
         dropListeners(except: bound)
         takeListeners(bound, new.listeners)
         let settings = renumberClients(new)
+        // By the policy that knows whose the streams are: the next one remembers nobody, and has this list from the start.
+        if settings.policy.revocations != policy.revocations { revoke(settings.policy.revocations) }
         // The control thread has made the same of the same settings before it sent them: what fails here is this program, or
         // its memory. To go on would be to serve by rules that everybody believes to be gone.
         do throws(WorkerError) {

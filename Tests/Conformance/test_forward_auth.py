@@ -3,6 +3,7 @@
 Asked by hand as Traefik, Caddy and nginx ask, and by a real nginx with auth_request.
 """
 
+import contextlib
 import random
 import shutil
 import socket
@@ -14,7 +15,7 @@ import pytest
 
 from harness import betterauth, configuration, mutations
 from harness.keyserver import KeyServer, signed
-from harness.process import allocate, command, environment
+from harness.process import REPOSITORY, allocate, command, environment
 from harness.tokens import bearer, token
 from harness.wire import Client, Closed, render
 
@@ -228,19 +229,32 @@ http {{
 """
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: scripts/install-packages installs it")
-def test_behind_a_real_nginx(start, own_backend, tmp_path):
-    verify, port = allocate()
-    start(own_backend, TEXT, verify=verify, trusted="127.0.0.1/32")
-    file = tmp_path / "nginx.conf"
-    file.write_text(NGINX.format(folder=tmp_path, port=port, backend=own_backend.port, verify=verify))
-    nginx = subprocess.Popen([shutil.which("nginx"), "-c", str(file)], stderr=subprocess.DEVNULL)
+@contextlib.contextmanager
+def nginx(folder, port, text):
+    """nginx with that configuration, from when it answers to the end of the block."""
+    file = folder / "nginx.conf"
+    file.write_text(text)
+    process = subprocess.Popen([shutil.which("nginx"), "-c", str(file)], stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(5)
+
+
+needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: scripts/install-packages installs it")
+
+
+@needs_nginx
+def test_behind_a_real_nginx(start, own_backend, tmp_path):
+    verify, port = allocate()
+    start(own_backend, TEXT, verify=verify, trusted="127.0.0.1/32")
+    with nginx(tmp_path, port, NGINX.format(folder=tmp_path, port=port, backend=own_backend.port, verify=verify)):
         with Client(port) as client:
             good = client.request("POST", "/api/alice/1", bearer(token()) | {"X-User-Id": "evil"}, body=b"hello")
             assert good.status == 200
@@ -253,9 +267,29 @@ def test_behind_a_real_nginx(start, own_backend, tmp_path):
         with Client(port) as client:
             assert client.request("GET", "/public/x", {"X-User-Id": "evil"}).status == 200
         assert own_backend.requests[-1].headers.all("x-user-id") == []
-    finally:
-        nginx.terminate()
-        nginx.wait(5)
+
+
+@needs_nginx
+@pytest.mark.parametrize("source", ["deploy/forward-auth/nginx.conf", "docs/forward-auth.md"])
+def test_a_client_of_nginx_does_not_choose_its_address(start, own_backend, tmp_path, source):
+    """nginx passes on what its client says, but for what is set: X-Forwarded-For would be believed, since nginx is."""
+    verify, port = allocate()
+    start(own_backend, TEXT + '[limits]\nfailed_authentications = {{ requests = 3, per = "1m" }}\n', verify=verify,
+          trusted="127.0.0.1/32")
+    text = (REPOSITORY / source).read_text()
+    if source.endswith(".md"):
+        servers = text.split("```nginx\n")[1].split("```")[0]
+        text = f"events {{}}\nhttp {{ access_log off; server {{ listen 8088;\n{servers} }} }}\n"
+    else:
+        text = text.replace("pid /tmp/usher-nginx.pid;", "")
+    for number, own in [("8088", port), ("8000", own_backend.port), ("8081", verify)]:
+        text = text.replace(number, f"127.0.0.1:{own}" if number == "8088" else str(own))
+    with nginx(tmp_path, port, f"daemon off; pid {tmp_path}/nginx.pid; {text}"):
+        for number in range(6):
+            with Client(port) as client:
+                lines = {"X-Forwarded-For": f"198.51.100.{number}", "Authorization": f"Bearer a.b.{number}"}
+                status = client.request("GET", "/api/alice/1", lines).status
+        assert status == 500, "nginx makes this of 429"
 
 
 def test_spoilt_questions(verify):

@@ -255,3 +255,37 @@ def test_an_open_websocket_ends_when_its_token_is_revoked(streaming):
         assert streaming.wait_log(path="/ws/x", detail="token_revoked")["reason"] == "token_invalid"
         staying.send("again")
         assert staying.recv(timeout=5) == "again"
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_an_open_websocket_ends_when_a_reload_revokes_its_token(streaming, tmp_path, was_there):
+    """The list that comes with the new settings is no news to whoever polls the file, and news to the stream."""
+    file = tmp_path / "revoked.json"
+    file.write_text("{}")
+    text = streaming.file.read_text().replace("[revocation]", f'[revocation]\nfile = "{file}"')
+    if was_there:
+        streaming.file.write_text(text)
+        reload(streaming)
+    url = f"ws://127.0.0.1:{streaming.port}/ws/x"
+    with connect(url, additional_headers=tokens.bearer(tokens.token(jti="a"))) as ending, \
+            connect(url, additional_headers=tokens.bearer(tokens.token(jti="b"))) as staying:
+        for socket in (ending, staying):
+            socket.send("hello")
+            assert socket.recv(timeout=5) == "hello"
+        write(file, {"jti": ["a"]})
+        streaming.file.write_text(text)
+        reload(streaming)
+        with pytest.raises(ConnectionClosed) as closed:
+            ending.recv(timeout=3)
+        assert closed.value.rcvd.code == 1008 and closed.value.rcvd.reason == "the token was revoked"
+        staying.send("again")
+        assert staying.recv(timeout=5) == "again"
+
+
+def reload(proxy) -> None:
+    before = bytes(proxy.errors).count(b"configuration reloaded")
+    proxy.signal(1)
+    end = time.monotonic() + 5
+    while bytes(proxy.errors).count(b"configuration reloaded") == before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
