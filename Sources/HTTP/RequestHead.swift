@@ -100,7 +100,8 @@ public struct RequestHead: ~Copyable {
     }
 
     /// Takes the request line, the first thing of a request: forgets the one before. `target` must hold visible ASCII
-    /// only. Faults: CONNECT and TRACE (rule P8), targets of another form than the method has (RFC 9112 §3.2).
+    /// only. Faults: CONNECT and TRACE (rule P8), methods that are not in upper case, targets of another form than the
+    /// method has (RFC 9112 §3.2).
     public mutating func begin(
         _ bytes: Span<UInt8>, method: ByteRange, target: ByteRange, version: HTTPVersion
     ) -> MessageFault? {
@@ -110,6 +111,8 @@ public struct RequestHead: ~Copyable {
         self.version = version
         self.method = Method(bytes, method)
         if self.method == .connect || self.method == .trace { return .methodNotAllowed }
+        // A route for GET does not serve `get`, and a backend may (Django, Werkzeug): no method is written so.
+        if self.method == .other, hasLowerCase(bytes.slice(method)) { return .badMethod }
         guard let parts = TargetParts(bytes, target) else { return .badTarget }
         if parts.form == .asterisk, self.method != .options { return .badTarget }
         targetForm = parts.form
@@ -118,6 +121,11 @@ public struct RequestHead: ~Copyable {
         query = parts.query
         hasQuery = parts.hasQuery
         return nil
+    }
+
+    private func hasLowerCase(_ text: Span<UInt8>) -> Bool {
+        for index in text.indices where text[index] >= 0x61 && text[index] <= 0x7A { return true }
+        return false
     }
 
     /// Takes one field line whose syntax has been checked; nil, or what is wrong with it.

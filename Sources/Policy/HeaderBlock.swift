@@ -140,10 +140,7 @@ extension PolicySnapshot {
         var pairs = CookiePairs(value)
         var isFirst = true
         while let pair = pairs.next(bytes) {
-            guard !Pair.hasLooseName(bytes.slice(pair)),
-                keepsTokens || !tokenPlaces.takes(cookie: bytes.slice(pair), from: issuers),
-                !sessionPlaces.takes(cookie: bytes.slice(pair), from: issuers)
-            else { continue }
+            if isOurs(bytes.slice(pair), issuers, keepsTokens: keepsTokens) { continue }
             if isFirst {
                 HeaderWriter.put("Cookie: ", &buffer)
             } else {
@@ -154,6 +151,19 @@ extension PolicySnapshot {
             isFirst = false
         }
         if !isFirst { HeaderWriter.put("\r\n", &buffer) }
+    }
+
+    /// True where a backend may find a cookie in the pair that is not for it, wherever its parser lets one begin.
+    private func isOurs(_ pair: Span<UInt8>, _ issuers: IssuerSet, keepsTokens: Bool) -> Bool {
+        if Pair.hasLooseName(pair) { return true }
+        var start = 0
+        while start < pair.count {
+            let text = pair.extracting(droppingFirst: start)
+            if !keepsTokens, tokenPlaces.takes(cookie: text, from: issuers) { return true }
+            if sessionPlaces.takes(cookie: text, from: issuers) { return true }
+            start = Pair.nextStart(pair, behind: start)
+        }
+        return false
     }
 
     /// Says for whom the request is forwarded (RFC 7239, and its older `X-` fields). What an untrusted peer said was

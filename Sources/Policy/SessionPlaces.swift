@@ -195,7 +195,7 @@ struct SessionPlaces: ~Copyable {
 
     // MARK: What goes upstream
 
-    /// True where a cookie pair (`name=value`) is one of these sessions', and not for the backend: all that Better Auth
+    /// True where a cookie that begins the text (`name=value`) is one of these sessions', and not for the backend: all that Better Auth
     /// sets, under either name, so that no backend takes one that was not looked at for one that was.
     func takes(cookie pair: Span<UInt8>, from sessions: IssuerSet) -> Bool {
         for session in 0..<count where sessions.contains(index: first + session) {
@@ -220,6 +220,6 @@ struct SessionPlaces: ~Copyable {
         let count = name.utf8CodeUnitCount
         guard rest.count > count, ASCII.equals(rest.extracting(0..<count), name) else { return false }
         return rest[count] == UInt8(ascii: "=") || rest[count] == UInt8(ascii: ".")
-            || rest[count] == UInt8(ascii: "_")
+            || rest[count] == UInt8(ascii: "_") || Pair.isTrimmed(rest[count])
     }
 }

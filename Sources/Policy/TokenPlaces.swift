@@ -87,12 +87,12 @@ struct TokenPlaces: ~Copyable {
         return found
     }
 
-    /// True where a cookie pair (`name=value`) is a token of one of these issuers, and not for the backend.
+    /// True where a cookie that begins the text (`name=value`) is a token of one of these issuers, and not for the backend.
     func takes(cookie pair: Span<UInt8>, from issuers: IssuerSet) -> Bool {
         for index in 0..<entries.count {
             let entry = entries[index]
             guard entry.kind == .cookie, !entry.issuers.isDisjoint(with: issuers) else { continue }
-            if Pair.value(of: names.span(entry.name), in: pair) != nil { return true }
+            if Pair.bears(names.span(entry.name), pair) { return true }
         }
         return false
     }
@@ -249,10 +249,33 @@ enum Pair {
         return name.count + 1..<pair.count
     }
 
-    /// True where whitespace stands before the `=`: backends that trim it see a name that nobody has looked at here.
+    /// True where the text begins with that name and then, behind what some backends trim, has a `=`.
+    static func bears(_ name: Span<UInt8>, _ text: Span<UInt8>) -> Bool {
+        guard text.count > name.count, ASCII.equals(text.extracting(0..<name.count), name) else {
+            return false
+        }
+        var index = name.count
+        while index < text.count, isTrimmed(text[index]) { index += 1 }
+        return index < text.count && text[index] == UInt8(ascii: "=")
+    }
+
+    /// True where something stands before the `=` that backends trim: they see a name that nobody has looked at here.
     static func hasLooseName(_ pair: Span<UInt8>) -> Bool {
         let equals = ASCII.firstIndex(of: UInt8(ascii: "="), in: pair, from: 0, to: pair.count)
-        return equals > 0 && equals < pair.count && ASCII.isWhitespace(pair[equals - 1])
+        return equals > 0 && equals < pair.count && isTrimmed(pair[equals - 1])
+    }
+
+    /// True for whitespace, and for what is beyond ASCII: Python and JavaScript trim U+0085, U+00A0 and U+FEFF too.
+    static func isTrimmed(_ byte: UInt8) -> Bool { ASCII.isWhitespace(byte) || byte >= 0x80 }
+
+    /// Where behind `start` another cookie begins for backends that end one not at `;` alone, but at whitespace (Python's
+    /// http.cookies) or a comma (RFC 2109), or that trim what stands there; the count where none does.
+    static func nextStart(_ pair: Span<UInt8>, behind start: Int) -> Int {
+        func separates(_ byte: UInt8) -> Bool { isTrimmed(byte) || byte == UInt8(ascii: ",") }
+        var index = start
+        while index < pair.count, !separates(pair[index]) { index += 1 }
+        while index < pair.count, separates(pair[index]) { index += 1 }
+        return index
     }
 
     /// Without one pair of quotes around it (RFC 6265 §4.1.1).

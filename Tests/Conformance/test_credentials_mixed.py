@@ -3,10 +3,12 @@ and HTTP/1.1 and HTTP/2 agree."""
 
 from __future__ import annotations
 
+import http.cookies
 import random
 import urllib.parse
 
 import pytest
+from starlette.requests import cookie_parser
 
 from harness import betterauth, http2
 from harness.betterauth import AuthServer, compact, jwt, payload, sealed, signed
@@ -145,6 +147,22 @@ def test_whoever_arrives_has_proven_it(start, own_backend, seed):
             assert outcomes[0] == outcomes[1], (method, target, fields)
             arrived += outcomes[0][1] is not None
         assert arrived > 20
+
+
+@pytest.mark.parametrize("hidden", [
+    "a=b {}=evil", "a=b, {}=evil", "a=b {} = evil", 'a="b" {}=evil', "a=b\t{}=evil", "\xa0{}=evil", "\x85{}=evil", "{}\xa0=evil"])
+def test_no_parser_finds_a_cookie_that_nobody_has_looked_at(start, own_backend, hidden):
+    """Python's own parser ends a value at a space, and Starlette's trims what is not ASCII: each finds cookies in what is
+    one harmless cookie by RFC 6265."""
+    proxy = start(own_backend, CONFIGURATION, h2=free_port(), url="http://127.0.0.1:1", env={"AUTH_SECRET": betterauth.SECRET})
+    for path, name, credential in [
+            ("/guest/x", "better-auth.session_token", ""), ("/guest/x", "__Secure-better-auth.session_data.0", ""),
+            ("/main/x", "token", f"token={TOKENS['alice']}; ")]:
+        own_backend.clear()
+        assert proxy.get(path, {"Cookie": f"{credential}x=1; {hidden.format(name)}; y=2"}).status == 200
+        [field] = own_backend.last.headers.all("cookie")
+        strict = http.cookies.SimpleCookie(field)
+        assert {key: morsel.value for key, morsel in strict.items()} == cookie_parser(field) == {"x": "1", "y": "2"}
 
 
 def one(proxy, _, method, target, fields) -> int:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness import configuration
+from harness import configuration, http2
+from harness.ports import free_port
 from harness.tokens import bearer, keys_token, token
 
 
@@ -43,13 +44,40 @@ def test_most_specific_wins(proxy, target, status, authorization):
 
 
 @pytest.mark.parametrize("method, status", [("GET", 200), ("POST", 200), ("DELETE", 401), ("PUT", 404), ("PATCH", 404), ("OPTIONS", 404),
-                                            ("get", 404), ("Get", 404)])
+                                            ("get", 400), ("Get", 400)])
 def test_methods(proxy, method, status):
-    """A route that is not written for the method is not served: 404. Methods are case-sensitive (RFC 9110 §9.1)."""
+    """A route that is not written for the method is not served: 404. Methods are case-sensitive (RFC 9110 §9.1), and written in
+    upper case: some backends take others for the same."""
     answer = proxy.request(method, "/methods")
     assert answer.status == status
     if status != 200:
         proxy.assert_refused(answer, status)
+
+
+BY_METHOD = configuration.SMALL + """
+[listen.h2]
+address = "127.0.0.1:{h2}"
+protocols = ["h2"]
+
+[[route]]
+path = "/public/mine"
+methods = ["GET", "POST"]
+auth = "main"
+upstream = "backend"
+"""
+
+
+@pytest.mark.parametrize("method", ["get", "Get", "pOST", "trace", "connect", "patch"])
+def test_a_wider_route_does_not_serve_another_spelling_of_a_method(start, own_backend, method):
+    """Django, Werkzeug and Hypercorn write a method in upper case before they look at it."""
+    port = free_port()
+    proxy = start(own_backend, BY_METHOD, h2=port)
+    assert proxy.request("GET", "/public/mine").status == 401 and proxy.request("PURGE", "/public/mine").status == 200
+    own_backend.clear()
+    assert proxy.request(method, "/public/mine").status == 400
+    with http2.Connection(port) as connection:
+        assert connection.request(http2.get("/public/mine", method)).status == 400
+    assert not own_backend.requests
 
 
 def test_head_where_get_is_allowed(proxy):

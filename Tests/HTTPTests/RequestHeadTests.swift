@@ -123,6 +123,8 @@ struct RequestHeadTests {
         "P8, RFC 9112 §3.2: methods and the forms of their targets",
         arguments: [
             ("CONNECT", "a:443", .methodNotAllowed), ("TRACE", "/", .methodNotAllowed),
+            ("get", "/", .badMethod), ("GEt", "/", .badMethod), ("connect", "a:443", .badMethod),
+            ("trace", "/", .badMethod), ("M-search", "/", .badMethod), ("M-SEARCH", "/", nil),
             ("GET", "*", .badTarget),
             ("OPTIONS", "*", nil), ("GET", "a:443", .badTarget), ("GET", "ftp://a/", .badTarget),
             ("GET", "x", .badTarget), ("OPTIONS", "**", .badTarget), ("GET", "", .badTarget),
