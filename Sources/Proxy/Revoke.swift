@@ -53,6 +53,18 @@ extension Worker {
         }
     }
 
+    /// Changes the keys of an issuer, and ends the streams whose token goes with them: whoever has a key that was stolen
+    /// writes any `exp` that they like (J22).
+    mutating func endStreams(forgottenBy change: (inout PolicySnapshot) -> Void) {
+        let remembered = (0..<exchanges.slots).filter { endsWithVerdict($0) && remembersVerdict($0) }
+        change(&policy)
+        for slot in remembered where !remembersVerdict(slot) {
+            exchanges[slot].tokenEnd = .forgotten
+            exchanges[slot].tokenDeadline = now
+            setExchangeDeadline(slot)
+        }
+    }
+
     private func endsWithVerdict(_ slot: UInt32) -> Bool {
         exchanges.isLive(slot) && !exchanges[slot].verdict.isNone
     }

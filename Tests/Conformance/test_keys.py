@@ -457,6 +457,33 @@ def test_j7_keys_that_cannot_be_refreshed_end_at_stale_for(start, own_backend, s
     wait_for(lambda: get(proxy, signed("one")).status == 200, what="the recovery")
 
 
+@pytest.mark.parametrize("how", ["replaced", "dropped"])
+def test_j22_with_a_key_go_the_streams_that_it_permitted(start, own_backend, server, how):
+    """Whoever has a stolen key writes any exp that they like: taking the key away has to end what it opened."""
+    def events(exchange):
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                      b"9\r\ndata: 1\n\n\r\n")
+        exchange.gone(20)
+
+    own_backend.script = events
+    server.publish("one", "two")
+    proxy = start(own_backend, configuration(issuer(server.url, refresh="1s", stale_for="2s")))
+    with proxy.client() as ending, proxy.client() as staying:
+        for client, kid in [(ending, "one"), (staying, "two")]:
+            client.send(f"GET /api/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {signed(kid)}\r\n\r\n".encode())
+            received = b""
+            while b"data: 1\n\n\r\n" not in received:
+                received += client.sock.recv(4096)
+        time.sleep(1.2)
+        if how == "replaced":
+            server.publish("two")
+        else:
+            server.down()
+        assert ending.ended(10), "the stream goes on"
+        assert proxy.wait_log(detail="token_forgotten")["reason"] == "token_invalid"
+        assert how == "dropped" or staying.quiet(1.5), "the other key is still there"
+
+
 def test_cache_control_shortens_the_refresh(start, own_backend, server):
     server.publish("one", Cache_Control="public, max-age=1")
     proxy = start(own_backend, configuration(issuer(server.url, refresh="1h")))
