@@ -10,7 +10,8 @@ import pytest
 
 from harness import configuration
 from harness.backend import Backend
-from harness.process import BINARY, Usher, allocate, environment, unused_port
+from harness.ports import refusing_port
+from harness.process import BINARY, Usher, allocate, environment
 
 
 def pytest_sessionstart(session):
@@ -87,7 +88,7 @@ def session_proxy(tmp_path_factory, session_backend):
         configuration.write_keys(folder)
         port, admin = allocate()
         text = (configuration.PREAMBLE + configuration.DEFAULT).format(
-            workers=1, port=port, admin=admin, listen="", backend=session_backend.port, nobody=unused_port())
+            workers=1, port=port, admin=admin, listen="", backend=session_backend.port, nobody=refusing_port())
         proxy = Proxy(folder, text, port, admin, environment(USHER_TEST_SERVICE_TOKEN=configuration.SERVICE_TOKEN))
         proxy.backend = session_backend
         running.append(proxy)

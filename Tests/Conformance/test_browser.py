@@ -20,7 +20,7 @@ expect = playwright.expect
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; scripts/install-packages installs it where it may"),
-    pytest.mark.timeout(90)]
+    pytest.mark.timeout(300)]
 # A folder for pictures of the page: for people, nothing is compared with them.
 PICTURES = os.environ.get("USHER_TEST_PICTURES")
 

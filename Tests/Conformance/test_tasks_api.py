@@ -52,7 +52,7 @@ def api(tmp_path_factory):
         [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", str(backend), "--log-level", "warning"],
         cwd=SAMPLE, env=os.environ | {"TASKS_DATABASE": str(folder / "tasks.db"), "PYTHONDONTWRITEBYTECODE": "1"}, stdin=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{backend}/health", timeout=1)

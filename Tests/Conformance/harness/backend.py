@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from .ports import free_port
+from .standin import stop_listening
+from .waiting import PATIENCE_SECONDS
 from .wire import Closed, Headers, Reader, WireError
 
 
@@ -96,7 +98,7 @@ class Exchange:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
 
-    def gone(self, timeout: float = 5) -> bool:
+    def gone(self, timeout: float = 20) -> bool:
         """True where the proxy closes this connection within `timeout` seconds."""
         self.sock.settimeout(timeout)
         try:
@@ -166,12 +168,7 @@ class Backend:
 
     def stop(self) -> None:
         self._stopping = True
-        # shutdown wakes the thread in accept(); close alone would leave it there, and the port taken
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        stop_listening(self.listener)
         self.close_connections()
 
     def restart(self) -> None:
@@ -259,7 +256,7 @@ class Backend:
         assert self.requests, "nothing arrived at the backend"
         return self.requests[-1]
 
-    def wait_requests(self, count: int, timeout: float = 5) -> list[Recorded]:
+    def wait_requests(self, count: int, timeout: float = PATIENCE_SECONDS) -> list[Recorded]:
         end = time.monotonic() + timeout
         while len(self.requests) < count and time.monotonic() < end:
             time.sleep(0.005)
