@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 SWIFT ?= swift
 PYTHON := .venv/bin/python
+# An index that does not answer is asked again.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --retries 10 --timeout 60
 BINARY := .build/release/usher
 # Two pytest workers: each has a proxy and a backend of its own, and a third would only wait for a CPU.
 PYTEST_WORKERS ?= 2
@@ -40,13 +42,13 @@ packages:
 
 .venv/.installed: $(REQUIREMENTS)
 	@echo "== python: .venv"
-	@test -x $(PYTHON) || python3 -m venv .venv
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement Tests/Conformance/requirements.txt
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
+	@$(PYTHON) $(PIP_INSTALL) --requirement Tests/Conformance/requirements.txt
 	@touch $@
 
 .venv/.sslyze: Tests/Conformance/requirements-sslyze.txt .venv/.installed
-	@{ test -x .venv/sslyze/bin/python || $(PYTHON) -m venv .venv/sslyze; } && \
-		.venv/sslyze/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || \
+	@{ .venv/sslyze/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv/sslyze; } && \
+		.venv/sslyze/bin/python $(PIP_INSTALL) --requirement $< && touch $@ || \
 		echo "== python: no sslyze; the tests of the TLS grade are skipped"
 
 build: packages ## the release binary, .build/release/usher
@@ -70,7 +72,7 @@ deploy-deps: deps .venv/.deploy
 	@scripts/install-packages --deploy || echo "== deploy: without these, tests are skipped"
 
 .venv/.deploy: Tests/Deploy/requirements.txt .venv/.installed
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(PYTHON) $(PIP_INSTALL) --requirement $<
 	@touch $@
 
 # DEPLOY_SECONDS: what has not begun by then is skipped. DEPLOY_FULL=1 compiles the images from source too, and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 import time
@@ -140,6 +141,19 @@ def slow_at(target: str, seconds: float) -> Script:
     return answer
 
 
+def has_something_to_read(sock: socket.socket) -> bool:
+    """Bytes, or the end."""
+    try:
+        sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return True
+    except OSError:
+        return False
+
+
+# A script that does not read what has come to it holds nobody up for longer.
+SETTLING_SECONDS = 2
+
+
 class Backend:
     """`with Backend() as backend`: listens on `port`; `script` is called for each request head that arrives."""
 
@@ -186,13 +200,26 @@ class Backend:
                 pass
 
     def clear(self) -> None:
-        """Forget what was recorded and answer with the echo again. Pooled connections stay."""
+        """Forget what was recorded and answer with the echo again. Pooled connections stay. What is in the kernel by now belongs
+        to what was before: it is read first, each connection by its own thread, and forgotten as well."""
+        end, found = time.monotonic() + SETTLING_SECONDS, 0
+        while found < 2 and time.monotonic() < end:  # twice: a thread has what it read in its hands for a moment
+            found = found + 1 if self._is_settled() else 0
+            time.sleep(0.001)
         with self.lock:
             self.requests.clear()
             self.received.clear()
             self.errors.clear()
             self.recording = True
             self.script = Exchange.echo
+
+    def _is_settled(self) -> bool:
+        """Nobody waits to be accepted, nothing to be read, and who has ended is gone."""
+        with self.lock:
+            open_now = list(self._open)
+        if self.listener.fileno() >= 0 and select.select([self.listener], [], [], 0)[0]:
+            return False
+        return not any(map(has_something_to_read, open_now))
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopping:
