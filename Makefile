@@ -30,7 +30,7 @@ SANITIZE ?= address thread
 SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py \
 	test_http2.py test_http2_abuse.py test_http2_upstream.py test_websocket.py test_keys.py test_upstreams.py
 
-.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
+.PHONY: help deps packages resolve build test unit tidy conformance checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ deps: packages .venv/.installed .venv/.sslyze ## install what is missing: Debian
 
 packages:
 	@scripts/install-packages
+
+# What Swift takes from elsewhere is asked for again where it does not come; that it is missing, the build says.
+resolve: packages
+	@for attempt in 1 2 3; do $(SWIFT) package resolve >/dev/null 2>&1 && break || sleep 5; done
 
 .venv/.installed: $(REQUIREMENTS)
 	@echo "== python: .venv"
@@ -51,11 +55,11 @@ packages:
 		.venv/sslyze/bin/python $(PIP_INSTALL) --requirement $< && touch $@ || \
 		echo "== python: no sslyze; the tests of the TLS grade are skipped"
 
-build: packages ## the release binary, .build/release/usher
+build: resolve ## the release binary, .build/release/usher
 	@echo "== build: $(BINARY)"
 	@$(SWIFT) build --configuration release --product usher
 
-unit: packages ## unit tests (swift-testing)
+unit: resolve ## unit tests (swift-testing)
 	@echo "== unit: swift test"
 	@$(SWIFT) test
 
@@ -82,7 +86,7 @@ deploy-test: deploy-deps build ## tests of deploy/: images, manifests, units, ru
 	@cd Tests/Deploy && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
 		$(CURDIR)/$(PYTHON) -m pytest -q $(DEPLOY_ARGS)
 
-checks: packages
+checks: resolve
 	@echo "== checks: fuzz and simulate, with $(SANITIZERS)"
 	@USHER_CHECKS=$(SANITIZERS) $(SWIFT) build --configuration release --scratch-path $(CHECKS) --product fuzz
 	@USHER_CHECKS=$(SANITIZERS) $(SWIFT) build --configuration release --scratch-path $(CHECKS) --product simulate

@@ -7,11 +7,17 @@ import os
 from pathlib import Path
 
 import pytest
+from httpx import _config as httpx_defaults
 
 from harness import configuration
 from harness.backend import Backend
 from harness.ports import refusing_port
 from harness.process import BINARY, Usher, allocate, environment
+
+
+# Five seconds, which httpx gives each step by itself, are too few on a machine that others want.
+for step in ("connect", "read", "write", "pool"):
+    setattr(httpx_defaults.DEFAULT_TIMEOUT_CONFIG, step, 20)
 
 
 def pytest_sessionstart(session):

@@ -87,7 +87,7 @@ class Servicer(grpc.GenericRpcHandler):
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not now: ü")
 
     def slow(self, request, context):
-        time.sleep(2)
+        time.sleep(6)
         return request
 
     def down(self, request, context):
@@ -197,7 +197,7 @@ def test_deadlines(channel, server):
     assert 15 < server.servicer.remaining[-1] <= 30
     began = time.monotonic()
     assert refused(lambda: channel.unary_unary("/test.Echo/Slow")(b"", metadata=alice(), timeout=0.3)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5
 
 
 def test_a_client_that_cancels(channel, server):

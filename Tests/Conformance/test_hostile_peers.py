@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from harness.configuration import SMALL
+from harness.metrics import Metrics
 from harness.ports import free_port
 from harness.standin import stop_listening
 from harness.waiting import wait_until
 from harness.wire import Closed, render
 
-ONE_CONNECTION = 'max_connections = 1\nmax_pending = 4\nconnect_timeout = "2s"'
+ONE_CONNECTION = 'max_connections = 1\nmax_pending = 4\nconnect_timeout = "30s"'
 
 
 @pytest.fixture
@@ -228,19 +229,22 @@ def test_a_full_queue_of_clients_that_have_left(own_backend, start):
     """Who has left keeps no place in the queue for a connection."""
     proxy = start(own_backend, upstream=ONE_CONNECTION)
     release = threading.Event()
-    own_backend.script = lambda exchange: (release.wait(10), exchange.echo())
+    own_backend.script = lambda exchange: (release.wait(60), exchange.echo())
+
+    def wait_in_queue(count):
+        wait_until(lambda: Metrics(proxy)["usher_upstream_waiting", {"upstream": "backend"}] == count)
     busy = proxy.client()
     busy.send(render("GET", "/public/busy"))
     own_backend.wait_requests(1)
     for _ in range(8):
         client = proxy.client()
         client.send(render("GET", "/public/leaves"))
-        time.sleep(0.05)
+        wait_in_queue(1)
         client.reset()
-        time.sleep(0.05)
+        wait_in_queue(0)
     waits = proxy.client()
     waits.send(render("GET", "/public/waits"))
-    time.sleep(0.2)
+    wait_in_queue(1)
     release.set()
     assert waits.response().status == 200
     assert busy.response().status == 200
