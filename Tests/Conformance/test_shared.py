@@ -327,7 +327,7 @@ def test_while_it_is_frozen_each_proxy_counts_for_itself(share, store):
     assert ask(one, 6) == [200] * 4 + [429] * 2
     assert ask(two, 6) == [200] * 3 + [429] * 3
     assert time.monotonic() - started < 4, "twelve that waited would wait for twelve seconds"
-    assert metric(one, "usher_shared_up") == 0
+    wait_up(one, 0)
     assert metric(one, 'usher_shared_limit_decisions_total{by="process"}') >= 5
     store.thaw()
     wait_up(one), wait_up(two)
@@ -444,7 +444,7 @@ def test_a_bucket_of_another_type_counts_here(share, store):
     store.call("DEL", key)
     store.call("SADD", key, "x")
     assert ask(proxy, 12) == [200] * 9 + [429] * 3
-    assert metric(proxy, "usher_shared_call_errors_total") > 0
+    wait_until(lambda: metric(proxy, "usher_shared_call_errors_total") > 0)
     assert metric(proxy, "usher_shared_up") == 1
     assert ask(proxy, 1, user("bob")) == [200]
     proxy.wait_said(b"WRONGTYPE")

@@ -531,7 +531,7 @@ def test_the_queue_is_bounded_and_has_a_deadline(start, own_backend):
         late = second.result()
         assert late.status == 503 and late.problem["code"] == "overloaded"
         assert 2.9 < time.monotonic() - started < 10
-        assert metric(proxy, "usher_upstream_waiting") == 0
+        wait_until(lambda: metric(proxy, "usher_upstream_waiting") == 0)
         released.set()
         assert first.result().status == 200
     assert proxy.get("/public/4").status == 200
