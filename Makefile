@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 SWIFT ?= swift
 PYTHON := .venv/bin/python
+# An index that does not answer is asked again.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --retries 10 --timeout 60
 BINARY := .build/release/usher
 # Two pytest workers: each has a proxy and a backend of its own, and a third would only wait for a CPU.
 PYTEST_WORKERS ?= 2
@@ -28,7 +30,7 @@ SANITIZE ?= address thread
 SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py \
 	test_http2.py test_http2_abuse.py test_http2_upstream.py test_websocket.py test_keys.py test_upstreams.py
 
-.PHONY: help deps packages build test unit tidy conformance checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
+.PHONY: help deps packages resolve build test unit tidy conformance checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,22 +40,26 @@ deps: packages .venv/.installed .venv/.sslyze ## install what is missing: Debian
 packages:
 	@scripts/install-packages
 
+# What Swift takes from elsewhere is asked for again where it does not come; that it is missing, the build says.
+resolve: packages
+	@for attempt in 1 2 3; do $(SWIFT) package resolve >/dev/null 2>&1 && break || sleep 5; done
+
 .venv/.installed: $(REQUIREMENTS)
 	@echo "== python: .venv"
-	@test -x $(PYTHON) || python3 -m venv .venv
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement Tests/Conformance/requirements.txt
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
+	@$(PYTHON) $(PIP_INSTALL) --requirement Tests/Conformance/requirements.txt
 	@touch $@
 
 .venv/.sslyze: Tests/Conformance/requirements-sslyze.txt .venv/.installed
-	@{ test -x .venv/sslyze/bin/python || $(PYTHON) -m venv .venv/sslyze; } && \
-		.venv/sslyze/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ || \
+	@{ .venv/sslyze/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv/sslyze; } && \
+		.venv/sslyze/bin/python $(PIP_INSTALL) --requirement $< && touch $@ || \
 		echo "== python: no sslyze; the tests of the TLS grade are skipped"
 
-build: packages ## the release binary, .build/release/usher
+build: resolve ## the release binary, .build/release/usher
 	@echo "== build: $(BINARY)"
 	@$(SWIFT) build --configuration release --product usher
 
-unit: packages ## unit tests (swift-testing)
+unit: resolve ## unit tests (swift-testing)
 	@echo "== unit: swift test"
 	@$(SWIFT) test
 
@@ -70,7 +76,7 @@ deploy-deps: deps .venv/.deploy
 	@scripts/install-packages --deploy || echo "== deploy: without these, tests are skipped"
 
 .venv/.deploy: Tests/Deploy/requirements.txt .venv/.installed
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(PYTHON) $(PIP_INSTALL) --requirement $<
 	@touch $@
 
 # DEPLOY_SECONDS: what has not begun by then is skipped. DEPLOY_FULL=1 compiles the images from source too, and
@@ -80,7 +86,7 @@ deploy-test: deploy-deps build ## tests of deploy/: images, manifests, units, ru
 	@cd Tests/Deploy && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
 		$(CURDIR)/$(PYTHON) -m pytest -q $(DEPLOY_ARGS)
 
-checks: packages
+checks: resolve
 	@echo "== checks: fuzz and simulate, with $(SANITIZERS)"
 	@USHER_CHECKS=$(SANITIZERS) $(SWIFT) build --configuration release --scratch-path $(CHECKS) --product fuzz
 	@USHER_CHECKS=$(SANITIZERS) $(SWIFT) build --configuration release --scratch-path $(CHECKS) --product simulate

@@ -62,12 +62,12 @@ def port(wanted: int) -> int:
 
 
 def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if process.poll() is not None:
             raise SystemExit(f"{process.args[0]} ended with {process.returncode}:\n{log.read_text()}")
         try:
-            with urllib.request.urlopen(url, timeout=1):
+            with urllib.request.urlopen(url, timeout=5):
                 return
         except OSError:
             time.sleep(0.05)

@@ -1,6 +1,14 @@
+import Glibc
 import Testing
 
 @testable import Config
+
+/// What this thread has had of a CPU: how many others want it makes no difference.
+private func cpuSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
 
 @Suite("What a protected route leaves to a wider one")
 struct OpenNeighboursTests {
@@ -117,10 +125,10 @@ struct OpenNeighboursTests {
 
     @Test("Thousands of routes are not compared with one another", arguments: ["", "/**"])
     func many(end: String) {
-        let started = ContinuousClock.now
+        let started = cpuSeconds()
         let routes = (0..<2000).map { route("/api/r\($0)\(end)", "main") }.joined()
         #expect(warnings(route("/**", "none"), routes).count == (end.isEmpty ? 2000 : 0))
-        #expect(ContinuousClock.now - started < .seconds(15))
+        #expect(cpuSeconds() - started < 15)
     }
 
     @Test("One warning for a route, however many prefixes lead to it")
@@ -168,9 +176,9 @@ struct OpenNeighboursTests {
             if shape == "many servers" { servers += (1...10).map { "\"10.0.0.2:\($0)\"" } }
             text += "[upstream.u\(number)]\nservers = [\(servers.joined(separator: ", "))]\n"
         }
-        let started = ContinuousClock.now
+        let started = cpuSeconds()
         #expect(warnings(text).count == (shape == "held back" ? 0 : count))
         // Compared with one another they take from some tens of seconds to many minutes.
-        #expect(ContinuousClock.now - started < .seconds(30))
+        #expect(cpuSeconds() - started < 30)
     }
 }

@@ -7,10 +7,17 @@ import os
 from pathlib import Path
 
 import pytest
+from httpx import _config as httpx_defaults
 
 from harness import configuration
 from harness.backend import Backend
-from harness.process import BINARY, Usher, allocate, environment, unused_port
+from harness.ports import refusing_port
+from harness.process import BINARY, Usher, allocate, environment
+
+
+# Five seconds, which httpx gives each step by itself, are too few on a machine that others want.
+for step in ("connect", "read", "write", "pool"):
+    setattr(httpx_defaults.DEFAULT_TIMEOUT_CONFIG, step, 20)
 
 
 def pytest_sessionstart(session):
@@ -87,7 +94,7 @@ def session_proxy(tmp_path_factory, session_backend):
         configuration.write_keys(folder)
         port, admin = allocate()
         text = (configuration.PREAMBLE + configuration.DEFAULT).format(
-            workers=1, port=port, admin=admin, listen="", backend=session_backend.port, nobody=unused_port())
+            workers=1, port=port, admin=admin, listen="", backend=session_backend.port, nobody=refusing_port())
         proxy = Proxy(folder, text, port, admin, environment(USHER_TEST_SERVICE_TOKEN=configuration.SERVICE_TOKEN))
         proxy.backend = session_backend
         running.append(proxy)

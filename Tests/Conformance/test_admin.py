@@ -1,5 +1,6 @@
 """The admin listener: who may ask, what it shows, what it does, and the page for people in a real browser."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import pytest
 
 from harness import configuration
 from harness.tokens import SECRET, bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client, render
 
 MORE = configuration.SMALL + "\n[revocation]\n"
@@ -19,7 +21,7 @@ TOKEN = "the-token-of-the-admin-pages"
 
 
 def admin(proxy, method, path, headers=(), body=None, host=None):
-    with Client(proxy.admin, timeout=5) as client:
+    with Client(proxy.admin) as client:
         return client.request(method, path, headers, body, host=host or f"127.0.0.1:{proxy.admin}")
 
 
@@ -152,15 +154,19 @@ def test_status(start, own_backend):
     time.sleep(1.2)
     for _ in range(20):
         assert proxy.get("/api/x", bearer(token())).status == 200
-    for n in range(30):
-        proxy.get("/api/x", bearer("x"))
-    time.sleep(2.3)
-    status = json.loads(admin(proxy, "GET", "/status.json").body)
+    with proxy.client() as client:  # quickly: some are kept each second
+        for _ in range(300):
+            assert client.request("GET", "/api/x", bearer("x")).status == 401
+
+    def counted():
+        return json.loads(admin(proxy, "GET", "/status.json").body)
+    wait_until(lambda: sum(counted()["history"]["4xx"]) >= 300)
+    status = counted()
     history = status["history"]
-    assert sum(history["2xx"]) == 20 and sum(history["4xx"]) == 30
-    assert sum(history["reasons"]["token_invalid"]) == 30 and "ok" not in history["reasons"]
+    assert sum(history["2xx"]) == 20 and sum(history["4xx"]) == 300
+    assert sum(history["reasons"]["token_invalid"]) == 300 and "ok" not in history["reasons"]
     assert 0 < max(history["p50"]) <= max(history["p99"]) < 5_000_000
-    assert 8 <= len(status["refusals"]) < 30, "a flood is not kept whole"
+    assert 8 <= len(status["refusals"]) < 300, "a flood is not kept whole"
     refusal = status["refusals"][0]
     assert (refusal["status"], refusal["reason"], refusal["path"], refusal["client"]) == (401, "token_invalid", "/api/x", "127.0.0.1")
     assert status["not_ready"] is None and status["upstreams"][0]["servers"][0]["address"] == f"127.0.0.1:{own_backend.port}"
@@ -176,15 +182,15 @@ def test_unix_socket(start, own_backend, monkeypatch, tmp_path):
 
     def ask(text):
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
+            client.settimeout(20)
             client.connect(str(path))
             client.sendall(text)
             return b"".join(iter(lambda: client.recv(65536), b""))
-    end = time.monotonic() + 10
-    while not path.exists():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    time.sleep(0.2)
+
+    def is_ready():
+        with contextlib.suppress(OSError):
+            return ask(render("GET", "/readyz", host="any.example")).startswith(b"HTTP/1.1 200")
+    wait_until(is_ready)
     assert ask(render("GET", "/status.json", host="any.example")).startswith(b"HTTP/1.1 200")
     assert ask(render("POST", "/reload", body=b"", host="any.example")).startswith(b"HTTP/1.1 200")
 
@@ -251,20 +257,21 @@ def test_status_page_in_a_browser(busy, tmp_path):
             page.on("request", lambda request: requested.append(request.url))
             answer = page.goto(f"http://127.0.0.1:{busy.admin}/")
             assert answer.status == 200 and "default-src 'none'" in answer.headers["content-security-policy"]
-            expect(page.locator("#state")).to_have_text("ready")
+            expect(page.locator("#state")).to_have_text("ready", timeout=30_000)
             page.wait_for_selector("#traffic polygon")
             first = page.inner_text("#tiles")
             assert "requests a second" in first
             assert "127.0.0.1:1" in page.inner_text("#upstreams") and "main" in page.inner_text("#issuers")
             assert "/away/{user_id}" in page.inner_text("#routes")
+            for reason in ("token_invalid", "not_yours"):
+                expect(page.locator("#refusals")).to_contain_text(reason, timeout=30_000)
             refusals = page.inner_text("#refusals")
-            assert "token_invalid" in refusals and "not_yours" in refusals
             assert page.evaluate("document.querySelectorAll('main img').length") == 0
             wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, f"{name}: {wide} pixels too wide"
             page.screenshot(path=folder / f"status-{name}.png", full_page=True)
             if name == "light":
-                expect(page.locator("#refusals")).not_to_have_text(refusals, use_inner_text=True, timeout=6000)
+                expect(page.locator("#refusals")).not_to_have_text(refusals, use_inner_text=True, timeout=30_000)
             context.close()
         assert not problems, problems
         assert requested and all(url.startswith(f"http://127.0.0.1:{busy.admin}/") or url == "data:," for url in requested)

@@ -17,10 +17,11 @@ from harness.web import PASSWORD, Site
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
+expect.set_options(timeout=30_000)
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; scripts/install-packages installs it where it may"),
-    pytest.mark.timeout(90)]
+    pytest.mark.timeout(300)]
 # A folder for pictures of the page: for people, nothing is compared with them.
 PICTURES = os.environ.get("USHER_TEST_PICTURES")
 
@@ -43,7 +44,7 @@ def browser():
 def page(browser):
     """A page of a browser that knows nobody; no script of it may fail."""
     context = browser.new_context(viewport={"width": 1180, "height": 760})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page

@@ -34,13 +34,14 @@ def parallel(tmp_path_factory):
     """Two workers, so that each user's requests come to either."""
     from conftest import Proxy
     from harness.backend import Backend
-    from harness.process import allocate, environment, unused_port
+    from harness.ports import refusing_port
+    from harness.process import allocate, environment
     folder = tmp_path_factory.mktemp("parallel")
     configuration.write_keys(folder)
     port, admin = allocate()
     with Backend() as backend:
         text = (configuration.PREAMBLE + configuration.DEFAULT).format(
-            workers=2, port=port, admin=admin, listen="", backend=backend.port, nobody=unused_port())
+            workers=2, port=port, admin=admin, listen="", backend=backend.port, nobody=refusing_port())
         proxy = Proxy(folder, text, port, admin, environment(USHER_TEST_SERVICE_TOKEN="x"))
         proxy.backend = backend
         proxy.wait_ready()

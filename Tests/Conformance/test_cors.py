@@ -3,7 +3,7 @@
 import pytest
 
 from harness import configuration
-from harness.process import unused_port
+from harness.ports import refusing_port
 from harness.tokens import bearer, token
 from harness.wire import render
 
@@ -110,7 +110,7 @@ def cors(tmp_path_factory):
     with Backend() as backend:
         port, admin = allocate()
         text = (configuration.PREAMBLE + TEXT).format(
-            workers=1, port=port, admin=admin, listen="", backend=backend.port, nobody=unused_port())
+            workers=1, port=port, admin=admin, listen="", backend=backend.port, nobody=refusing_port())
         proxy = Proxy(tmp_path_factory.mktemp("cors"), text, port, admin, environment())
         proxy.backend = backend
         proxy.wait_ready()
@@ -312,16 +312,16 @@ def test_a_reload_between_request_and_answer_changes_nothing(start, own_backend)
     import signal
     import threading
     import time
-    text = TEXT.replace("{nobody}", str(unused_port()))
+    text = TEXT.replace("{nobody}", str(refusing_port()))
     usher = start(own_backend, text)
     release = threading.Event()
-    own_backend.script = lambda exchange: (release.wait(5), exchange.reply(200, b"late"))
+    own_backend.script = lambda exchange: (release.wait(60), exchange.reply(200, b"late"))
     with usher.client() as client:
         client.send(render("GET", "/api/alice/x", {"Origin": APP} | bearer(token())))
         own_backend.wait_requests(1)
         usher.file.write_text(usher.file.read_text().replace(f'"{APP}", "{OTHER}"', f'"{EVIL}"'))
         usher.signal(signal.SIGHUP)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while time.monotonic() < end and preflight(usher, "/api/alice/x", origin=EVIL).status != 204:
             time.sleep(0.02)
         release.set()

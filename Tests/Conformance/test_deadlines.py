@@ -30,7 +30,7 @@ def connect(proxy, receive_bytes: int | None = None) -> socket.socket:
     sock = socket.socket()
     if receive_bytes:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    sock.settimeout(8)
+    sock.settimeout(20)
     sock.connect(("127.0.0.1", proxy.port))
     return sock
 
@@ -58,7 +58,7 @@ def test_silent_connection(quick):
     """Between two requests the close is silent."""
     with connect(quick) as sock:
         started = time.monotonic()
-        assert read_to_the_end(sock) == b"" and 0.4 < time.monotonic() - started < 3
+        assert read_to_the_end(sock) == b"" and 0.4 < time.monotonic() - started < 10
 
 
 def test_head_that_drips(quick):
@@ -68,7 +68,7 @@ def test_head_that_drips(quick):
         threading.Thread(target=drip, args=(sock, render("GET", "/public/x")), daemon=True).start()
         answer = read_to_the_end(sock)
         assert answer.startswith(b"HTTP/1.1 408") and b"request_timeout" in answer
-        assert 0.4 < time.monotonic() - started < 3
+        assert 0.4 < time.monotonic() - started < 9, "the default is ten seconds"
     quick.assert_nothing_arrived()
 
 
@@ -79,7 +79,7 @@ def test_body_that_stops(quick, framing, first):
         started = time.monotonic()
         sock.sendall(f"POST /public/x HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n".encode() + first)
         assert read_to_the_end(sock).startswith(b"HTTP/1.1 408")
-        assert 0.4 < time.monotonic() - started < 3
+        assert 0.4 < time.monotonic() - started < 9, "the default is ten seconds"
 
 
 def test_body_that_drips_ends_with_the_exchange(start, own_backend):
@@ -91,7 +91,7 @@ def test_body_that_drips_ends_with_the_exchange(start, own_backend):
         sock.sendall(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
         threading.Thread(target=drip, args=(sock, b"x" * 1000), daemon=True).start()
         assert read_to_the_end(sock).startswith((b"HTTP/1.1 408", b"HTTP/1.1 504"))
-        assert 0.7 < time.monotonic() - started < 3
+        assert 0.7 < time.monotonic() - started < 10
 
 
 def endless(exchange):
@@ -108,7 +108,7 @@ def test_client_that_does_not_read(start, own_backend):
     proxy = start(own_backend, configuration.SMALL + LIMITS)
     with connect(proxy, receive_bytes=4096) as sock:
         sock.sendall(render("GET", "/public/x"))
-        line = proxy.wait_log(timeout=8, path="/public/x")
+        line = proxy.wait_log(path="/public/x")
         assert line["reason"] in ("request_timeout", "client_closed") and line["bytes"] < 100_000_000
         assert len(read_to_the_end(sock)) < 100_000_000
 
@@ -134,8 +134,8 @@ def test_client_that_sends_but_does_not_read(start, own_backend, request_bytes):
         started = time.monotonic()
         sock.sendall(request_bytes)
         threading.Thread(target=trickle, args=(sock,), daemon=True).start()
-        line = proxy.wait_log(timeout=5, path="/public/x")
-        assert line["reason"] == "request_timeout" and time.monotonic() - started < 3
+        line = proxy.wait_log(path="/public/x")
+        assert line["reason"] == "request_timeout" and time.monotonic() - started < 15
 
 
 def unread(proxy, sock) -> int:
@@ -180,15 +180,15 @@ def test_who_only_listens_for_a_while_is_not_cut_off(start, own_backend):
         exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(10):
             exchange.send(b"1\r\nx\r\n")
-            time.sleep(0.2)
+            time.sleep(0.5)
         assert exchange.read_body() == b"hello"
         exchange.send(b"0\r\n\r\n")
 
     own_backend.script = tell
-    proxy = start(own_backend, configuration.SMALL + LIMITS)
+    proxy = start(own_backend, configuration.SMALL + LIMITS.replace("600ms", "2s"))
     with proxy.client() as client:
         client.send(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
-        time.sleep(1.8)
+        time.sleep(4.5)
         client.send(b"lo")
         answer = client.response()
         assert answer.status == 200 and answer.body == b"x" * 10
@@ -202,17 +202,17 @@ def test_an_answer_that_comes_with_its_deadline_leaves_the_next_request_alone(st
     def script(exchange):
         if exchange.request.target == "/public/first":
             asked.set()
-            go.wait(5)
+            go.wait(20)
         exchange.echo()
     own_backend.script = script
-    text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\ntimeout = "800ms"')
+    text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\ntimeout = "3s"')
     proxy = start(own_backend, text)
     with proxy.client() as client:
         client.send(render("GET", "/public/first") + render("GET", "/public/second"))
-        assert asked.wait(5)
+        assert asked.wait(20)
         proxy.signal(signal.SIGSTOP)
         go.set()
-        time.sleep(1)
+        time.sleep(3.2)
         proxy.signal(signal.SIGCONT)
         assert [client.response().status for _ in range(2)] == [200, 200]
 
@@ -230,7 +230,7 @@ def test_good_clients_are_served_meanwhile(start, own_backend):
             started = time.monotonic()
             assert client.request("GET", "/public/good").status == 200
             times.append(time.monotonic() - started)
-    assert sorted(times)[45] < 0.5
+    assert sorted(times)[45] < 1.5
     for sock in slow:
         read_to_the_end(sock)
         sock.close()

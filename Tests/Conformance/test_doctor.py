@@ -73,7 +73,7 @@ def doctor(tmp_path, backend, text=TEXT, port=None, admin=None, **env):
     whole = (configuration.PREAMBLE + text).format(
         workers=1, port=port or unused_port(), admin=admin or unused_port(), listen="", upstream="", backend=backend)
     (tmp_path / "usher.toml").write_text(whole)
-    done = command("doctor", "--config", tmp_path / "usher.toml", env=environment(**env), timeout=40)
+    done = command("doctor", "--config", tmp_path / "usher.toml", env=environment(**env), timeout=120)
     done.lines = done.stdout.splitlines()
     return done
 

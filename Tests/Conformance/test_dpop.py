@@ -168,7 +168,7 @@ def test_a_proof_counts_once_over_two_workers(run):
     own = stranger.token()
     assert proxy.get("/api/x", stranger.fields(own, jti="fixed")).status == 200, "of another key it is another"
     proxy.signal(1)
-    time.sleep(0.3)
+    proxy.wait_said("configuration reloaded")
     assert proxy.get("/api/x", fixed).status == 401, "a reload forgets none"
 
 

@@ -326,7 +326,7 @@ def check_records(world: World, findings: list[str]) -> None:
                  if count > (1 if method == "POST" else 1 + RETRIES)]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FAULTS)
 def test_under_load(world, name):
     findings: list[str] = []

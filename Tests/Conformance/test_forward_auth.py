@@ -138,7 +138,7 @@ def test_a_question_that_waits_is_answered_as_it_was_asked(start, own_backend, a
         start(own_backend, FETCHED, verify=port, trusted="127.0.0.1/32", keys=server.url)
         time.sleep(0.2)
         fetched = len(server.requests)
-        with Client(port, timeout=4) as client:
+        with Client(port) as client:
             answer = client.request(asking, "/verify", question(method=asked, target="/far/x") | bearer(signed("two")))
             assert len(server.requests) > fetched, "the question did not wait"
             assert answer.status == 401 and (len(answer.body) > 0) == (asking == "GET")
@@ -236,7 +236,7 @@ def nginx(folder, port, text):
     file.write_text(text)
     process = subprocess.Popen([shutil.which("nginx"), "-c", str(file)], stderr=subprocess.DEVNULL)
     try:
-        for _ in range(100):
+        for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break

@@ -87,7 +87,7 @@ class Servicer(grpc.GenericRpcHandler):
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not now: ü")
 
     def slow(self, request, context):
-        time.sleep(2)
+        time.sleep(6)
         return request
 
     def down(self, request, context):
@@ -193,11 +193,11 @@ def test_the_servers_own_status(channel):
 
 
 def test_deadlines(channel, server):
-    channel.unary_unary("/test.Echo/Unary")(b"", metadata=alice(), timeout=5)
-    assert 3 < server.servicer.remaining[-1] <= 5
+    channel.unary_unary("/test.Echo/Unary")(b"", metadata=alice(), timeout=30)
+    assert 15 < server.servicer.remaining[-1] <= 30
     began = time.monotonic()
     assert refused(lambda: channel.unary_unary("/test.Echo/Slow")(b"", metadata=alice(), timeout=0.3)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5
 
 
 def test_a_client_that_cancels(channel, server):
@@ -256,7 +256,7 @@ def test_a_token_that_expires_in_the_middle_is_unauthenticated(start, server):
     text = configuration.SMALL.replace("secret =", 'leeway = "0s"\nsecret =') + MORE
     proxy = start(server, text, upstream=UPSTREAM, listen=LISTEN)
     with grpc.insecure_channel(f"127.0.0.1:{proxy.port}") as channel:
-        messages, error = endless(channel, "/test.Echo/Endless", exp=int(time.time()) + 2)
+        messages, error = endless(channel, "/test.Echo/Endless", exp=int(time.time()) + 3)
         assert error.code() == grpc.StatusCode.UNAUTHENTICATED and error.details() == "the token has expired"
         assert messages and set(messages) == {b"tick"}
         assert server.servicer.cancelled.wait(5), "the backend is told"

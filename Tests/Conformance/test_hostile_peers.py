@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from harness.configuration import SMALL
+from harness.metrics import Metrics
 from harness.ports import free_port
+from harness.standin import stop_listening
 from harness.waiting import wait_until
 from harness.wire import Closed, render
 
-ONE_CONNECTION = 'max_connections = 1\nmax_pending = 4\nconnect_timeout = "2s"'
+ONE_CONNECTION = 'max_connections = 1\nmax_pending = 4\nconnect_timeout = "30s"'
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def reload(proxy, change) -> None:
     before = proxy.errors.count(b"reload")
     proxy.file.write_text(change(proxy.file.read_text()))
     proxy.signal(signal.SIGHUP)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while proxy.errors.count(b"reload") == before and time.monotonic() < end:
         time.sleep(0.02)
     time.sleep(0.1)
@@ -184,7 +186,7 @@ def test_early_answer_to_a_request_that_is_half_sent(start, tmp_path):
         for i in range(3):
             with proxy.client() as other:
                 assert other.request("GET", f"/public/next-{i}").body == b"ok"
-    listener.close()
+    stop_listening(listener)
     first = bytes(streams[0]).split(b"\r\n\r\n")[:-1]
     assert first and all(head.startswith(b"GET /public/") for head in first), [head[:60] for head in first]
     assert len(first[0]) > 180_000
@@ -227,19 +229,22 @@ def test_a_full_queue_of_clients_that_have_left(own_backend, start):
     """Who has left keeps no place in the queue for a connection."""
     proxy = start(own_backend, upstream=ONE_CONNECTION)
     release = threading.Event()
-    own_backend.script = lambda exchange: (release.wait(10), exchange.echo())
+    own_backend.script = lambda exchange: (release.wait(60), exchange.echo())
+
+    def wait_in_queue(count):
+        wait_until(lambda: Metrics(proxy)["usher_upstream_waiting", {"upstream": "backend"}] == count)
     busy = proxy.client()
     busy.send(render("GET", "/public/busy"))
     own_backend.wait_requests(1)
     for _ in range(8):
         client = proxy.client()
         client.send(render("GET", "/public/leaves"))
-        time.sleep(0.05)
+        wait_in_queue(1)
         client.reset()
-        time.sleep(0.05)
+        wait_in_queue(0)
     waits = proxy.client()
     waits.send(render("GET", "/public/waits"))
-    time.sleep(0.2)
+    wait_in_queue(1)
     release.set()
     assert waits.response().status == 200
     assert busy.response().status == 200
@@ -328,7 +333,7 @@ def test_no_descriptor_left(own_backend, start):
     assert set(statuses) <= {200, 503, None} and 503 in statuses, statuses
     assert proxy.process.poll() is None
     resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, before)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while proxy.get("/public/after").status != 200:
         assert time.monotonic() < end, "it does not recover"
         time.sleep(0.1)

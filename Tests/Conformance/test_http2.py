@@ -481,7 +481,7 @@ def test_a_client_that_leaves_cancels_all_its_requests(proxy):
         connection.start(get(f"/public/{number}"))
     proxy.backend.wait_requests(5)
     connection.close()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while len(gone) < 5 and time.monotonic() < end:
         time.sleep(0.02)
     assert gone == [True] * 5
@@ -498,7 +498,7 @@ def test_a_stream_ends_with_its_token(proxy, connection):
             exchange.close()
 
     proxy.backend.script = ticking
-    stream = connection.start(get("/api/x", "GET", "usher.test", "http", authorised(exp=int(time.time()) + 2)))
+    stream = connection.start(get("/api/x", "GET", "usher.test", "http", authorised(exp=int(time.time()) + 3)))
     answer = connection.answer(stream)
     assert answer.status == 200 and not answer.ended and answer.reset == CANCEL
     assert proxy.wait_log(path="/api/x")["reason"] == "token_expired"
@@ -584,7 +584,7 @@ def test_a_preface_that_does_not_end(short):
     raw = Raw(short.port, handshake=False)
     raw.send(b"PRI * HTTP/2.0\r\n")
     begun = time.monotonic()
-    assert raw.read() is None and 0.5 < time.monotonic() - begun < 4
+    assert raw.read() is None and 0.5 < time.monotonic() - begun < 9
 
 
 def test_a_client_that_goes_away(proxy):
@@ -628,7 +628,7 @@ def test_reload_keeps_connections(proxy, connection):
     assert connection.get("/public/x").status == 200
     proxy.file.write_text(proxy.file.read_text().replace('path = "/public/**"', 'path = "/open/**"'))
     proxy.signal(signal.SIGHUP)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while connection.get("/open/x").status != 200:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -658,7 +658,7 @@ def test_nothing_is_left_of_streams_and_connections(short):
     time.sleep(0.2)
     begun = time.monotonic()
     short.signal(signal.SIGTERM)
-    assert short.wait(10) == 0 and time.monotonic() - begun < 4
+    assert short.wait(10) == 0 and time.monotonic() - begun < 9
     assert b"cutting off" not in bytes(short.errors)
 
 
@@ -847,9 +847,9 @@ def test_websocket_needs_its_token(sockets):
 
 def test_websocket_ends_with_its_token(sockets):
     with Connection(sockets.port) as connection:
-        chat = Chat(connection, "/api/ws", authorised(exp=int(time.time()) + 2))
+        chat = Chat(connection, "/api/ws", authorised(exp=int(time.time()) + 3))
         assert chat.opened() == 200
-        end = time.monotonic() + 6
+        end = time.monotonic() + 20
         while not chat.answer.ended and time.monotonic() < end:
             chat.send(b"x")
             time.sleep(0.1)

@@ -43,7 +43,7 @@ def metric(proxy, name: str) -> int:
     return int(re.search(rf"^{name} (\d+)$", proxy.admin_request("/metrics").body.decode(), re.M)[1])
 
 
-def expect_nothing_left(proxy, seconds=8):
+def expect_nothing_left(proxy, seconds=30):
     wait_until(lambda: metric(proxy, "usher_requests_in_flight") == 0, seconds)
     wait_until(lambda: metric(proxy, "usher_connections_open") == 0, seconds)
     wait_until(lambda: metric(proxy, "usher_buffer_bytes") == 0, seconds)

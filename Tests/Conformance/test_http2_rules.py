@@ -14,7 +14,8 @@ import test_identity_headers
 import test_paths
 from harness import configuration
 from harness.http2 import PROTOCOL_ERROR, Connection
-from harness.process import allocate, environment, unused_port
+from harness.ports import refusing_port
+from harness.process import allocate, environment
 from harness.wire import Client, Headers, Response
 from conftest import Proxy, _finish
 
@@ -47,7 +48,7 @@ def running(tmp_path_factory, session_backend):
     configuration.write_keys(folder)
     port, admin = allocate()
     text = (configuration.PREAMBLE + configuration.DEFAULT).format(
-        workers=1, port=port, admin=admin, listen='protocols = ["h2"]', backend=session_backend.port, nobody=unused_port())
+        workers=1, port=port, admin=admin, listen='protocols = ["h2"]', backend=session_backend.port, nobody=refusing_port())
     proxy = Over2(folder, text, port, admin, environment(USHER_TEST_SERVICE_TOKEN=configuration.SERVICE_TOKEN))
     proxy.backend = session_backend
     yield proxy.wait_ready()

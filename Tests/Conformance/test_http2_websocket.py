@@ -99,7 +99,7 @@ def proxy(start, backend):
     return start(backend, text, upstream=UPSTREAM, listen=LISTEN)
 
 
-def wait(condition, seconds=5.0):
+def wait(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
@@ -318,9 +318,9 @@ def test_a_client_that_leaves_resets_the_stream(proxy, backend):
 
 def test_a_tunnel_ends_with_its_token(proxy, backend):
     backend.on_head = lambda wire, seen: wire.head(seen.stream)
-    with ws(proxy, "/api/ws", additional_headers=bearer(token(sub="alice", exp=int(time.time()) + 2))) as client:
+    with ws(proxy, "/api/ws", additional_headers=bearer(token(sub="alice", exp=int(time.time()) + 3))) as client:
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(6)
+            client.recv(20)
     assert closed.value.rcvd.reason == "the token has expired"
     wait(lambda: backend.last.reset == CANCEL)
 
@@ -397,7 +397,7 @@ def test_a_stream_that_stays_open_behind_its_close_frame(patient, backend):
         connection.data(chat.stream, Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True))
         begun = time.monotonic()
         assert connection.answer(chat.stream).ended and chat.answer.body == b"\x88\x02\x03\xe8"
-        assert 0.5 < time.monotonic() - begun < 4
+        assert 0.5 < time.monotonic() - begun < 9
     assert patient.wait_log(path="/public/ws")["reason"] == "upgraded"
     wait(lambda: backend.last.reset == CANCEL)
 
@@ -414,7 +414,7 @@ def test_a_tunnel_that_one_side_has_ended(patient, backend):
         assert client.reader.exactly(9) == b"\x81\x01x" * 3, "as long as the other has something to say"
         begun = time.monotonic()
         assert client.reader.rest()[:1] == b"\x88"
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 9
 
 
 def test_an_open_tunnel_may_be_silent_for_longer(patient, backend):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from harness import configuration
+from harness.ports import refusing_port
 from harness.process import environment, unused_port
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
@@ -18,6 +19,18 @@ MORE = configuration.SMALL + """
 [limits]
 drain_timeout = "{drain}"
 """
+
+
+def is_draining(proxy) -> bool:
+    return proxy.admin_request("/readyz").status == 503
+
+
+def is_refused(proxy, target) -> bool:
+    try:
+        proxy.get(target)
+        return False
+    except (OSError, WireError):
+        return True
 
 
 def slow(seconds):
@@ -32,58 +45,57 @@ def slow(seconds):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_drain(start, own_backend, number):
     """The request that is under way gets its answer; nothing new is accepted; exit status 0."""
-    own_backend.script = slow(1.0)
-    proxy = start(own_backend, MORE, drain="10s")
+    own_backend.script = slow(2.0)
+    proxy = start(own_backend, MORE, drain="20s")
     with proxy.client() as client:
         client.send(render("GET", "/public/slow"))
         own_backend.wait_requests(1)
         proxy.signal(number)
-        time.sleep(0.3)
-        with pytest.raises((OSError, WireError)):
-            with proxy.client(timeout=2) as late:
-                late.request("GET", "/public/late")
+        wait_until(lambda: is_refused(proxy, "/public/early"))
+        assert all(is_refused(proxy, "/public/late") for _ in range(3))
         answer = client.response()
         assert answer.status == 200 and answer.closes, "the last answer says that it is the last"
         assert client.ended()
-    assert proxy.wait(5) == 0
+    assert proxy.wait() == 0
     assert "/public/late" not in [r.target for r in own_backend.requests]
 
 
 def test_drain_of_many(start, own_backend):
     own_backend.script = slow(0.7)
-    proxy = start(own_backend, MORE, drain="10s", workers=2)
+    proxy = start(own_backend, MORE, drain="20s", workers=2)
     clients = [proxy.client() for _ in range(30)]
     for n, client in enumerate(clients):
         client.send(render("POST", f"/public/slow/{n}", {}, b"x" * 10_000))
     own_backend.wait_requests(30)
     proxy.signal(signal.SIGTERM)
     assert [client.response().json()["target"] for client in clients] == [f"/public/slow/{n}" for n in range(30)]
-    assert proxy.wait(5) == 0
+    assert proxy.wait() == 0
 
 
 def test_drain_of_idle_connections_is_quick(start, own_backend):
-    proxy = start(own_backend, MORE, drain="10s")
+    proxy = start(own_backend, MORE, drain="20s")
     clients = [proxy.client() for _ in range(5)]
     for client in clients:
         assert client.request("GET", "/public/x").status == 200
     started = time.monotonic()
     proxy.signal(signal.SIGTERM)
-    assert proxy.wait(5) == 0 and time.monotonic() - started < 3
+    assert proxy.wait(15) == 0 and time.monotonic() - started < 15, "the drain may take twenty"
     assert all(client.ended() for client in clients)
 
 
 def test_readiness_goes_first(start, own_backend):
-    own_backend.script = slow(1.5)
-    proxy = start(own_backend, MORE, drain="10s")
+    released = threading.Event()
+    own_backend.script = lambda exchange: (released.wait(20), exchange.echo())
+    proxy = start(own_backend, MORE, drain="20s")
     with proxy.client() as client:
         client.send(render("GET", "/public/slow"))
         own_backend.wait_requests(1)
         proxy.signal(signal.SIGTERM)
-        time.sleep(0.3)
-        assert proxy.admin_request("/readyz").status == 503
+        wait_until(lambda: is_draining(proxy))
         assert proxy.admin_request("/livez").status == 200
+        released.set()
         assert client.response().status == 200
-    assert proxy.wait(5) == 0
+    assert proxy.wait() == 0
 
 
 def test_drain_timeout(start, own_backend):
@@ -96,8 +108,8 @@ def test_drain_timeout(start, own_backend):
         started = time.monotonic()
         proxy.signal(signal.SIGTERM)
         # cut off what was left, as it was told: no failure
-        assert proxy.wait(8) == 0
-        assert 0.8 < time.monotonic() - started < 5
+        assert proxy.wait(15) == 0
+        assert 0.8 < time.monotonic() - started < 15, "the backend would take twenty"
 
 
 def test_second_signal_ends_at_once(start, own_backend):
@@ -107,10 +119,10 @@ def test_second_signal_ends_at_once(start, own_backend):
         client.send(render("GET", "/public/slow"))
         own_backend.wait_requests(1)
         proxy.signal(signal.SIGTERM)
-        time.sleep(0.3)
+        wait_until(lambda: is_draining(proxy))  # two signals that are pending at once are one
         assert proxy.process.poll() is None
         proxy.signal(signal.SIGTERM)
-        status = proxy.wait(3)
+        status = proxy.wait(15)
     proxy.expected_status = status  # it did not drain: any status that says so
 
 
@@ -120,10 +132,10 @@ def test_upload_finishes_during_drain(start, own_backend):
         client.send(render("POST", "/public/up", {"Content-Length": 10}) + b"01234")
         own_backend.wait_requests(1)
         proxy.signal(signal.SIGTERM)
-        time.sleep(0.3)
+        wait_until(lambda: is_draining(proxy))
         client.send(b"56789")
         assert client.response().json()["body"] == "0123456789"
-    assert proxy.wait(5) == 0
+    assert proxy.wait() == 0
 
 
 # SIGHUP
@@ -192,11 +204,11 @@ def test_reload_under_load(start, own_backend):
     for _ in range(10):
         proxy.signal(signal.SIGHUP)
         time.sleep(0.1)
+    wait_until(lambda: served[0] > 50 or failures)
     stop.set()
     for thread in threads:
         thread.join()
     assert not failures, failures[:3]
-    assert served[0] > 50
 
 
 @pytest.mark.parametrize("broken", [lambda text: "nonsense", lambda text: text.replace('auth = "main"', 'auth = "mian"'), lambda text: ""],
@@ -206,7 +218,7 @@ def test_bad_file_keeps_the_old_one(start, own_backend, broken):
     good = proxy.file.read_text()
     rewrite(proxy, broken)
     wait_until(lambda: b"error" in proxy.errors.lower() or b"error" in proxy.log.lower())
-    assert b"usher.toml" in proxy.errors or b"usher.toml" in proxy.log, "says why"
+    wait_until(lambda: b"usher.toml" in proxy.errors or b"usher.toml" in proxy.log, what="says why")
     assert proxy.get("/public/x").status == 200
     assert proxy.get("/api/x", bearer(token())).status == 200
     assert proxy.get("/api/x").status == 401
@@ -277,7 +289,7 @@ def test_started_twice(start, own_backend, tmp_path):
 
 
 def test_starts_without_its_backend(start):
-    text = configuration.SMALL.replace("{backend}", str(unused_port()))
+    text = configuration.SMALL.replace("{backend}", str(refusing_port()))
     proxy = start(None, text)
     assert proxy.get("/public/x").status in (502, 503)
     assert proxy.get("/api/x").status == 401

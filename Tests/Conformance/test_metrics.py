@@ -16,7 +16,7 @@ from harness.authority import Authority
 from harness.betterauth import AuthServer, payload, signed
 from harness.keyserver import KeyServer, signed as key_token
 from harness.metrics import Metrics, promtool
-from harness.ports import free_port
+from harness.ports import free_port, refusing_port
 from harness.tokens import bearer, token
 from harness.wire import Client, chunk, render
 
@@ -82,7 +82,7 @@ upstream = "quick"
 """
 
 
-def until(proxy, condition, timeout=5):
+def until(proxy, condition, timeout=30):
     end = time.monotonic() + timeout
     while not condition(metrics := Metrics(proxy)):
         assert time.monotonic() < end, metrics.text
@@ -100,7 +100,7 @@ def everything(start, own_backend, tmp_path_factory):
         keys.publish("ed")
         secure = free_port()
         proxy = start(own_backend, EVERYTHING, folder=folder, secure=secure, certificate=pair.toml(), keys=keys.url, auth=auth.url,
-                      nobody=free_port(), env={"AUTH_SECRET": betterauth.SECRET})
+                      nobody=refusing_port(), env={"AUTH_SECRET": betterauth.SECRET})
         proxy.secure, proxy.auth, proxy.pair = secure, auth, pair
         yield proxy
 
@@ -131,11 +131,11 @@ def test_traffic_of_every_kind(everything):
     assert proxy.get("/api/x", bearer(signed("nobody"))).status == 401
     assert [proxy.get("/limited/x", bearer(token())).status for _ in range(4)] == [200, 200, 429, 429]
     assert proxy.get("/nobody/x").status == 503
-    backend.script = lambda exchange: time.sleep(0.6)
+    backend.script = lambda exchange: time.sleep(1)
     assert proxy.get("/quick/x").status == 504
     backend.script = lambda exchange: exchange.reply(500, b"no")
     assert proxy.get("/public/broken").status == 500
-    backend.script = lambda exchange: (time.sleep(0.12), exchange.reply(204))
+    backend.script = lambda exchange: (time.sleep(2.6), exchange.reply(204))
     assert proxy.get("/public/slow").status == 204
     backend.script = lambda exchange: exchange.echo()
     secure_request(proxy)
@@ -161,10 +161,10 @@ def test_traffic_of_every_kind(everything):
         assert now["usher_route_requests_total", {"route": route, "class": kind}] == count, route
     # durations: cumulative buckets, whole, and in the right one
     public = {le: now["usher_request_duration_seconds_bucket", {"route": "/public/**", "le": le}]
-              for le in ("0.00025", "0.1", "0.25", "0.5", "10", "+Inf")}
+              for le in ("0.00025", "0.1", "2.5", "10", "+Inf")}
     assert public["+Inf"] == public["10"] == now["usher_request_duration_seconds_count", {"route": "/public/**"}] == 6
-    assert public["0.25"] - public["0.1"] == 1 and list(public.values()) == sorted(public.values())
-    assert 0.12 <= now["usher_request_duration_seconds_sum", {"route": "/public/**"}] < 2
+    assert public["10"] - public["2.5"] == 1 and list(public.values()) == sorted(public.values())
+    assert 2.6 <= now["usher_request_duration_seconds_sum", {"route": "/public/**"}] < 15
     # tokens: the cache, verdicts, keys, sessions
     assert gained("usher_token_cache_hits_total") >= 3 + 3
     assert gained("usher_tokens_verified_total") >= 3
@@ -228,14 +228,16 @@ def test_bytes(start, own_backend):
 
 def test_what_is_under_way(start, own_backend):
     """Gauges go up and down again; a tunnel is one request as long as it lasts."""
-    proxy = start(own_backend, upstream="max_connections = 2\nmax_pending = 1", workers=1)
-    own_backend.script = lambda exchange: (time.sleep(0.7), exchange.reply(200))
+    released = threading.Event()
+    proxy = start(own_backend, upstream='max_connections = 2\nmax_pending = 1\nconnect_timeout = "20s"', workers=1)
+    own_backend.script = lambda exchange: (released.wait(30), exchange.reply(200))
     clients = [proxy.client() for _ in range(4)]
     for client in clients:
         client.send(render("GET", "/public/x"))
     until(proxy, lambda m: m["usher_requests_in_flight"] == 3 and m["usher_upstream_waiting", {"upstream": "backend"}] == 1
           and m["usher_upstream_queue_refused_total", {"upstream": "backend"}] == 1 and m["usher_buffer_bytes"] > 0
           and m["usher_connections_open"] == 4)
+    released.set()
     for client in clients:
         client.response()
         client.close()
@@ -271,8 +273,8 @@ def test_reloads(start, own_backend):
 def test_the_process_and_its_loops(start, own_backend):
     proxy = start(own_backend, workers=2)
     now = until(proxy, lambda m: m["usher_worker_lag_seconds_count"] >= 4)
-    assert now["usher_worker_lag_seconds_sum"] < 2 and now["usher_worker_lag_seconds_bucket", {"le": "+Inf"}] >= 4
-    assert all(0 <= now["usher_worker_answer_age_seconds", {"worker": str(number)}] < 3 for number in range(2))
+    assert now["usher_worker_lag_seconds_sum"] < 20 and now["usher_worker_lag_seconds_bucket", {"le": "+Inf"}] >= 4
+    assert all(0 <= now["usher_worker_answer_age_seconds", {"worker": str(number)}] < 10 for number in range(2))
     version = proxy.admin_request("/version").json()["version"]
     assert any(name == "usher_build_info" and ("version", version) in labels for name, labels in now.samples)
     assert now["process_max_fds"] >= now["process_open_fds"] >= 10

@@ -125,7 +125,7 @@ def test_a_header_that_does_not_come(greeted):
             client.send(start)
             began = time.monotonic()
             assert client.ended()
-            assert 0.5 < time.monotonic() - began < 3
+            assert 0.5 < time.monotonic() - began < 9
 
 
 def test_only_one_header(greeted):

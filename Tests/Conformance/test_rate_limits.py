@@ -8,6 +8,7 @@ import pytest
 
 from harness import configuration
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client
 
 LIMITS = configuration.SMALL + """
@@ -17,13 +18,13 @@ LIMITS = configuration.SMALL + """
 [rate_limit.per-user]
 key = "user"
 requests = 10
-per = "10s"
+per = "50s"
 burst = 4
 
 [rate_limit.per-address]
 key = "address"
 requests = 1
-per = "2s"
+per = "5s"
 burst = 5
 
 # So slow that no machine is busy enough to be given more in a test.
@@ -75,14 +76,15 @@ def test_a_user_who_asks_too_often(limited):
     with limited.client() as client:
         answer = client.request("GET", "/users/x", alice)
         assert answer.status == 429 and answer.problem["code"] == "rate_limited" and not answer.closes
-        assert answer.headers.all("retry-after") == ["1"]
-        assert answer.headers.all("ratelimit-policy") == ['"per-user";q=10;w=10']
-        assert answer.headers.all("ratelimit") == ['"per-user";r=0;t=1']
+        [seconds] = answer.headers.all("retry-after")
+        assert 1 <= int(seconds) <= 5
+        assert answer.headers.all("ratelimit-policy") == ['"per-user";q=10;w=50']
+        assert answer.headers.all("ratelimit") == [f'"per-user";r=0;t={seconds}']
         # others are not his keepers, nor is another route
         assert client.request("GET", "/users/x", bearer(token("HS256", sub="bob", subject="bob"))).status == 200
         assert client.request("GET", "/api/x", alice).status == 200
-        # one comes back each second
-        time.sleep(1.1)
+        # one comes back each five seconds
+        time.sleep(int(seconds) + 0.1)
         assert [client.request("GET", "/users/x", alice).status for _ in range(2)] == [200, 429]
     assert limited.wait_log(path="/users/x", status=429)["reason"] == "rate_limited"
 
@@ -104,8 +106,7 @@ def test_an_address_that_asks_too_often(limited):
         assert got == [401, 200, 401, 200, 401]
         assert client.request("GET", "/addresses/x", bearer(token())).status == 429
         assert client.request("GET", "/more-addresses/x").status == 429
-        time.sleep(2.1)
-        assert client.request("GET", "/more-addresses/x").status == 200
+        wait_until(lambda: client.request("GET", "/more-addresses/x").status == 200)
 
 
 def test_nothing_of_a_limited_request_goes_upstream(limited):
@@ -173,7 +174,7 @@ def test_a_reload_keeps_what_is_counted(start, own_backend):
     proxy = start(own_backend, LIMITS, limits="")
     assert statuses(proxy, "/users/x", bearer(token()), 5) == [200] * 4 + [429]
     proxy.signal(signal.SIGHUP)
-    time.sleep(0.3)
+    proxy.wait_said("configuration reloaded")
     assert proxy.get("/users/x", bearer(token())).status == 429
 
 
@@ -191,9 +192,7 @@ secret = { env = "USHER_TEST_SECRET" }
 [issuer.main]""").replace('auth = "optional:main"', 'auth = ["first", "main"]'))
     proxy.signal(signal.SIGHUP)
     first = bearer(token(issuer="https://first.test"))
-    deadline = time.monotonic() + 5
-    while proxy.get("/users/x", first).status == 401 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: proxy.get("/users/x", first).status != 401)
     assert statuses(proxy, "/users/x", first, 3) == [200] * 3
     assert statuses(proxy, "/users/x", bearer(token()), 1) == [429]
 
@@ -216,7 +215,7 @@ def test_many_addresses_take_no_more_memory(limited):
 
 @pytest.fixture
 def guarded(start, own_backend):
-    return start(own_backend, LIMITS, limits='failed_authentications = {{ requests = 5, per = "5s" }}'.replace("{{", "{").replace("}}", "}"))
+    return start(own_backend, LIMITS, limits='failed_authentications = {{ requests = 5, per = "25s" }}'.replace("{{", "{").replace("}}", "}"))
 
 
 def bad(n):
@@ -228,16 +227,15 @@ def test_guessing_tokens(guarded):
     assert guarded.get("/api/x", known).status == 200
     assert [guarded.get("/api/x", bad(n)).status for n in range(7)] == [401] * 5 + [429] * 2
     answer = guarded.get("/api/x", bad(8))
-    assert answer.problem["code"] == "rate_limited" and answer.headers.get("retry-after") == "1"
-    assert answer.headers.all("ratelimit-policy") == ['"failed-authentications";q=5;w=5']
+    assert answer.problem["code"] == "rate_limited" and 1 <= int(answer.headers.get("retry-after")) <= 5
+    assert answer.headers.all("ratelimit-policy") == ['"failed-authentications";q=5;w=25']
     # a token that is known to be good goes on; what needs no token, too
     assert guarded.get("/api/x", known).status == 200
     assert guarded.get("/public/x").status == 200
     assert guarded.get("/api/x").status == 401
     # even a good one must wait, if it was not seen before
     assert guarded.get("/api/x", bearer(token(jti="new"))).status == 429
-    time.sleep(1.2)
-    assert guarded.get("/api/x", bearer(token(jti="new"))).status == 200
+    wait_until(lambda: guarded.get("/api/x", bearer(token(jti="new"))).status == 200)
 
 
 def test_what_is_no_failure(guarded):

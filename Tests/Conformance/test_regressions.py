@@ -10,6 +10,7 @@ import pytest
 from harness import configuration
 from harness.process import allocate, command, environment
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client, render
 
 
@@ -79,18 +80,11 @@ def test_a_reload_that_failed_does_not_lock_out_the_next(start, own_backend, tmp
     _, other = allocate()
     proxy.file.write_text(good.replace(f":{proxy.admin}", f":{other}").replace('"stdout"', '"/nonexistent/x.log"'))
     proxy.signal(signal.SIGHUP)
-    for _ in range(100):
-        if b"not changed" in proxy.errors:
-            break
-        time.sleep(0.05)
-    assert b"not changed" in proxy.errors
+    proxy.wait_said("not changed")
     proxy.file.write_text(good.replace("/public/**", "/open/**"))
     proxy.signal(signal.SIGHUP)
-    for _ in range(100):
-        if proxy.get("/open/x").status == 200:
-            break
-        time.sleep(0.05)
-    assert proxy.get("/open/x").status == 200 and proxy.admin_request("/livez").status == 200
+    wait_until(lambda: proxy.get("/open/x").status == 200)
+    assert proxy.admin_request("/livez").status == 200
 
 
 def test_own_host_is_the_name_in_the_file(start, own_backend):

@@ -25,7 +25,7 @@ RELOADS = int(os.environ.get("USHER_TEST_RELOADS", "1000"))
 
 
 def reload(proxy):
-    with Client(proxy.admin, timeout=10) as client:
+    with Client(proxy.admin) as client:
         return client.request("POST", "/reload", {}, b"", host=f"127.0.0.1:{proxy.admin}")
 
 
@@ -68,7 +68,7 @@ upstream = "backend"
           f"{proxy.memory() >> 10} KiB after; {before[1]} descriptors before, {len(proxy.descriptors)} after")
     assert metric(proxy, 'usher_requests_total{class="2xx"}') > before[2], "the counts go on"
     assert proxy.memory() - before[0] < 8 << 20, "no more than some blocks"
-    assert metric(proxy, "usher_connections_open") <= 4
+    wait_until(lambda: metric(proxy, "usher_connections_open") <= 4)
 
 
 def test_pooled_connections_survive(start, own_backend):
@@ -89,7 +89,7 @@ def test_connection_limit_changes(start, own_backend, limit):
     allowed = int(limit.split()[-1])
     proxy.file.write_text(good + f"\n[limits]\n{limit}\n")
     assert reload(proxy).status == 200
-    clients = [proxy.client(timeout=5) for _ in range(3)]
+    clients = [proxy.client() for _ in range(3)]
     for client in clients[:allowed]:
         assert client.request("GET", "/public/x").status == 200
     clients[-1].send(b"GET /public/late HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -108,9 +108,9 @@ def test_a_listener_goes_while_a_client_waits_at_it(start, own_backend):
     port = free_port()
     proxy.file.write_text(f'{good}\n[listen.extra]\naddress = "127.0.0.1:{port}"\n' + "\n[limits]\nconnections = 1\n")
     assert reload(proxy).status == 200
-    with proxy.client(timeout=5) as first:
+    with proxy.client() as first:
         assert first.request("GET", "/public/x").status == 200
-        with Client(port, timeout=5) as waiting:
+        with Client(port) as waiting:
             assert waiting.quiet(0.3)
             proxy.file.write_text(good + "\n[limits]\nconnections = 50\n")
             assert reload(proxy).status == 200
@@ -140,7 +140,7 @@ def test_a_request_that_waits_while_its_listener_goes(start, own_backend, public
 
     def slow(connection, _):
         asked.set()
-        gate.wait(10)
+        gate.wait(30)
         connection.sendall(response(key_set("one", "two")))
 
     with KeyServer() as server:
@@ -150,9 +150,9 @@ def test_a_request_that_waits_while_its_listener_goes(start, own_backend, public
                       extra_trusts=json.dumps(extra), url=server.url)
         time.sleep(1.1)  # cooldown
         server.answer = slow
-        with Client(port, timeout=10) as client:
+        with Client(port) as client:
             client.send(render("GET", "/api/late", bearer(signed("two")) | {"X-Forwarded-For": "203.0.113.9"}))
-            assert asked.wait(5)
+            assert asked.wait(20)
             written = proxy.file.read_text()
             proxy.file.write_text(written[:written.index("[listen.extra]")])
             assert reload(proxy).status == 200
@@ -168,7 +168,7 @@ def test_a_request_that_waits_while_its_listener_goes(start, own_backend, public
 def test_a_request_that_has_begun_while_its_listener_goes(start, own_backend):
     """It is served, and is the last of its connection; where none has begun, the connection closes."""
     proxy = start(own_backend, configuration.SMALL + EXTRA, extra=(port := free_port()), extra_trusts="[]")
-    with Client(port, timeout=10) as begun, Client(port, timeout=10) as idle:
+    with Client(port) as begun, Client(port) as idle:
         assert begun.request("GET", "/public/x").status == idle.request("GET", "/public/x").status == 200
         begun.send(b"GET /public/late HTTP/1.1\r\nHost: a\r\n")
         time.sleep(0.2)
@@ -287,7 +287,7 @@ def test_workers_change_under_load(start, own_backend):
 
     def ask_locally():
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
+            client.settimeout(20)
             client.connect(f"{folder}/public.sock")
             client.sendall(b"GET /public/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             return client.recv(65536)
@@ -383,4 +383,4 @@ def test_a_drain_waits_for_workers_that_a_reload_has_left_over(start, own_backen
     set_workers(proxy, 1)
     proxy.signal(signal.SIGTERM)
     assert all(client.response().status == 200 for client in clients)
-    assert proxy.wait(6) == 0
+    assert proxy.wait() == 0

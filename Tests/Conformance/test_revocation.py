@@ -34,7 +34,7 @@ upstream = "backend"
 """
 
 
-def wait_status(proxy, token, status, path="/api/x", timeout=3.0):
+def wait_status(proxy, token, status, path="/api/x", timeout=10.0):
     end = time.monotonic() + timeout
     while (answer := proxy.get(path, tokens.bearer(token))).status != status:
         assert time.monotonic() < end, f"still {answer.status}"
@@ -107,10 +107,7 @@ def test_a_file_that_is_not_understood_leaves_the_old_list(watched, text):
     write(file, {"jti": ["a"]})
     wait_status(proxy, revoked, 401)
     write(file, text)
-    end = time.monotonic() + 3
-    while b"revocations not changed" not in bytes(proxy.errors):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    proxy.wait_said("revocations not changed")
     assert proxy.get("/api/x", tokens.bearer(revoked)).status == 401
     file.unlink()
     time.sleep(0.4)
@@ -137,10 +134,10 @@ def test_a_post_counts_for_the_next_request(start, own_backend):
     revoked, other = tokens.token(jti="a"), tokens.token(subject="bob")
     assert proxy.get("/api/x", tokens.bearer(revoked)).status == 200
     assert post(proxy, {"jti": ["a"]}).status == 200
-    wait_status(proxy, revoked, 401, timeout=0.5)
+    wait_status(proxy, revoked, 401)
     assert proxy.get("/api/x", tokens.bearer(other)).status == 200
     assert post(proxy, {"sub": {"bob": int(time.time()) + 1}}).status == 200
-    wait_status(proxy, other, 401, timeout=0.5)
+    wait_status(proxy, other, 401)
     assert proxy.get("/api/x", tokens.bearer(revoked)).status == 401, "what was posted before stays"
     assert b"usher_revocations 2\n" in proxy.admin_request("/metrics").body
 
@@ -152,10 +149,7 @@ def test_a_post_survives_a_reload_and_joins_the_file(watched):
     write(file, {"jti": ["b"]})
     wait_status(proxy, written, 401)
     proxy.signal(1)
-    end = time.monotonic() + 5
-    while b"configuration reloaded" not in bytes(proxy.errors):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    proxy.wait_said("configuration reloaded")
     for _ in range(10):
         assert {proxy.get("/api/x", tokens.bearer(t)).status for t in (posted, written)} == {401}
 
@@ -163,7 +157,7 @@ def test_a_post_survives_a_reload_and_joins_the_file(watched):
 def test_a_large_post(start, own_backend):
     proxy = start(own_backend, REVOCATION, file="")
     assert post(proxy, {"jti": [f"token-number-{n}" for n in range(9000)]}).status == 200
-    wait_status(proxy, tokens.token(jti="token-number-8999"), 401, timeout=1)
+    wait_status(proxy, tokens.token(jti="token-number-8999"), 401)
     assert post(proxy, b"[" * 300_000).status == 413
 
 
@@ -217,7 +211,7 @@ def test_an_open_event_stream_ends_when_its_token_is_revoked(start, own_backend)
     def events(exchange):
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
                       b"9\r\ndata: 1\n\n\r\n")
-        exchange.gone(20)
+        exchange.gone(30)
 
     own_backend.script = events
     proxy = start(own_backend, REVOCATION, file="")
@@ -230,12 +224,12 @@ def test_an_open_event_stream_ends_when_its_token_is_revoked(start, own_backend)
         time.sleep(1.2)
         asked = time.monotonic()
         assert post(proxy, {"jti": ["sse"]}).status == 200
-        client.sock.settimeout(5)
+        client.sock.settimeout(20)
         try:
             rest = b"".join(iter(lambda: client.sock.recv(4096), b""))
         except ConnectionResetError:
             rest = b""
-        assert time.monotonic() - asked < 2
+        assert time.monotonic() - asked < 15, "the backend would go on for thirty seconds"
         assert not rest.endswith(b"0\r\n\r\n"), "cut, so that nobody takes it for whole"
     assert proxy.wait_log(path="/api/x", detail="token_revoked")["reason"] == "token_invalid"
 
@@ -247,14 +241,14 @@ def test_an_open_websocket_ends_when_its_token_is_revoked(streaming):
             connect(url, additional_headers=tokens.bearer(other)) as staying:
         for socket in (ending, staying):
             socket.send("hello")
-            assert socket.recv(timeout=5) == "hello"
+            assert socket.recv(timeout=20) == "hello"
         assert post(streaming, {"jti": ["a"]}).status == 200
         with pytest.raises(ConnectionClosed) as closed:
-            ending.recv(timeout=3)
+            ending.recv(timeout=20)
         assert closed.value.rcvd.code == 1008 and closed.value.rcvd.reason == "the token was revoked"
         assert streaming.wait_log(path="/ws/x", detail="token_revoked")["reason"] == "token_invalid"
         staying.send("again")
-        assert staying.recv(timeout=5) == "again"
+        assert staying.recv(timeout=20) == "again"
 
 
 @pytest.mark.parametrize("was_there", [True, False])
@@ -271,21 +265,21 @@ def test_an_open_websocket_ends_when_a_reload_revokes_its_token(streaming, tmp_p
             connect(url, additional_headers=tokens.bearer(tokens.token(jti="b"))) as staying:
         for socket in (ending, staying):
             socket.send("hello")
-            assert socket.recv(timeout=5) == "hello"
+            assert socket.recv(timeout=20) == "hello"
         write(file, {"jti": ["a"]})
         streaming.file.write_text(text)
         reload(streaming)
         with pytest.raises(ConnectionClosed) as closed:
-            ending.recv(timeout=3)
+            ending.recv(timeout=20)
         assert closed.value.rcvd.code == 1008 and closed.value.rcvd.reason == "the token was revoked"
         staying.send("again")
-        assert staying.recv(timeout=5) == "again"
+        assert staying.recv(timeout=20) == "again"
 
 
 def reload(proxy) -> None:
     before = bytes(proxy.errors).count(b"configuration reloaded")
     proxy.signal(1)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while bytes(proxy.errors).count(b"configuration reloaded") == before:
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -354,10 +355,10 @@ def test_nobody_waits_for_keys_that_need_not_be_there(run, server, down):
     if down:
         server.down()
     else:
-        server.before = lambda *_: time.sleep(3) or True
+        server.before = lambda *_: time.sleep(20) or True
     started = time.monotonic()
     proxy = run("", server)
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 4.5, "after five seconds keys are given up"
     assert get(proxy, cookies("U", compact(payload("U")))).status == 200
 
 
@@ -379,7 +380,13 @@ def test_an_unknown_key_of_a_cache_is_fetched_once(run, server):
     with ThreadPoolExecutor(8) as pool:
         assert {answer.status for answer in pool.map(lambda n: get(proxy, cached(f"A{n}", "next")), range(8))} == {200}
     wait_until(lambda: fetches(server) == 2)
-    time.sleep(0.2)
+    # The keys have been asked for, and come in a moment: until then the server is asked about each session.
+    numbers = itertools.count()
+
+    def is_known():
+        before = server.asked
+        return get(proxy, cached(f"K{next(numbers)}", "next")).status == 200 and server.asked == before
+    wait_until(is_known)
     asked = server.asked
     for n in range(8):
         assert get(proxy, cached(f"B{n}", "next")).status == 200
@@ -407,7 +414,7 @@ def test_H7_cookies_that_contradict_are_refused(run, server):
 
 def test_the_server_is_asked_once_and_believed_for_a_while(run, server):
     server.sessions["T"] = payload("T")
-    proxy = run('cache_for = "2s"', server)
+    proxy = run('cache_for = "5s"', server)
     for _ in range(5):
         proxy.backend.clear()
         request = proxy.assert_arrived(get(proxy, f"a=1; {cookies('T')}"), "alice")
@@ -420,7 +427,7 @@ def test_the_server_is_asked_once_and_believed_for_a_while(run, server):
     assert not server.field(head, "authorization")
     del server.sessions["T"]
     assert get(proxy, cookies("T")).status == 200
-    time.sleep(2.1)
+    time.sleep(5.1)
     proxy.backend.clear()
     proxy.assert_refused(get(proxy, cookies("T")), 401, "token_invalid")
     assert server.asked == 2
@@ -430,7 +437,7 @@ def test_the_server_is_asked_once_and_believed_for_a_while(run, server):
 def test_J9_many_requests_of_one_session_are_one_question(run, server):
     gate = threading.Event()
     server.sessions["T"] = payload("T")
-    server.before = lambda *_: gate.wait(5) and False
+    server.before = lambda *_: gate.wait(30) and False
     proxy = run(server=server, workers=2)
     with ThreadPoolExecutor(32) as pool:
         answers = [pool.submit(get, proxy, cookies("T")) for _ in range(32)]
@@ -489,8 +496,7 @@ def test_a_server_that_is_down_is_503_and_known_sessions_go_on(run, server):
     assert get(proxy, cookies("V", compact(payload("V")))).status == 200, "the cookies answer alone"
     assert proxy.get("/api/x", tokens.bearer(tokens.token())).status == 200
     server.up()
-    time.sleep(1.1)
-    assert get(proxy, cookies("U")).status == 200
+    wait_until(lambda: get(proxy, cookies("U")).status == 200)
 
 
 def test_a_server_that_closes_idle_connections(run, server):
@@ -503,7 +509,7 @@ def test_a_server_that_closes_idle_connections(run, server):
 
 
 def test_a_slow_server_holds_up_nobody_else(run, server):
-    server.before = lambda self, connection, head: time.sleep(8)
+    server.before = lambda self, connection, head: time.sleep(25)
     proxy = run(server=server)
     started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
@@ -512,9 +518,9 @@ def test_a_slow_server_holds_up_nobody_else(run, server):
         for _ in range(20):
             assert proxy.get("/api/x", tokens.bearer(tokens.token())).status == 200
             assert proxy.admin_request("/livez").status == 200
-        assert time.monotonic() - started < 2
+        assert not slow.done(), "the others were served meanwhile"
         assert slow.result().status == 503
-    assert 2 < time.monotonic() - started < 6
+    assert 2 < time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("answer", [
@@ -589,7 +595,7 @@ def test_dont_remember_goes_along_where_it_is_signed(run, server):
 def test_clients_that_leave_while_they_wait(run, server):
     gate = threading.Event()
     server.sessions["T"] = payload("T")
-    server.before = lambda *_: gate.wait(5) and False
+    server.before = lambda *_: gate.wait(30) and False
     proxy = run(server=server)
     for _ in range(20):
         client = proxy.client()
@@ -605,7 +611,7 @@ def test_clients_that_leave_while_they_wait(run, server):
 def test_a_reload_while_requests_wait(run, server):
     gate = threading.Event()
     server.sessions["T"] = payload("T")
-    server.before = lambda *_: gate.wait(5) and False
+    server.before = lambda *_: gate.wait(30) and False
     proxy = run(server=server)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(get, proxy, cookies("T"))
@@ -724,18 +730,18 @@ def test_streams_end_with_the_session_and_not_with_its_cache(run, start, own_bac
         threading.Thread(target=backend.serve_forever, daemon=True).start()
         text = CONFIGURATION.replace("127.0.0.1:{backend}", f"127.0.0.1:{port}")
         proxy = start(own_backend, text, session="", env=ENVIRONMENT)
-        cookie = cookies("T", compact(payload("T", ends=3), age=1.5))
+        made = time.time()
+        cookie = cookies("T", compact(payload("T", ends=6), age=3))
         with pytest.raises(InvalidStatus) as refused:
             connect(f"ws://127.0.0.1:{proxy.port}/api/x", additional_headers={"Cookie": cookie}, origin="https://evil.test")
         assert refused.value.response.status_code == 403
         with connect(f"ws://127.0.0.1:{proxy.port}/api/x", additional_headers={"Cookie": cookie}, origin=ORIGIN) as client:
-            begun = time.monotonic()
-            time.sleep(1.8)
+            time.sleep(max(0, made + 3.5 - time.time()))
             client.send("still here")
             assert client.recv() == "still here", "the cache has ended, the session has not"
             with pytest.raises(ConnectionClosed):
-                client.recv(timeout=4)
-            assert 1.5 < time.monotonic() - begun < 4
+                client.recv(timeout=20)
+            assert made + 4.9 < time.time() < made + 12, "at the full second before"
         backend.shutdown()
 
 
@@ -746,17 +752,14 @@ def test_revocation_reaches_sessions(run, tmp_path):
     proxy.file.write_text(proxy.file.read_text() + '\n[revocation]\nfile = "revoked.json"\n')
     (tmp_path / "revoked.json").write_text(json.dumps({"sub": {"alice": int(time.time())}}))
     proxy.signal(1)
-    end = time.monotonic() + 5
-    while get(proxy, cookies("T", compact(payload("T")))).status != 401:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: get(proxy, cookies("T", compact(payload("T")))).status == 401)
     assert get(proxy, cookies("T", compact(payload("T", session={"createdAt": betterauth.iso(time.time() + 5)})))).status == 200
 
 
 def test_requests_behind_one_that_waits_come_after_it(run, server):
     gate = threading.Event()
     server.sessions |= {"T": payload("T"), "U": payload("U", "bob")}
-    server.before = lambda *_: gate.wait(5) and False
+    server.before = lambda *_: gate.wait(30) and False
     proxy = run(server=server)
     with proxy.client() as client:
         client.send(b"".join(

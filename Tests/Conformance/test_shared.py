@@ -42,7 +42,7 @@ burst = {burst}
 [rate_limit.per-address]
 key = "address"
 requests = 60
-per = "60s"
+per = "600s"
 burst = 5
 
 [rate_limit.own]
@@ -81,8 +81,11 @@ def store(tmp_path):
 def share(start, own_backend):
     """`share(store)` runs one more proxy on that store, and waits until it talks to it."""
     def run(store, count=1, wait=True, **fill):
+        # What comes back with time, and how long an answer may take, is beyond what a busy machine does to a test.
         fill = {"redis": f"redis://127.0.0.1:{store.port}" if store else "", "shared": "", "requests": 60,
-                "per": "60s", "burst": 10, "workers": 1} | fill
+                "per": "600s", "burst": 10, "workers": 1} | fill
+        if "timeout =" not in fill["shared"]:
+            fill["shared"] += '\ntimeout = "5s"'
         proxies = [start(own_backend, SHARED, **fill) for _ in range(count)]
         if wait:
             for proxy in proxies:
@@ -102,6 +105,11 @@ def wait_up(proxy, up=1):
     wait_until(lambda: metric(proxy, "usher_shared_up") == up)
 
 
+def polls_since(started: float) -> float:
+    """How many calls were made for the list of revoked tokens at most."""
+    return (time.monotonic() - started) * 8 + 4
+
+
 def user(name="alice", **claims):
     return bearer(token("HS256", subject=name, **claims))
 
@@ -116,8 +124,9 @@ def post(proxy, value):
         return client.request("POST", "/revocations", {}, json.dumps(value).encode(), host="127.0.0.1").status
 
 
-def wait_status(proxy, token, status, timeout, path="/api/x"):
-    end = time.monotonic() + timeout
+def wait_status(proxy, token, status, path="/api/x"):
+    """Each proxy looks eight times a second what was revoked; where others want the CPUs, it may be some seconds."""
+    timeout, end = 5, time.monotonic() + 5
     while (answer := proxy.get(path, bearer(token))).status != status:
         assert time.monotonic() < end, f"still {answer.status} after {timeout} s"
         time.sleep(0.02)
@@ -131,13 +140,13 @@ def test_two_proxies_have_one_budget(share, store):
     got = [ask(proxy, 1)[0] for _ in range(8) for proxy in (one, two)]
     assert got == [200] * 10 + [429] * 6
     answer = two.get("/users/x", user())
-    assert answer.headers.get("retry-after") == "1" and answer.problem["code"] == "rate_limited"
+    assert 9 <= int(answer.headers.get("retry-after")) <= 10 and answer.problem["code"] == "rate_limited"
     # others have their own, and a limit that is not shared is each proxy's own
     assert ask(one, 3, user("bob")) == [200] * 3
     assert ask(one, 11, target="/own/x") == ask(two, 11, target="/own/x") == [200] * 10 + [429]
     names = {key.decode().rsplit(":", 1)[0] for key in store.call("KEYS", "usher:rate:*")}
     assert names == {"usher:rate:per-user"}
-    assert all(0 < store.call("PTTL", key) <= 10_000 for key in store.call("KEYS", "usher:rate:*")), "and are gone when full"
+    assert all(0 < store.call("PTTL", key) <= 100_000 for key in store.call("KEYS", "usher:rate:*")), "and are gone when full"
     assert not any(b"alice" in key for key in store.call("KEYS", "*")), "nobody reads who asks"
 
 
@@ -161,9 +170,9 @@ def test_many_at_once_get_no_more_than_the_budget(share, store):
 def test_a_busy_client_takes_some_ahead(share, store):
     """Of a large budget a busy worker takes several at once: far fewer calls than requests."""
     proxy = share(store, requests=1_000_000, per="1s", burst=1_000_000)
-    before = metric(proxy, "usher_shared_calls_total")
+    before, started = metric(proxy, "usher_shared_calls_total"), time.monotonic()
     assert ask(proxy, 400) == [200] * 400
-    assert metric(proxy, "usher_shared_calls_total") - before < 100
+    assert metric(proxy, "usher_shared_calls_total") - before < 100 + polls_since(started)
 
 
 def test_whoever_asks_far_too_often_costs_the_store_nothing(share, store):
@@ -172,8 +181,7 @@ def test_whoever_asks_far_too_often_costs_the_store_nothing(share, store):
     before = metric(proxy, "usher_shared_calls_total")
     started = time.monotonic()
     ask(proxy, 200)
-    polls = (time.monotonic() - started) * 8 + 4
-    assert metric(proxy, "usher_shared_calls_total") - before <= polls + 2
+    assert metric(proxy, "usher_shared_calls_total") - before <= polls_since(started) + 2
 
 
 def test_routes_without_shared_limits_ask_nobody(share, store):
@@ -181,16 +189,15 @@ def test_routes_without_shared_limits_ask_nobody(share, store):
     store.freeze()
     started = time.monotonic()
     assert ask(proxy, 20, target="/api/x") == [200] * 20 and ask(proxy, 5, target="/own/x") == [200] * 5
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 4, "one that waited would wait for five seconds"
     store.thaw()
 
 
 def test_the_budget_comes_back_with_time(share, store):
-    one, two = share(store, 2, requests=10, per="1s", burst=2)
+    one, two = share(store, 2, requests=1, per="3s", burst=2)
     assert ask(one, 2) == [200, 200]
     assert ask(two, 1) == [429]
-    time.sleep(0.25)
-    assert ask(two, 1) == [200]
+    wait_until(lambda: ask(two, 1) == [200])
 
 
 def test_pipelined_requests_keep_their_order(share, store):
@@ -220,21 +227,21 @@ def test_questions_of_a_proxy_in_front_wait_too(start, store, own_backend):
 address = "127.0.0.1:{questions}"
 mode = "forward-auth"
 trusted_proxies = ["127.0.0.1"]
-"""), redis=f"redis://127.0.0.1:{store.port}", shared="", requests=60, per="60s", burst=3, questions=(port := free_port()))
+"""), redis=f"redis://127.0.0.1:{store.port}", shared='timeout = "5s"', requests=60, per="600s", burst=3, questions=(port := free_port()))
     wait_up(proxy)
     asked = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/users/x", "X-Forwarded-Host": "usher.test", "X-Forwarded-For": "192.0.2.1"}
     with Client(port) as client:
         got = [client.request("GET", "/", asked | user()) for _ in range(4)]
     assert [a.status for a in got] == [200] * 3 + [429]
-    assert got[0].headers.get("x-user-id") == "alice" and got[3].headers.get("retry-after") == "1"
+    assert got[0].headers.get("x-user-id") == "alice" and int(got[3].headers.get("retry-after")) in (9, 10)
     assert len(store.call("KEYS", "usher:rate:*")) == 1
 
 
 @pytest.fixture
 def proving(start, store, own_backend):
-    """A proxy with DPoP, whose users' requests wait for the store, for two seconds at most."""
+    """A proxy with DPoP, whose users' requests wait for the store, for five seconds at most."""
     text = SHARED.replace("[issuer.main]\n", '[issuer.main]\ndpop = "optional"\n')
-    proxy = start(own_backend, text, redis=f"redis://127.0.0.1:{store.port}", shared='timeout = "2s"', requests=60, per="60s",
+    proxy = start(own_backend, text, redis=f"redis://127.0.0.1:{store.port}", shared='timeout = "5s"', requests=60, per="600s",
                   burst=50, workers=2)
     wait_up(proxy)
     return proxy
@@ -269,25 +276,25 @@ def test_j20_of_many_that_wait_with_one_proof_one_passes(proving, store):
 
 def test_streams_of_http2_wait_together(share, store):
     """Twenty streams of one connection: ten pass, whoever leaves meanwhile harms nobody, and one call asks for many."""
-    proxy = share(store, listen='protocols = ["h2", "http/1.1"]', shared='timeout = "2s"')
-    before = metric(proxy, "usher_shared_calls_total")
+    proxy = share(store, listen='protocols = ["h2", "http/1.1"]', shared='timeout = "5s"')
+    before, started = metric(proxy, "usher_shared_calls_total"), time.monotonic()
     with http2.Connection(proxy.port) as client:
         fields = http2.get("/users/x") + [(name.lower(), value) for name, value in user().items()]
         streams = [client.start(fields) for _ in range(20)]
         got = [client.answer(stream) for stream in streams]
         assert sorted(a.status for a in got) == [200] * 10 + [429] * 10
-        assert all(a.headers.get("retry-after") == "1" for a in got if a.status == 429)
+        assert all(int(a.headers.get("retry-after")) in (9, 10) for a in got if a.status == 429)
         store.freeze()
         streams = [client.start(http2.get("/users/y")) for _ in range(4)]
         for stream in streams[:2]:
             client.reset(stream)
         store.thaw()
         assert [client.answer(stream).status for stream in streams[2:]] == [200, 200]
-    assert metric(proxy, "usher_shared_calls_total") - before < 20
+    assert metric(proxy, "usher_shared_calls_total") - before < 16 + polls_since(started)
 
 
 def test_a_stream_that_is_reset_while_it_waits_takes_nothing_of_the_budget(share, store):
-    proxy = share(store, listen='protocols = ["h2"]', shared='timeout = "3s"', requests=1, burst=1)
+    proxy = share(store, listen='protocols = ["h2"]', shared='timeout = "5s"', requests=1, burst=1)
     with http2.Connection(proxy.port) as client:
         fields = http2.get("/users/x") + [(name.lower(), value) for name, value in user().items()]
         store.freeze()
@@ -309,18 +316,18 @@ def test_a_body_waits_with_its_head(share, store):
 
 def test_while_it_is_frozen_each_proxy_counts_for_itself(share, store):
     """A frozen store costs the first request the timeout, and those behind it nothing."""
-    one, two = share(store, 2, shared='timeout = "100ms"', requests=60, per="3600s", burst=6)
+    one, two = share(store, 2, shared='timeout = "1s"', requests=60, per="3600s", burst=6)
     assert ask(one, 2) == [200] * 2 and ask(two, 1) == [200]
     store.freeze()
     started = time.monotonic()
     assert ask(one, 1, user("bob")) == [200]
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 4
     started = time.monotonic()
     # what was known of the bucket counts: proxy one knows of 2 taken, proxy two of 3
     assert ask(one, 6) == [200] * 4 + [429] * 2
     assert ask(two, 6) == [200] * 3 + [429] * 3
-    assert time.monotonic() - started < 0.5
-    assert metric(one, "usher_shared_up") == 0
+    assert time.monotonic() - started < 4, "twelve that waited would wait for twelve seconds"
+    wait_up(one, 0)
     assert metric(one, 'usher_shared_limit_decisions_total{by="process"}') >= 5
     store.thaw()
     wait_up(one), wait_up(two)
@@ -333,7 +340,7 @@ def test_killed_and_started_again(share, store):
     wait_up(one, 0), wait_up(two, 0)
     started = time.monotonic()
     assert ask(one, 5) == [200] * 5
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 4, "one that waited would wait for five seconds"
     store.start()
     wait_up(one), wait_up(two)
     # it comes back empty: what this process knows still counts here
@@ -343,9 +350,7 @@ def test_killed_and_started_again(share, store):
 
 def test_no_store_at_the_start(share, store):
     store.kill()
-    started = time.monotonic()
     proxy = share(store, wait=False)
-    assert time.monotonic() - started < 3
     assert ask(proxy, 11) == [200] * 10 + [429]
     store.start()
     wait_up(proxy)
@@ -353,7 +358,7 @@ def test_no_store_at_the_start(share, store):
 
 
 def test_refuse_means_503_for_what_it_would_count(share, store):
-    proxy = share(store, shared='when_unavailable = "refuse"\ntimeout = "100ms"')
+    proxy = share(store, shared='when_unavailable = "refuse"')
     assert ask(proxy, 1) == [200]
     store.kill()
     wait_up(proxy, 0)
@@ -361,34 +366,35 @@ def test_refuse_means_503_for_what_it_would_count(share, store):
     assert answer.status == 503 and answer.problem["code"] == "shared_unavailable" and answer.headers.get("retry-after") == "1"
     assert proxy.get("/public/x").status == 200
     # a list of revoked tokens that is older than a second is none
-    wait_until(lambda: proxy.get("/api/x", user()).status == 503, 3)
+    wait_until(lambda: proxy.get("/api/x", user()).status == 503)
     assert proxy.get("/api/x", user()).problem["code"] == "shared_unavailable"
     assert proxy.get("/api/x").status == 401
     store.start()
     wait_up(proxy)
-    wait_until(lambda: ask(proxy, 1) == [200], 2)
-    assert proxy.get("/api/x", user()).status == 200
+    wait_until(lambda: ask(proxy, 1) == [200])
+    # the list was read again, and may be a second old once more where others want the CPUs
+    wait_until(lambda: proxy.get("/api/x", user()).status == 200)
 
 
 def test_refuse_while_frozen_answers_within_the_timeout(share, store):
-    proxy = share(store, shared='when_unavailable = "refuse"\ntimeout = "100ms"')
+    proxy = share(store, shared='when_unavailable = "refuse"\ntimeout = "1s"')
     store.freeze()
     started = time.monotonic()
     assert proxy.get("/users/x").status == 503
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 4
     store.thaw()
 
 
 def test_slow_answers_are_not_waited_for(share, store):
     """Each answer takes longer than the timeout: the first request waits for it, the others do not."""
     with Relay(store.port) as relay:
-        proxy = share(relay, shared='timeout = "50ms"', burst=1000)
-        relay.delay = 0.12
+        proxy = share(relay, shared='timeout = "200ms"', burst=1000)
+        relay.delay = 0.5
         ask(proxy, 1)
         wait_until(lambda: metric(proxy, "usher_shared_up") == 0)
         started = time.monotonic()
         assert ask(proxy, 50) == [200] * 50
-        assert time.monotonic() - started < 0.6
+        assert time.monotonic() - started < 5, "fifty that waited would wait for ten seconds"
         relay.delay = 0
         wait_up(proxy)
 
@@ -438,7 +444,7 @@ def test_a_bucket_of_another_type_counts_here(share, store):
     store.call("DEL", key)
     store.call("SADD", key, "x")
     assert ask(proxy, 12) == [200] * 9 + [429] * 3
-    assert metric(proxy, "usher_shared_call_errors_total") > 0
+    wait_until(lambda: metric(proxy, "usher_shared_call_errors_total") > 0)
     assert metric(proxy, "usher_shared_up") == 1
     assert ask(proxy, 1, user("bob")) == [200]
     proxy.wait_said(b"WRONGTYPE")
@@ -455,7 +461,7 @@ def test_a_user_of_the_access_list(share, tmp_path):
             env={"STORE_PASSWORD": "p@ss:w/ord"})
         assert ask(one, 5) + ask(two, 6) == [200] * 10 + [429]
         assert post(one, {"jti": ["a"]}) == 200
-        wait_status(two, token(jti="a"), 401, 1)
+        wait_status(two, token(jti="a"), 401)
         for proxy in (one, two):
             assert b"p@ss" not in bytes(proxy.errors) and b"p%40ss" not in bytes(proxy.errors)
             assert b"p@ss" not in proxy.admin_request("/config").body
@@ -489,7 +495,7 @@ def test_tls(share, tmp_path):
         assert ask(one, 5) + ask(two, 6) == [200] * 10 + [429]
         entries = [f"token-{n}" for n in range(3000)]
         assert post(one, {"jti": entries}) == 200
-        wait_status(two, token(jti="token-2999"), 401, 3)
+        wait_status(two, token(jti="token-2999"), 401)
         # not trusted, and not its name
         stranger = share(store, wait=False, redis=f"rediss://127.0.0.1:{store.port}")
         wait_until(lambda: b"certificate is refused" in bytes(stranger.errors))
@@ -516,8 +522,8 @@ def test_a_revocation_counts_everywhere_within_a_second(share, store):
     for t, value in zip(tokens_, [{"jti": ["t0"]}, {"jti": [{"iss": "https://main.test", "jti": "t1"}]},
                                   {"sub": {"alice": int(time.time()) + 1}}]):
         assert post(one, value) == 200
-        wait_status(two, t, 401, 1)
-        wait_status(one, t, 401, 1)
+        wait_status(two, t, 401)
+        wait_status(one, t, 401)
     assert two.get("/api/x", user("bob")).status == 200
     # made before a proxy started: its first request knows of them
     three = share(store, wait=False)
@@ -527,11 +533,11 @@ def test_a_revocation_counts_everywhere_within_a_second(share, store):
 
 def test_the_list_needs_no_table_of_its_own(start, own_backend, store):
     """[shared] alone is enough; and then "refuse" is about limits alone."""
-    fill = {"redis": f"redis://127.0.0.1:{store.port}", "shared": 'when_unavailable = "refuse"', "requests": 60, "per": "60s", "burst": 10}
+    fill = {"redis": f"redis://127.0.0.1:{store.port}", "shared": 'when_unavailable = "refuse"', "requests": 60, "per": "600s", "burst": 10}
     one, two = (start(own_backend, SHARED.replace("[revocation]\n", ""), **fill) for _ in range(2))
     wait_up(one), wait_up(two)
     assert post(one, {"jti": ["a"]}) == 200
-    wait_status(two, token(jti="a"), 401, 1)
+    wait_status(two, token(jti="a"), 401)
     store.kill()
     wait_up(two, 0)
     time.sleep(1.2)
@@ -543,29 +549,29 @@ def test_revoked_by_an_operator_in_the_store(share, store):
     """An entry is what the file and the admin listener take, and its score the time in microseconds."""
     proxy = share(store)
     store.call("ZADD", "usher:revocations", int(time.time() * 1e6), '{"jti": ["by-hand"]}')
-    wait_status(proxy, token(jti="by-hand"), 401, 1)
+    wait_status(proxy, token(jti="by-hand"), 401)
     for junk in [b"junk", b"{}x", b"\xff\x00", b"x" * 70_000]:
         store.call("ZADD", "usher:revocations", int(time.time() * 1e6), junk)
     time.sleep(0.3)
     store.call("ZADD", "usher:revocations", int(time.time() * 1e6) + 1, '{"jti": ["behind-junk"]}')
-    wait_status(proxy, token(jti="behind-junk"), 401, 1)
+    wait_status(proxy, token(jti="behind-junk"), 401)
 
 
 def test_revoked_while_the_store_is_away(share, store):
     one, two = share(store, 2)
     revoked, earlier = token(jti="a"), token(jti="b")
     assert post(one, {"jti": ["b"]}) == 200
-    wait_status(two, earlier, 401, 1)
+    wait_status(two, earlier, 401)
     store.kill()
     wait_up(one, 0)
     assert post(one, {"jti": ["a"]}) == 200
-    wait_status(one, revoked, 401, 1)
+    wait_status(one, revoked, 401)
     wait_until(lambda: metric(one, "usher_shared_revocations_pending") == 1)
     for proxy in (one, two):
         assert proxy.get("/api/x", bearer(earlier)).status == 401, "the last known list applies"
     assert two.get("/api/x", bearer(revoked)).status == 200
     store.start()
-    wait_status(two, revoked, 401, 2)
+    wait_status(two, revoked, 401)
     # it came back without its data: what the proxies know is there again, for one that starts now
     wait_until(lambda: metric(one, "usher_shared_revocations_pending") == 0)
     wait_until(lambda: store.call("ZCARD", "usher:revocations") == 2)
@@ -577,7 +583,7 @@ def test_a_store_that_forgets_a_part(share, store):
     one, two = share(store, 2)
     for name in "abc":
         assert post(one, {"jti": [name]}) == 200
-        wait_status(two, token(jti=name), 401, 1)
+        wait_status(two, token(jti=name), 401)
     store.call("ZREMRANGEBYRANK", "usher:revocations", -1, -1)
     wait_until(lambda: store.call("ZCARD", "usher:revocations") == 3)
     assert two.get("/api/x", bearer(token(jti="c"))).status == 401
@@ -588,8 +594,8 @@ def test_old_revocations_go(share, store):
     store.call("ZADD", "usher:revocations", int((time.time() - 3700) * 1e6), '{"jti": ["old"]}')
     store.call("ZADD", "usher:revocations", int((time.time() - 3500) * 1e6), '{"jti": ["young"]}')
     assert post(one, {"jti": ["new"]}) == 200
-    wait_status(two, token(jti="new"), 401, 1)
-    wait_status(two, token(jti="old"), 200, 1)
+    wait_status(two, token(jti="new"), 401)
+    wait_status(two, token(jti="old"), 200)
     assert two.get("/api/x", bearer(token(jti="young"))).status == 401
 
 
@@ -620,7 +626,7 @@ def test_a_reload_changes_the_store(share, store, tmp_path):
         wait_until(lambda: other.call("ZCARD", "usher:revocations") == 1)
         store.kill()
         wait_up(proxy)
-        wait_status(share(other), revoked, 401, 1)
+        wait_status(share(other), revoked, 401)
         # without the table nothing is shared any more, and nothing is forgotten
         proxy.file.write_text(text[:text.index("[shared]")] + text[text.index("[rate_limit.per-user]"):])
         proxy.signal(1)
@@ -729,7 +735,7 @@ def test_hostile_answers(share, name):
         started = time.monotonic()
         got = ask(proxy, 12)
         assert got == [200] * 10 + [429] * 2
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 10
         time.sleep(0.3)
         assert proxy.get("/api/x", user()).status == 200
         assert proxy.memory("VmHWM") < 200 << 20
@@ -758,12 +764,12 @@ def test_who_got_nonsense_for_an_answer_is_told_and_asks_again(share):
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        proxy = share(None, wait=False, redis=f"redis://127.0.0.1:{server.server_address[1]}", shared='timeout = "3s"')
+        proxy = share(None, wait=False, redis=f"redis://127.0.0.1:{server.server_address[1]}", shared='timeout = "5s"')
         wait_up(proxy)
         for _ in range(4):
             started = time.monotonic()
             assert ask(proxy, 1) == [200]
-            assert time.monotonic() - started < 1.5
+            assert time.monotonic() - started < 4, "the reply that it waits for has come"
             time.sleep(0.4)
         assert len(asked) >= 2
         server.shutdown()
@@ -816,12 +822,12 @@ def test_a_store_that_takes_no_writes_is_not_asked_without_end(share, store):
     store.call("REPLICAOF", "127.0.0.1", "1")
     assert post(proxy, {"jti": ["a"]}) == 200
     wait_until(lambda: b"READONLY" in bytes(proxy.errors))
-    before = metric(proxy, "usher_shared_calls_total")
+    before, started = metric(proxy, "usher_shared_calls_total"), time.monotonic()
     time.sleep(1)
-    assert metric(proxy, "usher_shared_calls_total") - before < 20
+    assert metric(proxy, "usher_shared_calls_total") - before < 20 * (time.monotonic() - started)
     assert metric(proxy, "usher_shared_revocations_pending") == 1
     statuses = ask(proxy, 15)
-    assert 9 <= statuses.count(200) <= 12 and statuses[-1] == 429, "one was taken, and one comes back each second"
+    assert 9 <= statuses.count(200) <= 10 and statuses[-1] == 429, "one was taken, and one comes back each ten seconds"
     store.call("REPLICAOF", "NO", "ONE")
     wait_until(lambda: metric(proxy, "usher_shared_revocations_pending") == 0)
 

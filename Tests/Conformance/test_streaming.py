@@ -23,7 +23,7 @@ def in_chunk(data: bytes) -> bytes:
 def step_by_step(exchange, pieces, go: threading.Semaphore):
     """Sends one piece for each time that the client says so."""
     for piece in pieces:
-        assert go.acquire(timeout=5)
+        assert go.acquire(timeout=20)
         exchange.send(piece)
 
 
@@ -109,7 +109,7 @@ def test_an_upload_arrives_when_it_is_sent(proxy, backend):
         client.send(render("POST", "/public/upload", {"Transfer-Encoding": "chunked"}))
         for n in range(10):
             client.send(in_chunk(b"%d" % n))
-            assert seen.acquire(timeout=5)
+            assert seen.acquire(timeout=20)
         client.send(b"0\r\n\r\n")
         assert client.response().body == b"thanks"
 
@@ -149,19 +149,22 @@ def test_a_pause_longer_than_body_timeout(start, own_backend):
 
 
 def test_a_real_client(proxy, backend):
+    taken = threading.Semaphore(0)
+
     def script(exchange):
         exchange.send(EVENTS)
         for n in range(5):
             exchange.send(in_chunk(b"data: %d\n\n" % n))
-            time.sleep(0.05)
+            assert taken.acquire(timeout=20), "the next one is said when this one has arrived"
         exchange.send(b"0\r\n\r\n")
     backend.script = script
-    times = []
-    with httpx.stream("GET", f"http://127.0.0.1:{proxy.port}/public/events") as answer:
+    lines = []
+    with httpx.stream("GET", f"http://127.0.0.1:{proxy.port}/public/events", timeout=20) as answer:
         for line in answer.iter_lines():
             if line:
-                times.append(time.monotonic())
-    assert len(times) == 5 and times[-1] - times[0] > 0.15
+                lines.append(line)
+                taken.release()
+    assert lines == [f"data: {n}" for n in range(5)]
 
 
 # Trailers
@@ -187,7 +190,7 @@ def test_a_client_that_leaves_cancels_the_request(proxy, backend, how):
 
     def script(exchange):
         started = time.monotonic()
-        gone.append(exchange.gone(5) and time.monotonic() - started)
+        gone.append(exchange.gone(20) and time.monotonic() - started)
     backend.script = script
     with proxy.client() as client:
         client.send(render("GET", f"/public/cancelled-{how}"))
@@ -199,7 +202,7 @@ def test_a_client_that_leaves_cancels_the_request(proxy, backend, how):
         else:
             client.close()
         wait_until(lambda: gone)
-    assert gone[0] is not False and gone[0] < 3
+    assert gone[0] is not False and gone[0] < 15
     assert proxy.wait_log(path=f"/public/cancelled-{how}")["reason"] == "client_closed"
 
 
@@ -210,7 +213,7 @@ def test_a_client_that_leaves_a_stream(proxy, backend, how):
 
     def script(exchange):
         exchange.send(EVENTS + in_chunk(b"data: 1\n\n"))
-        gone.append(exchange.gone(5))
+        gone.append(exchange.gone(20))
     backend.script = script
     with proxy.client() as client:
         client.send(render("GET", f"/public/left-{how}"))
@@ -227,7 +230,7 @@ def test_a_client_that_leaves_an_upload(proxy, backend):
 
     def script(exchange):
         exchange.reader.exactly(5)
-        gone.append(exchange.gone(5))
+        gone.append(exchange.gone(20))
     backend.script = script
     with proxy.client() as client:
         client.send(render("POST", "/public/upload-left", {"Content-Length": "100"}) + b"12345")
@@ -269,11 +272,16 @@ upstream = "backend"
 """
 
 
-def expiring(seconds):
-    return bearer(token(exp=int(time.time()) + seconds))
+def soon() -> int:
+    """When a token expires that lives long enough for what is begun with it."""
+    return int(time.time()) + 3
 
 
-def ticking(exchange, seconds=6.0):
+def expiring(end: int):
+    return bearer(token(exp=end))
+
+
+def ticking(exchange, seconds=12.0):
     exchange.send(EVENTS)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -292,14 +300,13 @@ def strict(start, own_backend):
 def test_a_stream_ends_with_its_token(strict, path, silent):
     def quiet(exchange):
         exchange.send(EVENTS + in_chunk(b"tick"))
-        exchange.gone(10)
+        exchange.gone(20)
     strict.backend.script = quiet if silent else ticking
     with strict.client() as client:
-        client.send(render("GET", path, expiring(2)))
+        client.send(render("GET", path, expiring(end := soon())))
         assert client.head().status == 200
-        started = time.monotonic()
         data = client.reader.rest()
-        assert 0.8 < time.monotonic() - started < 3
+        assert end - 0.1 < time.time() < end + 5
     assert b"tick" in data and not data.endswith(b"0\r\n\r\n"), "it is cut, and does not look whole"
     assert strict.wait_log(path=path)["reason"] == "token_expired"
 
@@ -313,18 +320,17 @@ def test_a_fast_stream_ends_with_its_token(strict):
             exchange.send(data)
     strict.backend.script = flood
     with strict.client() as client:
-        client.send(render("GET", "/stream/x", expiring(2)))
+        client.send(render("GET", "/stream/x", expiring(end := soon())))
         assert client.head().status == 200
-        started = time.monotonic()
         while client.reader.some():
-            assert time.monotonic() - started < 4
-        assert time.monotonic() - started > 0.8
+            assert time.time() < end + 5
+        assert time.time() > end - 0.1
 
 
 def test_a_stream_that_may_outlive_its_token(strict):
-    strict.backend.script = lambda exchange: ticking(exchange, 3)
+    strict.backend.script = lambda exchange: ticking(exchange, 4)
     with strict.client() as client:
-        client.send(render("GET", "/unlimited/x", expiring(2)))
+        client.send(render("GET", "/unlimited/x", expiring(soon())))
         assert client.response().body.startswith(b"tick")
 
 
@@ -335,9 +341,11 @@ def test_a_stream_of_nobody_has_no_such_end(strict):
 
 def test_an_answer_that_comes_after_the_end_is_whole(strict):
     """The token held when the request came; a short answer is not torn."""
+    end = soon()
+
     def late(exchange):
-        time.sleep(2.2)
+        time.sleep(max(0, end + 0.2 - time.time()))
         exchange.reply(200, b"x" * 100_000)
     strict.backend.script = late
-    answer = strict.get("/api/x", expiring(2))
+    answer = strict.get("/api/x", expiring(end))
     assert answer.status == 200 and len(answer.body) == 100_000

@@ -52,10 +52,10 @@ def api(tmp_path_factory):
         [sys.executable, "-m", "uvicorn", "main:app", "--host", "127.0.0.1", "--port", str(backend), "--log-level", "warning"],
         cwd=SAMPLE, env=os.environ | {"TASKS_DATABASE": str(folder / "tasks.db"), "PYTHONDONTWRITEBYTECODE": "1"}, stdin=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{backend}/health", timeout=1)
+                urllib.request.urlopen(f"http://127.0.0.1:{backend}/health", timeout=5)
                 break
             except OSError:
                 assert server.poll() is None and time.monotonic() < end, "the sample backend did not start"
@@ -74,7 +74,7 @@ def api(tmp_path_factory):
 class User:
     def __init__(self, api, name: str):
         self.name, self.token = name, token(subject=name)
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{api.port}", headers=bearer(self.token), timeout=10)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{api.port}", headers=bearer(self.token), timeout=30)
 
     def make(self, title: str) -> int:
         answer = self.http.post("/tasks", json={"title": title})

@@ -178,7 +178,7 @@ def test_a_server_that_speaks_no_tls(start, authority, own_backend):
     started = time.monotonic()
     threading.Timer(0.3, own_backend.close_connections).start()
     assert proxy.get("/public/x").status == 503
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9
     assert not own_backend.requests
     own_backend.errors.clear()
 
@@ -190,7 +190,7 @@ def test_a_handshake_takes_no_longer_than_a_connect_may(start, authority):
         proxy = start(Nobody, upstream=f'connect_timeout = "300ms"\ntls = {{ ca = "{authority.file}", server_name = "x.test" }}')
         started = time.monotonic()
         assert proxy.get("/public/x").status == 503
-        assert 0.2 < time.monotonic() - started < 3
+        assert 0.2 < time.monotonic() - started < 9
 
 
 def test_another_server_is_tried(start, authority):
@@ -210,7 +210,7 @@ def test_another_server_is_tried(start, authority):
 
 # Health checks: over the same TLS as requests, with the same demands
 
-HEALTH = 'health = {{ path = "/health", interval = "100ms", timeout = "1s", healthy_after = 1, unhealthy_after = 2 }}'.replace("{{", "{").replace("}}", "}")
+HEALTH = 'health = {{ path = "/health", interval = "100ms", timeout = "5s", healthy_after = 1, unhealthy_after = 2 }}'.replace("{{", "{").replace("}}", "}")
 
 
 def test_health_checks_go_over_tls(run, authority):
@@ -226,11 +226,11 @@ def test_health_checks_go_over_tls(run, authority):
     assert set(backend.names) == {"tasks.internal"} and not any(backend.sessions), "each check sees the certificate"
     assert b"unhealthy" not in proxy.errors and backend.refused == 0
     down.set()
-    wait_until(lambda: b"status 500" in proxy.errors)
-    assert proxy.get("/public/x").status == 503
+    proxy.wait_said("status 500")
+    wait_until(lambda: proxy.get("/public/x").status == 503)
     down.clear()
-    wait_until(lambda: b"healthy again" in proxy.errors)
-    assert proxy.get("/public/x").status == 200
+    proxy.wait_said("healthy again")
+    wait_until(lambda: proxy.get("/public/x").status == 200)
 
 
 def test_a_health_check_shows_the_client_certificate(run, authority):
@@ -248,7 +248,8 @@ def test_a_health_check_shows_the_client_certificate(run, authority):
 def test_a_server_that_proves_nothing_is_unhealthy(run, authority, names, days, reason):
     proxy, backend = run(authority.sign(f"bad{days[1]}", names, days=days), upstream=HEALTH)
     wait_until(lambda: b"server is unhealthy" in proxy.errors)
-    assert reason in proxy.errors and not backend.requests and not bytes(backend.received)
+    proxy.wait_said(reason)
+    assert not backend.requests and not bytes(backend.received)
 
 
 def test_a_server_that_never_shakes_hands_is_unhealthy(start, authority):
@@ -341,7 +342,7 @@ def test_half_an_answer_before_a_flood_is_not_whole(start, authority, updates):
     with listener:
         proxy = start(None, configuration.SMALL.replace("{backend}", str(listener.getsockname()[1])),
                       upstream=f'tls = {{ ca = "{authority.file}", server_name = "tasks.internal" }}')
-        with proxy.client(timeout=5) as client:
+        with proxy.client() as client:
             client.send(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")
             answer = b""
             while piece := client.sock.recv(65536):

@@ -361,7 +361,7 @@ def test_J12_json_is_strict(proxy, payload):
     started = time.monotonic()
     answer = proxy.get("/tasks", bearer(payload_token(payload)))
     assert answer.status in (400, 401, 431), answer.status
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     proxy.assert_refused(answer, answer.status)
 
 

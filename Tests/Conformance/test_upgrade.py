@@ -13,8 +13,10 @@ import pytest
 from harness import configuration
 from harness.backend import slow_at
 from harness.load import Load
+from harness.ports import refusing_port
 from harness.process import command, environment, unused_port
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client
 
 PREAMBLE = 'takeover = "next.sock"\n'
@@ -30,7 +32,7 @@ def successor(start, old, text=MORE, workers=1, **more):
                  arguments=("--takeover",), wait=False, **more)
 
 
-def wait_for(proxy, what: bytes, timeout: float = 10) -> None:
+def wait_for(proxy, what: bytes, timeout: float = 30) -> None:
     end = time.monotonic() + timeout
     while what not in proxy.errors:
         assert time.monotonic() < end and proxy.process.poll() in (None, 0), bytes(proxy.errors)[-2000:].decode()
@@ -45,7 +47,7 @@ def test_takeover_under_load(start, own_backend):
             load.wait(60)
             following = successor(start, proxy, workers=workers)
             wait_for(following, b"took over the listeners")
-            assert proxy.wait(10) == 0, bytes(proxy.errors)[-2000:]
+            assert proxy.wait() == 0, bytes(proxy.errors)[-2000:]
             proxy = following
         load.wait(60)
     load.check()
@@ -66,7 +68,7 @@ def test_requests_in_flight_stay_with_the_old_one(start, own_backend):
         assert answer.status == 200 and answer.closes and idle.ended()
         answer = busy.response()
         assert answer.status == 200 and answer.closes
-    assert proxy.wait(10) == 0
+    assert proxy.wait() == 0
     assert following.get("/public/z").status == 200
 
 
@@ -86,14 +88,14 @@ def test_unix_listener_and_admin(start, own_backend, tmp_path):
 
     def ask():
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
+            client.settimeout(20)
             client.connect(f"{tmp_path}/public.sock")
             client.sendall(b"GET /public/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             return client.recv(65536)
     assert ask().startswith(b"HTTP/1.1 200")
     following = successor(start, proxy, text, workers=2)
     wait_for(following, b"took over the listeners")
-    assert proxy.wait(10) == 0
+    assert proxy.wait() == 0
     assert ask().startswith(b"HTTP/1.1 200")
     assert following.ready() and following.process.poll() is None
     # a reload of the new one keeps what it has inherited
@@ -108,7 +110,7 @@ def test_a_successor_that_cannot_start_changes_nothing(start, own_backend):
     proxy = start(own_backend, MORE, preamble=PREAMBLE)
     with Load(proxy.port, keeping=1, fresh=2) as load:
         load.wait(20)
-        following = successor(start, proxy, MORE + keys, nobody=unused_port())
+        following = successor(start, proxy, MORE + keys, nobody=refusing_port())
         wait_for(proxy, b"listeners lent to another process")
         load.wait(50)
         assert proxy.ready(), "the admin pages are still the old one's"
@@ -124,12 +126,13 @@ def test_a_successor_that_cannot_start_changes_nothing(start, own_backend):
         wait_for(good, b"took over the listeners")
         load.wait(20)
     load.check()
-    assert proxy.wait(10) == 0
+    assert proxy.wait() == 0
 
 
 def test_nobody_to_take_over_from(start, own_backend):
     proxy = start(own_backend, MORE, preamble=PREAMBLE, arguments=("--takeover",))
-    assert proxy.get("/public/x").status == 200 and b"nobody to take over from" in proxy.errors
+    assert proxy.get("/public/x").status == 200
+    proxy.wait_said("nobody to take over from")
 
 
 def test_takeover_needs_its_path(tmp_path):
@@ -146,7 +149,7 @@ def test_who_may_ask(start, own_backend):
     assert path.stat().st_mode & 0o777 & ~0o600 == 0
     for words in (b"nonsense", b"\xff" * 900, b"ready"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            client.settimeout(5)
+            client.settimeout(20)
             client.connect(str(path))
             client.send(words)
             assert client.recv(100) == b"", "the conversation is over"
@@ -214,7 +217,7 @@ class Manager:
             self.heard.append(dict(line.split("=", 1) for line in message.split("\n")))
             self.times.append(time.monotonic())
 
-    def wait(self, timeout=5, **wanted):
+    def wait(self, timeout=30, **wanted):
         end = time.monotonic() + timeout
         while True:
             for message in self.heard:
@@ -254,11 +257,12 @@ def test_what_the_manager_hears(start, own_backend, tmp_path, abstract):
 def test_watchdog(start, own_backend, tmp_path):
     """A sign of life twice in the time that the manager waits, and none when a worker's loop is stuck."""
     manager = Manager(str(tmp_path / "notify"))
-    proxy = start(own_backend, MORE, workers=2, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
-    manager.wait(WATCHDOG="1")
-    time.sleep(1.5)
-    beats = manager.count("WATCHDOG")
-    assert 5 <= beats <= 12, beats
+    proxy = start(own_backend, MORE, workers=2, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"})
+    manager.wait(READY="1")
+    wait_until(lambda: manager.count("WATCHDOG") >= 4)
+    beats = [at for at, message in list(zip(manager.times, manager.heard)) if "WATCHDOG" in message]
+    gaps = [later - earlier for earlier, later in zip(beats, beats[1:])]
+    assert max(gaps) < 2 and sum(gaps) / len(gaps) > 0.5, gaps
     assert proxy.get("/public/x").status == 200
 
 
@@ -292,7 +296,7 @@ def test_watchdog_of_a_stuck_worker(start, own_backend, tmp_path):
     proxy = start(own_backend, MORE, workers=2, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
     manager.wait(WATCHDOG="1")
     with Frozen(proxy.process.pid, "usher-1"):
-        time.sleep(0.5)  # what was on its way
+        time.sleep(2)  # what was on its way
         manager.heard.clear()
         time.sleep(1.2)
         assert not manager.count("WATCHDOG")

@@ -20,8 +20,9 @@ from harness.backend import Backend
 from harness.configuration import SMALL
 from harness.http2 import Connection
 from harness.kernel import Kernel
-from harness.ports import free_port
+from harness.ports import free_port, refusing_port
 from harness.servers import NameServer, Server
+from harness.standin import stop_listening
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import render
@@ -29,7 +30,7 @@ from test_http2 import Chat
 
 TEXT = SMALL.replace('"127.0.0.1:{backend}"', "{servers}")
 
-FAST_HEALTH = 'health = { path = "/health", interval = "100ms", timeout = "150ms", healthy_after = 2, unhealthy_after = 2 }\n'
+FAST_HEALTH = 'health = { path = "/health", interval = "100ms", timeout = "2s", healthy_after = 2, unhealthy_after = 2 }\n'
 
 
 @pytest.fixture
@@ -114,8 +115,8 @@ def test_an_unhealthy_server_gets_no_requests_until_it_is_well_again(start, serv
     two[0].answers(health=202)
     wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 1)
     assert set(tally(proxy, 20)) == {"a", "b"}
-    log = bytes(proxy.errors).decode()
-    assert "server is unhealthy" in log and "status 500" in log and "healthy again" in log
+    for words in ("server is unhealthy", "status 500", "healthy again"):
+        proxy.wait_said(words)
 
 
 def test_a_hanging_server_is_noticed_and_comes_back(start, servers):
@@ -123,8 +124,7 @@ def test_a_hanging_server_is_noticed_and_comes_back(start, servers):
     proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH)
     two[0].stop()
     wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 0)
-    started = time.monotonic()
-    assert tally(proxy, 20) == {"b": 20} and time.monotonic() - started < 2
+    assert tally(proxy, 20) == {"b": 20}, "nobody waits for the one that hangs"
     two[0].go_on()
     wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 1)
     assert set(tally(proxy, 20)) == {"a", "b"}
@@ -132,14 +132,14 @@ def test_a_hanging_server_is_noticed_and_comes_back(start, servers):
 
 def test_all_down_is_503_at_once_and_recovers_alone(start, servers):
     two = servers("a", "b")
-    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH)
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\nconnect_timeout = "10s"\n' + FAST_HEALTH)
     for server in two:
         server.stop()
     wait_until(lambda: sum(metric(proxy, "usher_upstream_server_up", server) for server in two) == 0)
     started = time.monotonic()
     answer = proxy.get("/public/x")
     assert answer.status == 503 and answer.problem["code"] == "upstream_unavailable"
-    assert answer.headers.get("retry-after") == "1" and time.monotonic() - started < 0.5
+    assert answer.headers.get("retry-after") == "1" and time.monotonic() - started < 8, "connect_timeout is ten seconds"
     assert metric(proxy, "usher_upstream_unavailable_total") >= 1
     for server in two:
         server.go_on()
@@ -180,14 +180,18 @@ def test_a_health_check_that_is_answered_without_end(start, own_backend):
                       upstream='health = { path = "/health", interval = "100ms", timeout = "10s" }')
         wait_until(lambda: "the answer has no end" in bytes(proxy.errors).decode())
         assert proxy.admin_request("/livez").status == 200
+        stop_listening(listener)
 
 
 def test_one_checker_for_all_workers(start, own_backend):
     proxy = start(own_backend, TEXT, workers=4, servers=f'"127.0.0.1:{own_backend.port}"',
                   upstream='health = { path = "/health?deep=1", interval = "500ms" }')
-    time.sleep(1.6)
-    checks = [request for request in own_backend.requests if request.target == "/health?deep=1"]
-    assert 2 <= len(checks) <= 5, len(checks)
+    started = time.monotonic()
+    own_backend.wait_requests(2)
+    time.sleep(1)
+    checks = [request for request in list(own_backend.requests) if request.target == "/health?deep=1"]
+    # Four would make four times as many; the first comes before the proxy is ready.
+    assert 2 <= len(checks) <= 3 + (time.monotonic() - started) / 0.5, len(checks)
     assert checks[0].headers.get("host") == f"127.0.0.1:{own_backend.port}" and not checks[0].user
     assert proxy.get("/public/x").status == 200
 
@@ -207,13 +211,13 @@ def test_a_health_check_proves_nobody(start, own_backend):
 def test_a_dead_server_is_ejected_and_tried_again(start, servers):
     two = servers("a", "b")
     proxy = start(None, TEXT, servers=listed(two),
-                  upstream='slow_start = "0s"\nbalance = "round-robin"\neject = { consecutive_failures = 2, for = "1s" }')
+                  upstream='slow_start = "0s"\nbalance = "round-robin"\neject = { consecutive_failures = 2, for = "4s" }')
     two[0].kill()
     assert tally(proxy, 10) == {"b": 10}, "a connect that failed is tried elsewhere"
     assert metric(proxy, "usher_upstream_server_ejected", two[0]) == 1
     assert metric(proxy, "usher_upstream_server_failures_total", two[0]) == 2, "nobody tries it while it is out"
     two[0].start()
-    wait_until(lambda: set(tally(proxy, 10)) == {"a", "b"}, timeout=4)
+    wait_until(lambda: set(tally(proxy, 10)) == {"a", "b"})
     proxy.wait_said("server ejected")
 
 
@@ -252,7 +256,7 @@ def test_refusals_of_the_backend_are_no_failures(start, servers):
 def test_a_server_that_hangs_is_ejected(start, servers):
     two = servers("a", "b")
     proxy = start(None, TEXT, servers=listed(two),
-                  upstream='balance = "round-robin"\nresponse_timeout = "200ms"\neject = { consecutive_failures = 2, for = "30s" }')
+                  upstream='balance = "round-robin"\nresponse_timeout = "2s"\neject = { consecutive_failures = 2, for = "30s" }')
     two[0].stop()
     found = tally(proxy, 4)
     assert found == {504: 2, "b": 2}, found
@@ -270,9 +274,11 @@ def test_killed_while_requests_are_under_way(start, servers):
             found.update(tally(proxy, 10))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         tasks = [pool.submit(ask) for _ in range(4)]
-        time.sleep(0.4)
+        wait_until(lambda: found["a"] and found["b"])
         two[0].kill()
         time.sleep(0.6)
+        seen = found["b"]
+        wait_until(lambda: found["b"] > seen + 20)
         stop.set()
         for task in tasks:
             task.result()
@@ -357,7 +363,7 @@ def test_an_idle_connection_is_given_up_for_a_request_of_another_worker(start, o
     """At once, and closed before the other one opens its own: the server never has one too many."""
     server = CountingServer()
     server.start()
-    proxy = start(own_backend, TEXT, workers=4, servers=f'"127.0.0.1:{server.port}"', upstream="max_connections = 2")
+    proxy = start(own_backend, TEXT, workers=4, servers=f'"127.0.0.1:{server.port}"', upstream='max_connections = 2\nconnect_timeout = "10s"')
     clients = [proxy.client() for _ in range(24)]
     slowest = 0
     for _ in range(6):
@@ -365,7 +371,7 @@ def test_an_idle_connection_is_given_up_for_a_request_of_another_worker(start, o
             began = time.monotonic()
             assert client.request("GET", "/public/x").status == 200
             slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 1 and metric(proxy, "usher_upstream_queue_refused_total") == 0
+    assert slowest < 5 and metric(proxy, "usher_upstream_queue_refused_total") == 0
 
     def ask(client):
         return {client.request("GET", "/public/x").status for _ in range(30)}
@@ -373,17 +379,24 @@ def test_an_idle_connection_is_given_up_for_a_request_of_another_worker(start, o
         assert set().union(*pool.map(ask, clients)) == {200}
     for client in clients:
         client.close()
-    server.listener.close()
+    stop_listening(server.listener)
     assert server.most == 2 and server.opened > 4, (server.most, server.opened)
 
 
 def test_the_queue_of_one_connection_is_bounded(start, own_backend):
     """One connection, one that waits: the third is refused, with any number of workers."""
-    own_backend.script = lambda exchange: (time.sleep(0.5), exchange.echo())
-    proxy = start(own_backend, TEXT, workers=2, servers=f'"127.0.0.1:{own_backend.port}"', upstream="max_connections = 1\nmax_pending = 1")
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(lambda: proxy.get("/public/x").status) for _ in range(3) if not time.sleep(0.1)]
-        assert [answer.result() for answer in answers] == [200, 200, 503]
+    released = threading.Event()
+    own_backend.script = lambda exchange: (released.wait(30), exchange.echo())
+    proxy = start(own_backend, TEXT, workers=2, servers=f'"127.0.0.1:{own_backend.port}"',
+                  upstream='max_connections = 1\nmax_pending = 1\nconnect_timeout = "20s"')
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(proxy.get, "/public/1")
+        own_backend.wait_requests(1)
+        second = pool.submit(proxy.get, "/public/2")
+        wait_until(lambda: metric(proxy, "usher_upstream_waiting") == 1)
+        assert proxy.get("/public/3").status == 503
+        released.set()
+        assert first.result().status == second.result().status == 200
 
 
 def test_retries_have_a_budget(start, own_backend):
@@ -464,21 +477,20 @@ def test_max_connections_and_max_pending_hold_for_all_workers_together(start, ow
         with lock:
             busy += 1
             most = max(most, busy)
-        released.wait(10)
+        released.wait(30)
         with lock:
             busy -= 1
         exchange.echo()
     own_backend.script = script
     proxy = start(own_backend, TEXT, workers=2, servers=f'"127.0.0.1:{own_backend.port}"',
-                  upstream='max_connections = 3\nmax_pending = 5\nconnect_timeout = "10s"')
+                  upstream='max_connections = 3\nmax_pending = 5\nconnect_timeout = "30s"')
     # As many as make it certain that each worker has more than its part: the kernel spreads them.
-    clients = [proxy.client() for _ in range(32)]
-    for client in clients:
+    clients = [proxy.client(timeout=30) for _ in range(32)]
+    for number, client in enumerate(clients):
         client.send(render("GET", "/public/x"))
         # One after the other: two that come at the same instant may both take the last place of the queue.
-        time.sleep(0.01)
-    wait_until(lambda: metric(proxy, "usher_upstream_queue_refused_total") >= 24)
-    assert metric(proxy, "usher_upstream_waiting") == 5 and most == 3
+        wait_until(lambda: busy + metric(proxy, "usher_upstream_waiting") + metric(proxy, "usher_upstream_queue_refused_total") == number + 1)
+    assert metric(proxy, "usher_upstream_waiting") == 5 and most == busy == 3
     released.set()
     statuses = Counter(client.response().status for client in clients)
     for client in clients:
@@ -488,7 +500,7 @@ def test_max_connections_and_max_pending_hold_for_all_workers_together(start, ow
 
 def test_with_no_queue_nobody_waits(start, own_backend):
     released = threading.Event()
-    own_backend.script = lambda exchange: (released.wait(10), exchange.echo())
+    own_backend.script = lambda exchange: (released.wait(30), exchange.echo())
     proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="max_connections = 1\nmax_pending = 0")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         first = pool.submit(proxy.get, "/public/1")
@@ -502,11 +514,11 @@ def test_the_queue_is_bounded_and_has_a_deadline(start, own_backend):
     released = threading.Event()
 
     def script(exchange):
-        released.wait(10)
+        released.wait(30)
         exchange.echo()
     own_backend.script = script
     proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"',
-                  upstream='max_connections = 1\nmax_pending = 1\nconnect_timeout = "700ms"')
+                  upstream='max_connections = 1\nmax_pending = 1\nconnect_timeout = "3s"')
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         first = pool.submit(proxy.get, "/public/1")
         own_backend.wait_requests(1)
@@ -515,11 +527,11 @@ def test_the_queue_is_bounded_and_has_a_deadline(start, own_backend):
         wait_until(lambda: metric(proxy, "usher_upstream_waiting") == 1)
         third = proxy.get("/public/3")
         assert third.status == 503 and third.problem["code"] == "overloaded"
-        assert third.headers.get("retry-after") == "1" and time.monotonic() - started < 0.6
+        assert third.headers.get("retry-after") == "1" and not second.done(), "at once"
         late = second.result()
         assert late.status == 503 and late.problem["code"] == "overloaded"
-        assert 0.6 < time.monotonic() - started < 2
-        assert metric(proxy, "usher_upstream_waiting") == 0
+        assert 2.9 < time.monotonic() - started < 10
+        wait_until(lambda: metric(proxy, "usher_upstream_waiting") == 0)
         released.set()
         assert first.result().status == 200
     assert proxy.get("/public/4").status == 200
@@ -640,6 +652,7 @@ def test_the_family_that_answers_is_taken(named, tmp_path):
         threading.Thread(target=serve, daemon=True).start()
         proxy = run(f'"both.test:{port}"', "retries = 0", hosts_text="127.0.0.1 both.test\n::1 both.test\n")
         assert proxy.get("/public/x").body == b"six"
+        stop_listening(listener)
 
 
 def test_reload_keeps_health_and_connections(start, servers):
@@ -658,7 +671,7 @@ def test_reload_keeps_health_and_connections(start, servers):
 
 def test_host_follows_the_server(start, tmp_path):
     """U4: where Host is the server's own, a request that moves on to another server names that one."""
-    dead = free_port()
+    dead = refusing_port()
     with Backend() as backend:
         proxy = start(None, TEXT, servers=f'"127.0.0.1:{dead}", "127.0.0.1:{backend.port}"',
                       upstream='preserve_host = false\nbalance = "round-robin"')
@@ -689,7 +702,7 @@ def test_no_descriptor_for_a_connect_takes_that_of_an_idle_connection(start, own
 
     def script(exchange):
         if exchange.request.target == "/public/warm":
-            slow.wait(5)
+            slow.wait(20)
         exchange.echo()
     own_backend.script = script
     proxy = start(own_backend, TWO, servers=f'"127.0.0.1:{own_backend.port}"', second=other.address.split(":")[1], upstream="")
@@ -718,13 +731,13 @@ def test_memory_of_messages_is_bounded(start, own_backend):
 
     def script(exchange):
         if exchange.request.target == "/public/slow":
-            released.wait(20)
+            released.wait(60)
         exchange.echo()
     own_backend.script = script
     text = TEXT.replace('auth = "none"', 'auth = "none"\ncors = "app"') + '\n[cors.app]\norigins = ["https://app.test"]\n'
     proxy = start(own_backend, text, servers=f'"127.0.0.1:{own_backend.port}"', upstream="",
                   preamble='limits.buffer_bytes = "1MiB"\n')
-    clients = [proxy.client(timeout=25).__enter__() for _ in range(100)]
+    clients = [proxy.client(timeout=60).__enter__() for _ in range(100)]
     for client in clients:
         client.request("GET", "/public/first")
     with concurrent.futures.ThreadPoolExecutor(100) as pool:
@@ -815,10 +828,10 @@ def test_near_the_memory_limit_of_the_container(start):
         assert held < 50 << 10, f"{held} KiB: half of the limit is for buffers, and the rest is small"
         for client in clients:
             client.close()
-        listener.close()
+        stop_listening(listener)
         for sock in kept:
             sock.close()
-        wait_until(lambda: proxy.ready() and proxy.get("/public/x").status == 503, timeout=15)
+        wait_until(lambda: proxy.ready() and proxy.get("/public/x").status == 503)
         assert proxy.process.poll() is None
         assert proxy.stop() == 0
     finally:

@@ -109,7 +109,7 @@ def test_messages_in_both_directions(ws, server):
     with open_ws(ws) as client:
         for message in ["hello", b"\0\1\2", "", "ü" * 1000]:
             client.send(message)
-            assert client.recv(timeout=5) == message
+            assert client.recv(timeout=20) == message
     request = server.requests[-1]
     assert request.headers["X-User-Id"] == "alice"
     assert "Authorization" not in request.headers
@@ -130,7 +130,7 @@ def test_fragmented_messages(ws):
     with open_ws(ws) as client:
         for _ in range(3):
             client.send(iter(parts))
-            assert client.recv(timeout=10) == b"".join(parts)
+            assert client.recv(timeout=20) == b"".join(parts)
 
 
 def test_many_small_messages(ws):
@@ -139,7 +139,7 @@ def test_many_small_messages(ws):
 
         def receive():
             for _ in range(2000):
-                receiver_got.append(client.recv(timeout=10))
+                receiver_got.append(client.recv(timeout=20))
         receiver = threading.Thread(target=receive)
         receiver.start()
         for n in range(2000):
@@ -150,13 +150,13 @@ def test_many_small_messages(ws):
 
 def test_pings_are_the_backends_matter(ws):
     with open_ws(ws) as client:
-        assert client.ping().wait(5)
+        assert client.ping().wait(20)
 
 
 def test_the_backends_close_arrives(ws):
     with open_ws(ws, "/api/bye") as client:
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(timeout=5)
+            client.recv(timeout=20)
     assert closed.value.rcvd.code == 4000 and closed.value.rcvd.reason == "bye"
 
 
@@ -178,7 +178,7 @@ def test_a_client_that_goes_away(ws, server):
 def test_the_access_log_line_comes_at_the_end(ws):
     with open_ws(ws, "/api/logged") as client:
         client.send("x" * 1000)
-        client.recv(timeout=5)
+        client.recv(timeout=20)
         time.sleep(0.1)
         assert not [line for line in ws.log_lines() if line["path"] == "/api/logged"]
     line = ws.wait_log(path="/api/logged")
@@ -191,7 +191,7 @@ def test_many_tunnels_at_once(ws):
         for n, client in enumerate(clients):
             client.send(f"message {n}")
         for n, client in enumerate(clients):
-            assert client.recv(timeout=10) == f"message {n}"
+            assert client.recv(timeout=20) == f"message {n}"
 
 
 # Who may open one
@@ -223,38 +223,36 @@ def test_the_routes_timeout_ends_with_the_101(ws):
     with open_ws(ws, "/short/echo") as client:
         time.sleep(1)
         client.send("still here")
-        assert client.recv(timeout=5) == "still here"
+        assert client.recv(timeout=20) == "still here"
 
 
 def test_an_idle_tunnel_ends(start, server):
-    proxy = start(server, configuration.SMALL + ROUTES, limits='idle_timeout = "700ms"')
+    proxy = start(server, configuration.SMALL + ROUTES, limits='idle_timeout = "3s"')
     with open_ws(proxy, "/public/echo", ping_interval=None) as client:
         for _ in range(4):
-            time.sleep(0.4)
+            time.sleep(0.9)
             client.send("x")
-            assert client.recv(timeout=5) == "x"
-        started = time.monotonic()
+            assert client.recv(timeout=20) == "x"
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(timeout=5)
-        assert closed.value.rcvd.code == 1001 and time.monotonic() - started < 3
+            client.recv(timeout=20)
+        assert closed.value.rcvd.code == 1001
     assert proxy.wait_log(path="/public/echo")["reason"] == "idle_timeout"
 
 
 def test_a_drain_says_going_away(start, server):
-    proxy = start(server, configuration.SMALL + ROUTES, limits='drain_timeout = "2s"')
+    proxy = start(server, configuration.SMALL + ROUTES, limits='drain_timeout = "5s"')
     with open_ws(proxy) as client:
         client.send("before")
-        assert client.recv(timeout=5) == "before"
+        assert client.recv(timeout=20) == "before"
         started = time.monotonic()
         proxy.signal(signal.SIGTERM)
         time.sleep(0.3)
         client.send("while it drains")
-        assert client.recv(timeout=5) == "while it drains"
+        assert client.recv(timeout=20) == "while it drains"
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(timeout=5)
-        assert closed.value.rcvd.code == 1001
-        assert 1 < time.monotonic() - started < 2
-    assert proxy.wait(5) == 0
+            client.recv(timeout=20)
+        assert closed.value.rcvd.code == 1001 and time.monotonic() - started > 1
+    assert proxy.wait() == 0
     assert proxy.wait_log(path="/api/echo")["reason"] == "shut_down"
 
 
@@ -285,7 +283,7 @@ def test_F1_nothing_passes_before_the_101(proxy, backend):
             seen.append(exchange.sock.recv(1))
         except TimeoutError:
             pass
-        exchange.sock.settimeout(5)
+        exchange.sock.settimeout(20)
         exchange.send(SWITCH)
         seen.append(exchange.reader.exactly(len(early)))
         switch.set()
@@ -295,7 +293,7 @@ def test_F1_nothing_passes_before_the_101(proxy, backend):
     with proxy.client() as client:
         raw_handshake(client, behind=early)
         assert client.head().status == 101
-        assert switch.wait(5)
+        assert switch.wait(20)
     assert seen == [early], "they are the tunnel's once the backend has switched, and not a byte before"
 
 
@@ -435,7 +433,7 @@ def test_back_pressure_in_both_directions(proxy, backend):
     def script(exchange):
         exchange.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         amounts["backend"] = flood(exchange.sock)
-        standing.wait(10)
+        standing.wait(30)
         exchange.close()
     tunnel(backend, script)
     before = proxy.memory("VmHWM")
@@ -443,7 +441,7 @@ def test_back_pressure_in_both_directions(proxy, backend):
         raw_handshake(client)
         assert client.head().status == 101
         amounts["client"] = flood(client.sock)
-        wait_until(lambda: "backend" in amounts, 10)
+        wait_until(lambda: "backend" in amounts)
         standing.set()
     assert amounts["client"] < 100 << 20 and amounts["backend"] < 100 << 20
     assert proxy.memory("VmHWM") - before < 8 << 20
@@ -464,9 +462,17 @@ def test_bytes_arrive_one_by_one(proxy, backend):
 
 # stream_lifetime
 
-def expiring(seconds, **more):
-    """A token that is accepted for about so long: its issuer grants no leeway."""
-    return bearer(token(exp=int(time.time()) + seconds, **more))
+def soon() -> int:
+    """When a token expires that lives long enough for what is begun with it, where its issuer grants no leeway."""
+    return int(time.time()) + 3
+
+
+def expiring(end: int, **more):
+    return bearer(token(exp=end, **more))
+
+
+def sleep_until(moment: float) -> None:
+    time.sleep(max(0, moment - time.time()))
 
 
 @pytest.fixture
@@ -483,28 +489,27 @@ stream_lifetime = "unlimited"
 
 @pytest.mark.parametrize("path", ["/api/echo", "/api/ticks"])
 def test_a_tunnel_ends_with_its_token(strict, server, path):
-    with open_ws(strict, path, additional_headers=expiring(2)) as client:
-        started = time.monotonic()
+    with open_ws(strict, path, additional_headers=expiring(end := soon())) as client:
         with pytest.raises(ConnectionClosed) as closed:
             while True:
-                client.recv(timeout=5)
+                client.recv(timeout=20)
         assert closed.value.rcvd.code == 1008 and "expired" in closed.value.rcvd.reason
-        assert 0.8 < time.monotonic() - started < 3
+        assert end - 0.1 < time.time() < end + 5
     assert strict.wait_log(path=path)["reason"] == "token_expired"
     wait_until(lambda: server.closed)
 
 
 def test_a_tunnel_that_may_outlive_its_token(strict):
-    with open_ws(strict, "/unlimited/echo", additional_headers=expiring(2)) as client:
-        time.sleep(3)
+    with open_ws(strict, "/unlimited/echo", additional_headers=expiring(end := soon())) as client:
+        sleep_until(end + 1)
         client.send("still here")
-        assert client.recv(timeout=5) == "still here"
+        assert client.recv(timeout=20) == "still here"
 
 
 def test_the_leeway_counts(ws):
-    with open_ws(ws, additional_headers=expiring(-10)) as client:
+    with open_ws(ws, additional_headers=expiring(int(time.time()) - 10)) as client:
         client.send("within the leeway of 30 s")
-        assert client.recv(timeout=5)
+        assert client.recv(timeout=20)
 
 
 @pytest.fixture
@@ -515,17 +520,17 @@ def strict_raw(start, own_backend):
 
 def test_the_close_frame_comes_between_two_frames(strict_raw):
     """The token expires in the middle of a frame: the rest of it comes first."""
-    payload = os.urandom(100_000)
+    payload, end = os.urandom(100_000), soon()
 
     def script(exchange):
         whole = frame(payload)
         exchange.send(whole[:50_000])
-        time.sleep(2.5)
+        sleep_until(end + 0.5)
         exchange.send(whole[50_000:] + frame(b"never seen"))
         exchange.gone()
     tunnel(strict_raw.backend, script)
     with strict_raw.client() as client:
-        raw_handshake(client, "/api/ws", expiring(2))
+        raw_handshake(client, "/api/ws", expiring(end))
         assert client.head().status == 101
         everything = client.reader.rest()
     assert everything[:len(payload) + 10] == frame(payload)
@@ -534,30 +539,30 @@ def test_the_close_frame_comes_between_two_frames(strict_raw):
 
 
 def test_a_frame_that_never_ends_is_cut(strict_raw):
-    tunnel(strict_raw.backend, lambda exchange: (exchange.send(frame(b"x" * 1000)[:500]), exchange.gone(10)))
+    tunnel(strict_raw.backend, lambda exchange: (exchange.send(frame(b"x" * 1000)[:500]), exchange.gone(20)))
     with strict_raw.client() as client:
-        raw_handshake(client, "/api/ws", expiring(1))
+        raw_handshake(client, "/api/ws", expiring(end := soon()))
         assert client.head().status == 101
-        started = time.monotonic()
         assert client.reader.rest() == frame(b"x" * 1000)[:500]
-        assert time.monotonic() - started < 5
+        assert end - 0.1 < time.time() < end + 8
 
 
 def test_nothing_of_the_clients_passes_after_the_end(strict_raw):
     """While the last frame towards the client is awaited, the client has no say any more."""
-    got = bytearray()
+    got, ended = bytearray(), threading.Event()
 
     def script(exchange):
         exchange.send(frame(b"x" * 1000)[:500])
-        exchange.sock.settimeout(5)
+        exchange.sock.settimeout(20)
         got.extend(exchange.reader.rest())
+        ended.set()
     tunnel(strict_raw.backend, script)
     with strict_raw.client() as client:
-        raw_handshake(client, "/api/ws", expiring(1))
+        raw_handshake(client, "/api/ws", expiring(end := soon()))
         assert client.head().status == 101
         client.send(b"before")
-        time.sleep(1.5)
+        sleep_until(end + 0.5)
         client.try_send(b"after")
         client.reader.rest()
-    time.sleep(0.2)
+    assert ended.wait(20)
     assert bytes(got) == b"before"

@@ -14,7 +14,7 @@ struct CrewTests {
     /// What a worker reports until its thread has ended.
     private func reports(of crew: Crew) -> [WorkerReport] {
         var all: [WorkerReport] = []
-        for _ in 0..<1000 {
+        for _ in 0..<6000 {
             all += crew.reports.receive()
             if all.count > 1 { break }
             usleep(10_000)

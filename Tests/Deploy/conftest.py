@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from machine import ROOT, WORK, enter_own_network, image_binary, need_containers
 from podman import Podman, build_prebuilt
 
 SAMPLE = ROOT / "config" / "examples" / "tasks-api"
+# How long the first test that needs what is fetched waits for it; those behind it take what has come by then.
+FETCH_SECONDS = 240
 
 
 def pytest_sessionstart(session):
@@ -29,7 +32,7 @@ def pytest_sessionstart(session):
     # What has to be fetched is fetched beside the first tests: they need none of it.
     session.config.bases = subprocess.Popen(
         [Path(__file__).with_name("prepare-bases")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHON": sys.executable})
+        stderr=subprocess.STDOUT, text=True, start_new_session=True, env=os.environ | {"PYTHON": sys.executable})
 
 
 # What needs nothing that is fetched comes first, so that nobody waits for it.
@@ -58,9 +61,11 @@ def pytest_runtest_makereport(item):
 
 
 def pytest_sessionfinish(session):
+    """What is still being fetched is given up, with all that fetches it: the next run begins it anew."""
     bases = getattr(session.config, "bases", None)
     if bases and bases.poll() is None:
-        bases.wait(120)
+        os.killpg(bases.pid, signal.SIGTERM)
+        bases.wait()
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +75,10 @@ def bases(pytestconfig):
 
     def path(name: str) -> Path:
         if not said:
-            said.append(pytestconfig.bases.communicate(timeout=160)[0] or "-")
+            try:
+                said.append(pytestconfig.bases.communicate(timeout=FETCH_SECONDS)[0] or "-")
+            except subprocess.TimeoutExpired:
+                said.append(f"nothing within {FETCH_SECONDS} s: what it fetches from is slow")
         if not (WORK / name).exists():
             pytest.skip(f"no {name}: Tests/Deploy/prepare-bases said: {said[0][-500:]}")
         return WORK / name
@@ -169,14 +177,14 @@ def sample_backend(network, tmp_path_factory):
         yield "127.0.0.1:8000"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
-def wait_for(url: str, alive=lambda: True, timeout: float = 30) -> None:
+def wait_for(url: str, alive=lambda: True, timeout: float = 60) -> None:
     end = time.monotonic() + timeout
     while True:
         try:
-            urllib.request.urlopen(url, timeout=1).close()
+            urllib.request.urlopen(url, timeout=5).close()
             return
         except OSError:
             assert alive() and time.monotonic() < end, f"no answer from {url}"

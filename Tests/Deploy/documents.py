@@ -37,7 +37,7 @@ def clone(folder: Path) -> Path:
     return folder
 
 
-def execute(script: str, folder: Path, environment: dict[str, str], timeout: float = 150):
+def execute(script: str, folder: Path, environment: dict[str, str], timeout: float = 300):
     """Runs a section in bash, ending at the first command that fails; `docker`, `kubectl` and `helm` are stand-ins."""
     path = f"{STAND_INS}:{Path(sys.executable).parent}:{environment['PATH']}"
     # Into files: a server that goes on in the background would hold a pipe open.

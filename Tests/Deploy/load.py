@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-PATIENCE = 1.2  # seconds for one request, connecting included
+PATIENCE = 2.5  # seconds for one request, connecting included
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Load(threading.Thread):
 
     def stop(self) -> None:
         self.ends.set()
-        self.join(10)
+        self.join(30)
 
     async def ask_all(self) -> None:
         await asyncio.gather(*(self.ask_one(proxy) for proxy in self.proxies for _ in range(self.connections)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +24,7 @@ OBJECTS = BINARY.parent / ("usher.product/Objects.LinkFileList" if BINARY.parent
 CLONE_NEWNET = 0x40000000
 
 
-def run(*command, check: bool = True, timeout: float = 120, **more) -> subprocess.CompletedProcess:
+def run(*command, check: bool = True, timeout: float = 300, **more) -> subprocess.CompletedProcess:
     """Runs a command to its end; where it fails, what it said is the failure."""
     more = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True} | more
     done = subprocess.run([str(part) for part in command], timeout=timeout, **more)
@@ -30,6 +32,21 @@ def run(*command, check: bool = True, timeout: float = 120, **more) -> subproces
         text = f"{done.stdout or ''}{done.stderr or ''}"
         raise AssertionError(f"{' '.join(map(str, command))}: status {done.returncode}\n{text[-6000:]}")
     return done
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that the kernel takes for no outgoing connection before they are listened at."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(10000, 16000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return found
 
 
 def tool(name: str) -> str:

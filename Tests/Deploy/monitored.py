@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from machine import ROOT, run
+from machine import ROOT, free_ports, run
 
 CONFIGURATION = """
 workers = 2
@@ -130,14 +129,6 @@ class Peer(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 class Monitored:
     """Usher under test with everything, and its peers; `ask` sends it requests of every kind."""
 
@@ -163,7 +154,7 @@ class Monitored:
     def __exit__(self, *_) -> None:
         for process in reversed(self.running):
             process.send_signal(signal.SIGTERM)
-        statuses = [process.wait(20) for process in self.running]
+        statuses = [process.wait(60) for process in self.running]
         self.peer.shutdown()
         self.peer.server_close()
         assert statuses[1] == 0, "usher"
@@ -174,7 +165,7 @@ class Monitored:
                 [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 env={"PATH": os.environ["PATH"]}))
 
-    def wait(self, condition, what: str, seconds: float = 30) -> None:
+    def wait(self, condition, what: str, seconds: float = 90) -> None:
         end = time.monotonic() + seconds
         while True:
             with contextlib.suppress(OSError):
@@ -188,7 +179,7 @@ class Monitored:
     def get(port: int, path: str, token: str | None = None) -> tuple[int, str]:
         fields = {"Authorization": f"Bearer {token}"} if token else {}
         try:
-            with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=fields), timeout=5) as answer:
+            with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=fields), timeout=20) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

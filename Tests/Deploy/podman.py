@@ -36,7 +36,7 @@ class Podman:
     def inspect(self, name: str) -> dict:
         return json.loads(self("inspect", name).stdout)[0]
 
-    def wait_log(self, name: str, text: str, timeout: float = 15) -> str:
+    def wait_log(self, name: str, text: str, timeout: float = 60) -> str:
         end = time.monotonic() + timeout
         while True:
             done = self("logs", name, check=False)

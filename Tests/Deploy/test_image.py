@@ -23,7 +23,7 @@ HARDENED = [
     "--security-opt", "no-new-privileges", "--memory", "128m", "--pids-limit", "64"]
 
 
-def ask(path, token=None, headers=(), method="GET", body=None, port=8080, timeout=10, host="127.0.0.1"):
+def ask(path, token=None, headers=(), method="GET", body=None, port=8080, timeout=30, host="127.0.0.1"):
     """One request; status, headers and body."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
@@ -59,6 +59,14 @@ def smoke(podman, image: str, secret: Path, backend: str, sign) -> None:
 def metric(name: str, port: int = 9901, host: str = "127.0.0.1") -> float:
     text = ask("/metrics", port=port, host=host)[2].decode()
     return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
+
+
+def wait_under_way() -> None:
+    """Until a request has come to the proxy."""
+    end = time.monotonic() + 30
+    while not metric("usher_requests_in_flight"):
+        assert time.monotonic() < end, "no request has come"
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -193,19 +201,19 @@ def test_signals_as_the_first_process(podman, start, sign, signals, status):
     """The kernel gives PID 1 only signals that it handles: one ends it when nothing is in flight, two in any case."""
     name = start()
     token = sign("alice")
-    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=60)
     if len(signals) > 1:
         connection.putrequest("POST", "/tasks")
         connection.putheader("Authorization", f"Bearer {token}")
         connection.putheader("Content-Length", "100")
         connection.endheaders(b"{")
-        time.sleep(0.3)
+        wait_under_way()
     began = time.monotonic()
     for signal in signals:
         podman("kill", "--signal", signal, name)
         podman.wait_log(name, "draining")
-    podman("wait", name, timeout=20)
-    assert time.monotonic() - began < 10
+    podman("wait", name, timeout=60)
+    assert time.monotonic() - began < 25, "a drain may take thirty seconds"
     assert podman.inspect(name)["State"]["ExitCode"] == status
     connection.close()
 
@@ -231,22 +239,22 @@ def test_drain_by_stop(podman, start, sign):
     name = start()
     token = sign("drainer")
     body = json.dumps({"title": "late"}).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=60)
     connection.putrequest("POST", "/tasks")
     for field, value in (
             ("Authorization", f"Bearer {token}"), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
         connection.putheader(field, value)
     connection.endheaders(body[:5])
-    time.sleep(0.3)
+    wait_under_way()
     stopping = threading.Thread(target=podman, args=("stop", "--time", "20", name))
     stopping.start()
     podman.wait_log(name, "draining")
     with pytest.raises(OSError):
-        ask("/health", timeout=2)
+        ask("/health", timeout=5)
     connection.send(body[5:])
     answer = connection.getresponse()
     assert answer.status == 201 and json.loads(answer.read())["owner"] == "drainer"
-    stopping.join(20)
+    stopping.join()
     state = podman.inspect(name)["State"]
     assert state["ExitCode"] == 0 and not state["OOMKilled"]
     podman.wait_log(name, '"exit_status":0')

@@ -42,7 +42,7 @@ def play(podman, image, secret, tmp_path):
         pod = podman.inspect(podman("pod", "ps", "--quiet").stdout.split()[0])
         address = podman.inspect(pod["InfraContainerID"])["NetworkSettings"]["Networks"]["pods"]["IPAddress"]
         try:
-            wait_for(f"http://{address}:9901/readyz", timeout=15)
+            wait_for(f"http://{address}:9901/readyz", timeout=60)
         except AssertionError as error:
             said = podman("logs", *[c["Id"] for c in pod["Containers"] if c["Name"].endswith("-usher")], check=False)
             raise AssertionError(f"{error}\n{podman('ps', '--all').stdout}\n{said.stdout}{said.stderr}") from None

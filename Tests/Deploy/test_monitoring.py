@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -16,7 +15,7 @@ import pytest
 import yaml
 
 from conftest import wait_for
-from machine import ROOT, image_binary, run, tool
+from machine import ROOT, free_ports, image_binary, run, tool
 from monitored import Monitored
 
 MONITORING = ROOT / "deploy" / "monitoring"
@@ -39,9 +38,7 @@ def promtool(bases):
 @contextlib.contextmanager
 def running(folder, secret, admin_keys=""):
     """The binary under test; its public port and its admin port."""
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0)), two.bind(("127.0.0.1", 0))
-        public, admin = one.getsockname()[1], two.getsockname()[1]
+    public, admin = free_ports(2)
     text = (ROOT / "deploy" / "container" / "usher.toml").read_text().replace("127.0.0.1:9901", f"127.0.0.1:{admin}")
     (folder / "usher.toml").write_text(text.replace("0.0.0.0:", "127.0.0.1:") + admin_keys)
     process = subprocess.Popen(
@@ -52,7 +49,7 @@ def running(folder, secret, admin_keys=""):
         yield public, admin
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +70,7 @@ def scrape(admin: int, host: str) -> int:
     """The status of /metrics, asked for by that host, as Prometheus asks by its target."""
     request = urllib.request.Request(f"http://127.0.0.1:{admin}/metrics", headers={"Host": host})
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

@@ -73,7 +73,7 @@ class Machine:
 
     def find_leader(self) -> None:
         """The PID 1 of the container: the child of nspawn's child."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while self.leader is None:
             assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()[-3000:]
             for child in self._children(self.process.pid):
@@ -92,7 +92,7 @@ class Machine:
     def __call__(self, *command, check=True):
         return run("nsenter", "--target", self.leader, "--mount", "--pid", "--uts", "--ipc", "--cgroup", *command, check=check)
 
-    def wait_for(self, condition, what: str, timeout: float = 40) -> None:
+    def wait_for(self, condition, what: str, timeout: float = 120) -> None:
         end = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < end, f"{what}\n{self.log.read_text()[-2000:]}\n{self.journal()}"
@@ -117,7 +117,7 @@ class Machine:
         if self.leader:
             self("systemctl", "poweroff", "--force", check=False)
         try:
-            self.process.wait(15)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(5)

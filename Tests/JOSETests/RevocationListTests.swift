@@ -1,6 +1,14 @@
+import Glibc
 import Testing
 
 @testable import JOSE
+
+/// What this thread has had of a CPU: how many others want it makes no difference.
+private func cpuSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
 
 @Suite struct RevocationListTests {
     private func read(_ text: String) -> RevocationList? { RevocationList(Array(text.utf8)) }
@@ -37,10 +45,10 @@ import Testing
             Array("{\"sub\":{\(names.map { "\"\($0)\":1" }.joined(separator: ","))}}".utf8)
         }
         let names = (0..<40_000).map { "user-\($0)" }
-        let start = ContinuousClock.now
+        let start = cpuSeconds()
         #expect(RevocationList(list(names))?.count == 40_000)
         // Compared with one another they would take half a minute.
-        #expect(start.duration(to: .now) < .seconds(10))
+        #expect(cpuSeconds() - start < 10)
         for (place, twice) in [(599, 0), (300, 299), (257, 256), (256, 255), (1, 0), (599, 598)] {
             var names = Array(names.prefix(600))
             names[place] = names[twice]

@@ -1,9 +1,16 @@
 import Bytes
+import Glibc
 import Policy
-import Reactor
 import Testing
 
 @testable import Proxy
+
+/// What this thread has had of a CPU: how many others want it makes no difference.
+private func cpuSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
 
 private func entry(_ index: UInt32) -> WaitingClient {
     WaitingClient(
@@ -60,7 +67,7 @@ struct WaitingClientsTests {
     func returningOften() {
         var waiting = WaitingClients<Int>(capacity: 1_000)
         for index in 0..<1_000 { _ = waiting.add(entry(UInt32(index)), for: index % 2) }
-        let start = Instant.now()
+        let start = cpuSeconds()
         var most = 0
         for turn in 0..<100_000 {
             let index = turn % 1_000
@@ -73,17 +80,17 @@ struct WaitingClientsTests {
         #expect(indices(waiting.take(0)) == even)
         #expect(waiting.takeAll().count == 500)
         // A walk through the whole line for each takes twice as long.
-        #expect(Instant.now().microseconds(since: start) < 20_000_000)
+        #expect(cpuSeconds() - start < 20)
     }
 
     @Test("50,000 that leave together hold nobody up", arguments: [1, 50_000])
     func leavingTogether(keys: Int) {
         var waiting = WaitingClients<Int>(capacity: 50_000)
         for index in 0..<50_000 { _ = waiting.add(entry(UInt32(index)), for: index % keys) }
-        let start = Instant.now()
+        let start = cpuSeconds()
         for index in (0..<50_000).reversed() { _ = waiting.remove(entry(UInt32(index)).client) }
         #expect((waiting.takeAll().isEmpty) == true)
         // Looked for one by one, 4,096 take half a second, optimized, and ten times as many a hundred times as long.
-        #expect(Instant.now().microseconds(since: start) < 10_000_000)
+        #expect(cpuSeconds() - start < 10)
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 import time
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from .ports import free_port
+from .standin import stop_listening
+from .waiting import PATIENCE_SECONDS
 from .wire import Closed, Headers, Reader, WireError
 
 
@@ -96,7 +99,7 @@ class Exchange:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
 
-    def gone(self, timeout: float = 5) -> bool:
+    def gone(self, timeout: float = 20) -> bool:
         """True where the proxy closes this connection within `timeout` seconds."""
         self.sock.settimeout(timeout)
         try:
@@ -138,6 +141,19 @@ def slow_at(target: str, seconds: float) -> Script:
     return answer
 
 
+def has_something_to_read(sock: socket.socket) -> bool:
+    """Bytes, or the end."""
+    try:
+        sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return True
+    except OSError:
+        return False
+
+
+# A script that does not read what has come to it holds nobody up for longer.
+SETTLING_SECONDS = 2
+
+
 class Backend:
     """`with Backend() as backend`: listens on `port`; `script` is called for each request head that arrives."""
 
@@ -166,12 +182,7 @@ class Backend:
 
     def stop(self) -> None:
         self._stopping = True
-        # shutdown wakes the thread in accept(); close alone would leave it there, and the port taken
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
+        stop_listening(self.listener)
         self.close_connections()
 
     def restart(self) -> None:
@@ -189,13 +200,26 @@ class Backend:
                 pass
 
     def clear(self) -> None:
-        """Forget what was recorded and answer with the echo again. Pooled connections stay."""
+        """Forget what was recorded and answer with the echo again. Pooled connections stay. What is in the kernel by now belongs
+        to what was before: it is read first, each connection by its own thread, and forgotten as well."""
+        end, found = time.monotonic() + SETTLING_SECONDS, 0
+        while found < 2 and time.monotonic() < end:  # twice: a thread has what it read in its hands for a moment
+            found = found + 1 if self._is_settled() else 0
+            time.sleep(0.001)
         with self.lock:
             self.requests.clear()
             self.received.clear()
             self.errors.clear()
             self.recording = True
             self.script = Exchange.echo
+
+    def _is_settled(self) -> bool:
+        """Nobody waits to be accepted, nothing to be read, and who has ended is gone."""
+        with self.lock:
+            open_now = list(self._open)
+        if self.listener.fileno() >= 0 and select.select([self.listener], [], [], 0)[0]:
+            return False
+        return not any(map(has_something_to_read, open_now))
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopping:
@@ -259,7 +283,7 @@ class Backend:
         assert self.requests, "nothing arrived at the backend"
         return self.requests[-1]
 
-    def wait_requests(self, count: int, timeout: float = 5) -> list[Recorded]:
+    def wait_requests(self, count: int, timeout: float = PATIENCE_SECONDS) -> list[Recorded]:
         end = time.monotonic() + timeout
         while len(self.requests) < count and time.monotonic() < end:
             time.sleep(0.005)

@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from .standin import StandIn
+from .waiting import PATIENCE_SECONDS
 from .wire import Reader
 
 KINDS = {Span.SPAN_KIND_SERVER: "server", Span.SPAN_KIND_CLIENT: "client"}
@@ -42,6 +43,7 @@ class Collector(StandIn):
     def __init__(self, tls: ssl.SSLContext | None = None):
         self.spans: list[Seen] = []
         self.heads: list[str] = []
+        self.times: list[float] = []
         self.bodies = 0
         self.status, self.delay, self.partial, self.raw, self.fields = 200, 0.0, None, None, ""
         self.closes = False
@@ -62,6 +64,7 @@ class Collector(StandIn):
                 head = reader.until(b"\r\n\r\n").decode("latin-1")
                 fields = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in head.split("\r\n")[1:] if line}
                 body = reader.exactly(int(fields["content-length"]))
+                self.times.append(time.monotonic())
                 self.heads.append(head)
                 time.sleep(self.delay)
                 if self.raw is not None:
@@ -101,7 +104,7 @@ class Collector(StandIn):
         self.bodies += 1
         self.spans += found
 
-    def wait(self, count: int, timeout: float = 5, **wanted) -> list[Seen]:
+    def wait(self, count: int, timeout: float = PATIENCE_SECONDS, **wanted) -> list[Seen]:
         """That many spans, of those with these properties."""
         end = time.monotonic() + timeout
         while True:

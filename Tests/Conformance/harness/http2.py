@@ -63,7 +63,7 @@ def _fields(pairs) -> Headers:
 class Connection:
     """One connection, with prior knowledge. Nothing is read but in the calls that wait for something."""
 
-    def __init__(self, port: int, settings: dict | None = None, timeout: float = 10, receive_buffer: int | None = None,
+    def __init__(self, port: int, settings: dict | None = None, timeout: float = 20, receive_buffer: int | None = None,
                  start: bool = True, update_windows: bool = True):
         self.sock = socket.socket()
         if receive_buffer:
@@ -180,7 +180,7 @@ class Connection:
             case h2.events.RemoteSettingsChanged():
                 self.settings_seen = True
 
-    def wait(self, condition, timeout: float = 10) -> bool:
+    def wait(self, condition, timeout: float = 20) -> bool:
         """Reads until the condition holds; False where the connection or the time ends first."""
         end = time.monotonic() + timeout
         while not condition():
@@ -193,7 +193,7 @@ class Connection:
                 return condition()
         return True
 
-    def answer(self, stream: int, timeout: float = 10) -> Answer:
+    def answer(self, stream: int, timeout: float = 20) -> Answer:
         answer = self.answers[stream]
         assert self.wait(lambda: answer.ended or answer.reset is not None, timeout), (
             f"no answer: {answer}, {self.goaways}, closed {self.closed}")
@@ -208,7 +208,7 @@ class Connection:
     def get(self, path="/public/x", *more) -> Answer:
         return self.request(get(path, "GET", "usher.test", "http", *more))
 
-    def ended(self, timeout: float = 5) -> bool:
+    def ended(self, timeout: float = 9) -> bool:
         """True where the proxy closes within that time."""
         return self.wait(lambda: self.closed, timeout) and self.closed
 
@@ -216,7 +216,7 @@ class Connection:
 class Raw:
     """A connection on which the test writes every frame itself, and reads those that come."""
 
-    def __init__(self, port: int, handshake: bool = True, timeout: float = 5, receive_buffer: int | None = None):
+    def __init__(self, port: int, handshake: bool = True, timeout: float = 9, receive_buffer: int | None = None):
         self.sock = socket.socket()
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -13,6 +13,8 @@ import h2.connection
 import h2.events
 import h2.settings
 
+from .standin import stop_listening
+
 
 @dataclasses.dataclass
 class Seen:
@@ -123,7 +125,7 @@ class HTTP2Backend:
         self.close()
 
     def close(self) -> None:
-        self.listener.close()
+        stop_listening(self.listener)
         for wire in self.wires:
             wire.close()
 

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from . import tokens
 from .standin import StandIn
+from .waiting import PATIENCE_SECONDS
 
 
 def key_set(*names: str, owner: str = "keys") -> bytes:
@@ -48,6 +49,7 @@ class KeyServer(StandIn):
         self.pages: dict[str, object] = {}
         self.requests: list[str] = []
         self.heads: list[bytes] = []
+        self.times: list[float] = []
         self.tls = tls
         super().__init__(host, port)
 
@@ -78,8 +80,9 @@ class KeyServer(StandIn):
                         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
                         return
                 path = head.split(b" ")[1].decode()
-                self.requests.append(path)
+                self.times.append(time.monotonic())
                 self.heads.append(head)
+                self.requests.append(path)
                 answer = self.pages.get(path, self.answer)
                 if callable(answer):
                     answer(connection, path)
@@ -90,7 +93,7 @@ class KeyServer(StandIn):
         except OSError:
             pass
 
-    def wait_requests(self, count: int, timeout: float = 5) -> None:
+    def wait_requests(self, count: int, timeout: float = PATIENCE_SECONDS) -> None:
         end = time.monotonic() + timeout
         while len(self.requests) < count:
             assert time.monotonic() < end, f"{len(self.requests)} requests, {count} wanted"

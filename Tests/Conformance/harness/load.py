@@ -32,7 +32,7 @@ class Load:
         for thread in self._threads:
             thread.join(30)
 
-    def wait(self, count: int, timeout: float = 20) -> None:
+    def wait(self, count: int, timeout: float = 60) -> None:
         """Until so many more requests have been answered."""
         goal, end = self.served + count, time.monotonic() + timeout
         while self.served < goal and not self.failures:
@@ -47,7 +47,7 @@ class Load:
         while not self._stop.is_set():
             try:
                 if client is None:
-                    client = Client(self.port, timeout=10)
+                    client = Client(self.port, timeout=20)
                     with self._lock:
                         self.connections += 1
                 answer = client.request("GET", "/api/load", self._headers)

@@ -17,6 +17,7 @@ import uvicorn
 
 from .backend import Backend
 from .ports import free_port
+from .standin import stop_listening
 
 
 @dataclass
@@ -86,7 +87,7 @@ class H11Backend:
             sock.sendall(connection.send(event))
 
     def stop(self):
-        self.listener.close()
+        stop_listening(self.listener)
 
 
 class UvicornBackend:
@@ -103,7 +104,7 @@ class UvicornBackend:
             application, port=self.port, http="httptools", log_level="error", lifespan="off", loop="asyncio",
             proxy_headers=False))
         threading.Thread(target=lambda: asyncio.run(self.server.serve()), daemon=True).start()
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not self.server.started and time.monotonic() < end:
             time.sleep(0.02)
 
@@ -194,7 +195,7 @@ http {{
         file = folder / "nginx.conf"
         file.write_text(self.TEXT.format(folder=folder, port=self.port, backend=self.backend.port))
         self.process = subprocess.Popen([shutil.which("nginx") or "nginx", "-p", folder, "-c", file])
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         with socket.socket() as probe:
             while probe.connect_ex(("127.0.0.1", self.port)) and time.monotonic() < end:
                 time.sleep(0.02)
@@ -207,5 +208,5 @@ http {{
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(5)
+        self.process.wait(30)
         self.backend.stop()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import tokens
 from .ports import free_port
+from .waiting import PATIENCE_SECONDS
 from .wire import Client, Response, WireError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -26,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
     return base | {SECRET_VARIABLE: tokens.SECRET.decode()} | more
 
 
-def command(*arguments: str, env: dict[str, str] | None = None, cwd=None, stdin: bytes | None = None, timeout=20):
+def command(*arguments: str, env: dict[str, str] | None = None, cwd=None, stdin: bytes | None = None, timeout=60):
     """Runs one subcommand to its end; stdout and stderr come back as text."""
     done = subprocess.run(
         [str(BINARY), *map(str, arguments)], env=env or environment(), cwd=cwd, input=stdin or b"",
@@ -66,7 +67,7 @@ class Usher:
         while data := os.read(pipe.fileno(), 65536):
             into += data
 
-    def wait_ready(self, timeout: float = 15) -> "Usher":
+    def wait_ready(self, timeout: float = PATIENCE_SECONDS) -> "Usher":
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if self.process.poll() is not None:
@@ -85,11 +86,11 @@ class Usher:
             return False
 
     def admin_request(self, path: str, headers=()) -> Response:
-        # With a sanitizer, on CPUs that others want, too, a page may take some seconds.
-        with Client(self.admin, timeout=20 if "USHER_SANITIZED" in os.environ else 5) as client:
+        # On CPUs that others want, a page may take some seconds.
+        with Client(self.admin, timeout=20) as client:
             return client.request("GET", path, headers, host=f"127.0.0.1:{self.admin}")
 
-    def client(self, timeout: float = 10) -> Client:
+    def client(self, timeout: float = 20) -> Client:
         return Client(self.port, timeout=timeout)
 
     def request(self, method: str, target: str, headers=(), body: bytes | None = None, host="usher.test") -> Response:
@@ -132,7 +133,7 @@ class Usher:
         """Those that are open."""
         return [int(name) for name in os.listdir(f"/proc/{self.process.pid}/fd")]
 
-    def wait_said(self, words: bytes | str, timeout: float = 5) -> None:
+    def wait_said(self, words: bytes | str, timeout: float = PATIENCE_SECONDS) -> None:
         """Waits until the standard error, which is read as it comes, has these words."""
         wanted = words.encode() if isinstance(words, str) else words
         end = time.monotonic() + timeout
@@ -146,7 +147,7 @@ class Usher:
         text = bytes(self.log)
         return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].split(b"\n") if line]
 
-    def wait_log(self, timeout: float = 5, **wanted) -> dict:
+    def wait_log(self, timeout: float = PATIENCE_SECONDS, **wanted) -> dict:
         """The last access-log line whose fields equal `wanted`."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:

@@ -69,7 +69,7 @@ class Server:
         self.kill()
 
     def start(self) -> "Server":
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while True:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SCRIPT, self.name, self.address, str(self.state)], stdout=subprocess.PIPE)

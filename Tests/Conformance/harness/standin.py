@@ -10,6 +10,14 @@ from typing import Self
 from .ports import free_port
 
 
+def stop_listening(listener: socket.socket) -> None:
+    """Closed alone, a listener stays with the thread in `accept`, and one connection more is that thread's: the next test's, if
+    its own listener gets the number of the descriptor and a signal lets the call begin anew."""
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
 class StandIn:
     """A thread for each connection, which runs `_serve`; to be entered, so that it goes away at the end."""
 
@@ -31,8 +39,7 @@ class StandIn:
 
     def down(self) -> None:
         if self._listener:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+            stop_listening(self._listener)
             self._listener = None
         with self._guard:
             for connection in self._open if self.cuts else []:

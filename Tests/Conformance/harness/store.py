@@ -40,7 +40,7 @@ class Store:
     def start(self) -> "Store":
         self.process = subprocess.Popen([SERVER, str(self.file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         stdin=subprocess.DEVNULL)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while time.monotonic() < end:
             assert self.process.poll() is None, f"{SERVER} ended with {self.process.poll()}"
             try:
@@ -69,7 +69,7 @@ class Store:
 
     def call(self, *words, auth: tuple[str, ...] = ()):
         """One command; errors are raised."""
-        with socket.create_connection(("127.0.0.1", self.plain), 5) as connection:
+        with socket.create_connection(("127.0.0.1", self.plain), 20) as connection:
             stream = connection.makefile("rb")
             if auth:
                 connection.sendall(encode("AUTH", *auth))

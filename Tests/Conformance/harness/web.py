@@ -27,11 +27,11 @@ class Server:
             cwd=folder, env=os.environ | env | {"PYTHONDONTWRITEBYTECODE": "1"}, stdin=subprocess.DEVNULL)
         self.ready = ready
 
-    def wait_ready(self, timeout: float = 20) -> "Server":
+    def wait_ready(self, timeout: float = 60) -> "Server":
         end = time.monotonic() + timeout
         while True:
             try:
-                urllib.request.urlopen(self.url + self.ready, timeout=1)
+                urllib.request.urlopen(self.url + self.ready, timeout=5)
                 return self
             except urllib.error.HTTPError:
                 return self
@@ -44,7 +44,7 @@ class Server:
 
     def __exit__(self, *_) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(30)
 
 
 SECRET = "web-secret-web-secret-web-secret-0123456789"

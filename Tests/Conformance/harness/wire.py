@@ -185,7 +185,7 @@ def read_body(reader: Reader, response: Response, method: str) -> Response:
 class Client:
     """One connection to the proxy."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 10):
+    def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 20):
         self.sock = socket.create_connection((host, port), timeout=timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = Reader(self.sock)
@@ -227,7 +227,7 @@ class Client:
             if response.status >= 200 or response.status == 101:
                 return read_body(self.reader, response, method)
 
-    def ended(self, timeout: float = 5) -> bool:
+    def ended(self, timeout: float = 9) -> bool:
         """True where nothing more comes and the proxy closes within `timeout` seconds."""
         self.sock.settimeout(timeout)
         try:
@@ -243,7 +243,7 @@ class Client:
         try:
             data = self.sock.recv(1)
         except (TimeoutError, socket.timeout):
-            self.sock.settimeout(10)
+            self.sock.settimeout(20)
             return True
         self.reader.buffer += data
         return False
