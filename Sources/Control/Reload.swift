@@ -48,7 +48,7 @@ extension Supervisor {
 
     private func loadAnew() -> String? {
         watcher.beginReading()
-        let loaded = source.load()
+        let loaded = source.load(waits: false)
         watcher.watch(
             loaded.files, isOn: loaded.configuration?.watch ?? configuration.watch, now: Instant.now())
         let headlines = loaded.diagnostics.map { $0.headline(file: loaded.path) }
