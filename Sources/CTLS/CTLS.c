@@ -25,11 +25,17 @@ struct wire {
     /* Of the peer's messages behind the handshake: how many more it may send now, and when that was reckoned. */
     int is_established, messages_left, has_flooded;
     long reckoned_second;
+    /* What has come of the peer's handshake, and in the call that is under way, in bytes of the socket. */
+    size_t handshake_count, call_count;
 };
 
 /* So many at once, and one a second: KeyUpdate comes every some million records, tickets come two or four at a time.
    Each costs more than it costs the peer, and OpenSSL reads on behind it, for ever where they do not end. */
 enum { MESSAGES_AT_ONCE = 32 };
+
+/* The longest handshake: what OpenSSL takes of a ClientHello and of certificates is 231 KiB. Cut into records of one byte,
+   with empty ones between, the same is 21 MB, which it goes through in one step of two seconds. */
+enum { HANDSHAKE_BYTES = 262144 };
 
 static int take_early(struct wire *wire, char *to, int room) {
     size_t count = wire->early_count - wire->early_taken;
@@ -52,6 +58,11 @@ static int wire_read(BIO *bio, char *to, int room) {
     while (count == -EINTR);
     if (count > 0) {
         wire->is_drained = count < room;
+        wire->call_count += (size_t)count;
+        if (!wire->is_established && (wire->handshake_count += (size_t)count) > HANDSHAKE_BYTES) {
+            wire->has_flooded = 1;
+            return -1;
+        }
         return (int)count;
     }
     if (count == -EAGAIN) {
@@ -366,15 +377,19 @@ int usher_tls_handshake(SSL *session) {
     return 1;
 }
 
+/* Reads as much from the socket as the room would take of a peer that fills its records, and no more: of one that does
+   not, a room of 64 KiB takes 45 MB, and two seconds. */
 long usher_tls_read(SSL *session, void *to, size_t room) {
     size_t total = 0;
+    struct wire *wire = wire_of(session);
+    wire->call_count = 0;
     for (;;) {
         size_t count = 0;
         ERR_clear_error();
         int result = SSL_read_ex(session, (char *)to + total, room - total, &count);
         if (result != 1) return total > 0 ? (long)total : outcome(session, result);
         total += count;
-        if (total == room || !SSL_has_pending(session)) return (long)total;
+        if (total == room || wire->call_count > room || !SSL_has_pending(session)) return (long)total;
     }
 }
 

@@ -5,13 +5,15 @@ public struct SystemFiles: FileSource, Sendable {
     /// A configuration, key set or secret is a few kilobytes; more is a mistaken path, such as a log or a device.
     public static let maximumFileBytes = 4 * 1024 * 1024
 
-    /// The machine's files.
-    public init() {}
+    private let waits: Bool
+
+    /// The machine's files. `waits` says whether a pipe is waited for; it is an error otherwise.
+    public init(waits: Bool = true) { self.waits = waits }
 
     /// Reads a file to its end, at most `maximumFileBytes`.
     public func read(path: String) -> FileReading {
         do throws(Errno) {
-            return .contents(try FileContents.read(path, limitBytes: Self.maximumFileBytes))
+            return .contents(try FileContents.read(path, limitBytes: Self.maximumFileBytes, waits: waits))
         } catch {
             if error.isMissingFile { return .missing }
             return .failed(reason: error.isTooLarge ? "it is larger than 4 MiB" : error.description)

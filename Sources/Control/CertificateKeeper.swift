@@ -168,7 +168,7 @@ struct CertificateKeeper {
 
     private static func contents(_ path: String) throws(Refusal) -> [UInt8] {
         do throws(Errno) {
-            return try FileContents.read(path, limitBytes: largestFileBytes)
+            return try FileContents.read(path, limitBytes: largestFileBytes, waits: false)
         } catch {
             throw Refusal(reason: "cannot read \"\(path)\": \(error)", isUnreadable: error != Errno(EFBIG))
         }

@@ -66,15 +66,40 @@ struct Crew {
     /// True where there can be so many from now on: a number is given again when its worker has ended.
     func canBe(_ wanted: Int) -> Bool { retiring.allSatisfy { $0 >= wanted } }
 
+    /// What those workers of `total` need that there are not yet; throws, with nothing kept, where the system has no thread or
+    /// descriptor left.
+    func hire(_ total: Int) throws(Errno) -> [Hire] {
+        var hired: [Hire] = []
+        let reports = reports
+        do throws(Errno) {
+            for index in count..<max(total, count) {
+                hired.append(try Hire(index) { start in Crew.run(start, reports) })
+            }
+        } catch {
+            for hire in hired { hire.dismiss() }
+            throw error
+        }
+        return hired
+    }
+
     /// Starts those workers of `total` that there are not yet, each with its list of listeners; throws where the system
     /// has no thread or descriptor left.
     mutating func start(
         _ total: Int, _ settings: ProxySettings, listeners: [[WorkerListener]], logWriter: LogWriter,
         store: StoreChannels
     ) throws(Errno) {
-        for index in count..<max(total, count) {
-            let bound = listeners[index]
-            let inbox = try Inbox<WorkerMessage>()
+        start(
+            try hire(total), of: total, settings, listeners: listeners, logWriter: logWriter, store: store)
+    }
+
+    /// Starts workers that were hired to be the last ones of `total`.
+    mutating func start(
+        _ hired: [Hire], of total: Int, _ settings: ProxySettings, listeners: [[WorkerListener]],
+        logWriter: LogWriter, store: StoreChannels
+    ) {
+        for hire in hired {
+            let index = count
+            let inbox = hire.inbox
             if index == inboxes.count {
                 inboxes.append(inbox)
                 counters.append(WorkerCounters())
@@ -82,23 +107,13 @@ struct Crew {
             } else {
                 inboxes[index] = inbox
             }
-            let parts = WorkerParts(
+            var parts = WorkerParts(
                 index: index, count: total, inbox: inbox, counters: counters[index],
                 logWriter: logWriter, keyRequests: keyRequests, questions: questions, buckets: buckets,
                 ledger: ledger, rateRequests: store.rates, standing: store.standing, ticketKeys: ticketKeys,
                 proofMemory: proofMemory, spans: spans[index])
-            let reports = reports
-            // Nobody waits for it: its end is reported. Its stack goes with it, or a change of `workers` would leave one each.
-            try Thread(name: "usher-\(index)") {
-                do throws(WorkerError) {
-                    try Crew.work(parts, settings, bound, reports)
-                    // Only now: with the last report the process may end, and a worker that still gave back its keys
-                    // then would do so while the libraries clean up after themselves.
-                    reports.send(.ended(index))
-                } catch {
-                    reports.send(.failed(index, Crew.describe(error)))
-                }
-            }.detach()
+            parts.poller = hire.poller
+            hire.begin(Hire.Start(parts: parts, settings: settings, listeners: listeners[index]))
             running.insert(index)
             count = index + 1
         }
@@ -124,13 +139,22 @@ struct Crew {
         for index in running where workers?.contains(index) ?? true { inboxes[index].send(message) }
     }
 
+    /// The whole of a worker's thread.
+    private static func run(_ start: Hire.Start, _ reports: Inbox<WorkerReport>) {
+        do throws(WorkerError) {
+            try work(start, reports)
+            // Only now: with the last report the process may end, and a worker that still gave back its keys
+            // then would do so while the libraries clean up after themselves.
+            reports.send(.ended(start.parts.index))
+        } catch {
+            reports.send(.failed(start.parts.index, describe(error)))
+        }
+    }
+
     /// The whole life of a worker; when this returns, nothing is left of it.
-    private static func work(
-        _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener],
-        _ reports: Inbox<WorkerReport>
-    ) throws(WorkerError) {
-        var worker = try Worker(parts, settings, bound)
-        reports.send(.started(parts.index))
+    private static func work(_ start: Hire.Start, _ reports: Inbox<WorkerReport>) throws(WorkerError) {
+        var worker = try Worker(start.parts, start.settings, start.listeners)
+        reports.send(.started(start.parts.index))
         try worker.run()
     }
 

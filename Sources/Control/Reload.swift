@@ -48,7 +48,7 @@ extension Supervisor {
 
     private func loadAnew() -> String? {
         watcher.beginReading()
-        let loaded = source.load()
+        let loaded = source.load(waits: false)
         watcher.watch(
             loaded.files, isOn: loaded.configuration?.watch ?? configuration.watch, now: Instant.now())
         let headlines = loaded.diagnostics.map { $0.headline(file: loaded.path) }
@@ -88,10 +88,18 @@ extension Supervisor {
         } catch {
             throw StartFailure(listener: error)
         }
+        let hired: [Hire]
+        do throws(StartFailure) {
+            hired = try hire(workers)
+        } catch {
+            prepared.abandon()
+            throw error
+        }
         do throws(StartFailure) {
             // The last step that can fail: what follows changes everything, and nothing before it changed anything.
             try redirectAccessLog(to: LogDestination(new.log.access))
         } catch {
+            for hire in hired { hire.dismiss() }
             prepared.abandon()
             throw error
         }
@@ -107,7 +115,7 @@ extension Supervisor {
         compiled.policy.revocations = revocations.list
         certificates.configure(new, now: Instant.now())
         compiled.rows = labels.rows(of: compiled.policy)
-        resize(to: workers, compiled, prepared.workers)
+        resize(to: workers, compiled, prepared.workers, hired: hired)
         listening = prepared.addresses
         book.commit(prepared)
         log = messages.logger(for: new.log)
@@ -131,6 +139,12 @@ extension Supervisor {
         }
         settings = compiled
         configureShared()
+    }
+
+    private func hire(_ workers: Int) throws(StartFailure) -> [Hire] {
+        do throws(Errno) { return try crew.hire(workers) } catch {
+            throw StartFailure("cannot start a worker: \(error)")
+        }
     }
 
     private func redirectAccessLog(to destination: LogDestination) throws(StartFailure) {

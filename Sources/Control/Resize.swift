@@ -30,17 +30,14 @@ extension Supervisor {
     }
 
     /// Gives the workers their settings, starts those that are missing, and has those end that are too many.
-    func resize(to workers: Int, _ settings: ProxySettings, _ listeners: [[WorkerListener]]) {
+    func resize(
+        to workers: Int, _ settings: ProxySettings, _ listeners: [[WorkerListener]], hired: [Hire]
+    ) {
         let before = crew.count
         crew.reconfigure(settings, listeners: listeners, of: workers)
-        if workers > before {
-            do throws(Errno) {
-                try crew.start(
-                    workers, settings, listeners: listeners, logWriter: accessWriter, store: shared.channels)
-            } catch {
-                log.critical("cannot start a worker", metadata: ["reason": "\(error)"])
-            }
-        }
+        crew.start(
+            hired, of: workers, settings, listeners: listeners, logWriter: accessWriter,
+            store: shared.channels)
         if workers < before {
             let now = Instant.now()
             let milliseconds = settings.limits.drainTimeoutMilliseconds

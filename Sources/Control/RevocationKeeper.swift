@@ -91,7 +91,7 @@ struct RevocationKeeper {
     }
 
     private static func contents(_ file: String) throws(Errno) -> [UInt8] {
-        try FileContents.read(file, limitBytes: RevocationList.largestByteCount)
+        try FileContents.read(file, limitBytes: RevocationList.largestByteCount, waits: false)
     }
 
     private func complain(_ file: String, _ reason: String, _ log: Logger) {

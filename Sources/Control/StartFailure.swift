@@ -34,8 +34,9 @@ public struct ConfigurationSource: Sendable {
         self.environment = environment
     }
 
-    /// Reads and checks the file.
-    public func load() -> LoadedConfiguration {
-        Configuration.load(path: path, environment: environment, files: SystemFiles())
+    /// Reads and checks the file. `waits` says whether it, and what it names, may be pipes: at a reload the control thread
+    /// must not stand still for somebody who does not write.
+    public func load(waits: Bool = true) -> LoadedConfiguration {
+        Configuration.load(path: path, environment: environment, files: SystemFiles(waits: waits))
     }
 }

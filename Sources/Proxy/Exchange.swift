@@ -155,6 +155,15 @@ struct Exchange: ~Copyable {
 }
 
 extension Exchange {
+    /// Nothing but the connection's end tells the client where the answer's body ends, and it is not there yet.
+    var endsWithConnection: Bool {
+        guard version == .http10, hasResponseHead, !responseBody.isComplete else { return false }
+        return switch responseBody.decoder.framing {
+        case .chunked, .untilClose: true
+        case .none, .length: false
+        }
+    }
+
     /// Takes over when the pauses end.
     mutating func settlePauses() { stallDeadline = min(requestPause.deadline, responsePause.deadline) }
 

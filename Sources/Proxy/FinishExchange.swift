@@ -50,6 +50,8 @@ extension Worker {
         exchanges[exchange].code = code
         if exchanges[exchange].answersCall, endCall(exchange, code) { return finishExchange(exchange) }
         let serverReset = exchanges[exchange].serverReset
+        // TLS has a word for a whole answer, which is not said; without it, only a reset tells that this one is not whole.
+        if exchanges[exchange].endsWithConnection { clients[client].transport.socket.resetAtClose() }
         closeExchange(exchange)
         if clients[client].transport.isStream {
             return closeStream(client, serverReset.map { Self.relayed($0) } ?? Self.resetCode(code))
@@ -146,10 +148,12 @@ extension Worker {
         if clients[client].transport.isStream { return }
         guard !clients[client].transport.hasEnded else { return closeClient(client) }
         let enough = clients[client].discarded + Self.lingerTurnBytes
+        var reads = Self.readsPerTurn
         while clients[client].transport.isReadable {
-            guard clients[client].discarded < enough else {
+            guard clients[client].discarded < enough, reads > 0 else {
                 return resumeNextTurn(clients.handle(at: client))
             }
+            reads -= 1
             switch clients[client].transport.fill(from: &pool, pool.isSpent ? .small : .medium) {
             case .bytes(let count):
                 clients[client].transport.input.detach(to: &pool)

@@ -28,15 +28,17 @@ extension Worker {
     /// Reads and starts requests until the client has sent no more, or one is under way.
     mutating func readRequests(_ client: UInt32) {
         let handle = clients.handle(at: client)
+        var reads = Self.readsPerTurn
         for _ in 0..<Self.requestsPerTurn {
-            guard readRequest(client) else { return }
+            guard readRequest(client, &reads) else { return }
             guard clients.contains(handle), clients[client].phase == .reading else { return }
         }
         resumeNextTurn(handle)
     }
 
-    /// Reads one request; false where there is nothing more to do for now.
-    mutating func readRequest(_ client: UInt32) -> Bool {
+    /// Reads one request; false where there is nothing more to do for now. What a TLS record holds may be one byte: so many
+    /// reads are left before others have their turn.
+    mutating func readRequest(_ client: UInt32, _ reads: inout Int) -> Bool {
         if clients[client].transport.isStream { return readStreamRequest(client) }
         while true {
             if !clients[client].transport.input.isEmpty {
@@ -53,8 +55,19 @@ extension Worker {
                     break
                 }
             }
+            guard reads > 0 else {
+                resumeNextTurn(clients.handle(at: client))
+                return false
+            }
+            reads -= 1
             guard readMoreHead(client) else { return false }
         }
+    }
+
+    /// Reads a request whose head is here.
+    mutating func readRequestAgain(_ client: UInt32) {
+        var reads = Self.readsPerTurn
+        _ = readRequest(client, &reads)
     }
 
     /// Reads more of a head; false where nothing came, or the connection is gone.

@@ -34,6 +34,7 @@ extension Worker {
     /// Reads the head of the answer and writes the client's; false where it is not there yet, or never will be.
     private mutating func readResponseHead(_ exchange: UInt32) -> Bool {
         let server = exchanges[exchange].server.index
+        var reads = Self.readsPerTurn
         while true {
             if !servers[server].transport.input.isEmpty {
                 let result = servers[server].parseHead(
@@ -58,6 +59,11 @@ extension Worker {
                     break
                 }
             }
+            guard reads > 0 else {
+                resumeNextTurn(exchanges[exchange].client)
+                return false
+            }
+            reads -= 1
             guard readMoreResponseHead(exchange) else { return false }
         }
     }

@@ -104,7 +104,12 @@ extension Worker {
     private mutating func relayRequestBody(_ exchange: UInt32) -> Bool {
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
-        if exchanges[exchange].keepsBody { keepBody(exchange, client, server) }
+        if exchanges[exchange].keepsBody, !keepBody(exchange, client, server) {
+            offerRequest(server)
+            resumeNextTurn(exchanges[exchange].client)
+            pauseRequest(exchange, .source(exchanges[exchange].requestBody.decoder.received))
+            return false
+        }
         while true {
             let outcome = exchanges[exchange].requestBody.run(
                 from: &clients[client].transport, to: &servers[server].transport, &pool)

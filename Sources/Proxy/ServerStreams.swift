@@ -122,25 +122,31 @@ extension Worker {
         return true
     }
 
-    /// Takes what there is of the body over `request`, as long as it has room, so that all of it can be sent again.
-    mutating func keepBody(_ exchange: UInt32, _ client: UInt32, _ server: UInt32) {
+    /// Takes what there is of the body over `request`, as long as it has room, so that all of it can be sent again. False
+    /// where others have their turn first.
+    mutating func keepBody(_ exchange: UInt32, _ client: UInt32, _ server: UInt32) -> Bool {
+        var reads = Self.readsPerTurn
         while true {
             if clients[client].transport.input.isEmpty {
-                guard !clients[client].transport.isStream, clients[client].transport.isReadable,
-                    case .bytes = clients[client].transport.fill(from: &pool)
-                else { return }
+                guard !clients[client].transport.isStream, clients[client].transport.isReadable else {
+                    return true
+                }
+                guard reads > 0 else { return false }
+                reads -= 1
+                guard case .bytes = clients[client].transport.fill(from: &pool) else { return true }
             }
             let before = exchanges[exchange].request.count
             _ = exchanges[exchange].takeBody(from: &clients[client].transport.input)
             guard copyKept(exchange, from: before, server), clients[client].transport.input.isEmpty else {
                 break
             }
-            if exchanges[exchange].requestBody.isComplete { return }
+            if exchanges[exchange].requestBody.isComplete { return true }
         }
         // The rest passes through; or it is no body at all any more, or a bad one.
-        if exchanges[exchange].requestBody.isComplete { return }
+        if exchanges[exchange].requestBody.isComplete { return true }
         exchanges[exchange].keepsBody = false
         exchanges[exchange].isReplayable = false
+        return true
     }
 
     /// Copies what `request` has gained into the stream's output; false where there is no room.

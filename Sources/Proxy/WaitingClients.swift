@@ -129,7 +129,7 @@ extension Worker {
         decisionRound = round
         verdictWaits.count = entry.verdictCount
         verdictWaits.fields = entry.fields
-        if entry.isQuestion { readQuestion(client) } else { _ = readRequest(client) }
+        if entry.isQuestion { readQuestion(client) } else { readRequestAgain(client) }
         decisionRound = .first
         verdictWaits.count = 0
         verdictWaits.fields = []

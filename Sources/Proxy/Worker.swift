@@ -164,7 +164,7 @@ public struct Worker: ~Copyable {
     public init(
         _ parts: WorkerParts, _ settings: ProxySettings, _ bound: [WorkerListener]
     ) throws(WorkerError) {
-        let poller = try Self.makePoller(watching: parts.inbox)
+        let poller = try Self.makePoller(parts)
         let policy = try Self.compile(
             settings.policy, parts.buckets, parts.proofMemory, parts.standing)
         let securities = try Self.makeSecurities(settings.listeners, keeping: [], parts.ticketKeys)
@@ -356,11 +356,10 @@ public struct Worker: ~Copyable {
         }
     }
 
-    private static func makePoller(watching inbox: Inbox<WorkerMessage>) throws(WorkerError) -> Poller {
-        do {
-            let poller = try Poller()
-            try poller.add(inbox.descriptor, token: EventToken(.inbox, .none).rawValue, for: .readable)
-            return poller
+    private static func makePoller(_ parts: WorkerParts) throws(WorkerError) -> Poller {
+        do throws(Errno) {
+            if let poller = parts.poller { return Poller(owning: poller) }
+            return Poller(owning: try WorkerParts.openPoller(for: parts.inbox))
         } catch {
             throw .system(error)
         }

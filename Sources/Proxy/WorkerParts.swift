@@ -1,3 +1,4 @@
+internal import Bytes
 public import Policy
 public import Reactor
 public import TLS
@@ -34,6 +35,13 @@ public struct WorkerParts: Sendable {
 
     /// Where its spans go.
     public var spans: SpanQueue
+    /// What it waits with, where that is open already (`openPoller`).
+    public var poller: Int32?
+
+    /// What a worker with that inbox waits with; throws where the system has none left.
+    public static func openPoller(for inbox: Inbox<WorkerMessage>) throws(Errno) -> Int32 {
+        try Poller.open(watching: inbox.descriptor, token: EventToken(.inbox, .none).rawValue)
+    }
 
     /// The parts of worker `index` of `count`.
     public init(

@@ -3,12 +3,21 @@ internal import Glibc
 /// Whole files, read at start, at reload and by commands. Blocks: never on a worker.
 public enum FileContents {
     /// The bytes of a file or pipe; throws the kernel's reason, or EFBIG where it holds more than `limitBytes`.
-    public static func read(_ path: String, limitBytes: Int) throws(Errno) -> [UInt8] {
+    ///
+    /// Where it does not wait, a pipe is EAGAIN: nobody may ever write to it.
+    public static func read(_ path: String, limitBytes: Int, waits: Bool = true) throws(Errno) -> [UInt8] {
         // SAFETY: the path is lent as a text that ends with a zero for this call.
-        let number = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+        let number = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (waits ? 0 : O_NONBLOCK))
         guard number >= 0 else { throw Errno(errno) }
         let file = FileDescriptor(owning: number)
+        guard waits || !isPipe(file.number) else { throw Errno(EAGAIN) }
         return try readAll(file.number, limitBytes)
+    }
+
+    private static func isPipe(_ descriptor: Int32) -> Bool {
+        var status = stat()
+        // SAFETY: a local out-parameter.
+        return unsafe fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
     }
 
     /// What changes whenever a file is written or replaced; nil where there is none.

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Glibc
 internal import Synchronization
 
 /// Messages from other threads to an event loop: a queue behind a lock, and an eventfd that wakes the loop.
@@ -20,6 +21,14 @@ public final class Inbox<Message: Sendable>: Sendable {
         wake.signal()
     }
 
+    /// Waits until there is a message, on a thread that has nothing else to do, and takes the first.
+    public func waitForFirst() -> Message {
+        while true {
+            if let first = queue.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) { return first }
+            wake.wait()
+        }
+    }
+
     /// Takes all messages, in the order they came. The owning loop calls it when the descriptor is readable.
     public func receive() -> [Message] {
         wake.clear()
@@ -37,8 +46,10 @@ public final class EventDescriptor: Sendable {
 
     /// Opens one; throws where the process has no descriptor left.
     public init() throws(Errno) {
-        number = linux_eventfd()
-        guard number >= 0 else { throw Errno(-number) }
+        let made = linux_eventfd()
+        // Before the property has its value: what throws later has to be taken apart, and there is nothing to close.
+        guard made >= 0 else { throw Errno(-made) }
+        number = made
     }
 
     deinit {
@@ -53,6 +64,14 @@ public final class EventDescriptor: Sendable {
         var one: UInt64 = 1
         // SAFETY: an eventfd takes eight bytes; a full counter (EAGAIN) is raised already.
         _ = unsafe linux_write(number, &one, 8)
+    }
+
+    /// Waits until the flag is raised, and lowers it.
+    func wait() {
+        var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+        // SAFETY: one entry, which lives for the call.
+        _ = unsafe poll(&entry, 1, -1)
+        clear()
     }
 
     /// Lowers the flag.

@@ -43,6 +43,25 @@ public struct Readiness: OptionSet, Sendable, BitwiseCopyable {
         unsafe events.initialize(repeating: epoll_event(), count: Self.eventsPerWait)
     }
 
+    /// Goes on with an epoll instance that `open` has made.
+    public init(owning number: Int32) {
+        epoll = FileDescriptor(owning: number)
+        // SAFETY: as above.
+        unsafe events = .allocate(capacity: Self.eventsPerWait)
+        unsafe events.initialize(repeating: epoll_event(), count: Self.eventsPerWait)
+    }
+
+    /// An epoll instance that watches one descriptor, for another thread's poller; throws where the system has none left.
+    public static func open(watching descriptor: Int32, token: UInt64) throws(Errno) -> Int32 {
+        let number = linux_epoll_create()
+        guard number >= 0 else { throw Errno(-number) }
+        let file = FileDescriptor(owning: number)
+        let result = linux_epoll_control(
+            number, EPOLL_CTL_ADD, descriptor, Readiness.readable.rawValue, token)
+        guard result >= 0 else { throw Errno(-result) }
+        return file.release()
+    }
+
     deinit {
         // SAFETY: allocated in `init`; epoll_event is a plain C struct.
         unsafe events.deallocate()

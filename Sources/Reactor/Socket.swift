@@ -74,6 +74,11 @@ public struct Socket: ~Copyable {
         _ = linux_shutdown_write(file.number)
     }
 
+    /// Has the connection's end look to the peer like a failure, and not like the end of what it was sent.
+    public borrowing func resetAtClose() {
+        _ = linux_reset_at_close(file.number)
+    }
+
     /// Small messages leave at once: the proxy hands over whole messages, so Nagle's algorithm only adds delay.
     borrowing func sendAtOnce(_ address: SocketAddress) {
         if case .unix = address { return }

@@ -235,6 +235,20 @@ def test_missing_file_keeps_the_old_one(start, own_backend):
     assert proxy.get("/public/x").status == 200
 
 
+def test_a_file_that_has_become_a_pipe_keeps_the_old_one(start, own_backend):
+    proxy = start(own_backend)
+    good = proxy.file.read_text()
+    proxy.file.unlink()
+    os.mkfifo(proxy.file)
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_said("configuration not changed")
+    assert proxy.get("/public/x").status == 200 and proxy.ready()
+    proxy.file.unlink()
+    proxy.file.write_text(good + ADDED)
+    proxy.signal(signal.SIGHUP)
+    wait_until(lambda: proxy.get("/added").status == 200)
+
+
 def test_J6_reload_forgets_verified_tokens(start, own_backend, tmp_path):
     """A token that was good under the old key is not good from the cache under the new one."""
     secret = tmp_path / "secret"

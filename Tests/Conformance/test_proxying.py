@@ -667,6 +667,30 @@ def test_truncated_answer_is_never_complete(proxy, backend, name):
     assert proxy.get("/public/after").status == 200
 
 
+@pytest.mark.parametrize("name", [name for name in TRUNCATED if name != "length"])
+def test_truncated_answer_has_no_end_for_http_1_0(proxy, backend, name):
+    """Where only the connection's end is the body's, an orderly one would say that nothing is missing. By HTTP/1.0 asks nginx
+    where nobody tells it otherwise."""
+    backend.script = answer_with(TRUNCATED[name], close=True)
+    with proxy.client() as client:
+        client.send(b"GET /public/x HTTP/1.0\r\nHost: usher.test\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            while client.sock.recv(65536):
+                pass
+    backend.script = lambda exchange: exchange.echo()
+    assert proxy.get("/public/after").status == 200
+
+
+def test_whole_answer_has_an_end_for_http_1_0(proxy, backend):
+    backend.script = answer_with(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", close=True)
+    with proxy.client() as client:
+        client.send(b"GET /public/x HTTP/1.0\r\nHost: usher.test\r\n\r\n")
+        answer = b""
+        while piece := client.sock.recv(65536):
+            answer += piece
+        assert answer.endswith(b"\r\n\r\nhello")
+
+
 def test_backend_answers_before_the_body_is_complete(proxy, backend):
     """The answer goes through; the rest of the body poisons neither connection."""
     def script(exchange):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import tempfile
@@ -309,6 +310,29 @@ def test_workers_change_under_load(start, own_backend):
     text = proxy.admin_request("/metrics").body.decode()
     assert int(re.search(r"^usher_upstream_server_requests_total\{.*\} (\d+)$", text, re.M)[1]) >= counted
     assert proxy.ready() and proxy.get("/api/x", bearer(token())).status == 200
+
+
+def test_more_workers_than_there_are_descriptors_for(start, own_backend):
+    """Whatever is wanting, a socket, an eventfd or an epoll instance: those that there are go on by the old settings."""
+    proxy = start(own_backend)
+    process, limit = proxy.process.pid, resource.RLIMIT_NOFILE
+    before = resource.prlimit(process, limit)
+    proxy.file.write_text(proxy.file.read_text().replace("workers = 1", "workers = 4"))
+    for room in range(24):
+        refusals = proxy.errors.count(b"configuration not changed")
+        resource.prlimit(process, limit, (max(proxy.descriptors) + 1 + room, before[1]))
+        proxy.signal(signal.SIGHUP)
+        wait_until(lambda: proxy.errors.count(b"configuration not changed") > refusals
+                   or b"configuration reloaded" in proxy.errors or proxy.process.poll() is not None)
+        resource.prlimit(process, limit, before)
+        assert proxy.process.poll() is None, bytes(proxy.errors)[-2000:]
+        assert proxy.get("/public/x").status == 200
+        if b"configuration reloaded" in proxy.errors:
+            break
+        assert threads(proxy) == {"usher-0"}
+    assert b"cannot start a worker" in proxy.errors
+    wait_until(lambda: threads(proxy) == {f"usher-{index}" for index in range(4)})
+    assert all(proxy.get("/public/x").status == 200 for _ in range(16))
 
 
 def test_requests_under_way_finish_on_a_worker_that_ends(start, own_backend):

@@ -114,6 +114,20 @@ def test_a_file_that_is_not_understood_leaves_the_old_list(watched, text):
     assert proxy.get("/api/x", tokens.bearer(revoked)).status == 401
 
 
+def test_a_list_that_has_become_a_pipe_stops_nothing(watched):
+    """Nobody writes to it: whoever waited for that would wait for ever, and with it the admin pages, checks and signals."""
+    proxy, file = watched
+    bad, later = (tokens.token(jti=jti) for jti in ["bad", "later"])
+    write(file, {"jti": ["bad"]})
+    wait_status(proxy, bad, 401)
+    os.mkfifo(file.with_suffix(".pipe"))
+    os.replace(file.with_suffix(".pipe"), file)
+    proxy.wait_said("the list cannot be read")
+    assert proxy.ready() and proxy.get("/api/x", tokens.bearer(bad)).status == 401
+    write(file, {"jti": ["bad", "later"]})
+    wait_status(proxy, later, 401)
+
+
 def test_a_list_that_no_descriptor_was_left_for_is_read_later(watched):
     """It has not changed again, and counts all the same."""
     proxy, file = watched

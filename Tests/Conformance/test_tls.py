@@ -19,6 +19,8 @@ import pytest
 import tlslite
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.x509 import ocsp
 from tlslite.api import HandshakeSettings
 from tlslite.constants import KeyUpdateMessageType
@@ -411,6 +413,84 @@ def test_keys_that_are_updated_without_end(secure, authority):
     """Each update is dearer for us than for the client, and OpenSSL would read on for as long as they come."""
     proxy = secure()
     assert update_keys(proxy, 200) == b""
+    with Secure(proxy.secure, authority.client_context()) as client:
+        assert ask(client).status == 200
+
+
+class Crumbs(Secure):
+    """A client that makes its TLS records itself."""
+
+    def __init__(self, port, context, tmp_path):
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.keylog_filename = str(tmp_path / "keys")
+        super().__init__(port, context)
+        lines = (line.split() for line in (tmp_path / "keys").read_text().splitlines())
+        secret = next(bytes.fromhex(line[2]) for line in lines if line[0] == "CLIENT_TRAFFIC_SECRET_0")
+        digest, key_bytes = (hashes.SHA384(), 32) if "SHA384" in self.sock.cipher()[0] else (hashes.SHA256(), 16)
+
+        def expand(label: bytes, count: int) -> bytes:
+            label = b"tls13 " + label
+            return HKDFExpand(digest, count, struct.pack("!HB", count, len(label)) + label + b"\0").derive(secret)
+
+        self.cipher, self.vector, self.number = AESGCM(expand(b"key", key_bytes)), int.from_bytes(expand(b"iv", 12), "big"), 0
+
+    def record(self, data: bytes) -> bytes:
+        head = b"\x17\x03\x03" + struct.pack("!H", len(data) + 17)
+        self.number += 1
+        return head + self.cipher.encrypt((self.vector ^ self.number - 1).to_bytes(12, "big"), data + b"\x17", head)
+
+    def crumbs(self, data: bytes) -> bytes:
+        """As many empty records before each byte as OpenSSL takes."""
+        return b"".join(b"".join(self.record(b"") for _ in range(31)) + self.record(bytes([byte])) for byte in data)
+
+    def send_records(self, data: bytes) -> None:
+        with socket.socket(fileno=self.sock.detach()) as raw:
+            raw.sendall(data)
+
+
+def slowest_answer(proxy, meanwhile) -> tuple[float, float]:
+    """How long others wait at most while that is done, and how long it takes."""
+    worker = threading.Thread(target=meanwhile)
+    slowest = 0.0
+    with proxy.client() as client:
+        assert ask(client).status == 200
+        began_all = time.monotonic()
+        worker.start()
+        while worker.is_alive():
+            began = time.monotonic()
+            assert ask(client).status == 200
+            slowest = max(slowest, time.monotonic() - began)
+    return slowest, time.monotonic() - began_all
+
+
+@pytest.mark.parametrize("before, after", [
+    (b"POST /public/x HTTP/1.1\r\nHost: usher.test\r\nContent-Length: 100000\r\n\r\n", b""),
+    (b"POST /nowhere HTTP/1.1\r\nHost: usher.test\r\nContent-Length: 100000\r\n\r\n", b""),
+    (b"", b"GET /public/x HTTP/1.1\r\nHost: usher.test\r\nX-Long: "),
+], ids=["body", "body that nobody wants", "head"])
+def test_records_of_one_byte_do_not_stop_others(secure, authority, tmp_path, before, after):
+    """A read gave as much as there was room for, however many records that took: 65 KB of body were two seconds."""
+    proxy = secure(limits="[limits]\ndrain_timeout = \"100ms\"")
+    client = Crumbs(proxy.secure, authority.client_context(), tmp_path)
+    client.sock.setblocking(True)
+    first = client.record(before) if before else b""
+    flood = first + client.crumbs(after + b"x" * 30_000)
+    slowest, whole = slowest_answer(proxy, lambda: client.send_records(flood))
+    assert slowest < whole / 3
+
+
+@pytest.mark.parametrize("empty", [0, 31])
+def test_a_handshake_in_records_of_one_byte_does_not_stop_others(secure, authority, empty):
+    """OpenSSL goes through a whole message in one step: 130 KB of ClientHello were 21 MB, and two seconds."""
+    proxy = secure()
+    hello = b"\x01" + struct.pack("!I", 131_000)[1:] + b"\x03\x03" + bytes(130_000)
+    flood = b"".join(b"\x16\x03\x01\0\0" * empty + b"\x16\x03\x01\0\x01" + bytes([byte]) for byte in hello)
+
+    def send():
+        with socket.create_connection(("127.0.0.1", proxy.secure)) as raw, contextlib.suppress(ConnectionError):
+            raw.sendall(flood)
+
+    assert slowest_answer(proxy, send)[0] < 0.3
     with Secure(proxy.secure, authority.client_context()) as client:
         assert ask(client).status == 200
 

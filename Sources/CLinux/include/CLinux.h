@@ -105,6 +105,12 @@ static inline int linux_pending_error(int fd) {
 
 static inline int linux_shutdown_write(int fd) { return USHER_RESULT(shutdown(fd, SHUT_WR)); }
 
+/* Has the close of a connection reset it. */
+static inline int linux_reset_at_close(int fd) {
+    struct linger rule = {.l_onoff = 1, .l_linger = 0};
+    return USHER_RESULT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &rule, sizeof rule));
+}
+
 static inline ssize_t linux_receive(int fd, void *bytes, size_t count) {
     return USHER_KERNEL(recvfrom, fd, bytes, count, 0, 0, 0);
 }
