@@ -16,7 +16,7 @@ public struct Configuration: Sendable, Equatable {
     public var sessions: [SessionConfiguration] = []
     /// Which headers carry the identity, and which are taken away from clients.
     public var identity: IdentityConfiguration
-    /// Routes, the most specific first (see ``RouteSpecificity``).
+    /// Routes, the most specific first (see `RouteOrder`).
     public var routes: [RouteConfiguration]
     /// Rate limits in the order of the file.
     public var rateLimits: [RateLimitConfiguration]

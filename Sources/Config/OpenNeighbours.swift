@@ -1,3 +1,5 @@
+internal import Policy
+
 // Warnings about what a protected route leaves to a wider one that asks for less: nothing is wrong with either, but together
 // they say something that was hardly meant. Only where both lead to the same backend, which may take one request for the
 // other, and only of what no third route holds back.
@@ -84,7 +86,7 @@ extension ConfigurationReader {
         let others = routes.covering(request.path).filter { $0.takesAll(of: request) }
         return neighbours.first { neighbour in
             guard neighbour.takesAll(of: request) || neighbour.takesSome(of: request) else { return false }
-            return !others.contains { RouteSpecificity.isMoreSpecific($0, than: neighbour) }
+            return !others.contains { RouteOrder.isMoreSpecific($0, than: neighbour) }
         }
     }
 }

@@ -1,3 +1,5 @@
+internal import Policy
+
 /// A route's path: literal segments, `{name}` for one segment, `**` at the end for the rest, which may be nothing.
 public struct PathPattern: Sendable, Hashable {
     /// One part between slashes.
@@ -21,12 +23,6 @@ public struct PathPattern: Sendable, Hashable {
     }
 }
 
-/// Deeper than any real interface; the matcher keeps places for so many.
-let maximumPathSegments = 64
-
-/// The matcher remembers at most so many captures of a request.
-let maximumPathCaptures = 8
-
 extension Loader {
     /// A template, or an error at its place that says what is wrong.
     func pathPattern(_ text: Located<String>) -> PathPattern? {
@@ -49,10 +45,13 @@ extension Loader {
             error(position, "the path \"\(pattern.text)\" has two captures {\(twice)}")
             return nil
         }
-        guard pattern.segments.count <= maximumPathSegments, names.count <= maximumPathCaptures else {
+        guard pattern.segments.count <= PathTemplate.maximumSegmentCount,
+            names.count <= PathTemplate.maximumCaptureCount
+        else {
             error(
                 position,
-                "a path has at most \(maximumPathSegments) segments and \(maximumPathCaptures) captures")
+                "a path has at most \(PathTemplate.maximumSegmentCount) segments and \(PathTemplate.maximumCaptureCount) captures"
+            )
             return nil
         }
         return pattern

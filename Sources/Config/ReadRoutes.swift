@@ -1,3 +1,5 @@
+internal import Policy
+
 extension ConfigurationReader {
     static let routeKeys = [
         "host", "methods", "path", "auth", "require", "scopes", "denied", "upstream", "timeout",
@@ -31,16 +33,12 @@ extension ConfigurationReader {
             if isWhole { routes.append(route) }
         }
         refuseConflicts(placed)
-        let ranks = routes.map { RouteSpecificity.rank(of: $0) }
-        let order = routes.indices.sorted { a, b in
-            ranks[a] == ranks[b] ? a < b : ranks[a].lexicographicallyPrecedes(ranks[b])
-        }
-        return order.map { routes[$0] }
+        return RouteOrder.ordered(routes).map { routes[$0] }
     }
 
     private func refuseConflicts(_ routes: [RouteConfiguration]) {
-        for (index, with) in RouteSpecificity.conflicts(routes) {
-            let (route, other) = (routes[index], routes[with])
+        for (first, second) in RouteOrder.conflicts(routes) {
+            let (route, other) = (routes[second], routes[first])
             loader.error(
                 route.position,
                 "the route \"\(route.path.text)\" is as specific as \"\(other.path.text)\" in line "

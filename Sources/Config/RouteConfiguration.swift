@@ -1,3 +1,5 @@
+public import Policy
+
 /// One `[[route]]` table.
 public struct RouteConfiguration: Sendable, Equatable {
     /// Hosts in lower case without port and trailing dot (P5); empty = every host.
@@ -34,6 +36,19 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var signIn: String?
     /// Where the file begins the route.
     public var position: SourcePosition
+}
+
+extension RouteConfiguration: RankedRoute {
+    /// The segments of its path, from the left.
+    public var rankedSegments: [RankedSegment] {
+        path.segments.map { segment in
+            switch segment {
+            case .literal(let text): .literal(text)
+            case .capture: .capture
+            case .rest: .rest
+            }
+        }
+    }
 }
 
 /// How long a tunnel or a long answer may go on.
