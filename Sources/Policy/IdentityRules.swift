@@ -31,7 +31,8 @@ struct IdentityRules: ~Copyable {
 
     init(_ spec: IdentitySpec) throws(PolicyError) {
         names = FixedArray(capacity: max(spec.headers.count, 1))
-        patterns = FixedArray(capacity: spec.headers.count + spec.strip.count + 1)
+        patterns = FixedArray(
+            capacity: spec.headers.count + spec.strip.count + 1 + Self.rerouting.count)
         for header in spec.headers {
             if let part = ClientCertificate.Part(source: header.claim) {
                 sources.append(.certificate(part))
@@ -53,7 +54,7 @@ struct IdentityRules: ~Copyable {
         }
         // The proxy's own: a client's is passed on as ours, or not at all, and no other spelling of it either.
         _ = patterns.append(add(folded: Array("x-request-id".utf8), isPrefix: false))
-        for strip in spec.strip {
+        for strip in Self.rerouting + spec.strip {
             var bytes = Array(strip.utf8)
             let isPrefix = bytes.last == UInt8(ascii: "*")
             if isPrefix { bytes.removeLast() }
@@ -261,6 +262,19 @@ struct IdentityRules: ~Copyable {
             return true
         }
     }
+
+    /// Fields of a request by which a proxy in front tells a backend of another path, host or scheme than it sees, or what
+    /// is behind it already: `SCRIPT_NAME: /public` makes gunicorn serve `/admin` for `/public/admin`, which is another
+    /// route's. Beside those that `FieldFlags.forwarding` knows; nobody who is trusted is known to set them (H8).
+    private static let rerouting = [
+        // gunicorn, as it comes (`forwarder_headers`), and what many Flask applications took over from a snippet.
+        "Script-Name", "Path-Info", "X-Script-Name", "X-Scheme",
+        // Next.js about itself: CVE-2025-29927, and its servers without a router of their own.
+        "X-Middleware-*", "X-Invoke-*", "X-Matched-Path", "X-Now-Route-Matches",
+        // Rack::Sendfile: CVE-2025-61780.
+        "X-Sendfile-Type", "X-Accel-*",
+        "X-HTTP-Host-Override", "X-URL-Scheme", "Front-End-Https",
+    ]
 
     /// The names under which backends take a value for the user, or for the address that they know one by. It is ASCII
     /// there, whichever claim it is of: a backend that drops or folds what it cannot read must not take one user for another.

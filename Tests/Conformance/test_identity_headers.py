@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from harness import configuration, tokens
+from harness import configuration, http2, tokens
 from harness.http2backend import HTTP2Backend
+from harness.ports import free_port
 from harness.tokens import bearer, token
 
 # H1 and H2: every spelling that some backend folds to X-User-Id.
@@ -214,6 +215,30 @@ def test_H8_method_override_does_not_arrive(proxy):
     headers = bearer(token()) | {"X-HTTP-Method-Override": "DELETE", "X-HTTP-Method": "DELETE"}
     request = proxy.assert_arrived(proxy.get("/tasks", headers), "alice")
     assert request.method == "GET" and b"DELETE" not in request.head
+
+
+# What makes a backend take the path, the host or the scheme for another one, and what it believes of itself.
+REROUTING = [
+    "SCRIPT_NAME", "Script-Name", "script.name", "PATH_INFO", "X-Script-Name", "X_SCRIPT_NAME", "X-Scheme", "X-Middleware-Subrequest",
+    "x_middleware_subrequest", "X-Middleware-Rewrite", "X-Invoke-Path", "X-Matched-Path", "X-Now-Route-Matches", "X-Sendfile-Type",
+    "X-Accel-Mapping", "X-HTTP-Host-Override", "X-URL-Scheme", "Front-End-Https"]
+
+
+@pytest.mark.parametrize("trusted", ["[]", '["127.0.0.1"]'])
+def test_H8_no_header_tells_the_backend_of_another_path(start, own_backend, trusted):
+    """gunicorn, as it comes, takes SCRIPT_NAME off the path: `/public/admin` with `SCRIPT_NAME: /public` is `/admin` to the
+    application behind it, though the route was that of `/public`."""
+    port = free_port()
+    proxy = start(own_backend, configuration.SMALL + '[listen.h2]\naddress = "127.0.0.1:{h2}"\nprotocols = ["h2"]\n', h2=port,
+                  listen=f"trusted_proxies = {trusted}")
+    for target, headers in [("/public/admin", []), ("/api/admin", list(bearer(token()).items()))]:
+        own_backend.clear()
+        assert proxy.get(target, headers + [(name, "/public") for name in REROUTING]).status == 200
+        with http2.Connection(port) as connection:
+            fields = [(name.lower(), value) for name, value in headers + [(name, "/public") for name in REROUTING]]
+            assert connection.request(http2.get(target) + fields).status == 200
+        for request in own_backend.requests:
+            assert {fold(name) for name in request.headers.names()}.isdisjoint(map(fold, REROUTING))
 
 
 TRUSTING = """

@@ -79,6 +79,16 @@ struct HeaderTests {
         #expect(gate.send(get(path, "\(name): evil")).values(name) == [])
     }
 
+    @Test(
+        "H8: no field tells the backend of another path, whatever the file strips",
+        arguments: [
+            "SCRIPT_NAME", "Path-Info", "x-script-name", "X-Middleware-Subrequest", "X.Accel.Mapping",
+        ])
+    func rerouting(name: String) throws {
+        let gate = try Gate(spec([route("/public", auth: .none)], identity: IdentitySpec(strip: [])))
+        #expect(gate.send(get("/public", "\(name): /public")).values(name) == [])
+    }
+
     @Test("what only looks alike is kept")
     func keeps() throws {
         let gate = try gate()
