@@ -30,7 +30,7 @@ SANITIZE ?= address thread
 SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py \
 	test_http2.py test_http2_abuse.py test_http2_upstream.py test_websocket.py test_keys.py test_upstreams.py
 
-.PHONY: help deps packages resolve build test unit tidy conformance checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
+.PHONY: help deps packages resolve build test unit tidy conformance stalled checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,11 @@ fuzz: checks ## an hour of libFuzzer on everything that reads the bytes of other
 simulate: checks ## the whole exchange in a made-up kernel and time; SEEDS=100000, and SEEDS="1 FIRST" for one again
 	@echo "== simulate: $(SEEDS) seeds"
 	@Tests/Simulation/simulate.py $(CHECKS)/release/simulate $(SEEDS)
+
+stalled: deps build ## black-box tests whose processes stand still in turn, for up to a second; PYTEST_ARGS="test_keys.py"
+	@echo "== stalled: Tests/Conformance"
+	@cd Tests/Conformance && USHER_BINARY="$${USHER_BINARY:-$(CURDIR)/$(BINARY)}" \
+		../stalled.py $(CURDIR)/$(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 soak: deps build ## half an hour of everything at once, with flat memory; SOAK_SECONDS=180
 	@echo "== soak: $(SOAK_SECONDS) s"

@@ -244,7 +244,7 @@ def nginx(folder, port, text):
         yield
     finally:
         process.terminate()
-        process.wait(5)
+        process.wait(30)
 
 
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: scripts/install-packages installs it")

@@ -462,11 +462,11 @@ def test_j22_with_a_key_go_the_streams_that_it_permitted(start, own_backend, ser
     def events(exchange):
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
                       b"9\r\ndata: 1\n\n\r\n")
-        exchange.gone(20)
+        exchange.gone(60)
 
     own_backend.script = events
     server.publish("one", "two")
-    proxy = start(own_backend, configuration(issuer(server.url, refresh="1s", stale_for="2s")))
+    proxy = start(own_backend, configuration(issuer(server.url, refresh="1s", stale_for="4s")))
     with proxy.client() as ending, proxy.client() as staying:
         for client, kid in [(ending, "one"), (staying, "two")]:
             client.send(f"GET /api/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {signed(kid)}\r\n\r\n".encode())
@@ -478,7 +478,7 @@ def test_j22_with_a_key_go_the_streams_that_it_permitted(start, own_backend, ser
             server.publish("two")
         else:
             server.down()
-        assert ending.ended(10), "the stream goes on"
+        assert ending.ended(18), "the stream goes on"
         assert proxy.wait_log(detail="token_forgotten")["reason"] == "token_invalid"
         assert how == "dropped" or staying.quiet(1.5), "the other key is still there"
 

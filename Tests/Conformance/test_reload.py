@@ -329,7 +329,7 @@ def test_more_workers_than_there_are_descriptors_for(start, own_backend):
         assert proxy.get("/public/x").status == 200
         if b"configuration reloaded" in proxy.errors:
             break
-        assert threads(proxy) == {"usher-0"}
+        wait_until(lambda: threads(proxy) == {"usher-0"})
     assert b"cannot start a worker" in proxy.errors
     wait_until(lambda: threads(proxy) == {f"usher-{index}" for index in range(4)})
     assert all(proxy.get("/public/x").status == 200 for _ in range(16))

@@ -448,6 +448,10 @@ class Crumbs(Secure):
             raw.sendall(data)
 
 
+# Whoever waits for a worker that is held up does so each time, and what else the machine does only adds to it.
+TRIALS = 8
+
+
 def slowest_answer(proxy, meanwhile) -> tuple[float, float]:
     """How long others wait at most while that is done, and how long it takes."""
     worker = threading.Thread(target=meanwhile)
@@ -471,13 +475,16 @@ def slowest_answer(proxy, meanwhile) -> tuple[float, float]:
 def test_records_of_one_byte_do_not_stop_others(secure, authority, tmp_path, before, after):
     """A read gave as much as there was room for, however many records that took: 65 KB of body were two seconds."""
     proxy = secure(limits="[limits]\ndrain_timeout = \"100ms\"")
-    client = Crumbs(proxy.secure, authority.client_context(), tmp_path)
-    client.sock.setblocking(True)
-    first = client.record(before) if before else b""
-    flood = first + client.crumbs(after + b"x" * 30_000)
-    slowest, whole = slowest_answer(proxy, lambda: client.send_records(flood))
-    # Where one turn takes all of it, all of it is what others wait.
-    assert slowest < 0.75 * whole
+
+    def attack(number):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        client = Crumbs(proxy.secure, authority.client_context(), folder)
+        client.sock.setblocking(True)
+        first = client.record(before) if before else b""
+        flood = first + client.crumbs(after + b"x" * 30_000)
+        return slowest_answer(proxy, lambda: client.send_records(flood))
+    assert any(slowest < whole / 2 for slowest, whole in map(attack, range(TRIALS)))
 
 
 @pytest.mark.parametrize("empty", [0, 31])
@@ -491,7 +498,7 @@ def test_a_handshake_in_records_of_one_byte_does_not_stop_others(secure, authori
         with socket.create_connection(("127.0.0.1", proxy.secure)) as raw, contextlib.suppress(ConnectionError):
             raw.sendall(flood)
 
-    assert slowest_answer(proxy, send)[0] < 0.5
+    assert any(slowest_answer(proxy, send)[0] < 0.5 for _ in range(TRIALS))
     with Secure(proxy.secure, authority.client_context()) as client:
         assert ask(client).status == 200
 
