@@ -2,27 +2,30 @@ import Bytes
 
 /// What the control loop's poller events carry.
 enum Token {
+    // Each is of one descriptor.
     static let signals: UInt64 = 1
     static let inbox: UInt64 = 2
     static let admin: UInt64 = 3
     static let keyRequests: UInt64 = 4
     static let lookups: UInt64 = 5
     static let serverLookups: UInt64 = 6
-    /// Health checks have the numbers from here to below `firstFetch`.
-    static let firstProbe: UInt64 = 1 << 30
-    /// A process that is to come after this one connects, and one says something.
+    /// A process that is to come after this one connects.
     static let successors: UInt64 = 7
+    /// That process says something.
     static let successor: UInt64 = 8
     static let questions: UInt64 = 20
     static let verdictLookups: UInt64 = 21
     static let shared: UInt64 = 22
     static let exportLookups: UInt64 = 23
-    /// Fetches of keys have 2^28 numbers from here.
-    static let firstFetch: UInt64 = 1 << 31
-    /// Connections to servers that judge credentials have 2^28 numbers from here.
-    static let firstVerdict: UInt64 = 1 << 31 + 1 << 28
 
-    /// Connections to collectors of spans have 2^28 numbers from here.
+    // Each kind of connection has `TokenSource.count` numbers, from here on.
+    /// Health checks.
+    static let firstProbe: UInt64 = 1 << 30
+    /// Fetches of keys.
+    static let firstFetch: UInt64 = 1 << 31
+    /// Connections to servers that judge credentials.
+    static let firstVerdict: UInt64 = 1 << 31 + 1 << 28
+    /// Connections to collectors of spans.
     static let firstExport: UInt64 = 1 << 31 + 1 << 29
 
     /// True for a health check.

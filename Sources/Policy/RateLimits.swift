@@ -105,14 +105,6 @@ extension Rejection {
     public var exceededLimit: Int? { wait?.limit.place }
 }
 
-/// Where and when a request came from.
-struct RequestOrigin: BitwiseCopyable {
-    let peer: PeerFacts
-    /// Of the clock that never steps.
-    let microseconds: Int64
-    let round: DecisionRound
-}
-
 extension PolicySnapshot {
     /// What a limit that counts addresses says: before anything costs more.
     mutating func checkAddressLimit(

@@ -32,3 +32,8 @@ struct TrustedProxyTable: ~Copyable {
         return false
     }
 }
+
+extension PolicySnapshot {
+    /// True where the peer is a proxy in front whose word about the request is taken.
+    public func trusts(_ peer: PeerFacts) -> Bool { trust.trusts(peer) }
+}

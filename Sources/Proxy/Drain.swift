@@ -113,7 +113,7 @@ extension Worker {
         }
         let keepsPools = workers == count
         count = workers
-        securitySettings = settings.listeners.map(\.strictTransportSecurity)
+        strictTransports = settings.listeners.map(\.strictTransportSecurity)
         policyNumber &+= 1
         limits = settings.limits
         headLimits = settings.limits.head

@@ -113,7 +113,7 @@ extension Worker {
         clients[client].peer = PeerFacts(
             address: peer.address, listener: peer.listener, isSecure: true,
             clientCertificateSHA256: fingerprint)
-        clients[client].strictTransportSecurity = securitySettings[peer.listener]
+        clients[client].strictTransportSecurity = strictTransports[peer.listener]
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
         // What ALPN has settled; a client that asks for nothing gets HTTP/1.1, where the listener speaks it.
         if clients[client].transport.isHTTP2 || !speaksHTTP1(client) { return startMultiplexing(client) }

@@ -61,7 +61,7 @@ public struct Worker: ~Copyable {
     /// TLS of each listener; nil where connections are plain.
     var securities: [TLSServerContext?]
     /// What answers over TLS say of its use in the future, for each listener.
-    var securitySettings: [StrictTransportSecurity]
+    var strictTransports: [StrictTransportSecurity]
     /// TLS to the servers of a pool, by the pool's slot.
     var poolSecurity: [UInt32: TLSClientContext] = [:]
     /// Steps of handshakes since the turn, or its work on what was left over, began: they are the dearest thing that a stranger can ask for.
@@ -206,7 +206,7 @@ public struct Worker: ~Copyable {
         listenerModes = settings.listeners.map(\.mode)
         listenerSettings = settings.listeners
         listenerRules = settings.policy.listeners
-        securitySettings = settings.listeners.map(\.strictTransportSecurity)
+        strictTransports = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
         clientLimit = Self.connectionLimit(settings.limits, WorkerPlace(parts.index, of: parts.count))
         // Streams are clients, too.

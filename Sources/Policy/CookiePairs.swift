@@ -1,0 +1,76 @@
+internal import Bytes
+internal import HTTP
+
+/// `name=value`, as cookies and queries have it.
+enum Pair {
+    /// Where the value stands, relative to the pair; nil where the name is another.
+    static func value(of name: Span<UInt8>, in pair: Span<UInt8>) -> Range<Int>? {
+        guard pair.count > name.count, pair[name.count] == UInt8(ascii: "="),
+            ASCII.equals(pair.extracting(0..<name.count), name)
+        else { return nil }
+        return name.count + 1..<pair.count
+    }
+
+    /// True where the text begins with that name and then, behind what some backends trim, has a `=`.
+    static func bears(_ name: Span<UInt8>, _ text: Span<UInt8>) -> Bool {
+        guard text.count > name.count, ASCII.equals(text.extracting(0..<name.count), name) else {
+            return false
+        }
+        var index = name.count
+        while index < text.count, isTrimmed(text[index]) { index += 1 }
+        return index < text.count && text[index] == UInt8(ascii: "=")
+    }
+
+    /// True where something stands before the `=` that backends trim: they see a name that nobody has looked at here.
+    static func hasLooseName(_ pair: Span<UInt8>) -> Bool {
+        let equals = ASCII.firstIndex(of: UInt8(ascii: "="), in: pair, from: 0, to: pair.count)
+        return equals > 0 && equals < pair.count && isTrimmed(pair[equals - 1])
+    }
+
+    /// True for whitespace, and for what is beyond ASCII: Python and JavaScript trim U+0085, U+00A0 and U+FEFF too.
+    static func isTrimmed(_ byte: UInt8) -> Bool { ASCII.isWhitespace(byte) || byte >= 0x80 }
+
+    /// Where behind `start` another cookie begins for backends that end one not at `;` alone, but at whitespace (Python's
+    /// http.cookies) or a comma (RFC 2109), or that trim what stands there; the count where none does.
+    static func nextStart(_ pair: Span<UInt8>, behind start: Int) -> Int {
+        func separates(_ byte: UInt8) -> Bool { isTrimmed(byte) || byte == UInt8(ascii: ",") }
+        var index = start
+        while index < pair.count, !separates(pair[index]) { index += 1 }
+        while index < pair.count, separates(pair[index]) { index += 1 }
+        return index
+    }
+
+    /// Without one pair of quotes around it (RFC 6265 §4.1.1).
+    static func unquoted(_ range: ByteRange, _ bytes: Span<UInt8>) -> ByteRange {
+        let quote = UInt8(ascii: "\"")
+        guard range.count >= 2, bytes[Int(range.start)] == quote, bytes[range.end - 1] == quote else {
+            return range
+        }
+        return ByteRange(from: Int(range.start) + 1, to: range.end - 1)
+    }
+}
+
+/// The pairs of a Cookie field (RFC 6265 §4.2.1), without the whitespace around them.
+struct CookiePairs {
+    private var start: Int
+    private let end: Int
+
+    init(_ value: ByteRange) {
+        start = Int(value.start)
+        end = value.end
+    }
+
+    /// The next pair, never empty, or nil behind the last.
+    mutating func next(_ bytes: Span<UInt8>) -> ByteRange? {
+        while start < end {
+            var first = start
+            let semicolon = ASCII.firstIndex(of: UInt8(ascii: ";"), in: bytes, from: start, to: end)
+            start = semicolon + 1
+            var last = semicolon
+            while first < last, ASCII.isWhitespace(bytes[first]) { first += 1 }
+            while first < last, ASCII.isWhitespace(bytes[last - 1]) { last -= 1 }
+            if first < last { return ByteRange(from: first, to: last) }
+        }
+        return nil
+    }
+}
