@@ -133,16 +133,6 @@ extension ConfigurationReader {
         return url
     }
 
-    func authorities(_ section: Section) -> [UInt8]? {
-        guard let path = section.string("ca"), let bytes = loader.read(path: path.value, at: path.position)
-        else { return nil }
-        guard String(decoding: bytes, as: UTF8.self).contains("-----BEGIN CERTIFICATE-----") else {
-            loader.error(
-                path.position,
-                "\"\(loader.resolve(path: path.value))\" holds no certificate (\"-----BEGIN CERTIFICATE-----\")"
-            )
-            return nil
-        }
-        return bytes
-    }
+    /// The certificates of `ca`, one of which must have signed the server's; nil for those of the system.
+    func authorities(_ section: Section) -> [UInt8]? { section.string("ca").flatMap(certificateText) }
 }

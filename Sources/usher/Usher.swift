@@ -30,6 +30,7 @@ struct Usher: ParsableCommand {
     /// Swift finds the arguments behind the environment, in memory. Where a preloaded library has moved that away before
     /// the start, as libfaketime does, it finds none, not even the program's name, and the kernel has to be asked.
     static func main() {
+        StandardStreams.openMissing()
         guard CommandLine.arguments.isEmpty else { return main(nil) }
         let bytes = (try? FileContents.read("/proc/self/cmdline", limitBytes: 4 << 20)) ?? []
         let arguments = bytes.split(separator: 0, omittingEmptySubsequences: false).map {

@@ -398,6 +398,10 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', ca = 'secret' }",
             "9:35: holds no certificate"),
         .replace(
+            .issuer,
+            "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', ca = 'broken.pem' }",
+            "9:35: holds no certificate"),
+        .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = { url = 'https://a/', file = 'x' }",
             "9:10: has both \"file\" and \"url\""),
         .replace(

@@ -42,6 +42,13 @@ def slow(seconds):
     return script
 
 
+def test_without_standard_streams(start, own_backend):
+    """Their numbers are not given to sockets, which lines of the log would then be written to."""
+    proxy = start(own_backend, prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"))
+    assert proxy.get("/public/x").status == 200
+    assert [os.readlink(f"/proc/{proxy.process.pid}/fd/{number}") for number in range(3)] == 3 * ["/dev/null"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_drain(start, own_backend, number):
     """The request that is under way gets its answer; nothing new is accepted; exit status 0."""
