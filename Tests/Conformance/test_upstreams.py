@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import os
 import re
+import resource
 import socket
 import subprocess
 import threading
@@ -696,7 +697,6 @@ upstream = "second"
 
 
 def test_no_descriptor_for_a_connect_takes_that_of_an_idle_connection(start, own_backend, servers):
-    import resource
     other, = servers("other")
     slow = threading.Barrier(5)
 
@@ -810,10 +810,14 @@ def test_near_the_memory_limit_of_the_container(start):
                 kept.append(listener.accept()[0])
     threading.Thread(target=take, daemon=True).start()
     clients = []
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     try:
         proxy = start(None, TEXT, servers=f'"127.0.0.1:{listener.getsockname()[1]}"',
                       upstream='max_connections = 20000\nmax_pending = 100000\nresponse_timeout = "3s"',
                       prefix=("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"))
+        # Opened before this process, too, may have no descriptor left.
+        said = open(f"/proc/{proxy.process.pid}/status")
         # Each request under way holds some 20 KiB: these would hold 90 MiB.
         for _ in range(4500):
             try:
@@ -824,7 +828,8 @@ def test_near_the_memory_limit_of_the_container(start):
                 break
         time.sleep(0.5)
         assert proxy.process.poll() is None
-        held = int(re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{proxy.process.pid}/status").read_text(), re.M).group(1))
+        held = int(re.search(r"^RssAnon:\s+(\d+) kB", said.read(), re.M).group(1))
+        said.close()
         assert held < 50 << 10, f"{held} KiB: half of the limit is for buffers, and the rest is small"
         for client in clients:
             client.close()
@@ -837,6 +842,7 @@ def test_near_the_memory_limit_of_the_container(start):
     finally:
         for sock in [*clients, *kept]:
             sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
         # After a failure the process is still there, and its group stays.
         with contextlib.suppress(OSError):
             group.rmdir()
