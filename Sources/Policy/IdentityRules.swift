@@ -263,7 +263,7 @@ struct IdentityRules: ~Copyable {
         }
     }
 
-    /// Fields of a request by which a proxy in front tells a backend of another path, host or scheme than it sees, or what
+    /// Fields of a request by which a proxy in front tells a backend of another path, host, scheme or client than it sees, or what
     /// is behind it already: `SCRIPT_NAME: /public` makes gunicorn serve `/admin` for `/public/admin`, which is another
     /// route's. Beside those that `FieldFlags.forwarding` knows; nobody who is trusted is known to set them (H8).
     private static let rerouting = [
@@ -274,6 +274,9 @@ struct IdentityRules: ~Copyable {
         // Rack::Sendfile: CVE-2025-61780.
         "X-Sendfile-Type", "X-Accel-*",
         "X-HTTP-Host-Override", "X-URL-Scheme", "Front-End-Https",
+        // An address that PHP applications read before X-Forwarded-For, and what WebLogic and an AWS balancer say of it and
+        // of the certificate (H6).
+        "Client-IP", "WL-Proxy-*", "X-Amzn-Mtls-*",
     ]
 
     /// The names under which backends take a value for the user, or for the address that they know one by. It is ASCII

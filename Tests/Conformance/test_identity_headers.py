@@ -221,7 +221,8 @@ def test_H8_method_override_does_not_arrive(proxy):
 REROUTING = [
     "SCRIPT_NAME", "Script-Name", "script.name", "PATH_INFO", "X-Script-Name", "X_SCRIPT_NAME", "X-Scheme", "X-Middleware-Subrequest",
     "x_middleware_subrequest", "X-Middleware-Rewrite", "X-Invoke-Path", "X-Matched-Path", "X-Now-Route-Matches", "X-Sendfile-Type",
-    "X-Accel-Mapping", "X-HTTP-Host-Override", "X-URL-Scheme", "Front-End-Https"]
+    "X-Accel-Mapping", "X-HTTP-Host-Override", "X-URL-Scheme", "Front-End-Https", "Client-IP", "CLIENT_IP", "WL-Proxy-Client-IP",
+    "WL-Proxy-Client-Cert", "X-Amzn-Mtls-Clientcert-Subject"]
 
 
 @pytest.mark.parametrize("trusted", ["[]", '["127.0.0.1"]'])
