@@ -130,3 +130,6 @@ def test_pages_of_the_app(recipe):
         answer = recipe.ask(path="/dashboard/a?b=c", **navigation)
         assert answer.status_code == 302 and answer.headers["location"] == "/sign-in?return_to=%2Fdashboard%2Fa%3Fb%3Dc"
         assert recipe.ask(path="/dashboard/a", Cookie=recipe.cookie, **navigation).status_code == 404
+        for data in ("dashboard.json", "dashboard/a.json"):
+            assert recipe.ask(path=f"/_next/data/build-1/{data}").status_code == 401
+            assert recipe.ask(path=f"/_next/data/build-1/{data}", Cookie=recipe.cookie).status_code == 404
