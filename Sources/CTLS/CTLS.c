@@ -17,7 +17,7 @@
 
 struct wire {
     int descriptor;
-    int is_drained; /* the last read gave less than there was room for: the kernel's queue is empty */
+    int is_drained; /* a read gave less than there was room for, and no event came since: the kernel's queue is empty */
     int has_ended;  /* end of stream, or the connection is broken */
     /* What was read before TLS began: the bytes behind a PROXY header. */
     unsigned char *early;
@@ -403,6 +403,10 @@ long usher_tls_write(SSL *session, const void *from, size_t count) {
         total += sent;
     }
     return (long)total;
+}
+
+void usher_tls_note_event(SSL *session) {
+    wire_of(session)->is_drained = 0;
 }
 
 int usher_tls_has_more(const SSL *session) {

@@ -52,7 +52,10 @@ struct Transport: ~Copyable {
     /// Takes in what the poller reports.
     @inline(__always)
     mutating func note(_ readiness: Readiness) {
-        if !readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .error]) { isReadable = true }
+        if !readiness.isDisjoint(with: [.readable, .peerClosed, .hangUp, .error]) {
+            isReadable = true
+            tls?.noteReadable()
+        }
         if readiness.contains(.writable) {
             isWritable = true
             if readsWhenWritable { isReadable = true }

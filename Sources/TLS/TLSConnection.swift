@@ -109,6 +109,13 @@ public enum TLSHandshake: Equatable, Sendable {
         return Self.meaning(of: result)
     }
 
+    /// The descriptor has had an event: what an earlier read has found, that the kernel has nothing more, is no longer so. A
+    /// read may be served by what lies here, and looks at the kernel no more.
+    public mutating func noteReadable() {
+        // SAFETY: the session is live.
+        unsafe usher_tls_note_event(session)
+    }
+
     /// True where a read may give something without a further event of the descriptor.
     public var hasMore: Bool {
         // SAFETY: the session is live.

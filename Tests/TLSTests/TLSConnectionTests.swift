@@ -125,6 +125,42 @@ private final class Wire {
         #expect(all == String(repeating: "0123456789", count: 50) && reads < 5)
     }
 
+    /// Reads into a block of 4 KiB; how much there was, and whether there may be more.
+    private func read(_ connection: inout TLSConnection, _ pool: inout BlockPool) -> (
+        TLSResult, hasMore: Bool
+    ) {
+        var buffer = Buffer()
+        buffer.attach(from: &pool, .tiny)
+        let result = connection.read(into: &buffer)
+        buffer.detach(to: &pool)
+        return (result, connection.hasMore)
+    }
+
+    @Test("what an event has told of is still there when a read was served by what lay here")
+    func eventsBetweenReads() throws {
+        let wire = Wire()
+        var server = try accept(wire, serverContext())
+        var client = try connect(wire, clientContext())
+        _ = shakeHands(&client, &server)
+        var pool = BlockPool(keptBytes: 0)
+        for isTold in [true, false] {
+            let longer = client.write([UInt8](repeating: 65, count: 5000).span)
+            server.noteReadable()
+            let first = read(&server, &pool)
+            #expect(longer == .bytes(5000) && first == (.bytes(4096), true))
+            if isTold {
+                _ = client.write(Array("hello".utf8).span)
+                server.noteReadable()
+            }
+            let second = read(&server, &pool)
+            #expect(second == (.bytes(904), isTold))
+            if isTold {
+                let third = read(&server, &pool)
+                #expect(third == (.bytes(5), false))
+            }
+        }
+    }
+
     @Test func theEndIsToldFromACut() throws {
         for isCut in [false, true] {
             let wire = Wire()

@@ -47,6 +47,8 @@ SSL *usher_tls_connect(SSL_CTX *context, int descriptor, const char *server, int
 int usher_tls_handshake(SSL *session);
 long usher_tls_read(SSL *session, void *to, size_t room);
 long usher_tls_write(SSL *session, const void *from, size_t count);
+/* The descriptor has had an event: the kernel may have more, whatever the last read from it has found. */
+void usher_tls_note_event(SSL *session);
 /* True where a read may give something without a further event of the descriptor. */
 int usher_tls_has_more(const SSL *session);
 /* Says that nothing follows (close_notify). */
