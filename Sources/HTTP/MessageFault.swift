@@ -9,7 +9,7 @@ public enum MessageFault: UInt8, Error, Sendable, BitwiseCopyable, CaseIterable 
     case badStatusLine, badStatus
     // The target (RFC 9112 §3.2, RFC 3986, rules P1 to P4).
     case badTarget, badPercentEncoding, encodedUnreserved, encodedSeparator, dotSegment, emptySegment
-    case tooManySegments, ambiguousParameters
+    case tooManySegments, ambiguousParameters, ambiguousCase
     // Host (RFC 9112 §3.2, rule P5).
     case missingHost, severalHosts, badHost
     // Framing (RFC 9112 §6, rule F2).

@@ -26,6 +26,7 @@ extension MessageFault {
         case .emptySegment: "empty_segment"
         case .tooManySegments: "too_many_segments"
         case .ambiguousParameters: "ambiguous_parameters"
+        case .ambiguousCase: "ambiguous_case"
         case .missingHost: "missing_host"
         case .severalHosts: "several_hosts"
         case .badHost: "bad_host"

@@ -48,10 +48,7 @@ extension PolicySnapshot {
         }
         var captures = Captures(repeating: .empty)
         let place = routes.match(target, SoughtMethod(of: head), head, bytes, &captures)
-        guard place != RouteTable.ambiguous else {
-            return .reject(Rejection(.badRequest, fault: .ambiguousParameters, closesConnection: true))
-        }
-        guard place >= 0 else { return .reject(Rejection(.noRoute)) }
+        guard place >= 0 else { return .reject(Self.withoutRoute(place)) }
         let route = routes.route(place)
         var carried = CarriedToken()
         // A decision is many words: on most routes it is made where the caller wants it, and never moved.
@@ -60,6 +57,16 @@ extension PolicySnapshot {
         }
         let decision = decide(head, target, bytes, origin, now, route, captures, &carried)
         return addressed(decision, head, target, bytes, route, cut: carried.cut)
+    }
+
+    /// Why no route serves a request.
+    private static func withoutRoute(_ place: Int) -> Rejection {
+        switch place {
+        case RouteTable.ambiguousParameters:
+            Rejection(.badRequest, fault: .ambiguousParameters, closesConnection: true)
+        case RouteTable.ambiguousCase: Rejection(.badRequest, fault: .ambiguousCase, closesConnection: true)
+        default: Rejection(.noRoute)
+        }
     }
 
     /// The decision with what it says to browsers.

@@ -27,14 +27,15 @@ struct RouteTable: ~Copyable {
     /// The compiled route at a place given by `match`.
     func route(_ place: Int) -> CompiledRoute { routes[place] }
 
-    /// The place of the most specific route that serves this request, `none` or `ambiguous`; fills the captures of that
-    /// route.
+    /// The place of the most specific route that serves this request, `none`, or in which way it is ambiguous; fills the
+    /// captures of that route.
     ///
     /// A route that is bound to other methods or hosts does not take part, so a wider one may serve the request.
     ///
     /// Backends undo percent-encoding before they route, so literal segments are compared with it undone. Some of them
     /// also cut parameters off (`/api;x=1` is `/api`), and others do not: a path whose route depends on that is
-    /// ambiguous, and nobody can say which route's rules the backend would expect to have been kept.
+    /// ambiguous, and nobody can say which route's rules the backend would expect to have been kept. So is one that
+    /// another route would serve but for the case of its letters, which many backends do not look at.
     func match(
         _ target: CanonicalTarget, _ method: SoughtMethod, _ head: borrowing RequestHead,
         _ bytes: Span<UInt8>, _ captures: inout Captures
@@ -42,17 +43,22 @@ struct RouteTable: ~Copyable {
         guard target.form != .asterisk else { return Self.none }
         let path = RoutedPath(target, bytes)
         let place = place(of: path, target, method, head, bytes, &captures)
+        guard place > 0 || path.hasParameters else { return place }
+        if isOtherCase(of: path, place, target, method, head, bytes) { return Self.ambiguousCase }
         guard path.hasParameters else { return place }
-        guard let bare = path.withoutParameters(target, bytes) else { return Self.ambiguous }
+        guard let bare = path.withoutParameters(target, bytes) else { return Self.ambiguousParameters }
         var others = captures
         let other = self.place(of: bare, target, method, head, bytes, &others)
-        return other == place ? place : Self.ambiguous
+        guard other == place else { return Self.ambiguousParameters }
+        return isOtherCase(of: bare, place, target, method, head, bytes) ? Self.ambiguousCase : place
     }
 
     /// No route serves the request.
     static var none: Int { -1 }
-    /// Which route serves it depends on how the backend reads the path.
-    static var ambiguous: Int { -2 }
+    /// Which route serves it depends on whether the backend cuts parameters off.
+    static var ambiguousParameters: Int { -2 }
+    /// Which route serves it depends on whether the backend tells `/API` from `/api`.
+    static var ambiguousCase: Int { -3 }
 
     private func place(
         of path: RoutedPath, _ target: CanonicalTarget, _ method: SoughtMethod,
@@ -73,12 +79,56 @@ struct RouteTable: ~Copyable {
         return Self.none
     }
 
+    /// True where a route that asks for a user would come before the one at `place`, were it not for the case of letters:
+    /// Express, ASP.NET and IIS serve `/API/x` as they do `/api/x`, and the wider route's rules are not those of `/api`.
+    private func isOtherCase(
+        of path: RoutedPath, _ place: Int, _ target: CanonicalTarget, _ method: SoughtMethod,
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        let key = firstKey(path, target, bytes) | Self.lowerCaseBits
+        var earlier = 0
+        while earlier < place {
+            let route = routes[earlier]
+            if route.firstKey == 0 || path.hasEscapes || route.firstKey | Self.lowerCaseBits == key,
+                !route.issuers.isEmpty, serves(route, method),
+                matchesIgnoringCase(route, path, target, bytes, insteadOf: routes[place]),
+                matchesMethodText(route, method, bytes), matchesHost(route, head, bytes)
+            {
+                return true
+            }
+            earlier &+= 1
+        }
+        return false
+    }
+
+    /// True where the path is one of the route but for the case of letters, and the route that serves it does not tell them
+    /// apart itself, by a literal segment in the same place.
+    private func matchesIgnoringCase(
+        _ route: CompiledRoute, _ path: RoutedPath, _ target: CanonicalTarget, _ bytes: Span<UInt8>,
+        insteadOf served: CompiledRoute
+    ) -> Bool {
+        guard hasShape(of: route, target) else { return false }
+        for place in 0..<Int(route.segments.count) {
+            let segment = segments[Int(route.segments.start) &+ place]
+            guard !segment.isCapture else { continue }
+            let text = bytes.slice(path.segment(place, target, bytes))
+            if path.equals(text, literals.span(segment.literal)) { continue }
+            let isTold =
+                place < served.segments.count && !segments[Int(served.segments.start) &+ place].isCapture
+            guard !isTold, path.equalsIgnoringCase(text, literals.span(segment.literal)) else { return false }
+        }
+        return true
+    }
+
     /// What the first segment has in common with a literal one of a route: its size and its first seven bytes. 0 where
     /// the segments have to be compared, because of another spelling.
     private func firstKey(_ path: RoutedPath, _ target: CanonicalTarget, _ bytes: Span<UInt8>) -> UInt64 {
         guard target.segmentCount > 0 else { return 1 }
         return path.hasEscapes ? 0 : Self.key(bytes.slice(path.segment(0, target, bytes)))
     }
+
+    /// Makes keys equal that are so but for the case of letters; a few others too.
+    private static var lowerCaseBits: UInt64 { 0x2020_2020_2020_2000 }
 
     /// Never 0 and never 1: those stand for "any" and for "no segment".
     private static func key(_ segment: Span<UInt8>) -> UInt64 {
@@ -118,20 +168,21 @@ struct RouteTable: ~Copyable {
         return false
     }
 
+    /// True where the path has as many segments as the route takes.
+    @inline(__always)
+    private func hasShape(of route: CompiledRoute, _ target: CanonicalTarget) -> Bool {
+        let count = Int(route.segments.count)
+        guard !route.hasRest else { return target.segmentCount >= count }
+        return target.segmentCount == count && target.hasTrailingSlash == route.hasTrailingSlash
+    }
+
     private func matchesPath(
         _ route: CompiledRoute, _ path: RoutedPath, _ target: CanonicalTarget, _ bytes: Span<UInt8>,
         _ captures: inout Captures
     ) -> Bool {
-        let count = Int(route.segments.count)
-        if route.hasRest {
-            guard target.segmentCount >= count else { return false }
-        } else {
-            guard target.segmentCount == count, target.hasTrailingSlash == route.hasTrailingSlash else {
-                return false
-            }
-        }
+        guard hasShape(of: route, target) else { return false }
         var captured = 0
-        for place in 0..<count {
+        for place in 0..<Int(route.segments.count) {
             let segment = segments[Int(route.segments.start) &+ place]
             let range = path.segment(place, target, bytes)
             if segment.isCapture {

@@ -44,6 +44,19 @@ struct RoutedPath: BitwiseCopyable {
         hasEscapes ? Self.equals(decoded: segment, literal) : ASCII.equals(segment, literal)
     }
 
+    /// True where the segment, percent-encoding undone, is the literal but for the case of ASCII letters.
+    func equalsIgnoringCase(_ segment: Span<UInt8>, _ literal: Span<UInt8>) -> Bool {
+        var index = 0
+        var offset = 0
+        while index < segment.count {
+            guard offset < literal.count,
+                ASCII.lowercased(Self.octet(segment, &index)) == ASCII.lowercased(literal[offset])
+            else { return false }
+            offset &+= 1
+        }
+        return offset == literal.count
+    }
+
     private static func equals(decoded segment: Span<UInt8>, _ literal: Span<UInt8>) -> Bool {
         var index = 0
         var offset = 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.configuration import BACKEND, MAIN_ISSUER
+from harness.configuration import BACKEND, MAIN_ISSUER, SMALL
 from harness.tokens import bearer, token
 
 # None of these may reach the backend without a token: each is a way from /public (open) to /api or /tasks.
@@ -268,3 +268,19 @@ def test_P1_parameters_that_would_choose_another_route(own_backend, start):
     assert not own_backend.requests
     assert proxy.get("/open;v=1/x;y").status == 200
     assert own_backend.last.target == "/open;v=1/x;y"
+
+
+@pytest.mark.parametrize("target", ["/API/tasks", "/Api", "/aPI/tasks?x", "/API;v=1/tasks"])
+def test_P1_another_case_goes_by_no_wider_route(own_backend, start, target):
+    """Express, ASP.NET and IIS serve /API as they do /api."""
+    proxy = start(own_backend, text=SMALL + """
+[[route]]
+path = "/**"
+auth = "none"
+upstream = "backend"
+""")
+    for headers in ({}, bearer(token())):
+        assert proxy.get(target, headers).status == 400
+    assert not own_backend.requests
+    assert proxy.get("/apis/tasks").status == proxy.get("/API-docs/x").status == proxy.get("/x/API").status == 200
+    assert proxy.get("/api/tasks").status == 401

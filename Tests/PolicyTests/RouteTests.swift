@@ -155,6 +155,37 @@ struct RouteTests {
         #expect(snapshot.send(get(path)).code == .badRequest)
     }
 
+    @Test(
+        "P1: another case of a protected path does not go by a wider route: many backends do not tell them apart"
+    )
+    func otherCase() throws {
+        let snapshot = try Gate(
+            spec([
+                route("/api/**", auth: .required([0])), route("/api/public", auth: .none),
+                route("/{tenant}/Admin", auth: .optional([0])), route("/Old/{x}", auth: .required([0])),
+                route("/old/{x}", auth: .none), route("/only/posts", methods: ["POST"], auth: .required([0])),
+                route("/named", hosts: ["b"], auth: .required([0])), route("/**", auth: .none),
+            ]))
+        for path in [
+            "/API/x", "/Api", "/aPi/x/y?z", "/AP%49/x", "/x/admin", "/x/ADMIN", "/api;v=1/x", "/API;v=1/x",
+            "/API/PUBLIC",
+        ] {
+            #expect(snapshot.send(get(path)).code == .badRequest, "\(path)")
+        }
+        // What differs in more than case; what the routes tell apart themselves; what would be open, or another's.
+        for (path, place) in [
+            ("/API-docs", 7), ("/apix/y", 7), ("/x/admin/", 7), ("/x/admin/y", 7), ("/old/a", 4),
+            ("/Old/a/b", 7), ("/Only/posts", 7),
+            ("/NAMED", 7), ("/\u{21}pi/x", 7),
+        ] {
+            #expect(snapshot.send(get(path)).route == place, "\(path)")
+        }
+        #expect(snapshot.send(get("/api/PUBLIC")).code == .tokenMissing)
+        #expect(snapshot.send(get("/Old/a")).code == .tokenMissing)
+        #expect(snapshot.send(get("/Only/posts", method: "POST")).code == .badRequest)
+        #expect(snapshot.send(get("/NAMED", host: "b")).code == .badRequest)
+    }
+
     @Test("P4: the query takes no part, and goes upstream as it came")
     func query() throws {
         let snapshot = try Gate(
