@@ -456,9 +456,10 @@ def test_j7_keys_that_cannot_be_refreshed_end_at_stale_for(start, own_backend, s
     wait_for(lambda: get(proxy, signed("one")).status == 200, what="the recovery")
 
 
-@pytest.mark.parametrize("how", ["replaced", "dropped"])
+@pytest.mark.parametrize("how", ["replaced", "dropped", "forgotten", "reloaded"])
 def test_j22_with_a_key_go_the_streams_that_it_permitted(start, own_backend, server, how):
-    """Whoever has a stolen key writes any exp that they like: taking the key away has to end what it opened."""
+    """Whoever has a stolen key writes any exp that they like: taking the key away has to end what it opened, also where
+    other tokens have driven that one out of the cache, or new settings have emptied it."""
     def events(exchange):
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
                       b"9\r\ndata: 1\n\n\r\n")
@@ -466,18 +467,23 @@ def test_j22_with_a_key_go_the_streams_that_it_permitted(start, own_backend, ser
 
     own_backend.script = events
     server.publish("one", "two")
-    proxy = start(own_backend, configuration(issuer(server.url, refresh="1s", stale_for="4s")))
+    text = configuration(issuer(server.url, refresh="1s", stale_for="4s"))
+    proxy = start(own_backend, text + ("[limits]\ntokens_cached = 1\n" if how == "forgotten" else ""))
     with proxy.client() as ending, proxy.client() as staying:
         for client, kid in [(ending, "one"), (staying, "two")]:
             client.send(f"GET /api/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {signed(kid)}\r\n\r\n".encode())
             received = b""
             while b"data: 1\n\n\r\n" not in received:
                 received += client.sock.recv(4096)
+        if how == "reloaded":
+            proxy.file.write_text(proxy.file.read_text() + '\n[[route]]\npath = "/new"\nauth = "keys"\nupstream = "backend"\n')
+            proxy.signal(1)
+            wait_for(lambda: proxy.get("/new").status == 401, what="the reload")
         time.sleep(1.2)
-        if how == "replaced":
-            server.publish("two")
-        else:
+        if how == "dropped":
             server.down()
+        else:
+            server.publish("two")
         assert ending.ended(18), "the stream goes on"
         assert proxy.wait_log(detail="token_forgotten")["reason"] == "token_invalid"
         assert how == "dropped" or staying.quiet(1.5), "the other key is still there"

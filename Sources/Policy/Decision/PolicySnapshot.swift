@@ -182,11 +182,27 @@ public struct PolicySnapshot: ~Copyable {
     /// others: then nobody can tell.
     public func remembers(_ verdict: Handle) -> Bool { cache.contains(verdict) }
 
+    /// The key by which an earlier permit of this snapshot was given; nil where it was by none, or made way for others.
+    public func permittingKey(_ verdict: Handle) -> PermittingKey? {
+        guard cache.contains(verdict), cache[verdict].keyIssuer >= 0 else { return nil }
+        return cache[verdict].key.map { PermittingKey(issuer: cache[verdict].keyIssuer, key: $0) }
+    }
+
+    /// True while the key is among those of its issuer.
+    public func has(_ key: PermittingKey) -> Bool { verifier.contains(key.key, ofIssuer: key.issuer) }
+
     /// Exchanges the list of revoked tokens, and forgets those of them that were verified before.
     public mutating func replaceRevocations(_ list: RevocationList) {
         revocations = list
         cache.removeAll(revokedBy: list, issuerNames)
     }
+}
+
+/// The key that made the signature of a token that something is permitted by.
+public struct PermittingKey: Sendable, BitwiseCopyable {
+    /// Whose it is: a place among the policy's issuers.
+    public let issuer: Int
+    let key: KeyIdentity
 }
 
 /// How often the verified-token cache had an answer, and how often a token had to be verified.

@@ -265,11 +265,13 @@ struct IdentityRules: ~Copyable {
 
     /// Fields of a request by which a proxy in front tells a backend of another path, host, scheme or client than it sees, or what
     /// is behind it already: `SCRIPT_NAME: /public` makes gunicorn serve `/admin` for `/public/admin`, which is another
-    /// route's. Beside those that `FieldFlags.forwarding` knows; nobody who is trusted is known to set them (H8).
+    /// route's. Beside those that `FieldFlags.forwarding` knows. A trusted proxy's go too: it speaks of what stands right behind it,
+    /// and that is not the backend (H8).
     private static let rerouting = [
         // gunicorn, as it comes (`forwarder_headers`), and what many Flask applications took over from a snippet.
         "Script-Name", "Path-Info", "X-Script-Name", "X-Scheme",
-        // Next.js about itself: CVE-2025-29927, and its servers without a router of their own.
+        // Next.js about itself: CVE-2025-29927, and its servers without a router of their own. `X-Middleware-Prefetch` is a
+        // browser's to send, but some applications skip their checks for it; without it they render what is fetched ahead.
         "X-Middleware-*", "X-Invoke-*", "X-Matched-Path", "X-Now-Route-Matches",
         // Rack::Sendfile: CVE-2025-61780.
         "X-Sendfile-Type", "X-Accel-*",

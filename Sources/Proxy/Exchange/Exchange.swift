@@ -108,6 +108,8 @@ struct Exchange: ~Copyable {
     var tokenEnd = TokenEnd.expired
     /// What the policy remembers of the token, where the exchange must not outlive it.
     var verdict = Handle.none
+    /// The key that the verdict is by, where it is by one.
+    var tokenKey: PermittingKey?
     /// Which of the worker's policies gave the verdict.
     var policyNumber: UInt32 = 0
     /// When what is waited for right now must have come: the earlier end of the two pauses, or a connection.

@@ -50,6 +50,7 @@ extension Worker {
         if let end = permit.streamEnd {
             exchanges[exchange].tokenDeadline = instant(ofSecond: end)
             exchanges[exchange].verdict = permit.verdict
+            exchanges[exchange].tokenKey = policy.permittingKey(permit.verdict)
             exchanges[exchange].policyNumber = policyNumber
         }
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol

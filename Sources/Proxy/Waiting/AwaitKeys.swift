@@ -146,12 +146,13 @@ extension Worker {
         case .replaced(let source):
             // The control thread has built a verifier of the same keys: a failure is a lack of memory. The old keys may
             // be gone for a reason, so that none are better, which are asked for with the next token.
-            endStreams { policy in
-                do throws(IssuerError) { try policy.replaceKeys(ofIssuer: issuer, with: source) } catch {
-                    policy.removeKeys(ofIssuer: issuer)
-                }
+            do throws(IssuerError) { try policy.replaceKeys(ofIssuer: issuer, with: source) } catch {
+                policy.removeKeys(ofIssuer: issuer)
             }
-        case .removed: endStreams { policy in policy.removeKeys(ofIssuer: issuer) }
+            endStreams(ofIssuer: issuer)
+        case .removed:
+            policy.removeKeys(ofIssuer: issuer)
+            endStreams(ofIssuer: issuer)
         }
         for entry in keyWaits.note(issuer, quietUntil: notice.quietUntil) {
             decideAgain(entry, .last)

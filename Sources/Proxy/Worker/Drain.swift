@@ -125,7 +125,9 @@ extension Worker {
         tracing = settings.tracing
         head = RequestHead(fieldCapacity: settings.limits.fieldCount)
         openPools(settings.upstreams, keeping: keepsPools)
-        restartWaits(settings.policy.issuers.map(\.name))
+        let issuers = settings.policy.issuers.map(\.name)
+        keepStreamKeys(issuers)
+        restartWaits(issuers)
         restartVerdictWaits()
         restartRateWaits()
         endLastClients()

@@ -53,15 +53,27 @@ extension Worker {
         }
     }
 
-    /// Changes the keys of an issuer, and ends the streams whose token goes with them: whoever has a key that was stolen
-    /// writes any `exp` that they like (J22).
-    mutating func endStreams(forgottenBy change: (inout PolicySnapshot) -> Void) {
-        let remembered = (0..<exchanges.slots).filter { endsWithVerdict($0) && remembersVerdict($0) }
-        change(&policy)
-        for slot in remembered where !remembersVerdict(slot) {
+    /// Ends the streams whose key its issuer no longer has, remembered or not: whoever has a key that was stolen writes any
+    /// `exp` that they like, and as many tokens as make the first one forgotten (J22).
+    mutating func endStreams(ofIssuer issuer: Int) {
+        for slot in 0..<exchanges.slots where endsWithVerdict(slot) {
+            guard let key = exchanges[slot].tokenKey, key.issuer == issuer, !policy.has(key) else { continue }
             exchanges[slot].tokenEnd = .forgotten
             exchanges[slot].tokenDeadline = now
             setExchangeDeadline(slot)
+        }
+    }
+
+    /// New settings come: whoever is in the same place among their issuers has the same keys, so that streams still end with
+    /// these. Of others nobody can tell.
+    mutating func keepStreamKeys(_ issuers: [String]) {
+        for slot in 0..<exchanges.slots where endsWithVerdict(slot) {
+            guard let place = exchanges[slot].tokenKey?.issuer else { continue }
+            let before = keyWaits.issuers
+            let isThere =
+                before.indices.contains(place) && issuers.indices.contains(place)
+                && before[place].name == issuers[place]
+            if !isThere { exchanges[slot].tokenKey = nil }
         }
     }
 
