@@ -42,15 +42,18 @@ struct RouteTable: ~Copyable {
     ) -> Int {
         guard target.form != .asterisk else { return Self.none }
         let path = RoutedPath(target, bytes)
-        let place = place(of: path, target, method, head, bytes, &captures)
+        let key = firstKey(path, target, bytes)
+        let place = place(of: path, key, target, method, head, bytes, &captures)
         guard place > 0 || path.hasParameters else { return place }
-        if isOtherCase(of: path, place, target, method, head, bytes) { return Self.ambiguousCase }
+        if isOtherCase(of: path, key, place, target, method, head, bytes) { return Self.ambiguousCase }
         guard path.hasParameters else { return place }
         guard let bare = path.withoutParameters(target, bytes) else { return Self.ambiguousParameters }
+        let bareKey = firstKey(bare, target, bytes)
         var others = captures
-        let other = self.place(of: bare, target, method, head, bytes, &others)
+        let other = self.place(of: bare, bareKey, target, method, head, bytes, &others)
         guard other == place else { return Self.ambiguousParameters }
-        return isOtherCase(of: bare, place, target, method, head, bytes) ? Self.ambiguousCase : place
+        let isOtherCase = isOtherCase(of: bare, bareKey, place, target, method, head, bytes)
+        return isOtherCase ? Self.ambiguousCase : place
     }
 
     /// No route serves the request.
@@ -61,10 +64,9 @@ struct RouteTable: ~Copyable {
     static var ambiguousCase: Int { -3 }
 
     private func place(
-        of path: RoutedPath, _ target: CanonicalTarget, _ method: SoughtMethod,
+        of path: RoutedPath, _ key: UInt64, _ target: CanonicalTarget, _ method: SoughtMethod,
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ captures: inout Captures
     ) -> Int {
-        let key = firstKey(path, target, bytes)
         var place = 0
         while place < routes.count {
             let route = routes[place]
@@ -82,10 +84,10 @@ struct RouteTable: ~Copyable {
     /// True where a route that asks for a user would come before the one at `place`, were it not for the case of letters:
     /// Express, ASP.NET and IIS serve `/API/x` as they do `/api/x`, and the wider route's rules are not those of `/api`.
     private func isOtherCase(
-        of path: RoutedPath, _ place: Int, _ target: CanonicalTarget, _ method: SoughtMethod,
+        of path: RoutedPath, _ key: UInt64, _ place: Int, _ target: CanonicalTarget, _ method: SoughtMethod,
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>
     ) -> Bool {
-        let key = firstKey(path, target, bytes) | Self.lowerCaseBits
+        let key = key | Self.lowerCaseBits
         var earlier = 0
         while earlier < place {
             let route = routes[earlier]
