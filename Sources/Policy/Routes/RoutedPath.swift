@@ -46,22 +46,19 @@ struct RoutedPath: BitwiseCopyable {
 
     /// True where the segment, percent-encoding undone, is the literal but for the case of ASCII letters.
     func equalsIgnoringCase(_ segment: Span<UInt8>, _ literal: Span<UInt8>) -> Bool {
-        var index = 0
-        var offset = 0
-        while index < segment.count {
-            guard offset < literal.count,
-                ASCII.lowercased(Self.octet(segment, &index)) == ASCII.lowercased(literal[offset])
-            else { return false }
-            offset &+= 1
-        }
-        return offset == literal.count
+        Self.equals(decoded: segment, literal, ASCII.lowercased)
     }
 
-    private static func equals(decoded segment: Span<UInt8>, _ literal: Span<UInt8>) -> Bool {
+    @inline(__always)
+    private static func equals(
+        decoded segment: Span<UInt8>, _ literal: Span<UInt8>, _ folded: (UInt8) -> UInt8 = { $0 }
+    ) -> Bool {
         var index = 0
         var offset = 0
         while index < segment.count {
-            guard offset < literal.count, octet(segment, &index) == literal[offset] else { return false }
+            guard offset < literal.count, folded(octet(segment, &index)) == folded(literal[offset]) else {
+                return false
+            }
             offset &+= 1
         }
         return offset == literal.count

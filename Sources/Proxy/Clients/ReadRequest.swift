@@ -8,6 +8,9 @@ internal import Telemetry
 // Step 2: a request head is read and decided on.
 
 extension Worker {
+    /// Reads from a connection in one go, before others have their turn: a TLS record may hold one byte.
+    static var readsPerTurn: Int { 8 }
+
     /// Requests of one pipelining client in one go, before others have their turn.
     private static var requestsPerTurn: Int { 16 }
 
@@ -36,8 +39,7 @@ extension Worker {
         resumeNextTurn(handle)
     }
 
-    /// Reads one request; false where there is nothing more to do for now. What a TLS record holds may be one byte: so many
-    /// reads are left before others have their turn.
+    /// Reads one request, with so many reads left in this turn; false where there is nothing more to do for now.
     mutating func readRequest(_ client: UInt32, _ reads: inout Int) -> Bool {
         if clients[client].transport.isStream { return readStreamRequest(client) }
         while true {

@@ -47,8 +47,6 @@ struct Multiplexer: ~Copyable {
 }
 
 extension Worker {
-    /// Reads from an HTTP/2 connection in one go, before others have their turn.
-    static var readsPerTurn: Int { 8 }
     /// Blocks of 64 KiB written to one in one go, before others have their turn.
     static var blocksPerTurn: Int { 4 }
     /// Between the announcement of the end and the last word about it, in milliseconds: what a client needs to learn

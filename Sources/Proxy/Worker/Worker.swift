@@ -291,9 +291,7 @@ public struct Worker: ~Copyable {
             return 0
         }
         let next = min(clientDeadlines.next, serverDeadlines.next, acceptAgain, lookForRoomAt)
-        guard next < .never else { return -1 }
-        let microseconds = next.microseconds(since: now)
-        return Int32(clamping: max(0, (microseconds + 999) / 1000))
+        return next.timeoutMilliseconds(from: now)
     }
 
     /// Lets a client go on in the next turn, once: whoever stood in the list twice would have two goes a turn, and
