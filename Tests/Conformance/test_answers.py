@@ -71,7 +71,7 @@ def test_challenge(proxy, name):
 @pytest.mark.parametrize("name", CASES)
 def test_says_nothing_about_the_inside(proxy, name):
     answer, _ = ask(proxy, name)
-    text = answer.body.decode() + repr(answer.headers.lines)
+    text = (answer.body.decode() + repr(answer.headers.lines)).replace(answer.headers.get("x-request-id"), "")
     for secret in ("127.0.0.1", str(proxy.backend.port), "Swift", "OpenSSL", "usher.toml", "/tmp"):
         assert secret not in text, secret
 
