@@ -80,7 +80,8 @@ def test_hash_user_is_sticky_and_loses_only_who_was_there(start, servers):
     proxy = start(None, TEXT, workers=2, servers=listed(three), upstream='balance = "hash-user"\nslow_start = "0s"\n' + FAST_HEALTH)
 
     def homes():
-        return {user: proxy.get("/api/x", bearer(token(sub=f"user-{user}"))).body.decode() for user in range(24)}
+        return {user: proxy.get("/api/x", bearer(token(sub=f"user-{user}"))).body.decode() for user in range(60)}
+    # By chance, as the ports are: with so many users each server has one but once in 10^10 runs.
     before = homes()
     assert set(before.values()) == {"a", "b", "c"}
     assert homes() == before, "on other connections, and other workers, too"
@@ -97,7 +98,7 @@ def test_hash_user_takes_the_address_of_the_anonymous(start, servers):
     two = servers("a", "b")
     proxy = start(None, TEXT, servers=listed(two), listen='trusted_proxies = ["127.0.0.1/32"]', upstream='balance = "hash-user"')
     homes = {}
-    for client in range(20):
+    for client in range(40):
         found = tally(proxy, 3, {"X-Forwarded-For": f"192.0.2.{client}"})
         assert len(found) == 1, found
         homes[client] = next(iter(found))
@@ -400,6 +401,14 @@ def test_the_queue_of_one_connection_is_bounded(start, own_backend):
         assert first.result().status == second.result().status == 200
 
 
+def until_spent(proxy, status) -> Counter:
+    """What came of 120 requests, and of more where they are so slow that the budget, three a second, was not spent yet."""
+    statuses = Counter()
+    while statuses.total() < 120 or statuses[status] <= 5 and statuses.total() < 2000:
+        statuses[proxy.get("/public/x").status] += 1
+    return statuses
+
+
 def test_retries_have_a_budget(start, own_backend):
     """A backend that closes every second request must not get twice the load."""
     served = Counter()
@@ -412,10 +421,11 @@ def test_retries_have_a_budget(start, own_backend):
     own_backend.script = script
     proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="")
     began = time.monotonic()
-    statuses = Counter(proxy.get("/public/x").status for _ in range(120))
-    assert statuses[200] + statuses[502] == 120 and statuses[502] > 5, statuses
+    statuses = until_spent(proxy, 502)
+    asked = statuses[200] + statuses[502]
+    assert set(statuses) == {200, 502} and asked >= 120, statuses
     # A fifth more, ten that are there from the start, and three a second.
-    most = 120 * 1.2 + 12 + 3 * (time.monotonic() - began)
+    most = asked * 1.2 + 12 + 3 * (time.monotonic() - began)
     assert len(own_backend.requests) <= most, (len(own_backend.requests), most)
     assert metric(proxy, "usher_upstream_retries_refused_total") == statuses[502]
     # With time the budget fills up again.
@@ -436,8 +446,8 @@ def test_a_408_without_a_retry_is_the_answer(start, own_backend):
         exchange.echo()
     own_backend.script = script
     proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"', upstream="")
-    statuses = Counter(proxy.get("/public/x").status for _ in range(120))
-    assert statuses[200] + statuses[408] == 120 and statuses[408] > 5, statuses
+    statuses = until_spent(proxy, 408)
+    assert set(statuses) == {200, 408}, statuses
     assert metric(proxy, "usher_upstream_retries_refused_total") == statuses[408]
 
 
@@ -446,7 +456,7 @@ def test_a_server_that_loses_requests_is_ejected_though_they_are_repeated(start,
     own_backend.script = lambda exchange: exchange.close()
     with Backend() as other:
         proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}", "127.0.0.1:{other.port}"',
-                      upstream='eject = { consecutive_failures = 5, for = "10s" }')
+                      upstream='eject = { consecutive_failures = 5, for = "300s" }')
         assert {proxy.get("/public/x").status for _ in range(40)} == {200}
     assert len(own_backend.requests) == 5  # eject.consecutive_failures
 
@@ -486,7 +496,7 @@ def test_max_connections_and_max_pending_hold_for_all_workers_together(start, ow
     proxy = start(own_backend, TEXT, workers=2, servers=f'"127.0.0.1:{own_backend.port}"',
                   upstream='max_connections = 3\nmax_pending = 5\nconnect_timeout = "30s"')
     # As many as make it certain that each worker has more than its part: the kernel spreads them.
-    clients = [proxy.client(timeout=30) for _ in range(32)]
+    clients = [proxy.client(timeout=30) for _ in range(64)]
     for number, client in enumerate(clients):
         client.send(render("GET", "/public/x"))
         # One after the other: two that come at the same instant may both take the last place of the queue.
@@ -496,7 +506,7 @@ def test_max_connections_and_max_pending_hold_for_all_workers_together(start, ow
     statuses = Counter(client.response().status for client in clients)
     for client in clients:
         client.close()
-    assert statuses == {200: 8, 503: 24} and most == 3
+    assert statuses == {200: 8, 503: 56} and most == 3
 
 
 def test_with_no_queue_nobody_waits(start, own_backend):
@@ -515,11 +525,11 @@ def test_the_queue_is_bounded_and_has_a_deadline(start, own_backend):
     released = threading.Event()
 
     def script(exchange):
-        released.wait(30)
+        released.wait(60)
         exchange.echo()
     own_backend.script = script
     proxy = start(own_backend, TEXT, servers=f'"127.0.0.1:{own_backend.port}"',
-                  upstream='max_connections = 1\nmax_pending = 1\nconnect_timeout = "3s"')
+                  upstream='max_connections = 1\nmax_pending = 1\nconnect_timeout = "6s"')
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         first = pool.submit(proxy.get, "/public/1")
         own_backend.wait_requests(1)
@@ -531,7 +541,7 @@ def test_the_queue_is_bounded_and_has_a_deadline(start, own_backend):
         assert third.headers.get("retry-after") == "1" and not second.done(), "at once"
         late = second.result()
         assert late.status == 503 and late.problem["code"] == "overloaded"
-        assert 2.9 < time.monotonic() - started < 10
+        assert 5.9 < time.monotonic() - started < 20
         wait_until(lambda: metric(proxy, "usher_upstream_waiting") == 0)
         released.set()
         assert first.result().status == 200
