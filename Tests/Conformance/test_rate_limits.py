@@ -181,7 +181,7 @@ def test_a_reload_keeps_what_is_counted(start, own_backend):
 def test_a_reload_keeps_buckets_with_their_issuer(start, own_backend):
     """An issuer that is written in front of another does not inherit what the users of that one have used up."""
     import signal
-    proxy = start(own_backend, LIMITS.replace('per = "10s"', 'per = "1h"'), limits="")
+    proxy = start(own_backend, LIMITS.replace('per = "50s"', 'per = "1h"'), limits="")
     assert statuses(proxy, "/users/x", bearer(token()), 5) == [200] * 4 + [429]
     text = proxy.file.read_text()
     proxy.file.write_text(text.replace("[issuer.main]", """[issuer.first]

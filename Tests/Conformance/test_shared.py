@@ -110,6 +110,11 @@ def polls_since(started: float) -> float:
     return (time.monotonic() - started) * 8 + 4
 
 
+def seconds_left(started: float, answer) -> bool:
+    """True where Retry-After is what is left of the ten seconds since the bucket was full, then or now."""
+    return 9 - (time.monotonic() - started) <= int(answer.headers.get("retry-after")) <= 10
+
+
 def user(name="alice", **claims):
     return bearer(token("HS256", subject=name, **claims))
 
@@ -126,7 +131,7 @@ def post(proxy, value):
 
 def wait_status(proxy, token, status, path="/api/x"):
     """Each proxy looks eight times a second what was revoked; where others want the CPUs, it may be some seconds."""
-    timeout, end = 5, time.monotonic() + 5
+    timeout, end = 20, time.monotonic() + 20
     while (answer := proxy.get(path, bearer(token))).status != status:
         assert time.monotonic() < end, f"still {answer.status} after {timeout} s"
         time.sleep(0.02)
@@ -137,10 +142,11 @@ def wait_status(proxy, token, status, path="/api/x"):
 
 def test_two_proxies_have_one_budget(share, store):
     one, two = share(store, 2)
+    started = time.monotonic()
     got = [ask(proxy, 1)[0] for _ in range(8) for proxy in (one, two)]
     assert got == [200] * 10 + [429] * 6
     answer = two.get("/users/x", user())
-    assert 9 <= int(answer.headers.get("retry-after")) <= 10 and answer.problem["code"] == "rate_limited"
+    assert seconds_left(started, answer) and answer.problem["code"] == "rate_limited"
     # others have their own, and a limit that is not shared is each proxy's own
     assert ask(one, 3, user("bob")) == [200] * 3
     assert ask(one, 11, target="/own/x") == ask(two, 11, target="/own/x") == [200] * 10 + [429]
@@ -233,10 +239,11 @@ trusted_proxies = ["127.0.0.1"]
 """), redis=f"redis://127.0.0.1:{store.port}", shared='timeout = "5s"', requests=60, per="600s", burst=3, questions=(port := free_port()))
     wait_up(proxy)
     asked = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/users/x", "X-Forwarded-Host": "usher.test", "X-Forwarded-For": "192.0.2.1"}
+    started = time.monotonic()
     with Client(port) as client:
         got = [client.request("GET", "/", asked | user()) for _ in range(4)]
     assert [a.status for a in got] == [200] * 3 + [429]
-    assert got[0].headers.get("x-user-id") == "alice" and int(got[3].headers.get("retry-after")) in (9, 10)
+    assert got[0].headers.get("x-user-id") == "alice" and seconds_left(started, got[3])
     assert len(store.call("KEYS", "usher:rate:*")) == 1
 
 
@@ -286,7 +293,7 @@ def test_streams_of_http2_wait_together(share, store):
         streams = [client.start(fields) for _ in range(20)]
         got = [client.answer(stream) for stream in streams]
         assert sorted(a.status for a in got) == [200] * 10 + [429] * 10
-        assert all(int(a.headers.get("retry-after")) in (9, 10) for a in got if a.status == 429)
+        assert all(seconds_left(started, a) for a in got if a.status == 429)
         store.freeze()
         streams = [client.start(http2.get("/users/y")) for _ in range(4)]
         for stream in streams[:2]:
