@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-PATIENCE = 2.5  # seconds for one request, connecting included
+PATIENCE = 3.5  # seconds for one request, connecting included
 
 
 @dataclass

@@ -36,7 +36,7 @@ address = "127.0.0.1:9901"
 servers = ["{backend1}:8000", "{backend2}:8000"]
 balance = "round-robin"
 connect_timeout = "300ms"
-response_timeout = "1s"
+response_timeout = "2s"
 retries = 1
 health = {{ path = "/health", interval = "200ms", timeout = "800ms", healthy_after = 1, unhealthy_after = 2 }}
 eject = {{ consecutive_failures = 3, for = "500ms" }}
@@ -186,23 +186,23 @@ class Phase:
 
 
 # A backend is found out by two health checks that fail, each within 200 + 800 ms, and a request may be on its way to it for
-# a second more. A proxy that comes back has its connections to make anew, and the client waits 2.5 s for the old ones.
+# two seconds more. A proxy that comes back has its connections to make anew, and the client waits 3.5 s for the old ones.
 # A machine that others want makes a well backend late, too: by less than it is given.
-FOUND_OUT = 3.2
-CONNECTED_AGAIN = 2.7
+FOUND_OUT = 4.2
+CONNECTED_AGAIN = 3.7
 
 
 def phases() -> list[Phase]:
     plan = []
     for fault in FAULTS:
         for backend in ("backend1", "backend2"):
-            plan.append(Phase(fault, backend, lasts=4.0, heals=1.0))
+            plan.append(Phase(fault, backend, lasts=5.0, heals=1.0))
         for proxy in PROXIES:
-            plan.append(Phase(fault, proxy, lasts=1.2, heals=3.2))
+            plan.append(Phase(fault, proxy, lasts=1.2, heals=4.2))
         plan += [Phase(fault, "keys"), Phase(fault, "redis")]
     for fault in ("drop", "reset"):
         plan += [
-            Phase(fault, "proxy1", "client", lasts=1.2, heals=3.2), Phase(fault, "backend1", "proxy1", lasts=4.0, heals=1.0),
+            Phase(fault, "proxy1", "client", lasts=1.2, heals=4.2), Phase(fault, "backend1", "proxy1", lasts=5.0, heals=1.0),
             Phase(fault, "redis", "proxy1"), Phase(fault, "keys", "proxy1")]
     return plan
 
@@ -238,7 +238,7 @@ def test_each_host_and_link_fails_in_turn(hosts, capsys):
         failures += [f"{phase.name}: {r.proxy} {r.method} {r.at - phase.began:.2f} s in: {r.outcome} {r.detail}" for r in bad]
         # Nobody waits for keys that are known, nor longer than the timeout for Redis.
         if phase.host in ("keys", "redis"):
-            slow = [r for r in records if r.seconds > 2]
+            slow = [r for r in records if r.seconds > 3]
             failures += [f"{phase.name}: {r.proxy} took {r.seconds:.2f} s" for r in slow]
     whole = Phase("all", "")
     lines.append(whole.row(load.records))
@@ -280,7 +280,7 @@ def test_a_revocation_reaches_the_other_host(hosts, ask, capsys):
     first, second = token("carol", jti="first"), token("carol", jti="second")
     assert ask("proxy2", "/tasks/x", first) == ask("proxy2", "/tasks/x", second) == 200
     revoke(hosts, "proxy1", {"jti": ["first"]})
-    took = wait_until(lambda: ask("proxy2", "/tasks/x", first) == 401, 5)
+    took = wait_until(lambda: ask("proxy2", "/tasks/x", first) == 401, 20)
     # and one that is made while Redis is away, as soon as it is back
     hosts.break_host("cut", "redis")
     wait_until(lambda: metric(hosts, "proxy1", "usher_shared_up") == 0, 30)
@@ -288,6 +288,6 @@ def test_a_revocation_reaches_the_other_host(hosts, ask, capsys):
     assert ask("proxy1", "/tasks/x", second) == 401 and ask("proxy2", "/tasks/x", second) == 200
     assert ask("proxy2", "/tasks/x", first) == 401, "the last known list applies"
     hosts.mend("cut", "redis")
-    later = wait_until(lambda: ask("proxy2", "/tasks/x", second) == 401, 15)
+    later = wait_until(lambda: ask("proxy2", "/tasks/x", second) == 401, 30)
     with capsys.disabled():
         print(f"\na revocation reached the other proxy in {took * 1000:.0f} ms, and {later * 1000:.0f} ms after Redis was back")
