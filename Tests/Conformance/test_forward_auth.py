@@ -5,6 +5,7 @@ Asked by hand as Traefik, Caddy and nginx ask, and by a real nginx with auth_req
 
 import contextlib
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -282,8 +283,9 @@ def test_a_client_of_nginx_does_not_choose_its_address(start, own_backend, tmp_p
         text = f"events {{}}\nhttp {{ access_log off; server {{ listen 8088;\n{servers} }} }}\n"
     else:
         text = text.replace("pid /tmp/usher-nginx.pid;", "")
-    for number, own in [("8088", port), ("8000", own_backend.port), ("8081", verify)]:
-        text = text.replace(number, f"127.0.0.1:{own}" if number == "8088" else str(own))
+    # All at once: a port that was put in may have another one's digits in it.
+    own = {"8088": f"127.0.0.1:{port}", "8000": str(own_backend.port), "8081": str(verify)}
+    text = re.sub("|".join(own), lambda number: own[number[0]], text)
     with nginx(tmp_path, port, f"daemon off; pid {tmp_path}/nginx.pid; {text}"):
         for number in range(6):
             with Client(port) as client:
