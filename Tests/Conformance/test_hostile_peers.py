@@ -384,7 +384,7 @@ def test_unasked_words_are_nobodys_answer_in_the_middle_of_a_turn(own_backend, s
     def script(exchange):
         sockets.add(exchange.sock)
         if exchange.request.target == "/public/first":
-            gate.wait(10)
+            gate.wait(60)
         exchange.echo()
 
     own_backend.script = script
@@ -450,7 +450,7 @@ def test_an_answer_is_not_taken_for_unasked_words(own_backend, start):
     for client in busy:
         client.send(render("GET", "/api/x"))
     end.set()
-    assert ended.wait(5)
+    assert ended.wait(30)
     time.sleep(0.05)
     proxy.signal(signal.SIGCONT)
     assert next_client.response().status == 200

@@ -23,6 +23,7 @@ from harness.http2 import (
     CANCEL, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, Connection, Raw, frame, get)
 from harness.ports import free_port
 from harness.tokens import bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client, chunk
 
 LISTEN = 'protocols = ["h2", "http/1.1"]'
@@ -389,10 +390,13 @@ def test_back_pressure_towards_the_backend(proxy):
     with Connection(proxy.port, update_windows=False) as connection:
         stream = connection.start(get("/public/x"))
         connection.wait(lambda: len(connection.answers[stream].body) == 65_535)
-        time.sleep(0.5)
-        stopped = sent[0]
-        time.sleep(0.3)
-        assert sent[0] == stopped < 20_000_000
+
+        def stands_still():
+            before = sent[0]
+            time.sleep(0.3)
+            return sent[0] == before
+        wait_until(stands_still)
+        assert sent[0] < 20_000_000
         assert proxy.memory("VmHWM") < 100_000_000
 
 
@@ -468,7 +472,7 @@ def test_a_client_that_resets_cancels_the_request(proxy, connection):
     stream = connection.start(get("/public/long"))
     proxy.backend.wait_requests(1)
     connection.reset(stream)
-    assert gone.wait(5), "the backend's connection is closed"
+    assert gone.wait(30), "the backend's connection is closed"
     assert connection.get("/public/x").status == 200
     assert proxy.wait_log(path="/public/long")["reason"] == "client_closed"
 
@@ -547,7 +551,7 @@ def test_a_small_answer_that_is_not_taken(short):
 def test_an_idle_connection_ends_with_goaway(short):
     with Connection(short.port) as connection:
         assert connection.get("/api/x").status == 401
-        assert connection.ended(4)
+        assert connection.ended(20)
         assert connection.goaways[-1][0] == NO_ERROR
 
 
@@ -564,7 +568,7 @@ def test_a_connection_in_use_is_not_idle(short):
 def test_pings_keep_no_connection_alive(short):
     with Connection(short.port) as connection:
         begun = time.monotonic()
-        while not connection.closed and time.monotonic() - begun < 4:
+        while not connection.closed and time.monotonic() - begun < 20:
             connection.h2.ping(b"12345678") if not connection.goaway else None
             connection.flush()
             try:
@@ -612,7 +616,7 @@ def test_drain(short):
         gate.set()
         assert raw.status(1) == 200
         assert raw.connection_error() in (None, NO_ERROR) and idle.connection_error() == NO_ERROR
-    assert short.wait(10) == 0
+    assert short.wait() == 0
 
 
 def test_requests_between_the_two_goaways_are_served(short):
@@ -621,7 +625,7 @@ def test_requests_between_the_two_goaways_are_served(short):
         assert raw.next(GOAWAY)[3][:4] == b"\x7f\xff\xff\xff"
         raw.send(raw.headers(1))
         assert raw.status(1) == 200
-    assert short.wait(10) == 0
+    assert short.wait() == 0
 
 
 def test_reload_keeps_connections(proxy, connection):

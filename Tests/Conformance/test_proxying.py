@@ -181,12 +181,12 @@ def test_body_while_it_is_sent(proxy, backend):
         exchange.request.complete = True
         exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
         seen.clear()
-        seen.wait(5)
+        seen.wait(30)
         exchange.send(b"3\r\ntwo\r\n0\r\n\r\n")
     backend.script = script
     with proxy.client() as client:
         client.send(render("POST", PUBLIC, {"Transfer-Encoding": "chunked"}) + b"5\r\nfirst\r\n")
-        assert seen.wait(5), "the first chunk waits for the rest"
+        assert seen.wait(30), "the first chunk waits for the rest"
         client.send(b"4\r\nlast\r\n0\r\n\r\n")
         answer = client.head()
         assert client.reader.until(b"one\r\n").endswith(b"one\r\n"), "the answer waits for its end"
@@ -771,7 +771,7 @@ def test_client_gone_while_it_reads_the_answer(proxy, backend):
     client.send(render("GET", "/public/stream"))
     client.head()
     client.reset()
-    assert ended.wait(5)
+    assert ended.wait(30)
 
 
 def test_events_arrive_one_by_one(proxy, backend):
@@ -781,7 +781,7 @@ def test_events_arrive_one_by_one(proxy, backend):
     def script(exchange):
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for n in range(5):
-            step.acquire(timeout=5)
+            step.acquire(timeout=30)
             exchange.send(chunk(b"data: %d\n\n" % n).removesuffix(b"0\r\n\r\n"))
         exchange.send(b"0\r\n\r\n")
     backend.script = script
