@@ -432,10 +432,10 @@ def test_malformed_heads_are_502(proxy, backend, fields):
 
 def test_a_stalled_window_ends_in_time(start):
     """A backend that takes nothing of an upload, and one that gives nothing, do not hold a request for ever."""
-    limits = '\n[limits]\nbody_timeout = "500ms"\n'
+    limits = '\n[limits]\nbody_timeout = "2s"\n'
     with HTTP2Backend(credit=False) as backend:
         backend.on_request = lambda wire, seen: None
-        proxy = start(backend, configuration.SMALL + limits, upstream=UPSTREAM + 'response_timeout = "500ms"')
+        proxy = start(backend, configuration.SMALL + limits, upstream=UPSTREAM + 'response_timeout = "2s"')
         assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"x" * 1_000_000, timeout=10).status_code == 504
         assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).status_code == 504
         backend.gives_credit = True
@@ -571,7 +571,7 @@ def test_any_frames_in_any_order(start, seed):
         wire.close()
 
     with HTTP2Backend() as backend:
-        proxy = start(backend, upstream=UPSTREAM + 'response_timeout = "1s"', listen=LISTEN)
+        proxy = start(backend, upstream=UPSTREAM + 'response_timeout = "4s"', listen=LISTEN)
         for _ in range(3):
             backend.on_request = backend.on_head = junk
             try:
