@@ -169,7 +169,7 @@ def test_chunks_of_one_byte(proxy, backend):
 
 def test_body_while_it_is_sent(proxy, backend):
     """Streaming: the backend sees the first part before the client has sent the last, and the other way round."""
-    seen = threading.Event()
+    seen, arrived = threading.Event(), threading.Event()
 
     def script(exchange):
         line = exchange.reader.until(b"\r\n")
@@ -180,8 +180,7 @@ def test_body_while_it_is_sent(proxy, backend):
         exchange.reader.until(b"\r\n")
         exchange.request.complete = True
         exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
-        seen.clear()
-        seen.wait(30)
+        arrived.wait(30)
         exchange.send(b"3\r\ntwo\r\n0\r\n\r\n")
     backend.script = script
     with proxy.client() as client:
@@ -190,7 +189,7 @@ def test_body_while_it_is_sent(proxy, backend):
         client.send(b"4\r\nlast\r\n0\r\n\r\n")
         answer = client.head()
         assert client.reader.until(b"one\r\n").endswith(b"one\r\n"), "the answer waits for its end"
-        seen.set()
+        arrived.set()
         assert client.reader.chunked()[0] == b"two"
         assert answer.status == 200
 
