@@ -186,6 +186,12 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .replace(.listen, "[listen.public]\naddress = \"${NOPE\"", "3:11: without \"}\""),
         .replace(
             .listen, "[listen.public]\naddress = \"${1}:80\"", "3:11: does not name an environment variable"),
+        .replace(
+            .listen, "[listen.public]\naddress = \"${NOPE:-${HOST}}:80\"",
+            "3:11: the default of \"${NOPE:-…}\" has a \"${\""),
+        .replace(
+            .listen, "[listen.public]\naddress = \"${HOST:-${NOPE}}:80\"",
+            "3:11: the default of \"${HOST:-…}\" has a \"${\""),
         .add(
             .listen, "[listen.b]\naddress = \"127.0.0.1:8080\"",
             "5:11: [listen.b] has the address of [listen.public]"),

@@ -125,6 +125,8 @@ MISTAKES = {
     "not TOML": (change("[upstream.tasks]", "[upstream.tasks"), "[upstream.tasks", ""),
     "unset variable": (change("USHER_TEST_SECRET", "USHER_NO_SUCH"), "USHER_NO_SUCH", "USHER_NO_SUCH"),
     "unreadable file": (change('{ env = "USHER_TEST_SECRET" }', '{ file = "no-such-file" }'), "no-such-file", "no-such-file"),
+    "expansion in the default of another": (
+        change('issuer = "https://app.example.com"', 'issuer = "${USHER_NO_SUCH:-https://${USHER_TEST_SECRET}}"'), "USHER_NO_SUCH", "default"),
     "unset expansion": (change('"127.0.0.1:8000"', '"${USHER_NO_SUCH}:8000"'), "USHER_NO_SUCH", "USHER_NO_SUCH"),
     "workers 0": ("workers = 0\n" + GOOD, "workers = 0", "workers"),
     "workers text": ('workers = "many"\n' + GOOD, '"many"', "auto"),

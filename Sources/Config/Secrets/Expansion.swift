@@ -26,6 +26,11 @@ extension Loader {
             return nil
         }
         if let separator {
+            // Taken as it stands, it would end at the inner "}", and the outer one would be text behind the value.
+            guard reference.range(ofFirst: "${") == nil else {
+                error(position, "the default of \"${\(name):-…}\" has a \"${\"; it must be plain text")
+                return nil
+            }
             let value = environment[name] ?? ""
             return value.isEmpty ? String(reference[separator.upperBound...]) : value
         }
