@@ -425,6 +425,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\npublic_key = { file = 'private.pem' }",
             "9:14: is a private key"),
         .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\npublic_key = { file = 'certificate.pem' }",
+            "9:14: that of a certificate is got by `openssl x509 -pubkey -noout`"),
+        .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'NOPE' }",
             "9:18: environment variable NOPE is not set"),
         .replace(
@@ -617,7 +620,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.route, "denied = 401", "14:10: must be 403 or 404"),
         .add(.route, "timeout = \"of\"", "14:11: must be a duration such as \"30s\" or \"off\""),
         .add(.route, "timeout = 60", "14:11: is a bare number"),
-        .add(.route, "max_body = 1024", "14:12: such as \"1024KiB\""),
+        .add(.route, "max_body = 10", "14:12: such as \"10KiB\""),
+        .add(.route, "max_body = 10485760", "14:12: such as \"10MiB\""),
+        .add(.route, "max_body = \"1500\"", "14:12: such as \"1500B\""),
         .add(.route, "max_body = \"10MB\"", "14:12: did you mean \"10MiB\"?"),
         .add(.route, "rewrite = {}", "14:11: needs \"strip_prefix\""),
         .add(.route, "rewrite = { strip_prefix = \"api\" }", "14:28: begins with \"/\""),
@@ -767,7 +772,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
     static let limits: [Mistake] = [
         .add(
             .listen, "[limits]\nheader_bytes = 32768",
-            "5:16: a size is a string with a unit, such as \"32768KiB\""),
+            "5:16: a size is a string with a unit, such as \"32KiB\""),
         .add(.listen, "[limits]\nheader_bytes = \"2MiB\"", "5:16: between 1KiB and 240KiB, not 2MiB"),
         .add(.listen, "[limits]\nheader_count = 0", "5:16: between 1 and 1000"),
         .add(.listen, "[limits]\ntarget_bytes = \"64KiB\"", "5:16: between 64B and 32KiB"),

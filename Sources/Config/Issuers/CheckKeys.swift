@@ -27,6 +27,8 @@ extension ConfigurationReader {
     private func text(_ error: IssuerError, _ issuer: IssuerConfiguration) -> String {
         let algorithms = issuer.algorithms.map(\.rawValue).joined(separator: ", ")
         return switch error {
+        case .badKey(.notAPublicKey):
+            "cannot be used: not a PEM PUBLIC KEY; that of a certificate is got by `openssl x509 -pubkey -noout`"
         case .badKey(let reason): "cannot be used: \(reason.reason)"
         case .algorithmsDoNotFitKey: "holds a key for none of the algorithms \(algorithms)"
         case .badKeySet(.tooLarge): "is larger than 256 KiB"

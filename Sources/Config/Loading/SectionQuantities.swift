@@ -24,7 +24,8 @@ struct QuantityKind<Value: Comparable> {
     var name: String
     var example: String
     var units: [String]
-    var usualUnit: String
+    /// What somebody who left the unit out will have meant.
+    var withUnit: (String) -> String
     var parse: (String) throws(Quantity.Failure) -> Value
     var text: (Value) -> String
 }
@@ -32,15 +33,19 @@ struct QuantityKind<Value: Comparable> {
 extension QuantityKind where Value == Duration {
     static var duration: QuantityKind {
         QuantityKind(
-            name: "a duration", example: "\"30s\"", units: Quantity.durationUnits.map(\.name), usualUnit: "s",
-            parse: Quantity.duration, text: { Quantity.text($0) })
+            name: "a duration", example: "\"30s\"", units: Quantity.durationUnits.map(\.name),
+            withUnit: { "\($0)s" }, parse: Quantity.duration, text: { Quantity.text($0) })
     }
 }
 
 extension QuantityKind where Value == Int {
     static var size: QuantityKind {
         QuantityKind(
-            name: "a size", example: "\"10MiB\"", units: Quantity.sizeUnits.map(\.name), usualUnit: "KiB",
+            name: "a size", example: "\"10MiB\"", units: Quantity.sizeUnits.map(\.name),
+            // From 1024 on it was a count of bytes, as other programs take it: "10485760KiB" would be 10 GiB.
+            withUnit: { number in
+                Int(number).flatMap { $0 < 1024 ? nil : Quantity.text(bytes: $0) } ?? "\(number)KiB"
+            },
             parse: Quantity.size, text: { Quantity.text(bytes: $0) })
     }
 }
@@ -115,7 +120,7 @@ extension Section {
         _ key: String, _ number: String?, at position: SourcePosition, _ kind: QuantityKind<Value>
     ) {
         // A fraction is no quantity with a unit either.
-        let example = number.map { "\"\($0)\(kind.usualUnit)\"" } ?? kind.example
+        let example = number.map { "\"\(kind.withUnit($0))\"" } ?? kind.example
         loader.error(
             position,
             "\"\(key)\" is a bare number: \(kind.name) is a string with a unit, such as \(example) "
