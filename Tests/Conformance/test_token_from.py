@@ -10,6 +10,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 from harness import configuration, tokens
+from harness.waiting import wait_until
 
 CONFIGURATION = configuration.BACKEND + """
 [upstream.forward]
@@ -318,6 +319,7 @@ def test_a_token_and_no_other_subprotocol(sockets):
         return
     with connect(f"ws://127.0.0.1:{sockets.port}/ws/x", subprotocols=["bearer", token]) as socket:
         assert socket.subprotocol == "bearer"
+        wait_until(lambda: sockets.seen)  # by a thread that begins when the client has its answer
     assert sockets.seen[-1].get_all("Sec-WebSocket-Protocol") == []
 
 
