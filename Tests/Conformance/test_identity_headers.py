@@ -27,7 +27,7 @@ OTHERS = [
 ]
 # H6: what a TLS-terminating neighbour would say about a client certificate.
 CERTIFICATES = [
-    "X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-S-DN", "X_SSL_Client_Cert", "X-Client-Cert",
+    "X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-S-DN", "X_SSL_Client_Cert", "X-Client-Cert", "X-SSL-Cert", "X_SSL_Client",
     "X-Client-Cert-Chain", "X_Client_Cert", "X-Forwarded-Client-Cert", "X_Forwarded_Client_Cert",
     "X-TLS-Client-Cert", "X_Tls.Client_Verify", "X-Forwarded-Tls-Client-Cert", "XFCC", "xfcc",
 ]
@@ -51,7 +51,7 @@ def identity_of(request) -> list[str]:
     """Every field line whose name folds to something of an identity."""
     return [
         name for name in request.headers.names()
-        if re.match(r"(x-user-|x-forwarded-user$|x-remote-user|remote-user|x-auth-request-|x-ssl-client|x-client-cert"
+        if re.match(r"(x-user-|x-forwarded-user$|x-remote-user|remote-user|x-auth-request-|x-ssl-c|x-client-cert"
                     r"|x-tls-client|xfcc$|x-forwarded-.*client-cert)", fold(name))
     ]
 

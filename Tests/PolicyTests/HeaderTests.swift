@@ -126,7 +126,7 @@ struct HeaderTests {
             "X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-S-DN", "X_SSL_Client_Cert",
             "X-Client-Cert",
             "X-Client-Cert-Chain", "X-Client-Verify", "Client-Cert", "X-Forwarded-Client-Cert", "XFCC",
-            "SSL-Client-Verify",
+            "SSL-Client-Verify", "X-SSL-Cert", "X_SSL_Client",
         ])
     func certificates(name: String) throws {
         for trusted in [[], ["192.0.2.0/24"]] {

@@ -279,6 +279,8 @@ struct IdentityRules: ~Copyable {
         // An address that PHP applications read before X-Forwarded-For, and what WebLogic and an AWS balancer say of it and
         // of the certificate (H6).
         "Client-IP", "WL-Proxy-*", "X-Amzn-Mtls-*",
+        // The certificate, or that there is one, as many configurations of nginx and HAProxy name it (H6).
+        "X-SSL-Cert", "X-SSL-Client",
     ]
 
     /// The names under which backends take a value for the user, or for the address that they know one by. It is ASCII
