@@ -165,6 +165,47 @@ def test_no_parser_finds_a_cookie_that_nobody_has_looked_at(start, own_backend, 
         assert {key: morsel.value for key, morsel in strict.items()} == cookie_parser(field) == {"x": "1", "y": "2"}
 
 
+SPELLED = ["{upper}=evil", "{encoded}=evil", "{mangled}=evil", "{bracket}=evil", "%20{name}=evil", "{name}%00x=evil"]
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_no_other_spelling_of_a_cookie_reaches_the_backend(start, own_backend, spelled):
+    """ASP.NET Core does not look at the case of names; Rack (CVE-2020-8184) and PHP (CVE-2020-7070) have undone
+    percent-encoding in them; PHP takes `.` and `[` for `_`, and drops spaces in front."""
+    proxy = start(own_backend, CONFIGURATION, h2=free_port(), url="http://127.0.0.1:1", env={"AUTH_SECRET": betterauth.SECRET})
+    for path, name, credential in [
+            ("/guest/x", "better-auth.session_token", ""), ("/guest/x", "__Secure-better-auth.session_data.0", ""),
+            ("/main/x", "token", f"token={TOKENS['alice']}; ")]:
+        own_backend.clear()
+        text = spell(spelled, name)
+        if text == f"{name}=evil":
+            continue
+        answer = proxy.get(path, {"Cookie": f"{credential}x=1; {text}; y=2; tokens=3; better-auth.other=4"})
+        assert answer.status == 200
+        assert own_backend.last.headers.all("cookie") == ["x=1; y=2; tokens=3; better-auth.other=4"]
+
+
+@pytest.mark.parametrize("spelled", [*SPELLED, "x=1;{name}=evil", "x;{upper}=evil"])
+def test_no_other_spelling_of_a_parameter_stands_beside_a_token(start, own_backend, spelled):
+    """As with cookies, but that every backend undoes percent-encoding there, and Rack 2 ends a parameter at `;` too."""
+    proxy = start(own_backend, CONFIGURATION, h2=free_port(), url="http://127.0.0.1:1", env={"AUTH_SECRET": betterauth.SECRET})
+    hidden = spell(spelled, "access_token")
+    for target, headers in [
+            (f"/main/x?{hidden}", {"Authorization": f"Bearer {TOKENS['alice']}"}), (f"/all/x?y=2&{hidden}", {}),
+            (f"/main/x?{hidden}&access_token={TOKENS['alice']}", {}), (f"/main/x?access_token={TOKENS['alice']}&{hidden}", {})]:
+        assert proxy.get(target, headers).status in (400, 401), target
+    assert not own_backend.requests
+    assert proxy.get(f"/main/x?x=access_token=1;y&access_tokens=2&access_token={TOKENS['alice']}").status == 200
+    assert own_backend.last.target == "/main/x?x=access_token=1;y&access_tokens=2"
+
+
+def spell(spelled: str, name: str) -> str:
+    place = name.index("t")
+    return spelled.format(
+        name=name, upper=name.upper(), encoded=f"{name[:place]}%{ord('t'):x}{name[place + 1:]}",
+        mangled=name.replace(".", "\0").replace("_", ".").replace("\0", "_"), bracket=name.replace("_", "[", 1))
+
+
 def one(proxy, _, method, target, fields) -> int:
     with proxy.client() as client:
         length = "Content-Length: 0\r\n" if method == "POST" else ""

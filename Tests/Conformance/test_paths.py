@@ -1,5 +1,8 @@
 """security.md, section P: the bytes that are matched are the bytes that are forwarded, or the answer is 400."""
 
+import re
+import urllib.parse
+
 import pytest
 
 from harness.configuration import BACKEND, MAIN_ISSUER, SMALL
@@ -284,3 +287,20 @@ upstream = "backend"
     assert not own_backend.requests
     assert proxy.get("/apis/tasks").status == proxy.get("/API-docs/x").status == proxy.get("/x/API").status == 200
     assert proxy.get("/api/tasks").status == 401
+
+
+@pytest.mark.parametrize("target", ["/ap%C4%B0/tasks", "/AP%c4%b1", "/ap%C4%B1;v=1/tasks"])
+def test_P1_another_case_beyond_ASCII_goes_by_no_wider_route(own_backend, start, target):
+    """Letters of Unicode whose other case is one of ASCII: to regular expressions of Python (Django, Starlette) and comparisons
+    of Java that do not look at case, the path is /api."""
+    assert re.match("(?i)/api", urllib.parse.unquote(target)), "Python itself takes it for the protected path"
+    proxy = start(own_backend, text=SMALL + """
+[[route]]
+path = "/**"
+auth = "none"
+upstream = "backend"
+""")
+    for headers in ({}, bearer(token())):
+        assert proxy.get(target, headers).status == 400
+    assert not own_backend.requests
+    assert proxy.get("/ap%C4%B2/tasks").status == proxy.get("/ap%C4").status == proxy.get("/caf%C3%A9").status == 200

@@ -186,6 +186,20 @@ struct RouteTests {
         #expect(snapshot.send(get("/NAMED", host: "b")).code == .badRequest)
     }
 
+    @Test("P1: so does a letter beyond ASCII whose other case is one of a protected path")
+    func otherCaseBeyondASCII() throws {
+        let snapshot = try Gate(
+            spec([route("/kiosk/**", auth: .required([0])), route("/**", auth: .none)]))
+        for path in [
+            "/k%C4%B0osk", "/k%c4%b1osk/x", "/kio%C5%BFk/x", "/kios%E2%84%AA", "/%E2%84%AA%C4%B1O%C5%BFK;v/x",
+        ] {
+            #expect(snapshot.send(get(path)).code == .badRequest, "\(path)")
+        }
+        for path in ["/k%C4%B2osk", "/kio%C5%BEk", "/kios%E2%84%AB", "/kios%E2%84", "/kio%C5", "/kiosk%C4"] {
+            #expect(snapshot.send(get(path)).route == 1, "\(path)")
+        }
+    }
+
     @Test("P4: the query takes no part, and goes upstream as it came")
     func query() throws {
         let snapshot = try Gate(

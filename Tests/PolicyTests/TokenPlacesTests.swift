@@ -46,10 +46,31 @@ import Testing
         ] {
             #expect(gate.send(get("/a", "Cookie: x=1; \(hidden); t=\(good)")).values("cookie") == ["x=1"])
         }
+        // And so do those that look at names in another way: ASP.NET Core, Rack, PHP.
+        for spelled in ["T=forged", "%74=forged", "%54=forged", "%20t=forged", "+t=forged", "t%00x=forged"] {
+            #expect(gate.send(get("/a", "Cookie: x=1; \(spelled); t=\(good)")).values("cookie") == ["x=1"])
+        }
         let others = "x={\"t\":1}, {\"t\": 2}; at=1 2; n=é ê; u=/a?t=1"
         #expect(gate.send(get("/a", "Cookie: \(others); t=\(good)")).values("cookie") == [others])
         #expect(gate.send(get("/a?x=1&t=\(good)&y=2")).target == "/a?x=1&y=2")
         #expect(gate.send(get("/a?t=\(good)")).target == "/a")
+    }
+
+    @Test(
+        "H7, J15: a parameter that only some backends take for the token passes neither beside one nor for none",
+        arguments: [
+            "T=x", "%74=x", "%54=x", "t%20=x", "+t=x", "%20t=x", "t%00=x", "x=1;t=x", "x;%74=x", "x;;T=x",
+        ])
+    func otherSpellings(parameter: String) throws {
+        let spec = IssuerSpec(issuer: "i", audiences: ["a"], keys: .secret(secret))
+        let entry = IssuerEntry(name: "main", spec: spec, tokenFrom: [.header, .query("t")])
+        let gate = try Gate(
+            PolicyTests.spec([route("/a"), route("/b", auth: .optional([0]))], issuers: [entry]))
+        let header = "Authorization: Bearer \(good)"
+        #expect(gate.send(get("/a?\(parameter)", header)).code == .badRequest)
+        #expect(gate.send(get("/a?t=\(good)&\(parameter)")).code == .badRequest)
+        #expect(gate.send(get("/b?\(parameter)")).code == .tokenMissing)
+        #expect(gate.send(get("/a?x=t=1&tt=1&x=t;y&u=;&t=\(good)")).target == "/a?x=t=1&tt=1&x=t;y&u=;")
     }
 
     @Test("two different tokens in one request are 400, whatever each is worth")

@@ -210,6 +210,9 @@ struct FoundToken {
                 // Only one can be cut out; nobody sends two.
                 if !cut.isEmpty { kind = .several }
                 cut = Self.cut(parameter, head.query)
+            } else if Pair.hides(name, in: bytes.slice(parameter)) {
+                // Nobody looks at it, and a backend may take it for the one that was looked at (H7), or that there is none (J15).
+                kind = kind == .none ? .otherScheme : .several
             }
             start = next + 1
         }

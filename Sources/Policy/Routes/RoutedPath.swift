@@ -44,21 +44,44 @@ struct RoutedPath: BitwiseCopyable {
         hasEscapes ? Self.equals(decoded: segment, literal) : ASCII.equals(segment, literal)
     }
 
-    /// True where the segment, percent-encoding undone, is the literal but for the case of ASCII letters.
+    /// True where the segment, percent-encoding undone, is the literal but for the case of letters. Literals are ASCII, but in
+    /// Unicode four letters beyond it are the other case of one.
     func equalsIgnoringCase(_ segment: Span<UInt8>, _ literal: Span<UInt8>) -> Bool {
-        Self.equals(decoded: segment, literal, ASCII.lowercased)
-    }
-
-    @inline(__always)
-    private static func equals(
-        decoded segment: Span<UInt8>, _ literal: Span<UInt8>, _ folded: (UInt8) -> UInt8 = { $0 }
-    ) -> Bool {
         var index = 0
         var offset = 0
         while index < segment.count {
-            guard offset < literal.count, folded(octet(segment, &index)) == folded(literal[offset]) else {
-                return false
-            }
+            guard offset < literal.count,
+                Self.lowerCase(segment, &index) == ASCII.lowercased(literal[offset])
+            else { return false }
+            offset &+= 1
+        }
+        return offset == literal.count
+    }
+
+    /// The character at `index`, which moves behind it, as a letter of ASCII in lower case where regular expressions of Python
+    /// and comparisons of Java and JavaScript may take it for one: U+0130, U+0131, U+017F and U+212A. Else an octet.
+    private static func lowerCase(_ segment: Span<UInt8>, _ index: inout Int) -> UInt8 {
+        let first = octet(segment, &index)
+        guard first >= 0x80, index < segment.count else { return ASCII.lowercased(first) }
+        var next = index
+        let letter: UInt8
+        switch (first, octet(segment, &next)) {
+        case (0xC4, 0xB0), (0xC4, 0xB1): letter = UInt8(ascii: "i")
+        case (0xC5, 0xBF): letter = UInt8(ascii: "s")
+        case (0xE2, 0x84) where next < segment.count && octet(segment, &next) == 0xAA:
+            letter = UInt8(ascii: "k")
+        default: return first
+        }
+        index = next
+        return letter
+    }
+
+    @inline(__always)
+    private static func equals(decoded segment: Span<UInt8>, _ literal: Span<UInt8>) -> Bool {
+        var index = 0
+        var offset = 0
+        while index < segment.count {
+            guard offset < literal.count, octet(segment, &index) == literal[offset] else { return false }
             offset &+= 1
         }
         return offset == literal.count

@@ -11,14 +11,56 @@ enum Pair {
         return name.count + 1..<pair.count
     }
 
-    /// True where the text begins with that name and then, behind what some backends trim, has a `=`.
+    /// True where the text begins with what some backend takes for that name, and then, behind what it trims, has a `=`.
     static func bears(_ name: Span<UInt8>, _ text: Span<UInt8>) -> Bool {
-        guard text.count > name.count, ASCII.equals(text.extracting(0..<name.count), name) else {
-            return false
+        guard var index = end(of: name, in: text) else { return false }
+        while index < text.count, text[index] != UInt8(ascii: "=") {
+            let octet = RoutedPath.octet(text, &index)
+            // There a name ends for PHP.
+            if octet == 0 { return true }
+            guard isTrimmed(octet) else { return false }
         }
-        var index = name.count
-        while index < text.count, isTrimmed(text[index]) { index += 1 }
-        return index < text.count && text[index] == UInt8(ascii: "=")
+        return index < text.count
+    }
+
+    /// Where the text goes on behind what some backend takes for that name; nil where it begins otherwise. ASP.NET Core does
+    /// not look at the case of names; Rack (CVE-2020-8184) and PHP (CVE-2020-7070) have undone percent-encoding in those of
+    /// cookies, and all do in those of a query; PHP drops spaces in front, and takes other spaces, `.` and `[` for `_`.
+    static func end(of name: Span<UInt8>, in text: Span<UInt8>) -> Int? {
+        var index = 0
+        // What is not encoded separates cookies, and was gone by: else each of many spaces would be looked at many times.
+        while index < text.count, text[index] == UInt8(ascii: "%") || text[index] == UInt8(ascii: "+") {
+            var next = index
+            let octet = RoutedPath.octet(text, &next)
+            guard isTrimmed(octet) || octet == UInt8(ascii: "+") else { break }
+            index = next
+        }
+        for offset in name.indices {
+            guard index < text.count, folded(RoutedPath.octet(text, &index)) == folded(name[offset]) else {
+                return nil
+            }
+        }
+        return index
+    }
+
+    /// A byte of a name as `end` compares it.
+    static func folded(_ byte: UInt8) -> UInt8 {
+        switch byte {
+        case UInt8(ascii: "."), UInt8(ascii: "["), UInt8(ascii: "+"), UInt8(ascii: " "): UInt8(ascii: "_")
+        default: ASCII.lowercased(byte)
+        }
+    }
+
+    /// True where a backend may find a parameter of that name in what is one parameter here: by another spelling, or behind
+    /// `;`, which ends one for Rack 2.
+    static func hides(_ name: Span<UInt8>, in parameter: Span<UInt8>) -> Bool {
+        var start = 0
+        while start < parameter.count {
+            if bears(name, parameter.extracting(droppingFirst: start)) { return true }
+            start =
+                ASCII.firstIndex(of: UInt8(ascii: ";"), in: parameter, from: start, to: parameter.count) + 1
+        }
+        return false
     }
 
     /// True where something stands before the `=` that backends trim: they see a name that nobody has looked at here.

@@ -67,6 +67,8 @@ struct SessionPlaces: ~Copyable {
     private(set) var all: IssuerSet = []
     private let first: Int
     private var names: FixedArray<Names>
+    /// What stands behind that in the names of all that Better Auth sets.
+    private var ownNames = FixedArray<ByteRange>(capacity: 4)
     private var text = ByteArray()
     /// Where the chunks stand that were found last.
     private var chunks: FixedArray<ByteRange>
@@ -76,6 +78,9 @@ struct SessionPlaces: ~Copyable {
         names = FixedArray(capacity: max(1, sessions.count))
         chunks = FixedArray(capacity: Self.largestChunkCount)
         while chunks.append(.empty) {}
+        for name in ["session_token", "session_data", "account_data", "dont_remember"] {
+            _ = ownNames.append(add(name))
+        }
         for (index, session) in sessions.enumerated() {
             all.insert(IssuerSet(index: issuerCount + index))
             let plain = add(session.cookiePrefix + ".")
@@ -207,19 +212,17 @@ struct SessionPlaces: ~Copyable {
     }
 
     private func isOwn(_ pair: Span<UInt8>, behind prefix: ByteRange) -> Bool {
-        hasPrefix(prefix, pair) && Self.isOwn(pair.extracting(droppingFirst: Int(prefix.count)))
-    }
-
-    private static func isOwn(_ rest: Span<UInt8>) -> Bool {
-        isOwn(rest, "session_token") || isOwn(rest, "session_data") || isOwn(rest, "account_data")
-            || isOwn(rest, "dont_remember")
+        guard let end = Pair.end(of: text.span(prefix), in: pair) else { return false }
+        let rest = pair.extracting(droppingFirst: end)
+        for index in 0..<ownNames.count where isOwn(rest, text.span(ownNames[index])) { return true }
+        return false
     }
 
     /// The name itself, a chunk, or that of another session of the same browser.
-    private static func isOwn(_ rest: Span<UInt8>, _ name: StaticString) -> Bool {
-        let count = name.utf8CodeUnitCount
-        guard rest.count > count, ASCII.equals(rest.extracting(0..<count), name) else { return false }
-        return rest[count] == UInt8(ascii: "=") || rest[count] == UInt8(ascii: ".")
-            || rest[count] == UInt8(ascii: "_") || Pair.isTrimmed(rest[count])
+    private func isOwn(_ rest: Span<UInt8>, _ name: Span<UInt8>) -> Bool {
+        guard var index = Pair.end(of: name, in: rest), index < rest.count else { return false }
+        let next = RoutedPath.octet(rest, &index)
+        return next == 0 || next == UInt8(ascii: "=") || Pair.folded(next) == UInt8(ascii: "_")
+            || Pair.isTrimmed(next)
     }
 }
