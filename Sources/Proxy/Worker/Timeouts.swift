@@ -7,7 +7,8 @@ internal import Telemetry
 
 extension Worker {
     /// How long an answer to a client that has shut its sending direction may make a pause. Such a client has mostly
-    /// gone, which shows only when something is written to it; some only half-close, and an answer still reaches them.
+    /// gone, which shows only when something is written to it; some only half-close, and an answer still reaches them. While
+    /// the answer waits for the client itself, it has as long as any other that reads slowly.
     private static var halfClosedGraceMilliseconds: Int64 { 1000 }
 
     /// Sets the client's deadline to whatever ends the exchange first.
@@ -15,7 +16,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
         if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
-        if clients[client].halfClosedAt != .never {
+        if clients[client].halfClosedAt != .never, !exchanges[exchange].awaitsReader {
             deadline = min(
                 deadline,
                 clients[client].halfClosedAt.advanced(byMilliseconds: Self.halfClosedGraceMilliseconds))
