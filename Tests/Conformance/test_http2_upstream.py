@@ -374,6 +374,17 @@ def test_a_client_that_leaves_cancels(proxy, backend):
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").text == "hello" and backend.connections == 1
 
 
+def test_a_client_that_breaks_off_its_upload_cancels(proxy, backend):
+    """At once, and not when the body's time is up: the break is found by whoever keeps what came of the body."""
+    with proxy.client() as http:
+        http.send(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbegun")
+        wait(lambda: backend.requests and backend.last.body == b"begun")
+        http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    line = proxy.wait_log(path="/public/x")
+    assert line["reason"] == "client_closed", line
+    wait(lambda: backend.last.reset == CANCEL)
+
+
 def test_an_answer_before_the_requests_end(proxy, backend):
     backend.on_head = lambda wire, seen: wire.answer(seen.stream, b"no", 413)
     backend.on_request = lambda wire, seen: None
