@@ -91,11 +91,12 @@ extension Worker {
             let takesMore = clients[client].transport.output.isEmpty && clients[client].transport.isWritable
             return takesMore ? .upstreamTimeout : .requestTimeout
         }
+        let server = exchanges[exchange].server
+        if !server.isNone, waitsForStream(server.index) { return .overloaded }
         let owesBody = exchanges[exchange].sentAt == .never && exchanges[exchange].phase == .relaying
         guard owesBody else { return .upstreamTimeout }
         // The request is not sent yet: either the client does not deliver it, or the server does not take it.
-        let server = exchanges[exchange].server.index
-        return servers[server].transport.isWritable ? .requestTimeout : .upstreamTimeout
+        return servers[server.index].transport.isWritable ? .requestTimeout : .upstreamTimeout
     }
 
     private mutating func serverTooSlow(_ server: UInt32) {
@@ -115,6 +116,8 @@ extension Worker {
             connectFailed(exchange, server: number)
         // The deadline was the idle connection's, or another's: this request is not sent yet.
         case .busy where exchanges[exchange].sentAt == .never: break
+        // Others have all the streams that the server takes: it has not seen the request.
+        case .busy where waitsForStream(server): reply(exchange, .overloaded)
         case .busy:
             if servers[server].transport.isStream { doubtCarrier(ofStream: server) }
             reply(exchange, .upstreamTimeout)
