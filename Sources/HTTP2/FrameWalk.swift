@@ -1,4 +1,5 @@
 import Bytes
+import CNghttp2
 
 /// Finds the headers of the frames in what is received (RFC 9113 §4.1), so that each can be priced before anything is done
 /// about it, whatever its type: nghttp2 tells nobody of those that it ignores.
@@ -62,5 +63,10 @@ extension FrameWalk.Header {
         length = Int(word.byteSwapped &>> 40)
         type = UInt8(truncatingIfNeeded: word &>> 24)
         flags = UInt8(truncatingIfNeeded: word &>> 32)
+    }
+
+    /// It asks for an answer.
+    var isPing: Bool {
+        UInt32(type) == NGHTTP2_PING.rawValue && flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0
     }
 }

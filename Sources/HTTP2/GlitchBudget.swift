@@ -18,6 +18,9 @@ struct GlitchBudget {
     static let settings = 50
     /// A PING.
     static let ping = 10
+    /// The first PING behind a DATA frame: grpc-go sends one behind each, as soon as the one before is answered, to measure
+    /// the line. With the window update that comes along it is what the frame gives back.
+    static let measuringPing = 2
     /// A DATA frame without content that does not end its stream: nothing at all.
     static let emptyData = 10
     /// A DATA frame of four bytes or less: no protocol that frames its messages sends them.

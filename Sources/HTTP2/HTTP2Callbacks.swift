@@ -234,7 +234,9 @@ private func onSent(
         let isOnPurpose = slot.map { unsafe state.pointee.streams[Int($0)].isResetOnPurpose } ?? false
         if !isOnPurpose { _ = unsafe state.pointee.pay(GlitchBudget.reset) }
     case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
-        if !(unsafe state.pointee.isPiecemeal) { unsafe state.pointee.earn() }
+        if !(unsafe state.pointee.isPiecemeal) {
+            unsafe state.pointee.earn(isContent: UInt32(header.type) == NGHTTP2_DATA.rawValue)
+        }
         unsafe state.pointee.isPiecemeal = false
         guard header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0,
             unsafe nghttp2_session_get_stream_remote_close(session, header.stream_id) == 0

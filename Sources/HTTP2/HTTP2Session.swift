@@ -278,6 +278,15 @@ internal import HTTP
         return slot
     }
 
+    /// True for a request that waits until the server takes another stream: nothing of it was sent. nghttp2 makes a stream of it
+    /// when its head is framed.
+    public func isUnsent(_ slot: Int32) -> Bool {
+        // SAFETY: the session and its state belong to this value; the array checks the slot.
+        let record = unsafe state.pointee.streams[Int(slot)]
+        guard record.identifier > 0, !record.isClosed else { return false }
+        return unsafe nghttp2_session_find_stream(session, record.identifier) == nil
+    }
+
     /// The server has sent its SETTINGS.
     public var hasSettings: Bool {
         // SAFETY: the state belongs to this value.

@@ -67,6 +67,8 @@ struct StreamRecord: BitwiseCopyable {
     var isPiecemeal = false
     /// A DATA frame waits for more room.
     var isRoomShort = false
+    /// A DATA frame was sent, and no PING has come since.
+    private var mayMeasure = false
     /// Trailers of answers, until they are sent.
     var trailers: [Int32: [UInt8]] = [:]
     /// A frame of nghttp2's that is to be copied before the next call.
@@ -144,10 +146,17 @@ struct StreamRecord: BitwiseCopyable {
         guard role == .server else { return bytes.count }
         var offset = 0
         while let frame = walk.next(bytes, &offset) {
-            let cost = GlitchBudget.price(frame)
+            let cost = price(frame)
             if cost > 0, !pay(cost) { return max(0, offset - 9) }
         }
         return bytes.count
+    }
+
+    private mutating func price(_ frame: FrameWalk.Header) -> Int {
+        let cost = GlitchBudget.price(frame)
+        guard cost == GlitchBudget.ping, mayMeasure, frame.isPing else { return cost }
+        mayMeasure = false
+        return GlitchBudget.measuringPing
     }
 
     /// Ends a connection whose other side makes us queue frames that it does not read. nghttp2 refuses streams by itself:
@@ -157,8 +166,11 @@ struct StreamRecord: BitwiseCopyable {
         if queuedFrames > limits.queuedFrames { isExhausted = true }
     }
 
-    /// The client has taken a DATA frame.
-    mutating func earn() { budget.earn(GlitchBudget.frameTaken) }
+    /// The client has taken a DATA frame, or a head.
+    mutating func earn(isContent: Bool) {
+        budget.earn(GlitchBudget.frameTaken)
+        if isContent { mayMeasure = true }
+    }
 
     // MARK: Streams
 

@@ -29,7 +29,8 @@ public final class TicketKeys: Sendable {
     /// The key for a new ticket at that second; nil where the system has no randomness.
     func current(now: Int64) -> Key? {
         keys.withLock { keys in
-            if let first = keys.first, now - first.madeAt < Self.rotationSeconds { return first }
+            // A clock that was ahead has made a key that would be in use until it is there again.
+            if let first = keys.first, abs(now - first.madeAt) < Self.rotationSeconds { return first }
             var bytes = InlineArray<80, UInt8>(repeating: 0)
             let done = unsafe withUnsafeMutableBytes(of: &bytes) { room in
                 // SAFETY: the 80 bytes of `bytes`.
@@ -48,7 +49,7 @@ public final class TicketKeys: Sendable {
         keys.withLock { keys in
             for (place, key) in keys.enumerated() where Self.isNamed(key, name) {
                 let age = now - key.madeAt
-                guard age < Self.rotationSeconds + Self.sessionSeconds else { return nil }
+                guard abs(age) < Self.rotationSeconds + Self.sessionSeconds else { return nil }
                 return (key, place > 0 || age >= Self.rotationSeconds)
             }
             return nil

@@ -194,6 +194,30 @@ def test_who_only_listens_for_a_while_is_not_cut_off(start, own_backend):
         assert answer.status == 200 and answer.body == b"x" * 10
 
 
+def megabytes(count: int):
+    """Answers with so many, as fast as they are taken."""
+    def script(exchange):
+        with contextlib.suppress(OSError):
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (count << 20))
+            for _ in range(count * 16):
+                exchange.send(b"x" * 65536)
+    return script
+
+
+def test_who_reads_slowly_and_owes_a_body_is_not_cut_off(start, own_backend):
+    """As above, of an answer that comes faster than the client takes it: that it takes it is what counts."""
+    own_backend.script = megabytes(32)
+    proxy = start(own_backend, configuration.SMALL + LIMITS.replace("600ms", "3s"))
+    with connect(proxy, receive_bytes=65536) as sock:
+        sock.sendall(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
+        started, count = time.monotonic(), 0
+        while piece := sock.recv(65536):
+            count += len(piece)
+            # Nothing is waited for that comes late: it only takes its time, more than twice that of a pause.
+            time.sleep(max(0, started + 7 * count / (32 << 20) - time.monotonic()))
+        assert count > 32 << 20, proxy.wait_log(path="/public/x")
+
+
 def test_an_answer_that_comes_with_its_deadline_leaves_the_next_request_alone(start, own_backend):
     """A process that stood still sees what came in time before it looks at the clock. The deadline that has passed by then
     was the first request's, which is answered."""

@@ -20,6 +20,7 @@ from harness import configuration
 from harness.authority import Authority
 from harness.http2 import CANCEL, INTERNAL_ERROR, REFUSED_STREAM, Connection, frame, get
 from harness.http2backend import HTTP2Backend
+from harness.metrics import Metrics
 from harness.tokens import bearer, token
 from harness.wire import render
 
@@ -253,6 +254,30 @@ def test_those_who_come_and_leave_end_nobody_elses_request(start):
             assert slow.response().status == 200
 
 
+def test_a_request_that_finds_no_stream_in_time_is_not_the_servers_fault(start):
+    """Another has the only one that the server takes: 503, which says that nothing was sent, and not 504."""
+    done = threading.Event()
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as backend:
+        def answer(wire, seen):
+            wire.head(seen.stream)
+            done.wait(60)
+            wire.data(seen.stream, b"long")
+
+        backend.on_request = answer
+        proxy = start(backend, upstream=UPSTREAM + 'max_connections = 1\nresponse_timeout = "4s"')
+        with proxy.client() as slow:
+            slow.send(render("GET", "/public/long"))
+            assert slow.head().status == 200
+            refused = proxy.request("POST", "/public/x", (), b"x")
+            assert (refused.status, refused.problem["code"]) == (503, "overloaded")
+            failures = re.findall(r"usher_upstream_server_failures_total\{.*\} (\d+)",
+                                  proxy.admin_request("/metrics").body.decode())
+            assert failures == ["0"], "the server has done nothing wrong"
+            done.set()
+            assert slow.reader.until(b"0\r\n\r\n").endswith(b"long\r\n0\r\n\r\n")
+        assert [seen[":path"] for seen in backend.requests] == ["/public/long"]
+
+
 # Retries only where nothing was processed.
 
 
@@ -324,6 +349,32 @@ def test_a_lost_connection_is_not_taken_for_refusal(proxy, backend):
     assert [seen[":path"] for seen in backend.requests] == ["/public/0", "/public/x"]
 
 
+def test_what_waited_for_a_stream_of_a_lost_connection_is_sent_again(start):
+    """The server takes one request at a time, and its connection breaks: of the other nothing was sent yet, whatever its
+    method."""
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as backend:
+        proxy = start(backend, upstream=UPSTREAM + "max_connections = 1")
+        assert proxy.get("/public/0").status == 200
+        begun, go = threading.Event(), threading.Event()
+
+        def answer(wire, seen):
+            if wire.number > 1:
+                return wire.answer(seen.stream, b"second")
+            begun.set()
+            go.wait(30)
+            wire.close()
+
+        backend.on_request = answer
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            one = pool.submit(proxy.request, "POST", "/public/1", (), b"x")
+            assert begun.wait(30)
+            two = pool.submit(proxy.request, "POST", "/public/2", (), b"x")
+            wait(lambda: Metrics(proxy)["usher_requests_in_flight"] == 2)
+            go.set()
+            assert (one.result().status, two.result().status, two.result().body) == (502, 200, b"second")
+        assert [seen[":path"] for seen in backend.requests] == ["/public/0", "/public/1", "/public/2"]
+
+
 def test_a_connection_that_was_idle_and_closed(proxy, backend):
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/0").status_code == 200
     backend.wires[0].goaway(1)
@@ -372,6 +423,17 @@ def test_a_client_that_leaves_cancels(proxy, backend):
     wait(lambda: backend.last.reset == CANCEL)
     backend.on_request = lambda wire, seen: wire.answer(seen.stream)
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").text == "hello" and backend.connections == 1
+
+
+def test_a_client_that_breaks_off_its_upload_cancels(proxy, backend):
+    """At once, and not when the body's time is up: the break is found by whoever keeps what came of the body."""
+    with proxy.client() as http:
+        http.send(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nbegun")
+        wait(lambda: backend.requests and backend.last.body == b"begun")
+        http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    line = proxy.wait_log(path="/public/x")
+    assert line["reason"] == "client_closed", line
+    wait(lambda: backend.last.reset == CANCEL)
 
 
 def test_an_answer_before_the_requests_end(proxy, backend):

@@ -1,5 +1,6 @@
 """Faults that were found once, each kept as it was found."""
 
+import contextlib
 import signal
 import socket
 import threading
@@ -71,6 +72,30 @@ def test_half_closed_client_gets_a_slow_answer_whole(start, own_backend):
         sock.sendall(render("GET", "/public/x"))
         sock.shutdown(socket.SHUT_WR)
         assert read_all(sock).endswith(b"0123456789" * 3)
+
+
+def test_half_closed_client_that_reads_slowly_gets_its_answer_whole(start, own_backend):
+    """Its grace period went on while the answer waited for it: whoever takes longer than a second for what no kernel holds was
+    cut off."""
+    def large(exchange):
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (32 << 20))
+        with contextlib.suppress(OSError):
+            for _ in range(32 * 16):
+                exchange.send(b"x" * 65536)
+
+    own_backend.script = large
+    proxy = start(own_backend)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.settimeout(20)
+        sock.connect(("127.0.0.1", proxy.port))
+        sock.sendall(render("GET", "/public/x"))
+        sock.shutdown(socket.SHUT_WR)
+        time.sleep(3)
+        count = 0
+        while piece := sock.recv(1 << 20):
+            count += len(piece)
+        assert count > 32 << 20, proxy.wait_log(path="/public/x")
 
 
 def test_a_reload_that_failed_does_not_lock_out_the_next(start, own_backend, tmp_path):

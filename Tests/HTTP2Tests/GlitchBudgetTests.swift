@@ -71,6 +71,50 @@ import Testing
         peer.close()
     }
 
+    @Test("a PING behind each DATA frame, by which grpc-go measures its line, is no waste")
+    func measuring() throws {
+        var peer = try Peer()
+        let ask = frame(headers, endHeaders, 1, block(get("/")))
+        guard case .request(let slot, _, _)? = peer.receive(ask)?.first else {
+            Issue.record("no request")
+            return peer.close()
+        }
+        #expect((peer.answer(slot, "", isComplete: false)) == true)
+        let measure =
+            frame(windowUpdate, 0, 0, [0, 0, 0, 100])
+            + frame(ping, 0, 0, [2, 4, 16, 16, 9, 14, 7, 7])
+        var count = 0
+        repeat {
+            count += 1
+            peer.answers[slot] = [UInt8](repeating: 0x78, count: 100)
+            peer.session.offer(slot, count: 100, isComplete: false)
+            if count % 100 == 0 { _ = peer.receive(frame(windowUpdate, 0, 1, [0, 0, 0x27, 0x10])) }
+            _ = peer.sent()
+        } while count < 10_000 && peer.receive(measure) != nil
+        #expect(count == 10_000)
+        #expect((peer.goAwayCode()) == nil)
+        peer.close()
+    }
+
+    @Test("F7: one PING for each such frame, and no more")
+    func measuringTooMuch() throws {
+        var peer = try Peer()
+        let ask = frame(headers, endHeaders, 1, block(get("/")))
+        guard case .request(let slot, _, _)? = peer.receive(ask)?.first else {
+            Issue.record("no request")
+            return peer.close()
+        }
+        #expect((peer.answer(slot, String(repeating: "x", count: 60_000), isComplete: false)) == true)
+        #expect(peer.sent().filter { $0.type == data }.count > 3)
+        var count = 0
+        while count < 2000, peer.receive(frame(ping, 0, 0, [2, 4, 16, 16, 9, 14, 7, 7])) != nil {
+            count += 1
+            _ = peer.sent()
+        }
+        #expect(count < 1010)
+        peer.close()
+    }
+
     @Test("F7: resets that the session is provoked to count")
     func madeYouReset() throws {
         var peer = try Peer()

@@ -92,4 +92,17 @@ import Testing
         #expect(keys.find(name.span, now: end) == nil)
         #expect(keys.find([UInt8](repeating: 0, count: 16).span, now: 10) == nil)
     }
+
+    @Test("a key that was made while the clock was a year ahead is not in use for a year") func aheadOfTime()
+        throws
+    {
+        let keys = TicketKeys()
+        let (year, now): (Int64, Int64) = (365 * 86_400, 1_000_000)
+        let ahead = try #require(keys.current(now: now + year))
+        #expect(keys.current(now: now + year - 2)?.madeAt == now + year, "a small step back is none")
+        #expect(keys.current(now: now)?.madeAt == now)
+        var name: InlineArray<16, UInt8> = InlineArray(repeating: 0)
+        for index in 0..<16 { name[index] = ahead.bytes[index] }
+        #expect(keys.find(name.span, now: now) == nil)
+    }
 }

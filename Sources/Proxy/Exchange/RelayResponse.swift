@@ -262,14 +262,17 @@ extension Worker {
                 continue
             case .turnSpent:
                 // Bytes flow: a pause begins anew with each turn.
+                noteAnswerMoves(exchange)
                 pauseResponse(exchange, .source(exchanges[exchange].responseBody.decoder.received))
                 resumeNextTurn(exchanges[exchange].client)
             case .sourceDrained:
                 let hasMoved = exchanges[exchange].responseBody.decoder.received > before
-                if hasMoved, clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }
-                awaitMore(exchange, answerMoves: hasMoved)
+                if hasMoved || exchanges[exchange].awaitsReader { noteAnswerMoves(exchange) }
+                awaitMore(exchange)
             case .sinkBlocked:
-                pauseResponse(exchange, .sink(clients[client].transport.sentBytes))
+                let moved = Moved.sink(clients[client].transport.sentBytes)
+                if exchanges[exchange].responsePause.moved != moved { noteAnswerMoves(exchange) }
+                pauseResponse(exchange, moved)
             case .truncated, .malformed, .tooLarge:
                 truncateResponse(exchange)
             case .sinkFailed:
@@ -279,14 +282,20 @@ extension Worker {
         }
     }
 
-    /// A backend may pause as long as the route's timeout allows; a client that still owes its body may not, unless it takes
-    /// an answer meanwhile: in a call in both directions (gRPC) it may be the turn of the server alone.
-    private mutating func awaitMore(_ exchange: UInt32, answerMoves: Bool) {
-        exchanges[exchange].responsePause = Pause()
+    /// The client takes what comes. One that has half-closed is there, and one that still owes its body may make a pause: in
+    /// a call in both directions (gRPC) it may be the turn of the server alone.
+    private mutating func noteAnswerMoves(_ exchange: UInt32) {
+        let client = exchanges[exchange].client.index
+        if clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }
         let pause = exchanges[exchange].requestPause
-        if answerMoves, pause.deadline != .never, case .source = pause.moved {
+        if pause.deadline != .never, case .source = pause.moved {
             exchanges[exchange].requestPause.deadline = pauseEnd
         }
+    }
+
+    /// A backend may pause as long as the route's timeout allows.
+    private mutating func awaitMore(_ exchange: UInt32) {
+        exchanges[exchange].responsePause = Pause()
         exchanges[exchange].settlePauses()
         setExchangeDeadline(exchange)
     }

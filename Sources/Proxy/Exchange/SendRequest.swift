@@ -104,11 +104,19 @@ extension Worker {
     private mutating func relayRequestBody(_ exchange: UInt32) -> Bool {
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
-        if exchanges[exchange].keepsBody, !keepBody(exchange, client, server) {
-            offerRequest(server)
-            resumeNextTurn(exchanges[exchange].client)
-            pauseRequest(exchange, .source(exchanges[exchange].requestBody.decoder.received))
-            return false
+        if exchanges[exchange].keepsBody {
+            guard keepBody(exchange, client, server) else {
+                offerRequest(server)
+                resumeNextTurn(exchanges[exchange].client)
+                pauseRequest(exchange, .source(exchanges[exchange].requestBody.decoder.received))
+                return false
+            }
+            // What was read last may be the connection's break, of which no further event tells.
+            let isBroken = clients[client].transport.isBroken && !clients[client].transport.isReadable
+            guard !isBroken || exchanges[exchange].requestBody.isComplete else {
+                abandon(exchange, .clientClosed)
+                return false
+            }
         }
         while true {
             let outcome = exchanges[exchange].requestBody.run(

@@ -328,9 +328,10 @@ extension Worker {
         guard carriers[carrier.index].isReady else { return carrierFailed(carrier, "server_speaks_no_http2") }
         for slot in 0..<carriers[carrier.index].session.slots {
             let stream = carriers[carrier.index].session.owner(slot)
-            if servers.contains(stream) {
-                noteLoss(stream, code: HTTP2ErrorCode.internalError.rawValue, isOfConnection: true)
-            }
+            guard servers.contains(stream) else { continue }
+            let isUnsent = carriers[carrier.index].session.isUnsent(slot)
+            let code: HTTP2ErrorCode = isUnsent ? .refusedStream : .internalError
+            noteLoss(stream, code: code.rawValue, isOfConnection: !isUnsent)
         }
         removeCarrier(carrier)
         advanceAnswered()

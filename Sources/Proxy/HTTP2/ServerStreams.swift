@@ -206,6 +206,16 @@ extension Worker {
         return fits
     }
 
+    /// True for a request that waits for others to end, of which its server takes so many: nothing of it was sent. A server that
+    /// takes none at all is at fault itself.
+    func waitsForStream(_ server: UInt32) -> Bool {
+        let carrier = servers[server].carrier
+        guard servers[server].transport.isStream, servers[server].stream.slot >= 0, carriers.contains(carrier)
+        else { return false }
+        return carriers[carrier.index].session.remoteStreamLimit > 0
+            && carriers[carrier.index].session.isUnsent(servers[server].stream.slot)
+    }
+
     // MARK: The end of a stream
 
     /// The stream is over. An answer that is complete is still relayed; one that is not makes its exchange end.

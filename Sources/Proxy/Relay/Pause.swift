@@ -26,6 +26,12 @@ extension Exchange {
     /// Takes over when the pauses end.
     mutating func settlePauses() { stallDeadline = min(requestPause.deadline, responsePause.deadline) }
 
+    /// The answer waits for the client to take of it.
+    var awaitsReader: Bool {
+        guard responsePause.deadline != .never, case .sink = responsePause.moved else { return false }
+        return true
+    }
+
     /// Nothing is waited for.
     mutating func endPauses() {
         (requestPause, responsePause) = (Pause(), Pause())

@@ -7,7 +7,8 @@ internal import Telemetry
 
 extension Worker {
     /// How long an answer to a client that has shut its sending direction may make a pause. Such a client has mostly
-    /// gone, which shows only when something is written to it; some only half-close, and an answer still reaches them.
+    /// gone, which shows only when something is written to it; some only half-close, and an answer still reaches them. While
+    /// the answer waits for the client itself, it has as long as any other that reads slowly.
     private static var halfClosedGraceMilliseconds: Int64 { 1000 }
 
     /// Sets the client's deadline to whatever ends the exchange first.
@@ -15,7 +16,7 @@ extension Worker {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
         if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
-        if clients[client].halfClosedAt != .never {
+        if clients[client].halfClosedAt != .never, !exchanges[exchange].awaitsReader {
             deadline = min(
                 deadline,
                 clients[client].halfClosedAt.advanced(byMilliseconds: Self.halfClosedGraceMilliseconds))
@@ -90,11 +91,12 @@ extension Worker {
             let takesMore = clients[client].transport.output.isEmpty && clients[client].transport.isWritable
             return takesMore ? .upstreamTimeout : .requestTimeout
         }
+        let server = exchanges[exchange].server
+        if !server.isNone, waitsForStream(server.index) { return .overloaded }
         let owesBody = exchanges[exchange].sentAt == .never && exchanges[exchange].phase == .relaying
         guard owesBody else { return .upstreamTimeout }
         // The request is not sent yet: either the client does not deliver it, or the server does not take it.
-        let server = exchanges[exchange].server.index
-        return servers[server].transport.isWritable ? .requestTimeout : .upstreamTimeout
+        return servers[server.index].transport.isWritable ? .requestTimeout : .upstreamTimeout
     }
 
     private mutating func serverTooSlow(_ server: UInt32) {
@@ -114,6 +116,8 @@ extension Worker {
             connectFailed(exchange, server: number)
         // The deadline was the idle connection's, or another's: this request is not sent yet.
         case .busy where exchanges[exchange].sentAt == .never: break
+        // Others have all the streams that the server takes: it has not seen the request.
+        case .busy where waitsForStream(server): reply(exchange, .overloaded)
         case .busy:
             if servers[server].transport.isStream { doubtCarrier(ofStream: server) }
             reply(exchange, .upstreamTimeout)
