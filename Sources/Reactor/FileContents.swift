@@ -20,11 +20,12 @@ public enum FileContents {
         return unsafe fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
     }
 
-    /// What changes whenever a file is written or replaced; nil where there is none.
+    /// What changes whenever a file is written or replaced; nil where there is none, or a pipe, which has no contents that
+    /// stay.
     public static func stamp(_ path: String) -> FileStamp? {
         var status = stat()
         // SAFETY: a local out-parameter, and a path that is lent for the call.
-        guard unsafe stat(path, &status) == 0 else { return nil }
+        guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFIFO else { return nil }
         return FileStamp(
             node: UInt64(status.st_ino), byteCount: Int64(status.st_size),
             nanoseconds: Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec))

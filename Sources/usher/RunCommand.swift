@@ -60,7 +60,7 @@ struct RunCommand: ParsableCommand {
             let supervisor = try Supervisor(
                 configuration, from: source,
                 warnings: loaded.diagnostics.map { $0.headline(file: loaded.path) },
-                files: loaded.files, takesOver: takeover)
+                files: loaded.files, stamps: loaded.stamps, takesOver: takeover)
             endProcess(supervisor.run())
         } catch {
             throw Console.fail("\(error.reason)")

@@ -717,6 +717,21 @@ def test_discovery_again_where_the_keys_have_moved(start, own_backend, server):
     wait_for(lambda: get(proxy, signed("two", issuer=url)).status == 200, what="the new place")
 
 
+def test_discovery_again_for_a_key_that_is_not_where_the_keys_were(start, own_backend, server):
+    """The old place goes on to answer, with the old keys: an unknown key is a reason to ask again where the keys are."""
+    url = server.origin
+    server.answer = response(b"", "404 Not Found")
+    page = "/.well-known/openid-configuration"
+    server.pages[page] = metadata(url, server.origin + "/old")
+    server.pages["/old"] = response(key_set("one"))
+    proxy = start(own_backend, configuration(discovering(url)))
+    assert get(proxy, signed("one", issuer=url)).status == 200
+    server.pages[page] = metadata(url, server.origin + "/new")
+    server.pages["/new"] = response(key_set("two"))
+    wait_for(lambda: get(proxy, signed("two", issuer=url)).status == 200, what="the new place")
+    wait_for(lambda: get(proxy, signed("one", issuer=url)).status == 401, what="the old key has gone")
+
+
 def test_better_auth_in_three_lines(start, own_backend, server):
     algorithms = {"EdDSA": "ed", "ES256": "p256", "ES512": "p521", "RS256": "rs", "PS256": "ps"}
     server.answer = response(b"", "404 Not Found")

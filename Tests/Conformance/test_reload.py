@@ -254,6 +254,35 @@ def test_watched_config_map(start, own_backend, tmp_path):
     assert proxy.get("/api/x", first).status == 401
 
 
+def test_a_change_while_the_start_reads(start, own_backend, tmp_path):
+    """What changes between the moment when the start reads the file and the one when it looks for changes is a change."""
+    secret = tmp_path / "secret"
+    os.mkfifo(secret)
+    text = configuration.SMALL.replace('{{ env = "USHER_TEST_SECRET" }}', f'{{{{ file = "{secret}" }}}}')
+    proxy = start(own_backend, text, preamble="watch = true\n", wait=False)
+    with secret.open("w") as pipe:  # opens when the other side does: the configuration has been read by then
+        renamed(secret, "b" * 40)
+        proxy.file.write_text(proxy.file.read_text() + ADDED)
+        pipe.write("a" * 40)
+    proxy.wait_ready()
+    wait_until(lambda: proxy.get("/added").status == 200)
+    assert proxy.get("/api/x", bearer(token(secret_or_key=b"b" * 40))).status == 200
+
+
+def test_a_signal_during_the_start_is_obeyed_behind_it(start, own_backend):
+    """A start may wait, here for a store that says nothing: who has changed the file meanwhile, and says so, is heard."""
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        store.settimeout(30)
+        shared = f'\n[revocation]\n\n[shared]\nredis = "redis://127.0.0.1:{store.getsockname()[1]}"\n'
+        proxy = start(own_backend, configuration.SMALL + shared, wait=False)
+        connection, _ = store.accept()
+        proxy.file.write_text(proxy.file.read_text() + ADDED)
+        proxy.signal(signal.SIGHUP)
+        proxy.wait_ready()
+        wait_until(lambda: proxy.get("/added").status == 200)
+        connection.close()
+
+
 def test_not_watched_unless_told(start, own_backend):
     proxy = start(own_backend)
     proxy.file.write_text(proxy.file.read_text() + ADDED)

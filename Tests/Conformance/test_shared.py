@@ -22,7 +22,7 @@ from harness.ports import free_port
 from harness.store import SERVER, Store
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
-from harness.wire import Client
+from harness.wire import Client, render
 
 pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server: scripts/install-packages installs it")
 
@@ -782,6 +782,69 @@ def test_who_got_nonsense_for_an_answer_is_told_and_asks_again(share):
             assert time.monotonic() - started < 4, "the reply that it waits for has come"
             time.sleep(0.4)
         assert len(asked) >= 2
+        server.shutdown()
+
+
+class Forgetful(socketserver.BaseRequestHandler):
+    """A store that forgets the script of one call and knows it again when the next one comes, as another proxy has sent
+    it meanwhile: the second call is answered before the first, which goes once more."""
+
+    ONE, NONE = b"*2\r\n:1\r\n:10000000\r\n", b"*2\r\n:0\r\n:100000000\r\n"
+
+    def handle(self):
+        stream, replies, first = self.request.makefile("rb"), [], None
+        try:
+            while line := stream.readline():
+                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(line[1:]))]
+                if words[0] == b"SCRIPT":
+                    replies.append(LOADED)
+                elif any(b"revocations" in word for word in words):
+                    replies.append(READ)
+                elif words[0] == b"EVALSHA" and self.server.forgets and first is None:
+                    first = (words[3], len(replies))
+                elif first:
+                    replies.insert(first[1], b"-NOSCRIPT No matching script.\r\n")
+                    replies.append(self.NONE)
+                    self.server.answered = (first[0], words[3])
+                    self.server.forgets, first = False, None
+                else:
+                    self.server.keys.append(words[3])
+                    replies.append(self.ONE)
+                if first is None:
+                    self.request.sendall(b"".join(replies))
+                    replies = []
+        except (OSError, ValueError):
+            pass
+
+
+def test_a_forgotten_script_gives_nobody_anothers_answer(share):
+    """What comes back in another order is still the answer to its own question."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forgetful) as server:
+        server.daemon_threads = True
+        server.keys, server.forgets, server.answered = [], False, None
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = share(None, wait=False, redis=f"redis://127.0.0.1:{server.server_address[1]}")
+        wait_up(proxy)
+        # A call that waits for a second is given up, and the connection with it: on a busy machine more than one try.
+        for number in range(50):
+            names = [f"one-{number}", f"two-{number}"]
+            before = len(server.keys)
+            if [ask(proxy, 1, user(name)) for name in names] != [[200], [200]] or len(server.keys) != before + 2:
+                continue
+            keys, failures = server.keys[-2:], metric(proxy, "usher_shared_failures_total")
+            server.answered, server.forgets = None, True
+            with proxy.client() as one, proxy.client() as two:
+                for client, name in zip((one, two), names):
+                    client.send(render("GET", "/users/x", user(name)))
+                statuses = [client.response().status for client in (one, two)]
+            server.forgets = False
+            is_whole = metric(proxy, "usher_shared_failures_total") == failures
+            if is_whole and server.answered and sorted(server.answered) == sorted(keys):
+                break
+            wait_up(proxy)
+        else:
+            pytest.fail("never two calls at once")
+        assert dict(zip(keys, statuses)) == {server.answered[0]: 200, server.answered[1]: 429}
         server.shutdown()
 
 

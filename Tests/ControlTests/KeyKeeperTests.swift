@@ -48,6 +48,29 @@ struct KeyKeeperTests {
         #expect(keeper.fetched("main")?.fetches == (isOther ? 0 : 1))
     }
 
+    @Test("an unknown key is a reason to read the metadata again; without it the old place is asked")
+    func metadataAgain() throws {
+        let keeper = try KeyKeeper(environment: [:], log: Logger(label: "test"))
+        keeper.configure([try issuer(keys: #"jwks = "discover""#)], now: Instant.now())
+        let known = try #require(keeper.fetched("main"))
+        func planned() -> [String] { known.steps.map { $0.url.target } }
+        known.plan()
+        let pages = ["/t/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t"]
+        #expect(planned() == pages)
+        #expect(known.skipAlternative("not there"))
+        let metadata = #"{"issuer":"https://a.example/t","jwks_uri":"https://a.example/keys"}"#
+        #expect(try !known.take(Array(metadata.utf8)))
+        known.plan()
+        #expect(planned() == ["/keys"])
+        known.plan(for: true)
+        #expect(planned() == [pages[1], "/keys"])
+        #expect(known.skipAlternative("not there"))
+        #expect(planned() == ["/keys"])
+        #expect(!known.skipAlternative("not there either"))
+        known.plan(for: true)
+        #expect(planned() == pages)
+    }
+
     @Test(
         "what is checked before a reload are the keys that workers get behind it, and looking changes nothing",
         arguments: [false, true])

@@ -69,19 +69,26 @@ struct OperationsTests {
             now = now.advanced(byMilliseconds: FileWatcher.pollMilliseconds)
             return watcher.poll(now)
         }
-        watcher.watch([link, folder.path + "/missing"], isOn: true, now: now)
+        let files = [link, folder.path + "/missing"]
+        func stamps() -> [String: FileStamp] {
+            files.reduce(into: [:]) { $0[$1] = FileContents.stamp($1) }
+        }
+        watcher.watch(files, as: stamps(), isOn: true, now: now)
         #expect(!look() && !look())
         try FileManager.default.removeItem(atPath: link)
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "two")
         #expect(!look() && look(), "seen, then stayed")
-        watcher.beginReading()
-        watcher.watch([link, folder.path + "/missing"], isOn: true, now: now)
+        watcher.watch(files, as: stamps(), isOn: true, now: now)
         #expect(!look() && !look())
         try write("missing", "x")
         #expect(!look())
         try write("missing", "xyz")
         #expect(!look() && look(), "still changing at the second look")
-        watcher.watch([], isOn: false, now: now)
+        let before = stamps()
+        try write("two", "333")
+        watcher.watch(files, as: before, isOn: true, now: now)
+        #expect(!look() && look(), "changed since it was read")
+        watcher.watch([], as: [:], isOn: false, now: now)
         #expect(watcher.deadline == .never)
     }
 

@@ -1,4 +1,5 @@
 internal import Bytes
+public import Reactor
 
 /// What came of loading a configuration file.
 public struct LoadedConfiguration: Sendable {
@@ -12,6 +13,8 @@ public struct LoadedConfiguration: Sendable {
     public var diagnostics: [Diagnostic]
     /// The files that were read, this one included: where one changes, the configuration may be another.
     public var files: [String] = []
+    /// Which state each of these was in before it was read; what is not here was not there.
+    public var stamps: [String: FileStamp] = [:]
 
     /// Whether the configuration cannot be used.
     public var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
@@ -37,13 +40,17 @@ extension Configuration {
         let named = path ?? environment["USHER_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
         let candidates = named.map { [$0] } ?? defaultPaths
         for candidate in candidates {
+            let stamp = files.stamp(path: candidate)
+            var loaded: LoadedConfiguration
             switch files.read(path: candidate) {
             case .contents(let text):
-                return load(text: text, path: candidate, environment: environment, files: files)
+                loaded = load(text: text, path: candidate, environment: environment, files: files)
             case .missing where named == nil: continue
             case let failure:
-                return unreadable(candidate, "cannot read the configuration: \(failure.reason ?? "")")
+                loaded = unreadable(candidate, "cannot read the configuration: \(failure.reason ?? "")")
             }
+            loaded.stamps[candidate] = stamp
+            return loaded
         }
         return unreadable(
             defaultPaths[0],
@@ -71,7 +78,7 @@ extension Configuration {
             return LoadedConfiguration(
                 path: path, source: SourceMask.mask(source, loader.inlineSecrets),
                 configuration: isUsable ? configuration : nil, diagnostics: diagnostics,
-                files: [path] + loader.filesRead)
+                files: [path] + loader.filesRead, stamps: loader.stamps)
         } catch {
             loader.error(error.position, "this is not TOML: \(error.message)")
             return LoadedConfiguration(

@@ -1,7 +1,16 @@
+public import Reactor
+
 /// How a load reads files; tests give their own.
 public protocol FileSource {
     /// The whole file, or why it cannot be read.
     func read(path: String) -> FileReading
+    /// Which state the file is in; nil where there is none, or it has no state.
+    func stamp(path: String) -> FileStamp?
+}
+
+extension FileSource {
+    /// Files that do not change.
+    public func stamp(path: String) -> FileStamp? { nil }
 }
 
 /// What came of reading a file.

@@ -1,3 +1,5 @@
+import Reactor
+
 /// What one load shares: where diagnostics go, and how strings, paths and files are looked up.
 final class Loader {
     let environment: [String: String]
@@ -7,6 +9,8 @@ final class Loader {
     private(set) var diagnostics: [Diagnostic] = []
     /// What was read, or could not be, besides the configuration itself.
     private(set) var filesRead: [String] = []
+    /// Which state each of them was in before it was read.
+    private(set) var stamps: [String: FileStamp] = [:]
     /// Where secrets stand in the text, from the first character to the place after the last.
     private(set) var inlineSecrets: [(start: SourcePosition, end: SourcePosition)] = []
 
@@ -55,6 +59,7 @@ final class Loader {
     /// The file's bytes, or an error at `position`.
     func read(path: String, at position: SourcePosition) -> [UInt8]? {
         let resolved = resolve(path: path)
+        if !filesRead.contains(resolved) { stamps[resolved] = files.stamp(path: resolved) }
         filesRead.append(resolved)
         switch files.read(path: resolved) {
         case .contents(let bytes): return bytes

@@ -1,4 +1,4 @@
-internal import Reactor
+public import Reactor
 
 /// The machine's files and this process's environment.
 public struct SystemFiles: FileSource, Sendable {
@@ -19,6 +19,9 @@ public struct SystemFiles: FileSource, Sendable {
             return .failed(reason: error.isTooLarge ? "it is larger than 4 MiB" : error.description)
         }
     }
+
+    /// Which state a file is in.
+    public func stamp(path: String) -> FileStamp? { FileContents.stamp(path) }
 
     /// The process's environment variables. One that is not UTF-8 is left out: as a secret it would be mangled.
     public static func environment() -> [String: String] { processEnvironment() }

@@ -30,6 +30,8 @@ final class NameBook {
     var log: Logger
     private var entries: [Name: Entry] = [:]
     private var lastIdentifier: UInt32 = 0
+    /// Addresses have changed while a start or a reload waited: where that fails, nobody has been told.
+    private var hasUntoldChange = false
 
     /// After a failure, doubled up to the interval.
     private static let firstRetryMilliseconds: Int64 = 500
@@ -101,7 +103,8 @@ final class NameBook {
 
     /// Takes in the answers. True where an address has changed.
     func noteAnswers(now: Instant) -> Bool {
-        var hasChanged = false
+        var hasChanged = hasUntoldChange
+        hasUntoldChange = false
         for answer in answers.receive() {
             let asked = entries.first { $0.value.lookup?.identifier == answer.identifier }
             guard let asked else { continue }
@@ -165,7 +168,7 @@ final class NameBook {
             let left = end.microseconds(since: .now()) / 1000
             guard left > 0 else { return }
             _ = poller.wait(timeoutMilliseconds: Int32(clamping: left))
-            _ = noteAnswers(now: .now())
+            hasUntoldChange = noteAnswers(now: .now())
             run(now: .now())
         }
     }

@@ -39,8 +39,8 @@ final class FetchedKeys {
     var failures: UInt64 = 0
     /// How far this machine's clock is ahead of the key server's, in seconds; nil: it has not said.
     var secondsAhead: Int64?
-    /// Where the metadata said that the keys are.
-    private var discovered: RemoteURL?
+    /// Where the metadata said that the keys are, and where it was.
+    private var discovered: (keySet: RemoteURL, metadata: RemoteURL)?
 
     init(_ configuration: IssuerConfiguration, _ remote: RemoteKeys, now: Instant) {
         name = configuration.name
@@ -67,15 +67,19 @@ final class FetchedKeys {
         return true
     }
 
-    /// Lists the documents of a new fetch. The metadata is read again only where the keys were not found.
-    func plan() {
+    /// Lists the documents of a new fetch. The metadata is read again where the keys were not found, and where somebody has
+    /// met a key that is not among them: the old place may go on to answer after they have moved. Then the metadata may be
+    /// away, too.
+    func plan(for unknownKey: Bool = false) {
         reasons = []
         hasNewKeys = false
         switch remote.location {
         case .url(let url): steps = [Step(document: .keySet, url: url)]
         case .discovery(let issuer, _):
             if let discovered {
-                steps = [Step(document: .keySet, url: discovered)]
+                steps = [Step(document: .keySet, url: discovered.keySet)]
+                let metadata = Step(document: .metadata, url: discovered.metadata, hasAlternative: true)
+                if unknownKey { steps.insert(metadata, at: 0) }
             } else {
                 steps = Self.metadataURLs(issuer).map { Step(document: .metadata, url: $0) }
                 steps[0].hasAlternative = true
@@ -108,7 +112,7 @@ final class FetchedKeys {
         switch step.document {
         case .metadata:
             let url = try keySetURL(body)
-            discovered = url
+            discovered = (url, step.url)
             steps = [Step(document: .keySet, url: url)]
             return false
         case .keySet:

@@ -112,7 +112,7 @@ final class KeyKeeper {
         switch issuer.refresher.asked(now) {
         case .underWay: break
         case .notBefore(let time): tell(issuer, .none, until: time)
-        case .fetch: begin(issuer, poller, now)
+        case .fetch: begin(issuer, for: true, poller, now)
         }
     }
 
@@ -141,9 +141,11 @@ final class KeyKeeper {
 
     // MARK: One fetch
 
-    private func begin(_ issuer: FetchedKeys, _ poller: borrowing Poller, _ now: Instant) {
+    private func begin(
+        _ issuer: FetchedKeys, for unknownKey: Bool = false, _ poller: borrowing Poller, _ now: Instant
+    ) {
         issuer.fetches += 1
-        issuer.plan()
+        issuer.plan(for: unknownKey)
         next(issuer, poller, now)
     }
 

@@ -20,6 +20,8 @@ final class SpanExporter {
     /// Before the second try, doubled before each further one.
     static let firstPauseMilliseconds: Int64 = 1000
     static let longestPauseMilliseconds: Int64 = 30_000
+    /// How long addresses of a name are used.
+    private static let addressMilliseconds: Int64 = 30_000
     /// Between two looks at queues that fill fast.
     private static let hurriedMilliseconds: Int64 = 20
     /// Between two lines of the log about the same trouble.
@@ -50,6 +52,7 @@ final class SpanExporter {
     private var tries = 0
     private var addresses: [SocketAddress] = []
     private var addressPlace = 0
+    private var addressesUntil = Instant.never
     private var running: [UInt32: NameLookup] = [:]
     private var lastLookup: UInt32 = 0
     /// When what is under way is given up, or the next look at the queues is due.
@@ -96,7 +99,11 @@ final class SpanExporter {
         guard deadline <= now, target != nil else { return }
         switch phase {
         case .resting: next(queues, poller, now)
-        case .lookingUp, .exchanging: failed("no answer in time", now)
+        case .lookingUp: failed("no answer in time", now)
+        case .exchanging:
+            // Whoever had that address may be gone, and nobody there to refuse.
+            addressPlace += 1
+            failed("no answer in time", now)
         }
     }
 
@@ -118,19 +125,23 @@ final class SpanExporter {
     func noteLookups(_ poller: borrowing Poller, now: Instant) {
         for answer in lookups.receive() {
             running.removeValue(forKey: answer.identifier)?.finish()
-            guard case .lookingUp(let identifier) = phase, identifier == answer.identifier, let target else {
-                continue
-            }
-            phase = .resting
-            let port = target.configuration.url.port
-            addresses = answer.addresses.map { $0.with(port: port) }
-            addressPlace = 0
-            guard !addresses.isEmpty else {
-                failed("the name \"\(target.configuration.url.host)\" has no address", now)
-                continue
-            }
-            connect(target, poller, now)
+            take(answer, poller, now)
         }
+    }
+
+    func take(_ answer: LookupAnswer, _ poller: borrowing Poller, _ now: Instant) {
+        guard case .lookingUp(let identifier) = phase, identifier == answer.identifier, let target else {
+            return
+        }
+        phase = .resting
+        let port = target.configuration.url.port
+        // What is known stays known while the name cannot be looked up.
+        if !answer.addresses.isEmpty { addresses = answer.addresses.map { $0.with(port: port) } }
+        (addressPlace, addressesUntil) = (0, now.advanced(byMilliseconds: Self.addressMilliseconds))
+        guard !addresses.isEmpty else {
+            return failed("the name \"\(target.configuration.url.host)\" has no address", now)
+        }
+        connect(target, poller, now)
     }
 
     /// Spans that are on their way, or wait: at the end of the process there is a moment for them.
@@ -159,7 +170,7 @@ final class SpanExporter {
             self.spare = nil
             return send(target, on: spare, queues, poller, now)
         }
-        if addressPlace < addresses.count { return connect(target, poller, now) }
+        if addressPlace < addresses.count, now < addressesUntil { return connect(target, poller, now) }
         let url = target.configuration.url
         if let numeric = SocketAddress.numeric(url.host, port: url.port) {
             (addresses, addressPlace) = ([numeric], 0)

@@ -18,19 +18,11 @@ struct FileWatcher {
     /// A new state, as long as it may still be changing.
     private var pending: [String: FileStamp]?
 
-    /// Remembers the state of the files before they are read: what changes while they are read counts as a change.
-    mutating func beginReading() {
-        accepted = stamps()
-        pending = nil
-    }
-
-    /// Watches what was read, from now on.
-    mutating func watch(_ files: [String], isOn: Bool, now: Instant) {
-        let known = accepted
-        let before = Set(paths)
+    /// Watches what was read, from now on. `stamps` are from before that: what changes while files are read, or until this
+    /// call, counts as a change.
+    mutating func watch(_ files: [String], as stamps: [String: FileStamp], isOn: Bool, now: Instant) {
         paths = isOn ? files : []
-        accepted = stamps()
-        for path in paths where before.contains(path) { accepted[path] = known[path] }
+        accepted = isOn ? stamps : [:]
         pending = nil
         deadline = isOn ? now.advanced(byMilliseconds: Self.pollMilliseconds) : .never
     }

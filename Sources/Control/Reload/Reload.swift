@@ -29,6 +29,13 @@ struct ReloadTally {
 }
 
 extension Supervisor {
+    /// Reads the configuration again, or does so once the start is over: whoever has changed the file does not say so twice.
+    func reloadSoon() {
+        guard phase == .starting else { return _ = reload() }
+        log.notice("reload waits for the start")
+        isReloadDue = true
+    }
+
     /// Reads the configuration again and swaps it whole; whatever is wrong with it, the old one stays.
     ///
     /// Gives nil where the new one is in force, else what is wrong.
@@ -47,10 +54,10 @@ extension Supervisor {
     }
 
     private func loadAnew() -> String? {
-        watcher.beginReading()
         let loaded = source.load(waits: false)
         watcher.watch(
-            loaded.files, isOn: loaded.configuration?.watch ?? configuration.watch, now: Instant.now())
+            loaded.files, as: loaded.stamps, isOn: loaded.configuration?.watch ?? configuration.watch,
+            now: Instant.now())
         let headlines = loaded.diagnostics.map { $0.headline(file: loaded.path) }
         for (diagnostic, headline) in zip(loaded.diagnostics, headlines) {
             log.log(level: diagnostic.severity == .error ? .error : .warning, "\(headline)")

@@ -77,9 +77,11 @@ final class StoreLoop {
     private var lookup: NameLookup?
     private var lookupNumber: UInt32 = 0
 
-    /// In the order of the calls; those before `landed` are done.
-    var flights: [(flight: Flight, at: Instant)] = []
+    /// In the order of the calls; those before `landed` are done. A call whose script the store had forgotten goes once
+    /// more, and is answered behind others: each has a tag.
+    var flights: [(flight: Flight, tag: UInt64, at: Instant)] = []
     var landed = 0
+    private var lastTag: UInt64 = 0
     var pollAt = Instant.never
     var isReading = false
     /// Something was read that the workers do not know yet.
@@ -257,8 +259,8 @@ final class StoreLoop {
         let open = flights[landed...]
         flights = []
         landed = 0
-        for (flight, _) in open {
-            if case .rate(let request) = flight { answer(request, .unavailable) }
+        for landing in open {
+            if case .rate(let request) = landing.flight { answer(request, .unavailable) }
         }
     }
 
@@ -276,38 +278,37 @@ final class StoreLoop {
             question.interval, question.fillTime, Int64(question.wanted), Int64(question.ahead),
         ].map { Array("\($0)".utf8) }
         guard channels.standing.isAnswering,
-            line?.call(.takeRate, keys: [question.name], arguments: arguments, tag: 0) == true
+            call(.takeRate, keys: [question.name], arguments: arguments, for: .rate(request))
         else { return answer(request, .unavailable) }
-        begin(.rate(request))
     }
 
-    private func begin(_ flight: Flight) {
-        flights.append((flight, now))
+    /// Makes a call; false where that cannot be now.
+    private func call(
+        _ script: StoreScript, keys: [[UInt8]], arguments: [[UInt8]], for flight: Flight
+    ) -> Bool {
+        lastTag += 1
+        guard line?.call(script, keys: keys, arguments: arguments, tag: lastTag) == true else { return false }
+        flights.append((flight, lastTag, now))
         channels.meters.count(.calls)
+        return true
     }
 
     /// Looks at the list of revoked tokens, which is a sign of life, too.
     private func poll() {
         pollAt = .never
-        guard let line, line.isReady, let target else { return }
+        guard line?.isReady == true, let target else { return }
         let list = name("revocations", target)
         let added = book.nextAdded
         if !added.isEmpty, !isAdding {
             let kept = target.shared.revocationsKept.wholeMilliseconds * 1000
             let arguments = [Array("\(kept)".utf8)] + added
-            if line.call(.addRevocations, keys: [list], arguments: arguments, tag: 0) {
-                isAdding = true
-                begin(.added(added))
-            }
+            isAdding = call(.addRevocations, keys: [list], arguments: arguments, for: .added(added))
         }
         guard !isReading else { return }
         let proposed = Array("\(Random.uint64() ?? 0)-\(Random.uint64() ?? 0)".utf8)
         let keys = [list, name("revocations:name", target)]
-        if line.call(.readRevocations, keys: keys, arguments: book.readArguments(proposed: proposed), tag: 0)
-        {
-            isReading = true
-            begin(.read)
-        }
+        isReading = call(
+            .readRevocations, keys: keys, arguments: book.readArguments(proposed: proposed), for: .read)
     }
 
     private func name(_ text: String, _ target: StoreTarget) -> [UInt8] {
@@ -319,7 +320,7 @@ final class StoreLoop {
         let wasReady = line.isReady
         do throws(StoreFailure) {
             guard isEvent else { return try line.flush() }
-            for (_, reply) in try line.advance() { try take(reply) }
+            for (tag, reply) in try line.advance() { try take(reply, tag) }
         } catch {
             return fail("\(line.address): \(error.reason)")
         }

@@ -8,14 +8,8 @@ import Redis
 // What becomes of the replies of the shared store.
 
 extension StoreLoop {
-    func take(_ reply: RedisReply) throws(StoreFailure) {
-        guard landed < flights.count else { throw StoreFailure(reason: "\(RedisFault.unexpected)") }
-        let (flight, at) = flights[landed]
-        landed += 1
-        if landed == flights.count || landed > 1024 {
-            flights.removeFirst(landed)
-            landed = 0
-        }
+    func take(_ reply: RedisReply, _ tag: UInt64) throws(StoreFailure) {
+        guard let (flight, at) = land(tag) else { throw StoreFailure(reason: "\(RedisFault.unexpected)") }
         let microseconds = now.microseconds(since: at)
         channels.meters.count(microseconds: microseconds)
         let timeout = (target?.shared.timeout.wholeMilliseconds ?? 0) * 1000
@@ -34,6 +28,22 @@ extension StoreLoop {
         } catch {
             throw StoreFailure(reason: "\(error)")
         }
+    }
+
+    /// Takes out what a reply was awaited for: mostly what has waited longest.
+    private func land(_ tag: UInt64) -> (flight: Flight, at: Instant)? {
+        guard let place = flights[landed...].firstIndex(where: { $0.tag == tag }) else { return nil }
+        let (flight, _, at) = flights[place]
+        guard place == landed else {
+            flights.remove(at: place)
+            return (flight, at)
+        }
+        landed += 1
+        if landed == flights.count || landed > 1024 {
+            flights.removeFirst(landed)
+            landed = 0
+        }
+        return (flight, at)
     }
 
     private func noteSpeed(isInTime: Bool) {

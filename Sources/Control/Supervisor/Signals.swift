@@ -17,7 +17,7 @@ extension Supervisor {
             } else {
                 drain()
             }
-        case .hangUp: reload()
+        case .hangUp: reloadSoon()
         case .reopen: reopenAccessLog()
         }
     }
@@ -68,6 +68,7 @@ extension Supervisor {
             relievePredecessor()
             openSuccessors()
             service.ready(serviceStatus, at: Instant.now())
+            if isReloadDue { reload() }
         case .ended(let index):
             noteEnd(of: index)
         }

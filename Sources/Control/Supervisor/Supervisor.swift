@@ -2,7 +2,7 @@ public import Config
 import Logging
 import Policy
 import Proxy
-import Reactor
+public import Reactor
 import Telemetry
 
 /// The control thread: starts the workers, obeys signals, reloads the configuration and answers the admin listener.
@@ -66,6 +66,8 @@ public final class Supervisor {
     /// How the configuration has changed since the start.
     var reloads = ReloadTally()
     let startedMilliseconds = wallClockMicroseconds() / 1000
+    /// A reload was asked for while the start was under way.
+    var isReloadDue = false
     /// Looks whether the files of the configuration change.
     var watcher = FileWatcher()
     /// What the service manager is told.
@@ -84,12 +86,13 @@ public final class Supervisor {
     var startDeadline = Instant.never
 
     /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again, `warnings`
-    /// are what loading had to say, for the log, `files` what was read. `takesOver`: the listeners are those of the process that runs already.
+    /// are what loading had to say, for the log, `files` what was read, and `stamps` its state then. `takesOver`: the
+    /// listeners are those of the process that runs already.
     ///
     /// Call it before any thread is started. Throws a text for the user.
     public init(
         _ configuration: Configuration, from source: ConfigurationSource, warnings: [String] = [],
-        files: [String] = [], takesOver: Bool = false
+        files: [String] = [], stamps: [String: FileStamp] = [:], takesOver: Bool = false
     ) throws(StartFailure) {
         service = ServiceManager(source.environment)
         // First of all: threads inherit the signal mask.
@@ -126,7 +129,7 @@ public final class Supervisor {
         settings.rows = labels.rows(of: settings.policy)
         self.source = source
         self.configuration = configuration
-        watcher.watch(files, isOn: configuration.watch, now: Instant.now())
+        watcher.watch(files, as: stamps, isOn: configuration.watch, now: Instant.now())
         if takesOver { predecessor = try Self.findPredecessor(configuration, log) }
     }
 
