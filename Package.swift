@@ -81,13 +81,13 @@ let checks: [Target] =
             check(
                 "fuzz", fuzzed, path: "Tests/Fuzz", exclude: fuzzInputs + ["ReplayTests.swift"],
                 sources: ["Targets", "Driver"], with: [sanitizers]),
-            .target(name: "CSimulation", path: "Tests/Simulation/CSimulation"),
+            .target(
+                name: "CSimulation", dependencies: ["COpenSSL"], path: "Tests/Simulation/CSimulation"),
             check(
                 "simulate",
                 [
-                    "CNghttp2", "CSimulation", "Bytes", "Crypto", "HTTP", "JOSE", "Policy", "Reactor",
-                    "Telemetry",
-                    "Upstream", "Proxy",
+                    "CNghttp2", "CSimulation", "Bytes", "Crypto", "HTTP", "TLS", "JOSE", "Policy",
+                    "Reactor", "Telemetry", "Upstream", "Proxy",
                 ],
                 path: "Tests/Simulation/Sources", sources: ["."],
                 with: sanitizers.split(separator: ",").map(String.init).filter { $0 != "fuzzer" }),

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "CSimulation.h"
+#include "TLS.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,16 +14,13 @@
 #include <sys/socket.h>
 #include <netinet/in.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { MOST = 512, QUEUE = 64 };
 enum kind { FREE, EPOLL, EVENT, LISTENER, STREAM };
-
-struct bytes {
-    uint8_t *memory;
-    size_t start, count, capacity;
-};
+enum wire_fault { RESET, FINISH, STAND_STILL, GARBLE, WIRE_FAULTS };
 
 struct object {
     enum kind kind;
@@ -43,6 +41,15 @@ struct object {
     bool outgoing, connecting, announced;
     int error;
     bool in_finished, out_finished, is_reset, released, closed, closed_unread;
+    // a stream whose peer speaks TLS: `plain` is what the peer has decrypted, and `flight` comes to `in` bit by bit
+    struct tls *tls;
+    bool spoke_tls;
+    struct bytes plain, flight;
+    int64_t due;       // when the next bit comes
+    bool finishes;     // the end of the stream comes behind it
+    bool stands_still; // nothing comes any more
+    size_t before_fault;
+    enum wire_fault wire_fault;
 };
 
 static struct {
@@ -120,39 +127,15 @@ int RAND_bytes(unsigned char *bytes, int count) {
     return 1;
 }
 
-// MARK: bytes
-
-static void append(struct bytes *bytes, const void *from, size_t count) {
-    if (bytes->start + bytes->count + count > bytes->capacity) {
-        if (bytes->start) memmove(bytes->memory, bytes->memory + bytes->start, bytes->count);
-        bytes->start = 0;
-        if (bytes->count + count > bytes->capacity) {
-            bytes->capacity = (bytes->count + count) * 2;
-            bytes->memory = realloc(bytes->memory, bytes->capacity);
-        }
-    }
-    memcpy(bytes->memory + bytes->start + bytes->count, from, count);
-    bytes->count += count;
-}
-
-static size_t take(struct bytes *bytes, void *to, size_t capacity) {
-    size_t count = bytes->count < capacity ? bytes->count : capacity;
-    if (count) memcpy(to, bytes->memory + bytes->start, count);
-    bytes->start += count;
-    bytes->count -= count;
-    if (!bytes->count) bytes->start = 0;
-    return count;
-}
-
 // MARK: objects
 
 static struct object *make(enum kind kind) {
     for (int index = 0; index < MOST; index++) {
         struct object *object = &sim.objects[index];
         if (object->kind != FREE) continue;
-        struct bytes in = object->in, out = object->out;
-        in.start = in.count = out.start = out.count = 0;
-        *object = (struct object){.kind = kind, .fd = -1, .in = in, .out = out};
+        struct bytes in = object->in, out = object->out, plain = object->plain, flight = object->flight;
+        empty(&in), empty(&out), empty(&plain), empty(&flight);
+        *object = (struct object){.kind = kind, .fd = -1, .in = in, .out = out, .plain = plain, .flight = flight};
         if (index >= sim.used) sim.used = index + 1;
         return object;
     }
@@ -203,7 +186,12 @@ static void forget(struct object *object) {
 }
 
 void sim_begin(uint64_t seed, struct sim_faults faults, int64_t (*step)(int64_t)) {
-    for (int index = 0; index < sim.used; index++) sim.objects[index].kind = FREE;
+    for (int index = 0; index < sim.used; index++) {
+        sim.objects[index].kind = FREE;
+        tls_free(sim.objects[index].tls);
+        sim.objects[index].tls = NULL;
+    }
+    tls_forget();
     sim.used = 0;
     memset(sim.of_descriptor, 0xff, sizeof sim.of_descriptor);
     sim.seed = seed;
@@ -293,31 +281,142 @@ void sim_finish_connect(int stream, int error) {
     wake(object);
 }
 
+// MARK: what is between a peer that speaks TLS and the process
+
+static void begin_flight(struct object *object) {
+    if (object->due < sim.now) object->due = sim.now + (sim_below(4) ? sim_below(300) : 0);
+}
+
+// The wire does to the connection what no end of it wants.
+static void fail_wire(struct object *object) {
+    object->before_fault = SIZE_MAX;
+    tls_excuse(object->tls);
+    trace("wire fails", number_of(object), object->wire_fault, NULL);
+    switch (object->wire_fault) {
+    case RESET: sim_peer_reset(number_of(object)); break;
+    case FINISH:
+        object->in_finished = true;
+        empty(&object->flight);
+        break;
+    case STAND_STILL: object->stands_still = true; break;
+    default:
+        if (object->flight.count) object->flight.memory[object->flight.start] ^= (uint8_t)(1u << sim_below(8));
+    }
+    wake(object);
+}
+
+static size_t piece(size_t count) {
+    uint32_t most = (uint32_t)count;
+    switch (sim_below(8)) {
+    case 0: return 1 + sim_below(most < 40 ? most : 40);
+    case 1: case 2: case 3: return 1 + sim_below(most);
+    default: return count;
+    }
+}
+
+// Some of what is in flight arrives, or all of it: cut at any place, whatever the records are.
+static void arrive(struct object *object, bool is_all) {
+    if (object->in_finished || object->is_reset || (object->closed && object->fd < 0)) {
+        object->closed_unread = object->closed;
+        empty(&object->flight);
+    }
+    if (object->flight.count) {
+        size_t count = is_all ? object->flight.count : piece(object->flight.count);
+        if (count > object->before_fault) count = object->before_fault;
+        trace("wire", number_of(object), (long)count, NULL);
+        move(&object->flight, &object->in, count);
+        wake(object);
+        if (object->before_fault != SIZE_MAX && (object->before_fault -= count) == 0) fail_wire(object);
+    }
+    object->due = sim.now + (sim_below(32) ? sim_below(4) ? sim_below(300) : 0 : sim_below(20000));
+    if (object->finishes && !object->flight.count) {
+        object->finishes = false;
+        object->in_finished = true;
+        wake(object);
+    }
+}
+
+static bool is_in_flight(const struct object *object) {
+    return object->kind == STREAM && object->tls && !object->stands_still && (object->flight.count || object->finishes);
+}
+
+// What is due arrives; when the next is.
+static int64_t let_arrive(void) {
+    int64_t next = INT64_MAX;
+    for (int index = 0; index < sim.used; index++) {
+        struct object *object = &sim.objects[index];
+        if (is_in_flight(object) && object->due <= sim.now) arrive(object, false);
+        if (is_in_flight(object) && object->due < next) next = object->due;
+        // An event without a cause.
+        if (object->tls && sim_chance(4)) wake(object);
+    }
+    return next;
+}
+
+void sim_peer_secure(int stream, bool is_client, bool speaks_http2) {
+    struct object *object = &sim.objects[stream];
+    object->tls = tls_new(is_client, speaks_http2, object->port);
+    object->spoke_tls = true;
+    object->before_fault = SIZE_MAX;
+    if (sim_chance(sim.faults.wire)) {
+        object->wire_fault = sim_below(WIRE_FAULTS);
+        object->before_fault = 1 + sim_below(sim_below(2) ? 400 : 6000);
+    }
+    begin_flight(object);
+    tls_take(object->tls, NULL, 0, &object->plain, &object->flight);
+}
+
+static size_t read_securely(struct object *object, uint8_t *bytes, size_t capacity) {
+    size_t count = object->out.count < capacity ? object->out.count : capacity;
+    begin_flight(object);
+    tls_take(object->tls, object->out.memory + object->out.start, count, &object->plain, &object->flight);
+    object->out.start += count;
+    object->out.count -= count;
+    return take(&object->plain, bytes, capacity);
+}
+
+// MARK: what peers do
+
 void sim_peer_write(int stream, const uint8_t *bytes, size_t count) {
     struct object *object = &sim.objects[stream];
     trace("peer: w", stream, (long)count, bytes);
     if (object->fd < 0 && object->closed) return;
+    if (object->tls) {
+        begin_flight(object);
+        return tls_say(object->tls, bytes, count, &object->flight);
+    }
     append(&object->in, bytes, count);
     wake(object);
 }
 
 size_t sim_peer_read(int stream, uint8_t *bytes, size_t capacity) {
     struct object *object = &sim.objects[stream];
-    size_t count = take(&object->out, bytes, capacity);
+    size_t before = object->out.count;
+    size_t count = object->tls ? read_securely(object, bytes, capacity) : take(&object->out, bytes, capacity);
     trace("peer: r", stream, (long)count, bytes);
-    if (count && object->refuses_more && object->out.count < object->room) {
+    if (object->out.count < before && object->refuses_more && object->out.count < object->room) {
         object->refuses_more = false;
         wake(object);
     }
     return count;
 }
 
-size_t sim_peer_available(int stream) { return sim.objects[stream].out.count; }
+size_t sim_peer_available(int stream) { return sim.objects[stream].out.count + sim.objects[stream].plain.count; }
 
 void sim_peer_finish(int stream) {
     trace("peer: fin", stream, 0, NULL);
-    sim.objects[stream].in_finished = true;
-    wake(&sim.objects[stream]);
+    struct object *object = &sim.objects[stream];
+    if (object->tls && !sim_chance(sim.faults.wire)) {
+        begin_flight(object);
+        tls_end(object->tls, &object->flight);
+        object->finishes = true;
+        return;
+    }
+    // With TLS in the middle of whatever it is.
+    if (object->tls) tls_excuse(object->tls);
+    empty(&object->flight);
+    object->in_finished = true;
+    wake(object);
 }
 
 void sim_peer_reset(int stream) {
@@ -325,13 +424,24 @@ void sim_peer_reset(int stream) {
     struct object *object = &sim.objects[stream];
     object->is_reset = true;
     object->error = ECONNRESET;
-    object->in.start = object->in.count = object->out.start = object->out.count = 0;
+    empty(&object->in), empty(&object->out), empty(&object->flight);
     wake(object);
+}
+
+void sim_peer_mute(int stream) {
+    if (sim.objects[stream].tls) tls_mute(sim.objects[stream].tls);
 }
 
 void sim_peer_release(int stream) {
     trace("peer: end", stream, 0, NULL);
     struct object *object = &sim.objects[stream];
+    if (object->tls) {
+        if (!sim_chance(sim.faults.wire)) tls_end(object->tls, &object->flight);
+        if (!object->stands_still) arrive(object, true);
+        tls_free(object->tls);
+        object->tls = NULL;
+        empty(&object->flight), empty(&object->plain);
+    }
     object->in_finished = true;
     object->released = true;
     // Whoever writes to an end that is closed is told so by a reset.
@@ -342,7 +452,7 @@ void sim_peer_release(int stream) {
 
 bool sim_peer_sees_end(int stream) {
     const struct object *object = &sim.objects[stream];
-    return (object->out_finished || object->closed) && !object->out.count;
+    return (object->out_finished || object->closed) && !object->out.count && !object->plain.count;
 }
 
 bool sim_peer_sees_reset(int stream) { return sim.objects[stream].closed_unread; }
@@ -381,7 +491,8 @@ static int wait_for_events(struct epoll_event *events, int capacity, int timeout
     if (sim_chance(sim.faults.stopped)) sim.now += sim_below(60000) * 1000ll;
     if (sim_chance(sim.faults.clock_steps)) sim.wall_offset += ((int64_t)sim_below(7200) - 3600) * 1000000;
     for (;;) {
-        int64_t next = sim.step(sim.now);
+        int64_t next = sim.step(sim.now), wire = let_arrive();
+        if (wire < next) next = wire;
         bool deferred = false;
         int count = collect(events, capacity, &deferred);
         if (count) {
@@ -410,7 +521,7 @@ uint64_t sim_digest(void) { return sim.digest; }
 
 static ssize_t receive(struct object *object, void *bytes, size_t count, bool peeks) {
     if (object->connecting) return fail(EAGAIN);
-    if (object->is_reset) {
+    if (object->is_reset && !object->in.count) {
         if (object->error) {
             int error = object->error;
             object->error = 0;
@@ -434,12 +545,20 @@ static ssize_t transmit(struct object *object, const void *bytes, size_t count) 
     }
     if (object->out_finished) return fail(EPIPE);
     if (object->released) {
-        // The first write behind a close goes through, and brings the reset.
-        sim_peer_reset((int)(object - sim.objects));
+        // The first write behind a close goes through, and brings the reset. With TLS nobody can close without writing: what
+        // has come before is there yet, as it is in Linux.
+        struct bytes came = object->in;
+        sim_peer_reset(number_of(object));
+        if (object->spoke_tls) object->in = came;
         return (ssize_t)count;
     }
     if (object->out.count >= object->room) {
         object->refuses_more = true;
+        return fail(EAGAIN);
+    }
+    // Memory is short for a moment.
+    if (object->tls && sim_chance(32)) {
+        wake(object);
         return fail(EAGAIN);
     }
     size_t room = object->room - object->out.count, taken = count < room ? count : room;
@@ -463,16 +582,19 @@ long syscall(long number, ...) {
     if (number == SYS_epoll_pwait && object) return wait_for_events((struct epoll_event *)b, (int)c, (int)d);
     if (number == SYS_recvfrom && object) {
         if (sim_chance(sim.faults.interrupted)) return fail(EINTR);
+        // More arrives between two reads of one turn, and behind a read that has found all.
+        if (is_in_flight(object) && sim_chance(200)) arrive(object, false);
         ssize_t count = receive(object, (void *)b, (size_t)c, false);
         note(object, count);
-        trace("recv", number_of(object), count, (void *)b);
+        trace("recv", number_of(object), count, object->tls ? NULL : (void *)b);
+        if (is_in_flight(object) && sim_chance(200)) arrive(object, false);
         return count;
     }
     if (number == SYS_sendto && object) {
         if (sim_chance(sim.faults.interrupted)) { trace("intr", -1, 0, NULL); return fail(EINTR); }
         ssize_t count = transmit(object, (const void *)b, (size_t)c);
         note(object, count);
-        trace("send", number_of(object), count, (void *)b);
+        trace("send", number_of(object), count, object->tls ? NULL : (void *)b);
         return count;
     }
     if (is_fake((int)a) && (number == SYS_recvfrom || number == SYS_sendto)) return fail(EBADF);
@@ -632,4 +754,20 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     time->tv_sec = now / 1000000;
     time->tv_nsec = now % 1000000 * 1000;
     return 0;
+}
+
+// OpenSSL's time of day, for the age of sessions and the validity of certificates.
+int gettimeofday(struct timeval *restrict time, void *restrict zone) {
+    (void)zone;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *time = (struct timeval){.tv_sec = now.tv_sec, .tv_usec = now.tv_nsec / 1000};
+    return 0;
+}
+
+time_t time(time_t *place) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (place) *place = now.tv_sec;
+    return now.tv_sec;
 }

@@ -12,6 +12,8 @@ final class BackendConnection: Peer {
     private var sent = 0
     private var endsAfterwards = false
     private var resetsAfterwards = false
+    /// It breaks off an answer that only its end ends: with TLS, without the word that says so.
+    private var isCut = false
     private var isHanging = false
     /// Words behind an answer come with it: later they would be an answer to the next request, for all that anybody knows.
     private var isAtOnce = false
@@ -31,6 +33,7 @@ final class BackendConnection: Peer {
         }
         if let tunnel { return converse(tunnel, now, isEnd: isEnd) }
         if sent < outbox.count { return sendSome(now) }
+        if isCut { sim_peer_mute(stream) }
         if resetsAfterwards || endsAfterwards { return leave(resetting: resetsAfterwards) }
         readRequest(now)
         if stream >= 0, isEnd, sent >= outbox.count { leave() }
@@ -159,6 +162,8 @@ final class BackendConnection: Peer {
                 Conduct.allCases[Int(sim_below(world.scenario.isClean ? 4 : UInt32(Conduct.allCases.count)))]
         }
         if conduct == .untilClose, head.start[0] == "HEAD" { conduct = .well }
+        // With TLS they may come later.
+        if conduct == .extra, world.scenario.upstream.security != nil { conduct = .well }
         current = (id, user, head, conduct)
     }
 
@@ -171,6 +176,9 @@ final class BackendConnection: Peer {
         switch conduct {
         case .chunked: head += "Transfer-Encoding: chunked\r\n\r\n"
         case .untilClose: head += "\r\n"
+        case .half where world.scenario.upstream.security != nil && sim_below(2) == 0:
+            head += "\r\n"
+            isCut = true
         case .closingAfter: head += "Connection: close\r\nContent-Length: \(byteCount)\r\n\r\n"
         default: head += "Content-Length: \(byteCount)\r\n\r\n"
         }
@@ -188,6 +196,6 @@ final class BackendConnection: Peer {
         endsAfterwards = [.untilClose, .closingAfter, .half].contains(conduct)
         isAtOnce = conduct == .extra
         unaskedClose = conduct == .closeUnasked
-        resetsAfterwards = conduct == .half && sim_below(2) == 0
+        resetsAfterwards = conduct == .half && !isCut && sim_below(2) == 0
     }
 }

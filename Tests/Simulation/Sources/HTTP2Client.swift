@@ -35,6 +35,8 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
         next = Int64(sim_now()) + Int64(sim_below(5000))
     }
 
+    override var speaksHTTP2: Bool { true }
+
     override func act(_ now: Int64) {
         guard stream >= 0 else { return connect(now) }
         let isEnd = readSome(atMost: isSlow ? 1 + Int(sim_below(2000)) : 1 << 20)

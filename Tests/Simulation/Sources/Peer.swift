@@ -24,16 +24,21 @@ class Peer {
         stream >= 0 && (sim_peer_available(stream) > 0 || (!hasSeenEnd && sim_peer_sees_end(stream)))
     }
 
-    /// Reads some of what is there; true at the end of the stream.
+    /// What a client of TLS says that it speaks.
+    var speaksHTTP2: Bool { false }
+
+    /// Reads some of what is there; true at the end of the stream. What TLS adds is read, and not there.
     func readSome(atMost most: Int = 1 << 20) -> Bool {
         let count = min(most, Int(sim_peer_available(stream)))
         if count > 0 {
             let old = inbox.count
             inbox.append(contentsOf: repeatElement(0, count: count))
             let stream = stream
+            var read = 0
             inbox.withUnsafeMutableBufferPointer {
-                if let start = $0.baseAddress { _ = sim_peer_read(stream, start + old, count) }
+                if let start = $0.baseAddress { read = Int(sim_peer_read(stream, start + old, count)) }
             }
+            inbox.removeLast(count - read)
         }
         hasSeenEnd = sim_peer_sees_end(stream)
         return hasSeenEnd
@@ -61,7 +66,11 @@ class Peer {
             return nil
         }
         let plans = connections.removeFirst()
-        stream = sim_connect(World.ports[Int(sim_below(8)) == 0 ? 1 : 0])
+        let listener = Int(sim_below(8)) == 0 ? 1 : 0
+        stream = sim_connect(World.ports[listener])
+        if stream >= 0, world.scenario.securedListeners.contains(listener) {
+            sim_peer_secure(stream, true, speaksHTTP2)
+        }
         guard stream < 0 else { return plans }
         (connections, isDone) = ([], true)
         return nil

@@ -4,6 +4,7 @@ import Crypto
 import HTTP
 import JOSE
 import Policy
+import TLS
 
 @testable import Proxy
 @testable import Reactor
@@ -22,6 +23,8 @@ struct Scenario {
     let reconfigures: Bool
     /// The second listener goes when the worker is reconfigured.
     let dropsListener: Bool
+    /// Listeners, by number, at which TLS is spoken.
+    let securedListeners: Set<Int>
     let fixed: FixedParts
 
     init(_ fixed: FixedParts) {
@@ -37,22 +40,32 @@ struct Scenario {
         upstream.maximumPending = isClean ? 64 : Int(sim_below(4))
         upstream.responseTimeoutMilliseconds = isClean ? 60_000 : 1000 + Int64(sim_below(20_000))
         if !isClean, sim_below(3) == 0 { upstream.ejection = EjectionSettings() }
+        let speaksTLS = sim_below(Self.shareOfTLS) == 0
+        securedListeners = speaksTLS ? [[0], [0, 1], [1], [0]][Int(sim_below(4))] : []
+        if speaksTLS, sim_below(2) == 0 {
+            upstream.security = fixed.upstreamSecurity
+            upstream.security?.protocols = upstream.speaksHTTP2 ? [.h2] : [.http11]
+        }
         self.upstream = upstream
         deadPorts = !isClean && sim_below(6) == 0 ? Set(ports.prefix(1 + Int(sim_below(2)))) : []
         let often: UInt32 = isClean || sim_below(3) > 0 ? 0 : 40
         faults = sim_faults(
             accept_exhausted: often, accept_aborted: often, socket_exhausted: often,
             connect_unreachable: often, watch_exhausted: often, interrupted: 20,
-            stopped: isClean ? 0 : 2, clock_steps: 2)
+            stopped: isClean ? 0 : 2, clock_steps: 2, wire: isClean ? 0 : 150)
         drainsEarly = !isClean && sim_below(8) == 0
         reconfigures = sim_below(8) == 0
         dropsListener = reconfigures && sim_below(2) == 0
     }
 
+    /// TLS is in one run of so many: a handshake costs what a dozen requests do.
+    private static let shareOfTLS: UInt32 = 8
+
     func settings(listenerCount: Int) -> ProxySettings {
         let listeners = World.addresses.prefix(listenerCount).enumerated().map { index, address in
             var listener = ListenerSettings(name: "l\(index)", address: address)
             listener.protocols = [.http1, .http2]
+            if securedListeners.contains(index) { listener.security = fixed.listenerSecurity }
             return listener
         }
         return ProxySettings(
@@ -61,6 +74,8 @@ struct Scenario {
 
     /// A client's requests, by connection.
     func plans(client: Int) -> [[Plan]] {
+        // What goes wrong with TLS goes wrong with what is more than a record.
+        let often: UInt32 = securedListeners.isEmpty ? 16 : 6
         let user = ["alice", "bob", "carol"][Int(sim_below(3))]
         return (0...Int(sim_below(3))).map { connection in
             (0...Int(sim_below(4))).map { number in
@@ -68,7 +83,7 @@ struct Scenario {
                 let isTunnel = method == "GET" && sim_below(4) == 0
                 let hasBody = method == "POST" || method == "PUT" || isTunnel
                 let byteCount =
-                    !hasBody ? 0 : sim_below(16) == 0 ? Int(sim_below(100_000)) : Int(sim_below(200))
+                    !hasBody ? 0 : sim_below(often) == 0 ? Int(sim_below(100_000)) : Int(sim_below(200))
                 let id = "r\(client)-\(connection)-\(number)"
                 let credential: Plan.Credential =
                     switch sim_below(10) {
@@ -131,6 +146,8 @@ struct Scenario {
 
 /// What all runs share.
 struct FixedParts {
+    let listenerSecurity: TLSServerSettings
+    private(set) var upstreamSecurity: TLSClientSettings
     /// With one listener, and with two.
     let policies: [PolicySpec]
     let tokens: [String: String]
@@ -145,6 +162,15 @@ struct FixedParts {
     private static let secret = Array("a-simulated-secret-of-32-bytes-or-more".utf8)
 
     init() throws {
+        sim_tls_prepare()
+        let certificate = Array(String(cString: sim_tls_certificate()).utf8)
+        let key = Array(String(cString: sim_tls_key()).utf8)
+        var security = TLSServerSettings(
+            name: "l", certificates: [CertifiedKeyText(certificate: certificate, key: key)])
+        security.protocols = [.h2, .http11]
+        listenerSecurity = security
+        upstreamSecurity = TLSClientSettings(trusting: certificate)
+        upstreamSecurity.serverName = "simulated.test"
         func route(_ path: String, _ auth: RouteSpec.Authentication) throws -> RouteSpec {
             RouteSpec(
                 hosts: [], methods: [], path: try PathTemplate(path), authentication: auth, require: [],

@@ -29,7 +29,9 @@ enum Simulate {
         }
         print(
             "\(count) seeds from \(first): \(requests) requests, \(answers) answers, \(tunnels) tunnels, \(calls) system calls, "
-                + "run \(String(digest, radix: 16))")
+                + "TLS: \(sim_tls_count(SIM_TLS_HANDSHAKES)) handshakes, \(sim_tls_count(SIM_TLS_RESUMPTIONS)) of them resumed, "
+                + "\(sim_tls_count(SIM_TLS_WRITES)) writes, \(sim_tls_count(SIM_TLS_UPDATES)) key updates, run \(String(digest, radix: 16))"
+        )
     }
 
     private static func run(_ seed: UInt64, _ fixed: FixedParts) throws -> Ledger {

@@ -3,6 +3,7 @@ import CSimulation
 import Glibc
 import HTTP
 import Policy
+import TLS
 import Telemetry
 
 @testable import Proxy
@@ -55,6 +56,7 @@ final class World {
             rateRequests: scenario.fixed.rateRequests, standing: SharedStanding(),
             proofMemory: scenario.fixed.proofMemory)
         try work(parts, listeners)
+        if let fault = sim_tls_fault() { ledger.violate(String(cString: fault)) }
         if sim_is_stuck() { ledger.violate("the worker waits for what never comes") }
         let (accepted, closed) = (
             count(.connectionsAccepted) - before.0, count(.connectionsClosed) - before.1
@@ -136,6 +138,9 @@ final class World {
                     let backend =
                         scenario.upstream.speaksHTTP2 ? HTTP2Backend(self) : BackendConnection(self)
                     backend.stream = connection.stream
+                    if let security = scenario.upstream.security {
+                        sim_peer_secure(backend.stream, false, security.protocols == [.h2])
+                    }
                     backends.append(backend)
                 } else {
                     sim_peer_release(connection.stream)

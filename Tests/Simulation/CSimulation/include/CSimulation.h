@@ -19,6 +19,7 @@ struct sim_faults {
     uint32_t interrupted;
     uint32_t stopped;     // the process stands still for up to a minute
     uint32_t clock_steps; // the time of day jumps
+    uint32_t wire;        // of connections: the wire to a peer that speaks TLS fails; such a peer leaves without a word
 };
 
 // Begins a run; `step` lets the peers act and gives the time of the next thing they mean to do, INT64_MAX for none.
@@ -51,12 +52,17 @@ int sim_next_outgoing(uint16_t *port);
 // The process's connect has come to that end: 0, or an errno.
 void sim_finish_connect(int stream, int error);
 
+// From its first byte on the peer speaks TLS. What it writes then comes to the process in bits, cut at any place.
+void sim_peer_secure(int stream, bool is_client, bool speaks_http2);
+
 // What a peer does with its end of a connection.
 void sim_peer_write(int stream, const uint8_t *bytes, size_t count);
 size_t sim_peer_read(int stream, uint8_t *bytes, size_t capacity);
 size_t sim_peer_available(int stream);
 void sim_peer_finish(int stream);
 void sim_peer_reset(int stream);
+// With TLS: the end will come without a word (close_notify).
+void sim_peer_mute(int stream);
 // The peer has nothing to do with it any more: its end is closed.
 void sim_peer_release(int stream);
 // True where the process has closed or shut its end, and all that it wrote was read.
@@ -64,3 +70,14 @@ bool sim_peer_sees_end(int stream);
 // True where the process has closed its end without having read all, or it was never accepted.
 bool sim_peer_sees_reset(int stream);
 bool sim_is_closed_by_process(int stream);
+
+// Before the first run: what all peers that speak TLS have in common.
+void sim_tls_prepare(void);
+// The certificate of their servers, for simulated.test, which is its own authority, and its key, as PEM.
+const char *sim_tls_certificate(void);
+const char *sim_tls_key(void);
+// What a peer has found to be wrong in this run, or NULL: what came is no TLS, or an alert that it has not deserved.
+const char *sim_tls_fault(void);
+// What there was of it in all runs.
+enum sim_tls_counter { SIM_TLS_HANDSHAKES, SIM_TLS_RESUMPTIONS, SIM_TLS_UPDATES, SIM_TLS_WRITES, SIM_TLS_COUNTS };
+uint64_t sim_tls_count(enum sim_tls_counter what);
