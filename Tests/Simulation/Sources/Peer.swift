@@ -4,7 +4,7 @@ let never = Int64.max
 
 /// Somebody at the other end of connections, who acts at times of their own choosing.
 class Peer {
-    let world: World
+    unowned let world: World
     /// When they act next, `never` while they wait for something.
     var next = never
     /// The connection, or -1.
