@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import configuration
+from harness.http2 import Connection, get
 from harness.wire import render
 
 LIMITS = """
@@ -172,6 +173,73 @@ def test_server_that_does_not_read_while_the_client_sends(start, own_backend):
     # Half a second later the kernel may find room for more by itself: then the upload goes on, and it was no trial.
     assert any(stands_still(f"/public/{n}") for n in range(4))
     released.set()
+
+
+DEAF = """
+[limits]
+body_timeout = "1h"
+
+[upstream.backend]
+servers = ["unix:{path}"]
+response_timeout = "2s"
+
+[[route]]
+path = "/public/**"
+auth = "none"
+timeout = "off"
+upstream = "backend"
+"""
+
+
+@pytest.fixture
+def deaf(start, tmp_path):
+    """A proxy before a server that ends its reading side in the middle of an upload, and an event that says so. It answers
+    a request for /public/answer, and is silent about others."""
+    is_deaf, over = threading.Event(), threading.Event()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "backend"))
+    listener.listen(64)
+
+    def serve():
+        with listener, listener.accept()[0] as sock:
+            head = b""
+            while b"\r\n\r\n" not in head or b"some" not in head:
+                head += sock.recv(65536)
+            sock.shutdown(socket.SHUT_RD)
+            is_deaf.set()
+            if head.startswith(b"POST /public/answer "):
+                sock.sendall(b"HTTP/1.1 413 Too Much\r\nContent-Length: 6\r\n\r\nenough")
+            over.wait(60)
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    yield start(None, DEAF, path=tmp_path / "backend", listen='protocols = ["h2", "http/1.1"]'), is_deaf
+    over.set()
+    server.join(20)
+
+
+@pytest.mark.parametrize("path,status,reason", [
+    ("/public/silent", 504, "upstream_timeout"), ("/public/answer", 413, "ok")])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+def test_server_that_ends_its_reading_side_in_an_upload(deaf, version, path, status, reason):
+    """Nothing more can be sent: `response_timeout` begins then, and an answer is relayed if there is one."""
+    proxy, is_deaf = deaf
+    if version == "HTTP/2":
+        with Connection(proxy.port) as client:
+            size = "content-length", "1000000"
+            stream = client.start(get(path, "POST", "usher.test", "http", size), end=False)
+            client.data(stream, b"some")
+            assert is_deaf.wait(20)
+            client.data(stream, b"x" * 32768)
+            answer = client.answer(stream)
+    else:
+        with proxy.client() as client:
+            client.send(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome" % path.encode())
+            assert is_deaf.wait(20)
+            client.try_send(b"x" * 32768)
+            answer = client.response("POST")
+    assert answer.status == status, answer.body
+    assert proxy.wait_log(path=path)["reason"] == reason
 
 
 def test_who_only_listens_for_a_while_is_not_cut_off(start, own_backend):

@@ -178,10 +178,14 @@ extension Worker {
         exchanges[exchange].settlePauses()
         if !exchanges[exchange].isReplayable { exchanges[exchange].request.detach(to: &pool) }
         setExchangeDeadline(exchange)
-        if !exchanges[exchange].hasResponseHead {
-            let timeout = pools[exchanges[exchange].pool.index].settings.responseTimeoutMilliseconds
-            serverDeadlines.set(server, now.advanced(byMilliseconds: timeout))
-        }
+        awaitAnswer(exchange)
+    }
+
+    /// From here on only the answer is waited for.
+    private mutating func awaitAnswer(_ exchange: UInt32) {
+        guard !exchanges[exchange].hasResponseHead else { return }
+        let timeout = pools[exchanges[exchange].pool.index].settings.responseTimeoutMilliseconds
+        serverDeadlines.set(exchanges[exchange].server.index, now.advanced(byMilliseconds: timeout))
     }
 
     /// One side holds the request's body up: that must not last. The pause goes on until that side moves, whatever else
@@ -209,12 +213,15 @@ extension Worker {
         reply(exchange, code)
     }
 
-    /// The server takes no more of the request. Its answer may be on the way (a refusal before the body's end);
-    /// without one, the request failed.
+    /// The server takes no more of the request. Its answer may be on the way (a refusal before the body's end), and has as
+    /// long as one to a request that was sent: a server may have ended its reading side alone, of which nothing tells but
+    /// this write.
     private mutating func requestFailed(_ exchange: UInt32) {
         exchanges[exchange].isRequestAbandoned = true
         exchanges[exchange].requestPause = Pause()
         exchanges[exchange].settlePauses()
+        setExchangeDeadline(exchange)
+        awaitAnswer(exchange)
         servers[exchanges[exchange].server.index].transport.isReadable = true
     }
 

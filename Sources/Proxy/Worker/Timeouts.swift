@@ -93,7 +93,9 @@ extension Worker {
         }
         let server = exchanges[exchange].server
         if !server.isNone, waitsForStream(server.index) { return .overloaded }
-        let owesBody = exchanges[exchange].sentAt == .never && exchanges[exchange].phase == .relaying
+        let owesBody =
+            exchanges[exchange].sentAt == .never && !exchanges[exchange].isRequestAbandoned
+            && exchanges[exchange].phase == .relaying
         guard owesBody else { return .upstreamTimeout }
         // The request is not sent yet: either the client does not deliver it, or the server does not take it.
         return servers[server.index].transport.isWritable ? .requestTimeout : .upstreamTimeout
@@ -115,7 +117,8 @@ extension Worker {
             closeServer(server, wasBusy: true)
             connectFailed(exchange, server: number)
         // The deadline was the idle connection's, or another's: this request is not sent yet.
-        case .busy where exchanges[exchange].sentAt == .never: break
+        case .busy where exchanges[exchange].sentAt == .never && !exchanges[exchange].isRequestAbandoned:
+            break
         // Others have all the streams that the server takes: it has not seen the request.
         case .busy where waitsForStream(server): reply(exchange, .overloaded)
         case .busy:
