@@ -100,10 +100,15 @@ final class SpanExporter {
 
     /// Does what is due.
     func run(_ queues: [SpanQueue], _ poller: borrowing Poller, now: Instant) {
-        guard deadline <= now, target != nil else { return }
+        guard deadline <= now, let target else { return }
         switch phase {
         case .resting: next(queues, poller, now)
-        case .lookingUp: failed("no answer in time", now)
+        case .lookingUp:
+            // Names that nobody looks up now are no reason to lose spans: the collector may well be where it was.
+            guard addressPlace < addresses.count else { return failed("no answer in time", now) }
+            addressesUntil = now.advanced(byMilliseconds: Self.addressMilliseconds)
+            deadline = now.advanced(byMilliseconds: target.configuration.timeout.wholeMilliseconds)
+            connect(target, poller, now)
         case .exchanging:
             // Whoever had that address may be gone, and nobody there to refuse.
             addressPlace += 1
