@@ -18,7 +18,8 @@ struct CheckCommand: ParsableCommand {
         } catch {
             throw Console.fail("\(loaded.path): \(error.reason)")
         }
-        print(CheckCommand.summary(of: configuration, path: loaded.path, warnings: loaded.diagnostics.count))
+        try Console.output(
+            CheckCommand.summary(of: configuration, path: loaded.path, warnings: loaded.diagnostics.count))
     }
 
     /// One line, such as `usher.toml: ok, 3 routes, 1 listener, 2 issuers`.

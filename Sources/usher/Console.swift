@@ -16,6 +16,20 @@ enum Console {
         }
     }
 
+    /// Writes a result to the standard output, and ends the command where that cannot be done: a token or a table that
+    /// nobody gets is no success.
+    static func output(_ text: String, terminator: String = "\n") throws {
+        let bytes = Array((text + terminator).utf8)
+        var written = 0
+        while written < bytes.count {
+            switch OutputFile.standardOutput.write(bytes.span.extracting(written...)) {
+            case .bytes(let count): written += count
+            case .failed(let error): throw fail("cannot write to the standard output: \(error)")
+            case .wouldBlock, .endOfStream: throw fail("cannot write to the standard output")
+            }
+        }
+    }
+
     /// Ends the command with status 1 and one line on the standard error.
     static func fail(_ message: String) -> ExitCode {
         error("usher: \(message)\n")

@@ -17,21 +17,23 @@ struct DoctorCommand: ParsableCommand {
     func run() throws {
         let source = file.source()
         let (configuration, loaded) = try file.load(showsWarnings: true)
-        print("ok    " + CheckCommand.summary(of: configuration, path: loaded.path, warnings: 0))
+        try Console.output("ok    " + CheckCommand.summary(of: configuration, path: loaded.path, warnings: 0))
         var badCount = 0
         let doctor = Doctor(configuration, environment: source.environment) { finding in
             if finding.level == .bad { badCount += 1 }
-            DoctorCommand.show(finding)
+            // Where that fails, so does the last line.
+            try? DoctorCommand.show(finding)
         }
         doctor.examine()
-        guard badCount > 0 else { return print("Nothing is in the way.") }
-        print("\(Supervisor.counted(badCount, "thing")) to mend.")
+        guard badCount > 0 else { return try Console.output("Nothing is in the way.") }
+        try Console.output("\(Supervisor.counted(badCount, "thing")) to mend.")
         throw ExitCode.failure
     }
 
-    private static func show(_ finding: Doctor.Finding) {
+    private static func show(_ finding: Doctor.Finding) throws {
         let mark = finding.level.rawValue
-        print(mark + String(repeating: " ", count: 6 - mark.count) + Console.harmless(finding.text))
-        if let remedy = finding.remedy { print("      remedy: " + Console.harmless(remedy)) }
+        try Console.output(
+            mark + String(repeating: " ", count: 6 - mark.count) + Console.harmless(finding.text))
+        if let remedy = finding.remedy { try Console.output("      remedy: " + Console.harmless(remedy)) }
     }
 }

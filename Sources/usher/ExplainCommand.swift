@@ -76,7 +76,7 @@ struct ExplainCommand: ParsableCommand {
             throw Console.fail(error.reason)
         }
         let mask = CredentialMask(request, configuration)
-        print(ExplanationText(explanation, request, configuration, mask).text, terminator: "")
+        try Console.output(ExplanationText(explanation, request, configuration, mask).text, terminator: "")
         if explanation.refusedBy != nil { throw ExitCode(2) }
     }
 

@@ -14,6 +14,6 @@ struct RoutesCommand: ParsableCommand {
 
     func run() throws {
         let (configuration, _) = try file.load(showsWarnings: true)
-        print(RouteRow.table(configuration.routes, Console.harmless), terminator: "")
+        try Console.output(RouteRow.table(configuration.routes, Console.harmless), terminator: "")
     }
 }

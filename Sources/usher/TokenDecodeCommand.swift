@@ -28,7 +28,7 @@ struct TokenDecodeCommand: ParsableCommand {
         case .failure(let failure): throw Console.fail(failure.message)
         }
         switch TokenText.show(bytes) {
-        case .success(let text): print(text)
+        case .success(let text): try Console.output(text)
         case .failure(let failure): throw Console.fail(failure.message)
         }
     }

@@ -86,13 +86,15 @@ struct TokenSignCommand: ParsableCommand {
         guard let algorithm = SignatureAlgorithm(algorithm) else { throw ExitCode.validationFailure }
         let key = try key()
         let payload = try claims(now: wallClockMicroseconds() / 1_000_000).payload
+        let token: [UInt8]
         do throws(SigningError) {
             let signer = try CompactTokenSigner(
                 algorithm: algorithm, key: key, keyID: kid, type: type.isEmpty ? nil : type)
-            print(String(decoding: try signer.sign(payload: payload.span), as: UTF8.self))
+            token = try signer.sign(payload: payload.span)
         } catch {
             throw Console.fail(Self.describe(error))
         }
+        try Console.output(String(decoding: token, as: UTF8.self))
     }
 
     /// The claims at that time, in seconds since 1970.

@@ -50,7 +50,7 @@ struct TokenVerifyCommand: ParsableCommand {
             let text = "refused: \(refusal)" + (why.map { ": \($0)" } ?? "")
             throw Console.fail(Console.harmless(text))
         }
-        print(TokenText.payload(bytes) ?? "")
+        try Console.output(TokenText.payload(bytes) ?? "")
     }
 
     /// Nil where the token is good, else the reason.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from harness import configuration, tokens
 from harness.keyserver import KeyServer, signed
-from harness.process import command, environment, unused_port
+from harness.process import BINARY, command, environment, unused_port
 from harness.tokens import SECRET, bearer, token, unb64
 from test_config_check import GOOD
 
@@ -33,6 +34,21 @@ def test_version():
     for arguments in (["version"], ["--version"]):
         done = command(*arguments)
         assert done.returncode == 0 and re.search(r"\d+\.\d+\.\d+", done.stdout), done
+
+
+@pytest.mark.parametrize("arguments", [
+    ["version"], ["routes", "--config", "FILE"], ["check", "--config", "FILE"], ["doctor", "--config", "FILE"],
+    ["explain", "--config", "FILE", "GET", "/"], ["token", "decode", "TOKEN"],
+    ["token", "sign", "--algorithm", "HS256", "--secret-env", "USHER_TEST_SECRET", "--subject", "a"]], ids=" ".join)
+def test_what_nobody_gets_is_no_success(arguments, config):
+    """On a disk that is full, a script went on with an empty token, or table."""
+    arguments = [{"FILE": str(config), "TOKEN": token()}.get(argument, argument) for argument in arguments]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([BINARY, *arguments], env=environment(USHER_TEST_SERVICE_TOKEN="x"), stdin=subprocess.DEVNULL,
+                              stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith(b"usher: ")]
+    assert len(lines) == 1 and lines[0].startswith(b"usher: cannot write to the standard output: "), done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["run", "--nonsense"], ["token"], ["token", "nonsense"]])

@@ -283,6 +283,29 @@ def test_a_signal_during_the_start_is_obeyed_behind_it(start, own_backend):
         connection.close()
 
 
+def test_files_that_nobody_looks_at_any_more_cost_no_time(start, own_backend):
+    """During a drain there is no reload: the look that was due then was waited for without a pause, on a whole core."""
+    proxy = start(own_backend, configuration.SMALL, preamble="watch = true\n")
+    release = threading.Event()
+    own_backend.script = lambda exchange: (release.wait(60), exchange.echo())
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
+        client.sendall(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")
+        own_backend.wait_requests(1)
+        proxy.signal(signal.SIGTERM)
+        wait_until(lambda: b'draining' in proxy.errors)
+        before = processor_seconds(proxy)
+        time.sleep(2)
+        assert processor_seconds(proxy) - before < 0.2
+        release.set()
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    assert proxy.process.wait(60) == 0
+
+
+def processor_seconds(proxy) -> float:
+    fields = Path(f"/proc/{proxy.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_not_watched_unless_told(start, own_backend):
     proxy = start(own_backend)
     proxy.file.write_text(proxy.file.read_text() + ADDED)

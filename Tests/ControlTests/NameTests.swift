@@ -65,6 +65,20 @@ struct NameTests {
         try wait(for: good.descriptor)
     }
 
+    @Test("a collector whose name nobody looks up any more is sent spans where it was")
+    func namesAreAway() throws {
+        let poller = try Poller()
+        let (queue, now) = (SpanQueue(limitBytes: 1000), Instant.now())
+        let good = try listener()
+        let exporter = try exporter(good, queue, poller, now: now)
+        exporter.run([queue], poller, now: now.advanced(byMilliseconds: 60_000))
+        // Its answer does not come before the time of the batch is over.
+        exporter.run([queue], poller, now: now.advanced(byMilliseconds: 71_000))
+        try wait(for: good.descriptor)
+        #expect(exporter.tally.failures == 1)
+        try wait(for: exporter.lookups.descriptor)
+    }
+
     @Test("a collector's addresses are looked up anew")
     func movedCollector() throws {
         let poller = try Poller()

@@ -152,7 +152,9 @@ struct VerdictTests {
         let url = try #require(RemoteURL("http://web:3000/"))
         return VerdictLine(
             try FetchConnection(
-                to: listener.address, url, trusting: [], sending: [], try Poller(), 1), token: 1)
+                to: listener.address, url,
+                trusting: SystemTrust(SystemAuthorities(environment: [:])).context(),
+                sending: [], try Poller(), 1), token: 1)
     }
 
     @Test("What came of questions is counted once each, with the time that it took")

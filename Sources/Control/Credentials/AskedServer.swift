@@ -1,6 +1,7 @@
 import Config
 import Policy
 import Reactor
+import TLS
 
 /// One server that judges credentials: its connections, and the questions that wait for one.
 final class AskedServer {
@@ -46,6 +47,8 @@ final class AskedServer {
     private var addressesUntil = Instant(microseconds: .min)
     private var addressPlace = 0
     private var brokenUntil = Instant(microseconds: .min)
+    /// Trusts the authorities that the configuration names.
+    private var context: TLSContext?
 
     init(_ source: RemoteSource, stamp: UInt64) {
         self.source = source
@@ -155,6 +158,15 @@ final class AskedServer {
     var mayOpenLine: Bool { lines.count < Self.lineCount }
 
     func drop(_ line: VerdictLine) { lines.removeAll { $0 === line } }
+
+    /// Whom its connections trust: authorities of its own, or those of the system.
+    func context(or system: SystemTrust) throws(TLSError) -> TLSContext {
+        guard let authorities = source.authorities else { return try system.context() }
+        if let context { return context }
+        let made = try TLSContext(clientTrusting: authorities.span)
+        context = made
+        return made
+    }
 
     // MARK: Addresses
 

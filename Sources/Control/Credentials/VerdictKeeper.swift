@@ -19,12 +19,12 @@ final class VerdictKeeper {
     private var lastLookup: UInt32 = 0
     private var lastStamp: UInt64 = 0
     private var tokens = TokenSource(above: Token.firstVerdict)
-    private let authorities: SystemAuthorities
+    private let trust: SystemTrust
 
     /// A keeper of nothing yet. `environment` may name the system's certificates (`SSL_CERT_FILE`).
     init(environment: [String: String], log: Logger) throws(Errno) {
         lookups = try Inbox()
-        authorities = SystemAuthorities(environment: environment)
+        trust = SystemTrust(SystemAuthorities(environment: environment))
         self.log = log
     }
 
@@ -165,12 +165,11 @@ final class VerdictKeeper {
         _ address: SocketAddress, for question: RemoteQuestion, of server: AskedServer,
         _ poller: borrowing Poller, _ now: Instant
     ) {
-        let url = server.source.url
-        let trusted = url.isSecure ? server.source.authorities ?? authorities.load() : []
         let token = tokens.next()
         do throws(FetchFailure) {
             let connection = try FetchConnection(
-                to: address, url, trusting: trusted, sending: server.source.request(question), poller, token)
+                to: address, server.source.url, trusting: server.context(or: trust),
+                sending: server.source.request(question), poller, token)
             let line = VerdictLine(connection, token: token)
             line.carries(question, until: now.advanced(byMilliseconds: AskedServer.connectMilliseconds))
             server.lines.append(line)

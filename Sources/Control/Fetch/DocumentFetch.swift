@@ -1,5 +1,6 @@
 import Config
 import Reactor
+import TLS
 
 /// One GET of a small document on the control loop: connects, speaks TLS, follows redirects of the same origin.
 ///
@@ -76,7 +77,7 @@ final class DocumentFetch {
                     addresses.isEmpty
                     ? .never : Instant.now().advanced(byMilliseconds: Self.connectMilliseconds)
                 connection = try FetchConnection(
-                    to: address, url, trusting: authorities, sending: FetchConnection.request(url), poller,
+                    to: address, url, trusting: context(), sending: FetchConnection.request(url), poller,
                     token)
                 return nil
             } catch {
@@ -85,6 +86,11 @@ final class DocumentFetch {
             }
         }
         return .failed(lastFailure)
+    }
+
+    private func context() throws(TLSError) -> TLSContext {
+        let text = authorities
+        return try TLSContext(clientTrusting: text.span)
     }
 
     /// Goes on as far as the connection is ready; the outcome, or nil while it is under way.

@@ -29,19 +29,17 @@ final class FetchConnection {
     /// without end must not keep the control thread.
     private static let largestAnswerBytes = 4 * DocumentFetch.largestBodyBytes
 
-    /// Starts to connect, to send `request` then.
+    /// Starts to connect, to send `request` then. `context` says whom to trust, where the URL is secure.
     init(
-        to address: SocketAddress, _ url: RemoteURL, trusting authorities: [UInt8],
-        sending request: [UInt8],
-        _ poller: borrowing Poller,
-        _ token: UInt64
+        to address: SocketAddress, _ url: RemoteURL,
+        trusting context: @autoclosure () throws(TLSError) -> TLSContext, sending request: [UInt8],
+        _ poller: borrowing Poller, _ token: UInt64
     ) throws(FetchFailure) {
         self.address = address
         self.request = request
         if url.isSecure {
             do throws(TLSError) {
-                let context = try TLSContext(clientTrusting: authorities.span)
-                tls = try TLSSession(client: context, server: url.host, isAddress: url.hostIsAddress)
+                tls = try TLSSession(client: context(), server: url.host, isAddress: url.hostIsAddress)
             } catch {
                 throw FetchFailure("\(error)")
             }

@@ -19,4 +19,7 @@ struct SystemAuthorities {
         }
         return []
     }
+
+    /// Which states the files are in: with equal ones, the text is the same.
+    var state: [FileStamp?] { paths.map { FileContents.stamp($0) } }
 }

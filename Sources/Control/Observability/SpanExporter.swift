@@ -1,6 +1,7 @@
 import Config
 import Logging
 import Reactor
+import TLS
 import Telemetry
 
 /// Sends the workers' spans to a collector, by OTLP over HTTP with Protocol Buffers, on the control loop.
@@ -59,13 +60,15 @@ final class SpanExporter {
     private(set) var deadline = Instant.never
     private var quietUntil = Instant(microseconds: .min)
     private var tokens = TokenSource(above: Token.firstExport)
-    private let authorities: SystemAuthorities
+    private let trust: SystemTrust
+    /// Trusts the authorities that the configuration names.
+    private var context: TLSContext?
     private let instance: String
 
     /// An exporter of nothing yet. `environment` may name the system's certificates (`SSL_CERT_FILE`).
     init(environment: [String: String], log: Logger) throws(Errno) {
         lookups = try Inbox()
-        authorities = SystemAuthorities(environment: environment)
+        trust = SystemTrust(SystemAuthorities(environment: environment))
         self.log = log
         var random = SystemRandomNumberGenerator()
         instance = String(random.next() as UInt64, radix: 16)
@@ -77,6 +80,7 @@ final class SpanExporter {
         phase = .resting
         spare = nil
         addresses = []
+        context = nil
         tries = 0
         target = tracing.map { tracing in
             let resource =
@@ -96,10 +100,15 @@ final class SpanExporter {
 
     /// Does what is due.
     func run(_ queues: [SpanQueue], _ poller: borrowing Poller, now: Instant) {
-        guard deadline <= now, target != nil else { return }
+        guard deadline <= now, let target else { return }
         switch phase {
         case .resting: next(queues, poller, now)
-        case .lookingUp: failed("no answer in time", now)
+        case .lookingUp:
+            // Names that nobody looks up now are no reason to lose spans: the collector may well be where it was.
+            guard addressPlace < addresses.count else { return failed("no answer in time", now) }
+            addressesUntil = now.advanced(byMilliseconds: Self.addressMilliseconds)
+            deadline = now.advanced(byMilliseconds: target.configuration.timeout.wholeMilliseconds)
+            connect(target, poller, now)
         case .exchanging:
             // Whoever had that address may be gone, and nobody there to refuse.
             addressPlace += 1
@@ -207,18 +216,24 @@ final class SpanExporter {
     }
 
     private func connect(_ target: Target, _ poller: borrowing Poller, _ now: Instant) {
-        let url = target.configuration.url
-        let trusted = url.isSecure ? target.configuration.authorities ?? authorities.load() : []
         token = tokens.next()
         do throws(FetchFailure) {
             phase = .exchanging(
                 try FetchConnection(
-                    to: addresses[addressPlace], url, trusting: trusted, sending: request(target), poller,
-                    token))
+                    to: addresses[addressPlace], target.configuration.url, trusting: context(target),
+                    sending: request(target), poller, token))
         } catch {
             addressPlace += 1
             failed(error.reason, now)
         }
+    }
+
+    private func context(_ target: Target) throws(TLSError) -> TLSContext {
+        guard let authorities = target.configuration.authorities else { return try trust.context() }
+        if let context { return context }
+        let made = try TLSContext(clientTrusting: authorities.span)
+        context = made
+        return made
     }
 
     private func send(

@@ -52,6 +52,9 @@ struct FileWatcher {
 }
 
 extension Supervisor {
+    /// When `runWatcher` is to be called next: during the start and the drain it does nothing, and must not be waited for.
+    var watcherDeadline: Instant { phase == .running ? watcher.deadline : .never }
+
     /// Reloads where a watched file has changed.
     func runWatcher(at now: Instant) {
         guard phase == .running, watcher.poll(now) else { return }

@@ -266,7 +266,7 @@ public final class Supervisor {
         var next = admin?.expire(at: now, poller) ?? .never
         if let deadline = phase.deadline { next = min(next, deadline) }
         next = min(next, keys.deadline, revocations.deadline, certificates.deadline, backends.deadline)
-        next = min(next, watcher.deadline, verdicts.deadline)
+        next = min(next, watcherDeadline, verdicts.deadline)
         next = min(next, history.deadline, spanExporter.deadline)
         next = min(next, min(service.deadline, startDeadline), closesIdleAt)
         next = min(next, retirementDeadline)
