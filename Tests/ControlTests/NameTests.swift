@@ -65,6 +65,22 @@ struct NameTests {
         try wait(for: good.descriptor)
     }
 
+    @Test("a collector's addresses are used on while nobody says whether they are still its own")
+    func silentResolver() throws {
+        let poller = try Poller()
+        let (queue, now) = (SpanQueue(limitBytes: 1000), Instant.now())
+        let good = try listener()
+        let exporter = try exporter(good, queue, poller, now: now)
+        exporter.run([queue], poller, now: now.advanced(byMilliseconds: 60_000))
+        // The answer is there, but is not looked at.
+        try wait(for: exporter.lookups.descriptor)
+        exporter.run([queue], poller, now: now.advanced(byMilliseconds: 71_000))
+        #expect(exporter.tally.failures == 2)
+        exporter.run([queue], poller, now: now.advanced(byMilliseconds: 81_000))
+        try wait(for: good.descriptor)
+        exporter.noteLookups(poller, now: now.advanced(byMilliseconds: 81_000))
+    }
+
     @Test("a collector's addresses are looked up anew")
     func movedCollector() throws {
         let poller = try Poller()

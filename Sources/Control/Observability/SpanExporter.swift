@@ -99,7 +99,10 @@ final class SpanExporter {
         guard deadline <= now, target != nil else { return }
         switch phase {
         case .resting: next(queues, poller, now)
-        case .lookingUp: failed("no answer in time", now)
+        case .lookingUp:
+            // What is known is used on while the resolver is silent.
+            addressesUntil = now.advanced(byMilliseconds: Self.addressMilliseconds)
+            failed("no answer in time", now)
         case .exchanging:
             // Whoever had that address may be gone, and nobody there to refuse.
             addressPlace += 1
