@@ -57,6 +57,33 @@ import Testing
     }
 
     @Test(
+        "A cookie whose name looks encoded does not reach the backend under that name either",
+        arguments: ["app%3At", "%74", "t%20", "+t", "a+b"])
+    func encodedName(name: String) throws {
+        let gate = try gate([.cookie(name)])
+        let outcome = gate.send(get("/a", "Cookie: x=1; \(name)=\(good); y=2"))
+        #expect(outcome.user == "u1")
+        #expect(outcome.values("cookie") == ["x=1; y=2"])
+    }
+
+    @Test(
+        "A parameter that is looked for by its own name is no other spelling of another one",
+        arguments: [("t", "T"), ("t_x", "t.x")])
+    func namesAlike(one: String, other: String) throws {
+        let gate = try gate([.query(one), .query(other)])
+        for name in [one, other] {
+            let outcome = gate.send(get("/a?x=1&\(name)=\(good)"))
+            #expect(outcome.user == "u1")
+            #expect(outcome.target == "/a?x=1")
+            #expect(gate.send(get("/a?\(name)=\(good);T=x&x=1")).code == .tokenInvalid)
+        }
+        #expect(
+            gate.send(get("/a?\(one)=\(good)&\(other)=\(token(sub: "u2", secret: secret))")).code
+                == .badRequest)
+        #expect(gate.send(get("/a?\(one)=\(good)&%74=x&%54_x=x")).code == .badRequest)
+    }
+
+    @Test(
         "H7, J15: a parameter that only some backends take for the token passes neither beside one nor for none",
         arguments: [
             "T=x", "%74=x", "%54=x", "t%20=x", "+t=x", "%20t=x", "t%00=x", "x=1;t=x", "x;%74=x", "x;;T=x",

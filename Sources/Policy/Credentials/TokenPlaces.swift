@@ -79,7 +79,7 @@ struct TokenPlaces: ~Copyable {
                 if readsHeader { found.noteHeader(head, bytes, accepting, proving: provingIssuers) }
                 isHeaderUnread = false
             case .cookie: found.noteCookies(head, bytes, names.span(entry.name), accepting)
-            case .query: found.noteQuery(head, bytes, names.span(entry.name), accepting)
+            case .query: found.noteQuery(head, bytes, names.span(entry.name), accepting, self)
             case .webSocket: found.noteSubprotocol(head, bytes, accepting)
             }
         }
@@ -93,6 +93,16 @@ struct TokenPlaces: ~Copyable {
             let entry = entries[index]
             guard entry.kind == .cookie, !entry.issuers.isDisjoint(with: issuers) else { continue }
             if Pair.bears(names.span(entry.name), pair) { return true }
+        }
+        return false
+    }
+
+    /// True where one of these issuers looks for that parameter of the query, by just that name.
+    fileprivate func takes(parameter: Span<UInt8>, for issuers: IssuerSet) -> Bool {
+        for index in 0..<entries.count {
+            let entry = entries[index]
+            guard entry.kind == .query, !entry.issuers.isDisjoint(with: issuers) else { continue }
+            if Pair.value(of: names.span(entry.name), in: parameter) != nil { return true }
         }
         return false
     }
@@ -197,7 +207,8 @@ struct FoundToken {
     }
 
     fileprivate mutating func noteQuery(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ name: Span<UInt8>, _ accepting: IssuerSet
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ name: Span<UInt8>, _ accepting: IssuerSet,
+        _ places: borrowing TokenPlaces
     ) {
         var start = Int(head.query.start)
         let end = head.query.end
@@ -210,7 +221,9 @@ struct FoundToken {
                 // Only one can be cut out; nobody sends two.
                 if !cut.isEmpty { kind = .several }
                 cut = Self.cut(parameter, head.query)
-            } else if Pair.hides(name, in: bytes.slice(parameter)) {
+            } else if Pair.hides(name, in: bytes.slice(parameter)),
+                !places.takes(parameter: bytes.slice(parameter), for: route)
+            {
                 // Nobody looks at it, and a backend may take it for the one that was looked at (H7), or that there is none (J15).
                 kind = kind == .none ? .otherScheme : .several
             }

@@ -27,18 +27,25 @@ enum Pair {
     /// not look at the case of names; Rack (CVE-2020-8184) and PHP (CVE-2020-7070) have undone percent-encoding in those of
     /// cookies, and all do in those of a query; PHP drops spaces in front, and takes other spaces, `.` and `[` for `_`.
     static func end(of name: Span<UInt8>, in text: Span<UInt8>) -> Int? {
+        // A name may be one that looks encoded itself, and to those backends is another one.
+        var (place, index) = (start(of: name), start(of: text))
+        while place < name.count {
+            guard index < text.count,
+                folded(RoutedPath.octet(text, &index)) == folded(RoutedPath.octet(name, &place))
+            else { return nil }
+        }
+        return index
+    }
+
+    /// Where a name begins behind what PHP drops. What is not encoded of that separates cookies, and was gone by: else each of
+    /// many spaces would be looked at many times.
+    private static func start(of text: Span<UInt8>) -> Int {
         var index = 0
-        // What is not encoded separates cookies, and was gone by: else each of many spaces would be looked at many times.
         while index < text.count, text[index] == UInt8(ascii: "%") || text[index] == UInt8(ascii: "+") {
             var next = index
             let octet = RoutedPath.octet(text, &next)
             guard isTrimmed(octet) || octet == UInt8(ascii: "+") else { break }
             index = next
-        }
-        for offset in name.indices {
-            guard index < text.count, folded(RoutedPath.octet(text, &index)) == folded(name[offset]) else {
-                return nil
-            }
         }
         return index
     }
