@@ -48,7 +48,7 @@ struct KeyKeeperTests {
         #expect(keeper.fetched("main")?.fetches == (isOther ? 0 : 1))
     }
 
-    @Test("an unknown key is a reason to read the metadata again; without it the old place is asked")
+    @Test("an unknown key that its place does not have is a reason to read the metadata again")
     func metadataAgain() throws {
         let keeper = try KeyKeeper(environment: [:], log: Logger(label: "test"))
         keeper.configure([try issuer(keys: #"jwks = "discover""#)], now: Instant.now())
@@ -59,14 +59,27 @@ struct KeyKeeperTests {
         #expect(planned() == pages)
         #expect(known.skipAlternative("not there"))
         let metadata = #"{"issuer":"https://a.example/t","jwks_uri":"https://a.example/keys"}"#
-        #expect(try !known.take(Array(metadata.utf8)))
+        // The key of RFC 8037, A.2.
+        let keySet = Array(
+            #"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#
+                .utf8)
+        #expect(try !known.take(Array(metadata.utf8)) && known.take(keySet))
         known.plan()
         #expect(planned() == ["/keys"])
         known.plan(for: true)
-        #expect(planned() == [pages[1], "/keys"])
-        #expect(known.skipAlternative("not there"))
+        #expect(planned() == ["/keys", pages[1]])
+        #expect(try !known.take(keySet) && planned() == [pages[1]])
+        #expect(try known.take(Array(metadata.utf8)) && known.isConfirmed, "they are where they were")
+        known.plan(for: true)
+        #expect(try !known.take(keySet) && !known.skipAlternative("not there"))
+        #expect(known.isConfirmed, "the metadata is away, the keys are not")
+        known.plan(for: true)
+        let elsewhere = metadata.replacing("/keys", with: "/new")
+        #expect(try !known.take(keySet) && !known.take(Array(elsewhere.utf8)) && planned() == ["/new"])
+        #expect(!known.skipAlternative("not there yet"))
+        known.plan()
         #expect(planned() == ["/keys"])
-        #expect(!known.skipAlternative("not there either"))
+        #expect(!known.skipAlternative("not there"))
         known.plan(for: true)
         #expect(planned() == pages)
     }

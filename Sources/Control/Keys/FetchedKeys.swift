@@ -39,8 +39,19 @@ final class FetchedKeys {
     var failures: UInt64 = 0
     /// How far this machine's clock is ahead of the key server's, in seconds; nil: it has not said.
     var secondsAhead: Int64?
+    /// How long the server of the keys wants them to be used, in seconds; nil: it has not said.
+    var maximumAge: Int64?
     /// Where the metadata said that the keys are, and where it was.
-    private var discovered: (keySet: RemoteURL, metadata: RemoteURL)?
+    private var discovered: Place?
+    /// Where it says so in this fetch: true when keys have come from there.
+    private var candidate: Place?
+    /// The known place has answered in this fetch, with the keys that there are.
+    private(set) var isConfirmed = false
+
+    private struct Place {
+        let keySet: RemoteURL
+        let metadata: RemoteURL
+    }
 
     init(_ configuration: IssuerConfiguration, _ remote: RemoteKeys, now: Instant) {
         name = configuration.name
@@ -68,18 +79,16 @@ final class FetchedKeys {
     }
 
     /// Lists the documents of a new fetch. The metadata is read again where the keys were not found, and where somebody has
-    /// met a key that is not among them: the old place may go on to answer after they have moved. Then the metadata may be
-    /// away, too.
+    /// met a key and the known place has no other ones than before: it may go on to answer after they have moved.
     func plan(for unknownKey: Bool = false) {
         reasons = []
-        hasNewKeys = false
+        (hasNewKeys, isConfirmed, candidate) = (false, false, nil)
         switch remote.location {
         case .url(let url): steps = [Step(document: .keySet, url: url)]
         case .discovery(let issuer, _):
             if let discovered {
                 steps = [Step(document: .keySet, url: discovered.keySet)]
-                let metadata = Step(document: .metadata, url: discovered.metadata, hasAlternative: true)
-                if unknownKey { steps.insert(metadata, at: 0) }
+                if unknownKey { steps.append(Step(document: .metadata, url: discovered.metadata)) }
             } else {
                 steps = Self.metadataURLs(issuer).map { Step(document: .metadata, url: $0) }
                 steps[0].hasAlternative = true
@@ -102,22 +111,26 @@ final class FetchedKeys {
         reasons.append(step.map { "\($0.url): \(reason)" } ?? reason)
         if step?.hasAlternative == true, !steps.isEmpty { return true }
         // The keys may have moved.
-        discovered = nil
+        if !isConfirmed { discovered = nil }
         return false
     }
 
-    /// Takes in the current document; true where it was the keys, false where another one is to be fetched.
+    /// Takes in the current document; true where no other one is to be fetched.
     func take(_ body: [UInt8]) throws(FetchFailure) -> Bool {
         guard let step = steps.first else { throw FetchFailure("nobody asked") }
         switch step.document {
         case .metadata:
             let url = try keySetURL(body)
-            discovered = (url, step.url)
+            guard !isConfirmed || url != discovered?.keySet else { return true }
+            candidate = Place(keySet: url, metadata: step.url)
             steps = [Step(document: .keySet, url: url)]
             return false
         case .keySet:
             try takeKeys(body)
-            return true
+            if let candidate { discovered = candidate }
+            isConfirmed = !hasNewKeys && steps.count > 1
+            if isConfirmed { steps.removeFirst() }
+            return !isConfirmed
         }
     }
 

@@ -194,9 +194,10 @@ final class KeyKeeper {
         case .failed(let reason): fail(issuer, reason, poller, now)
         case .document(let body, let maximumAge):
             issuer.secondsAhead = issuer.fetch?.secondsAhead
+            if issuer.steps.first?.document == .keySet { issuer.maximumAge = maximumAge }
             do throws(FetchFailure) {
                 guard try issuer.take(body) else { return next(issuer, poller, now) }
-                finish(issuer, maximumAge, now)
+                finish(issuer, now)
             } catch {
                 fail(issuer, error.reason, poller, now)
             }
@@ -204,9 +205,9 @@ final class KeyKeeper {
     }
 
     /// All documents are here, and the keys are new or the same.
-    private func finish(_ issuer: FetchedKeys, _ maximumAge: Int64?, _ now: Instant) {
+    private func finish(_ issuer: FetchedKeys, _ now: Instant) {
         issuer.fetch = nil
-        issuer.refresher.succeeded(now, maximumAge: maximumAge, random: Random.uint64() ?? 0)
+        issuer.refresher.succeeded(now, maximumAge: issuer.maximumAge, random: Random.uint64() ?? 0)
         let quietUntil = issuer.refresher.quietUntil
         guard issuer.hasNewKeys, let keys = issuer.keys else {
             tell(issuer, .none, until: quietUntil)
@@ -230,6 +231,8 @@ final class KeyKeeper {
         issuer.hasAnswer = issuer.fetch?.hasAnswer ?? false
         issuer.fetch = nil
         if issuer.skipAlternative(reason) { return next(issuer, poller, now) }
+        // The keys were not looked for elsewhere, but they are where they were.
+        if issuer.isConfirmed { return finish(issuer, now) }
         issuer.failures += 1
         issuer.refresher.failed(now)
         let quietUntil = issuer.refresher.quietUntil
