@@ -139,7 +139,6 @@ test: ## everything: tidy, unit, conformance, fuzzing, simulation, deploy
 	@DEPLOY_SECONDS=$${DEPLOY_SECONDS:-900} $(MAKE) --no-print-directory deploy-test
 	@echo "== test: everything passed"
 
-
 dist: packages ## a release in dist/: static binary, tarball, bill of materials, images' archives, checksums
 	@scripts/dist
 
