@@ -28,7 +28,8 @@ SOAK_SECONDS ?= 1800
 LEAKS_SCALE ?= 1
 SANITIZE ?= address thread
 SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py test_reload.py test_lifecycle.py test_tls.py \
-	test_http2.py test_http2_abuse.py test_http2_upstream.py test_websocket.py test_keys.py test_upstreams.py
+	test_http2.py test_http2_abuse.py test_http2_upstream.py test_websocket.py test_keys.py test_upstreams.py \
+	test_shared.py test_introspection.py test_revocation.py test_tracing.py test_rate_limits.py test_log_destinations.py
 
 .PHONY: help deps packages resolve build test unit tidy conformance stalled checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
 
