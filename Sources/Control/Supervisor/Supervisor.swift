@@ -158,6 +158,9 @@ public final class Supervisor {
             service.beat(of: crew, at: Instant.now())
             endPhase(at: Instant.now())
         }
+        // What came meanwhile; told to end, it opens nothing that others would see.
+        while let signal = signals.next() { obey(signal) }
+        if case .over(let exitStatus) = phase { return finish(exitStatus) }
     }
 
     private func start() throws(StartFailure) {
