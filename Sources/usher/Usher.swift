@@ -36,7 +36,7 @@ struct Usher: ParsableCommand {
             var command = try parseAsRoot(arguments)
             try command.run()
         } catch {
-            exit(withError: error)
+            end(error)
         }
     }
 
@@ -52,4 +52,16 @@ struct Usher: ParsableCommand {
         return Array(arguments.dropFirst().dropLast())
     }
 
+    /// Ends as `exit(withError:)` does, but for an output that nobody gets: help and version are results as others are.
+    private static func end(_ error: any Error) -> Never {
+        let text = fullMessage(for: error)
+        let code = exitCode(for: error)
+        guard !text.isEmpty else { exit(withError: code) }
+        guard code.isSuccess else {
+            Console.error(text + "\n")
+            exit(withError: code)
+        }
+        do { try Console.output(text) } catch { exit(withError: error) }
+        exit(withError: code)
+    }
 }

@@ -37,7 +37,7 @@ def test_version():
 
 
 @pytest.mark.parametrize("arguments", [
-    ["version"], ["routes", "--config", "FILE"], ["check", "--config", "FILE"], ["doctor", "--config", "FILE"],
+    ["version"], ["--version"], ["--help"], ["run", "--help"], ["token"], [], ["routes", "--config", "FILE"], ["check", "--config", "FILE"], ["doctor", "--config", "FILE"],
     ["explain", "--config", "FILE", "GET", "/"], ["token", "decode", "TOKEN"],
     ["token", "sign", "--algorithm", "HS256", "--secret-env", "USHER_TEST_SECRET", "--subject", "a"]], ids=" ".join)
 def test_what_nobody_gets_is_no_success(arguments, config):
