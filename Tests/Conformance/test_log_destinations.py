@@ -6,13 +6,14 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import time
 
 import pytest
 
 from harness import configuration
 from harness.ports import free_port
-from harness.process import command
+from harness.process import BINARY, command, environment
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import render
@@ -245,4 +246,36 @@ def test_a_file_that_cannot_be_opened_is_named_at_the_start(tmp_path):
     file.write_text(f'[listen.public]\naddress = "127.0.0.1:{free_port()}"\n[log]\naccess = "nowhere/access.log"\n')
     done = command("run", "--config", str(file))
     assert done.returncode == 1, done.stderr
-    assert f'cannot open the access log "{tmp_path}/nowhere/access.log": No such file or directory' in done.stderr
+    assert f'cannot open the access log "{tmp_path}/nowhere/access.log": No such file or directory' in json.loads(done.stderr.splitlines()[-1])["reason"]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_start_that_fails_says_so_in_the_form_of_the_log(tmp_path, form):
+    """Warnings that were due before, too."""
+    file = tmp_path / "usher.toml"
+    text = f'[listen.public]\naddress = "127.0.0.1:{free_port()}"\n[log]\nformat = "{form}"\naccess = "{tmp_path}"\n'
+    file.write_text(text)
+    done = command("run", "--config", file)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert "there is no [[route]]" in lines[0]
+    if form == "json":
+        last = [json.loads(line) for line in lines][-1]
+        assert last["level"] == "critical" and last["message"] == "cannot start"
+        assert last["reason"] == f'cannot open the access log "{tmp_path}": Is a directory'
+    else:
+        assert re.fullmatch(r'\S+Z critical cannot start reason="cannot open the access log .*"', lines[-1]), lines
+
+
+@pytest.mark.parametrize("limit", [4, 6, 8, 10, 12, 16])
+def test_too_few_descriptors_are_told_in_the_form_of_the_log(tmp_path, limit):
+    """Wherever the start gets to with so few."""
+    file = tmp_path / "usher.toml"
+    file.write_text(f'workers = 4\n[listen.public]\naddress = "127.0.0.1:{free_port()}"\n[log]\nformat = "json"\n')
+    done = subprocess.run(
+        [BINARY, "run", "--config", file], env=environment(), capture_output=True, timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+    assert done.returncode == 1, done
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    (reason,) = [line["reason"] for line in said if line["message"] == "cannot start"]
+    assert "raise the limit of file descriptors" in reason, said
