@@ -1,12 +1,18 @@
 """`usher check`: FILE:LINE:COLUMN: error: …, every mistake in one run, with its line and a suggestion; exit status 1."""
 
+import os
 import re
+import shutil
+import socket
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from harness.authority import Authority
-from harness.process import command, environment
+from harness.process import BINARY, command, environment
 
 GOOD = """\
 [listen.public]
@@ -299,6 +305,61 @@ def test_plain_origins_where_every_listener_has_tls(check, tmp_path):
     assert len(warned("http://app.example.com")) == 1 and "begins with https://" in warned("http://app.example.com")[0]
     assert warned("https://app.example.com") == [] and warned("http://localhost:5173") == []
     assert warned("http://app.example.com", GOOD) == [], "TLS may end in front of usher"
+
+
+# What the start would fail at, as far as it can be seen without opening anything.
+
+def test_places_that_cannot_be_written_to(check, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+
+    def warned(text):
+        done = check(text)
+        assert done.returncode == 0, done.text
+        lines = [line for line in done.text.splitlines() if "warning" in line and "cannot be" in line]
+        return [(int(line.split(":")[1]), line.split("cannot be ")[1].split(";")[0]) for line in lines]
+
+    text = GOOD + '\n[log]\naccess = "{}"\n'
+    for path, reason in [
+        ("nowhere/access.log", f'there is no folder "{tmp_path}/nowhere"'), ("file/access.log", "Not a directory"),
+        ("folder", "it is a folder")]:
+        ((line, said),) = warned(text.replace("{}", path))
+        assert line == line_of(text, "access =") and said.startswith("written to: ") and reason in said, said
+    for path in ("file", "folder/access.log", "access.log", "/dev/null"):
+        assert warned(text.replace("{}", path)) == []
+    assert not (tmp_path / "access.log").exists() and (tmp_path / "file").read_text() == "kept"
+
+    listening = change('"127.0.0.1:8080"', '"unix:{}"')
+    for path, reason in [("nowhere/u.sock", "there is no folder"), ("file", "something else is there")]:
+        ((line, said),) = warned(listening.replace("{}", path))
+        assert line == 2 and said.startswith("listened at: ") and reason in said, said
+    assert warned(listening.replace("{}", "folder/u.sock")) == []
+    assert len(warned('takeover = "nowhere/next.sock"\n' + GOOD + '\n[admin]\naddress = "unix:nowhere/admin.sock"\n')) == 2
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(tmp_path / "u.sock"))
+    assert warned(listening.replace("{}", "u.sock")) == [], "one that is left over is replaced"
+
+
+def test_places_of_somebody_else(tmp_path):
+    """As the user who looks, which root is not."""
+    if os.geteuid() != 0:
+        pytest.skip("somebody else can be played by root alone")
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        file = folder / "usher.toml"
+        file.write_text(GOOD + '\n[log]\naccess = "access.log"\n')
+        done = subprocess.run([BINARY, "check", "--config", file], env=environment(), capture_output=True, text=True, user=65534, timeout=60)
+    finally:
+        shutil.rmtree(folder)
+    assert done.returncode == 0 and f'"{folder}": Permission denied' in done.stderr, done
+
+
+def test_no_certificates_to_trust(check, tmp_path):
+    text = change('["127.0.0.1:8000"]', '["127.0.0.1:8000"]\ntls = true')
+    done = check(text, env={"SSL_CERT_FILE": str(tmp_path / "nowhere.pem")})
+    assert done.returncode == 0 and done.warnings == [line_of(text, "[upstream.tasks]")] and "tls.ca" in done.text, done.text
+    assert "1 warning" in done.stdout
 
 
 def test_secret_from_a_file(check, tmp_path):

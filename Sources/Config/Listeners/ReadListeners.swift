@@ -44,6 +44,7 @@ extension ConfigurationReader {
             name: named.name.value, address: address, trustedProxies: ranges,
             proxyProtocol: proxyProtocol(section, isGuarded: !ranges.isEmpty || address.isUnix),
             position: text.position)
+        if case .unix(let path) = address { loader.warnUnlessListenable(path, text.position) }
         listener.tls = tls
         listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
         listener.protocols = protocols(section, answersForwardAuth: listener.answersForwardAuth)

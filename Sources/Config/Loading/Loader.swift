@@ -59,6 +59,25 @@ final class Loader {
     /// The file's bytes, or an error at `position`.
     func read(path: String, at position: SourcePosition) -> [UInt8]? {
         let resolved = resolve(path: path)
+    /// Warns where a file cannot be appended to. No error, for the place may be made before the start, and by another user
+    /// than the one who looks.
+    func warnUnlessWritable(_ path: String, _ position: SourcePosition) {
+        guard let reason = files.obstacle(to: .appending, at: path) else { return }
+        warning(
+            position,
+            "\"\(path)\" cannot be written to: \(reason); name a file in a folder that the user of the process may write to"
+        )
+    }
+
+    /// The same of a Unix socket that is to be listened on.
+    func warnUnlessListenable(_ path: String, _ position: SourcePosition) {
+        guard let reason = files.obstacle(to: .listening, at: path) else { return }
+        warning(
+            position,
+            "\"\(path)\" cannot be listened at: \(reason); name a place for a socket, in a folder that the user of the process may "
+                + "write to")
+    }
+
         if !filesRead.contains(resolved) { stamps[resolved] = files.stamp(path: resolved) }
         filesRead.append(resolved)
         switch files.read(path: resolved) {

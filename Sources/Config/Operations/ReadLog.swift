@@ -38,7 +38,9 @@ extension ConfigurationReader {
                     text.position, "\"access\" must be \"off\", \"stdout\" or a path, not \"\(text.value)\"",
                     didYouMean: word)
             }
-            return .file(path: loader.resolve(path: text.value))
+            let path = loader.resolve(path: text.value)
+            loader.warnUnlessWritable(path, text.position)
+            return .file(path: path)
         }
     }
 }
