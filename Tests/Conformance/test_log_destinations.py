@@ -116,11 +116,12 @@ def test_blocked_pipe_and_full_queue(logging):
 
 def read_all(descriptor) -> bytes:
     found = b""
-    while True:
-        try:
-            found += os.read(descriptor, 1 << 20)
-        except BlockingIOError:
-            return found
+    try:
+        while data := os.read(descriptor, 1 << 20):
+            found += data
+    except BlockingIOError:
+        pass
+    return found
 
 
 def test_named_pipe_that_nobody_reads(logging, tmp_path):
@@ -145,6 +146,26 @@ def test_named_pipe_that_nobody_reads(logging, tmp_path):
     wait_until(lambda: found.extend(read_all(reader)) or found.count(b"/public/between") == 20)
     os.close(reader)
     assert lost(proxy) == 0
+
+
+def test_a_full_pipe_does_not_hold_up_the_file_in_its_place(logging, tmp_path):
+    """Nobody reads, the pipe is full, and then it is moved away: what waits goes into the file that comes after it."""
+    pipe = tmp_path / "access.pipe"
+    os.mkfifo(pipe)
+    proxy = logging(f'access = "{pipe}"')
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sent = 1500  # some 400 KB, and the pipe takes 64
+    ask(proxy, sent)
+    pipe.rename(tmp_path / "old.pipe")
+    proxy.signal(signal.SIGUSR1)
+    ask(proxy, 1, "/public/after")
+    wait_until(lambda: pipe.exists() and "/public/after" in pipe.read_text())
+    after = pipe.read_text().splitlines()
+    assert all(json.loads(line) for line in after)
+    before = read_all(reader)
+    os.close(reader)
+    assert before.count(b"\n") + len(after) + lost(proxy) == sent + 1
+    assert lost(proxy) <= 1, "the line that the pipe took a part of"
 
 
 def test_reopen_after_it_was_moved(logging, tmp_path):
