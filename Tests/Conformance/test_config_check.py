@@ -307,6 +307,72 @@ def test_plain_origins_where_every_listener_has_tls(check, tmp_path):
     assert warned("http://app.example.com", GOOD) == [], "TLS may end in front of usher"
 
 
+# What has no effect: whoever wrote it believes that it does something.
+OPEN = 'auth = "none"\n'
+NO_EFFECT = {
+    "origins and no cookie": (change("secret =", 'trusted_origins = ["https://a.example"]\nsecret ='), "trusted_origins"),
+    "origins and a parameter": (
+        change("secret =", 'token_from = ["header", "query:t"]\ntrusted_origins = ["https://a.example"]\nsecret ='), "trusted_origins"),
+    "a session that asks nobody": (session('cache_for = "1m"'), "cache_for"),
+    "a session without a cache": (session('url = "https://a/x"\ncookie_cache = "off"\ncookie_cache_version = "2"'), "cookie_cache_version"),
+    "denied and no require": (change('auth = "main"', 'auth = "main"\ndenied = 404'), "denied"),
+    "a sample of nothing": (GOOD + '\n[log]\naccess = "off"\nsample = { "2xx" = 0.1 }\n', "sample"),
+    "the form of nothing": (GOOD + '\n[log]\naccess = "off"\naccess_format = "combined"\n', "access_format"),
+    "proxies on a socket": (change('address = "127.0.0.1:8080"', 'address = "unix:u.sock"\ntrusted_proxies = ["10.0.0.0/8"]'), "trusted_proxies"),
+    "a limit of no route": (GOOD + '\n[rate_limit.one]\nkey = "user"\nrequests = 5\nper = "1s"\n', "[rate_limit.one]"),
+    "pages of no route": (GOOD + '\n[cors.app]\norigins = ["https://a.example"]\n', "[cors.app]"),
+    "shared with nobody": (
+        change(OPEN, OPEN + 'rate_limit = "one"\n') + '\n[rate_limit.one]\nkey = "user"\nrequests = 5\nper = "1s"\nshared = true\n', "shared = true"),
+    "revoked by nobody": (GOOD + "\n[revocation]\n", "[revocation]"),
+    "claims of no certificate": (GOOD + '\n[identity]\nheaders = { "X-Cert" = "tls.subject" }\n', "X-Cert"),
+    "marks of nobody": (
+        GOOD + '\n[tracing]\nurl = "http://127.0.0.1:4318"\ncontinue_from = "nobody"\nsampled_by = "trusted"\n', "sampled_by"),
+    "the only server": (change('"127.0.0.1:8000"]', '"127.0.0.1:8000"]\neject = {}'), "eject"),
+}
+
+
+@pytest.mark.parametrize("name", NO_EFFECT)
+def test_what_has_no_effect_is_warned_of(check, name):
+    text, where = NO_EFFECT[name]
+    done = check(text)
+    assert done.returncode == 0, done.text
+    assert done.warnings == [line_of(text, where)], done.text
+    assert "has no effect: " in done.text or "is never sent: " in done.text, done.text
+
+
+def test_authorities_of_nobody(check, tmp_path):
+    authority = Authority(tmp_path).file.name
+    for text, where in [
+        (change('secret = { env = "USHER_TEST_SECRET" }', f'jwks = {{ url = "http://127.0.0.1/k", ca = "{authority}" }}'), "jwks"),
+        (session(f'url = "http://127.0.0.1/api"\nca = "{authority}"'), "ca = "), (session(f'ca = "{authority}"'), "ca = "),
+        (GOOD + f'\n[tracing]\nurl = "http://127.0.0.1:4318"\nca = "{authority}"\n', "ca = ")]:
+        done = check(text)
+        assert done.returncode == 0 and done.warnings == [line_of(text, where)], done.text
+
+
+def test_what_has_an_effect_is_not_warned_of(check):
+    text = change(OPEN, OPEN + 'rate_limit = "one"\ncors = "app"\n')
+    text = change("secret =", 'token_from = ["cookie:t"]\ntrusted_origins = ["https://a.example"]\nsecret =', text)
+    text = change('auth = "main"', 'auth = "main"\nrequire = { role = "x" }\ndenied = 404', text)
+    text = change('["127.0.0.1:8000"]', '["127.0.0.1:8000", "127.0.0.1:8001"]\neject = {}', text)
+    done = check(text + """
+[rate_limit.one]
+key = "user"
+requests = 5
+per = "1s"
+[cors.app]
+origins = ["https://a.example"]
+[log]
+access = "stdout"
+access_format = "combined"
+sample = { "2xx" = 0.1 }
+[revocation]
+[admin]
+address = "127.0.0.1:9901"
+""")
+    assert done.returncode == 0 and not done.warnings, done.text
+
+
 # What the start would fail at, as far as it can be seen without opening anything.
 
 def test_places_that_cannot_be_written_to(check, tmp_path):

@@ -46,6 +46,9 @@ final class Loader {
         return line
     }
 
+    /// Whether something was found that keeps the configuration from being used.
+    var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
+
     /// Keeps the text between the two places out of everything that is shown.
     func hide(from start: SourcePosition, to end: SourcePosition) {
         inlineSecrets.append((start, end))
@@ -56,9 +59,6 @@ final class Loader {
         path.utf8.first == UInt8(ascii: "/") ? path : directory + path
     }
 
-    /// The file's bytes, or an error at `position`.
-    func read(path: String, at position: SourcePosition) -> [UInt8]? {
-        let resolved = resolve(path: path)
     /// Warns where a file cannot be appended to. No error, for the place may be made before the start, and by another user
     /// than the one who looks.
     func warnUnlessWritable(_ path: String, _ position: SourcePosition) {
@@ -78,6 +78,9 @@ final class Loader {
                 + "write to")
     }
 
+    /// The file's bytes, or an error at `position`.
+    func read(path: String, at position: SourcePosition) -> [UInt8]? {
+        let resolved = resolve(path: path)
         if !filesRead.contains(resolved) { stamps[resolved] = files.stamp(path: resolved) }
         filesRead.append(resolved)
         switch files.read(path: resolved) {

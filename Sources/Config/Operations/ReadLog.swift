@@ -15,6 +15,9 @@ extension ConfigurationReader {
                 log.sample[index] = sample.share(name)
             }
         }
+        if log.access == .off {
+            section.warnOfNoEffect(["access_format", "sample"], "access = \"off\" writes no line")
+        }
         return log
     }
 
