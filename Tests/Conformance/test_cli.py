@@ -60,6 +60,12 @@ def test_usage(arguments):
         assert done.returncode != 0
 
 
+def test_an_empty_name_of_the_configuration():
+    """`--config "$FILE"` without FILE: said as such, and not looked for at another place."""
+    done = command("check", "--config", "")
+    assert done.returncode == 64 and "--config is empty" in done.stderr, done
+
+
 def test_help():
     done = command("--help")
     assert done.returncode == 0

@@ -428,6 +428,14 @@ def test_no_certificates_to_trust(check, tmp_path):
     assert "1 warning" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16(tmp_path, name):
+    """As some editors save it, and a shell of Windows writes it by `>`."""
+    (tmp_path / "usher.toml").write_bytes(("\ufeff" + GOOD).encode(name))
+    done = command("check", "--config", tmp_path / "usher.toml")
+    assert done.returncode == 1 and "usher.toml:1:1: error: this is UTF-16, and TOML is UTF-8" in done.stderr, done.stderr
+
+
 def test_secret_from_a_file(check, tmp_path):
     (tmp_path / "s").write_text("x" * 32 + "\n")
     text = change('{ env = "USHER_TEST_SECRET" }', '{ file = "s" }')
