@@ -10,6 +10,19 @@ int linux_accept(int listener, struct sockaddr_storage *peer, socklen_t *length)
     return USHER_RESULT(accept4(listener, (struct sockaddr *)peer, length, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
+// A handler may do next to nothing: _exit is among the calls that it may make (signal-safety(7)).
+static void end_with_success(int signal) {
+    (void)signal;
+    _exit(0);
+}
+
+void linux_end_on_signal(int signal) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = end_with_success;
+    sigaction(signal, &action, NULL);
+}
+
 int linux_affinity_count(void) {
     cpu_set_t set;
     CPU_ZERO(&set);

@@ -27,6 +27,7 @@ struct ConfigurationReader {
         refuseSharedAddresses(configuration)
         warnOfPlainOrigins(configuration)
         warnOfOpenNeighbours(configuration)
+        warnOfNoEffect(section, configuration)
         applyEnvironment(to: &configuration)
         return configuration
     }

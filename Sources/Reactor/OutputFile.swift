@@ -41,8 +41,17 @@ public final class OutputFile: Sendable {
     /// True where the other end is a terminal.
     public var isTerminal: Bool { isatty(number) == 1 }
 
-    /// Writes at least one byte of some, and waits as long as that takes. Never `wouldBlock`.
-    public func write(_ bytes: Span<UInt8>) -> IOResult {
+    /// True where both are one file or pipe, whatever its name is now.
+    public func isSame(as other: OutputFile) -> Bool {
+        var (mine, others) = (stat(), stat())
+        // SAFETY: local out-parameters.
+        guard unsafe fstat(number, &mine) == 0, unsafe fstat(other.number, &others) == 0 else { return false }
+        return mine.st_dev == others.st_dev && mine.st_ino == others.st_ino
+    }
+
+    /// Writes at least one byte of some, and waits as long as that takes. `wouldBlock` comes only where `interruption`, a
+    /// descriptor, has become readable while a pipe that is ours, or that somebody made non-blocking, took nothing.
+    public func write(_ bytes: Span<UInt8>, interruption: Int32 = -1) -> IOResult {
         while true {
             // SAFETY: the kernel reads the span during the call only.
             let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(number, $0.baseAddress, $0.count) }
@@ -50,15 +59,21 @@ public final class OutputFile: Sendable {
             switch errno {
             case EINTR: continue
             // Somebody who shares the terminal or pipe made it non-blocking.
-            case EAGAIN: waitUntilWritable()
+            case EAGAIN: if waitUntilWritable(or: interruption) { return .wouldBlock }
             default: return .failed(Errno(errno))
             }
         }
     }
 
-    private func waitUntilWritable() {
-        var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
-        // SAFETY: one entry, which lives for the call.
-        _ = unsafe poll(&entry, 1, 1000)
+    /// True where the interruption came.
+    private func waitUntilWritable(or interruption: Int32) -> Bool {
+        var entries = [
+            pollfd(fd: number, events: Int16(POLLOUT), revents: 0),
+            // A negative number is passed over.
+            pollfd(fd: interruption, events: Int16(POLLIN), revents: 0),
+        ]
+        // SAFETY: two entries, which live for the call.
+        _ = unsafe poll(&entries, 2, 1000)
+        return entries[1].revents != 0
     }
 }

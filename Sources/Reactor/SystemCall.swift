@@ -46,6 +46,9 @@ public struct Errno: Error, Equatable, Sendable, BitwiseCopyable, CustomStringCo
         [EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL].contains(code)
     }
 
+    /// True where the process has as many descriptors as it may.
+    public var isDescriptorLimit: Bool { code == EMFILE }
+
     /// True where something is larger than it may be.
     public var isTooLarge: Bool { code == EFBIG }
 }

@@ -46,6 +46,11 @@ public final class LogWriter: Sendable {
         var output: OutputFile?
     }
 
+    /// Lines go elsewhere; nil: nowhere.
+    private struct Redirection {
+        var output: OutputFile?
+    }
+
     /// While lines keep coming they are written this often: few large writes instead of one, and a wake-up, for each
     /// loop turn of each worker.
     static let collectMilliseconds: Int32 = 20
@@ -137,20 +142,46 @@ public final class LogWriter: Sendable {
         var spare: [UInt8] = []
         while true {
             var turn = takePending(giving: spare)
-            if turn.isRedirected { output = LogOutput(file: turn.output) }
+            if turn.isRedirected { _ = output.redirect(to: turn.output) }
             if turn.lines.isEmpty, turn.isStopping { break }
             if turn.lines.isEmpty {
                 sleep(&poller, milliseconds: -1)
                 continue
             }
-            let refused = output.write(turn.lines.span)
-            if refused > 0 { lost.wrappingAdd(UInt64(refused), ordering: .relaxed) }
+            write(turn.lines.span, to: &output)
             turn.lines.removeAll(keepingCapacity: true)
             spare = turn.lines
             if !turn.isStopping { sleep(&poller, milliseconds: LogWriter.collectMilliseconds) }
         }
         finished.store(true, ordering: .releasing)
         stopped.signal()
+    }
+
+    /// Writes to the output, or to the one that takes its place meanwhile: a pipe that nobody reads any more must not hold
+    /// up what comes after it.
+    private func write(_ lines: Span<UInt8>, to output: inout LogOutput) {
+        var done = 0
+        while true {
+            let step = output.write(lines.extracting(done...), unless: wakeUp.descriptor)
+            if step.lost > 0 { lost.wrappingAdd(UInt64(step.lost), ordering: .relaxed) }
+            guard let written = step.interruptedAfter else { return }
+            done += written
+            wakeUp.clear()
+            guard let next = takeRedirection() else { continue }
+            guard output.redirect(to: next.output) else { continue }
+            lost.wrappingAdd(1, ordering: .relaxed)
+            while done < lines.count, lines[done] != 0x0a { done += 1 }
+            done += 1
+        }
+    }
+
+    /// Where lines go now, where that has changed.
+    private func takeRedirection() -> Redirection? {
+        queue.withLock { queue in
+            guard queue.isRedirected else { return nil }
+            queue.isRedirected = false
+            return Redirection(output: queue.output)
+        }
     }
 
     private func sleep(_ poller: inout Poller, milliseconds: Int32) {
@@ -182,26 +213,64 @@ extension Poller {
 
 /// The file, pipe or terminal at the end, and whether its last line is whole.
 private struct LogOutput {
-    private let file: OutputFile?
+    private var file: OutputFile?
     /// A write broke off inside a line: the next one begins with a line feed, so that its first line is a line.
     private var isInsideLine = false
+    /// The line that has begun goes on: nothing is wrong, the output only takes no more yet.
+    private var goesOn = false
+
+    /// Goes on with another file, or the same one opened again. True where a line has begun whose rest is to be dropped: it
+    /// would be no line elsewhere.
+    mutating func redirect(to file: OutputFile?) -> Bool {
+        if let file, self.file?.isSame(as: file) == true {
+            self.file = file
+            return false
+        }
+        let breaksOff = isInsideLine && goesOn
+        self = LogOutput(file: file)
+        return breaksOff
+    }
+
+    /// What came of writing.
+    struct Step {
+        /// Lines that could not be written.
+        var lost = 0
+        /// Bytes that were written before the interruption; nil where there was none.
+        var interruptedAfter: Int?
+    }
 
     init(file: OutputFile? = nil) {
         self.file = file
     }
 
-    /// Writes whole lines, however long that takes; says how many could not be written.
-    mutating func write(_ lines: Span<UInt8>) -> Int {
-        guard let file else { return 0 }
+    /// Writes whole lines, however long that takes, unless the descriptor becomes readable meanwhile; then the rest is to
+    /// come in the next call.
+    mutating func write(_ lines: Span<UInt8>, unless interruption: Int32) -> Step {
+        guard let file else { return Step() }
         let lineFeed: InlineArray<1, UInt8> = [0x0a]
-        if isInsideLine, file.write(lineFeed.span) == .bytes(1) { isInsideLine = false }
-        var written = 0
-        while written < lines.count, !isInsideLine {
-            guard case .bytes(let count) = file.write(lines.extracting(written...)), count > 0 else { break }
-            written += count
+        if isInsideLine, !goesOn {
+            switch file.write(lineFeed.span, interruption: interruption) {
+            case .bytes: isInsideLine = false
+            case .wouldBlock: return Step(interruptedAfter: 0)
+            case .failed, .endOfStream: return Step(lost: Self.countLines(lines))
+            }
         }
-        if written > 0, written < lines.count { isInsideLine = lines[written - 1] != 0x0a }
-        return Self.countLines(lines.extracting(written...))
+        goesOn = false
+        var written = 0
+        while written < lines.count {
+            switch file.write(lines.extracting(written...), interruption: interruption) {
+            case .bytes(let count) where count > 0: written += count
+            case .wouldBlock:
+                if written > 0 { isInsideLine = lines[written - 1] != 0x0a }
+                goesOn = isInsideLine
+                return Step(interruptedAfter: written)
+            default:
+                if written > 0 { isInsideLine = lines[written - 1] != 0x0a }
+                return Step(lost: Self.countLines(lines.extracting(written...)))
+            }
+        }
+        isInsideLine = false
+        return Step()
     }
 
     private static func countLines(_ lines: Span<UInt8>) -> Int {

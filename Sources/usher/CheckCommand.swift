@@ -18,8 +18,13 @@ struct CheckCommand: ParsableCommand {
         } catch {
             throw Console.fail("\(loaded.path): \(error.reason)")
         }
+        let foreseen = Supervisor.foresee(configuration)
+        for warning in foreseen {
+            Console.error(warning.render(file: loaded.path, source: loaded.source) + "\n")
+        }
         try Console.output(
-            CheckCommand.summary(of: configuration, path: loaded.path, warnings: loaded.diagnostics.count))
+            CheckCommand.summary(
+                of: configuration, path: loaded.path, warnings: loaded.diagnostics.count + foreseen.count))
     }
 
     /// One line, such as `usher.toml: ok, 3 routes, 1 listener, 2 issuers`.

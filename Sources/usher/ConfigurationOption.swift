@@ -11,6 +11,11 @@ struct ConfigurationOption: ParsableArguments {
             valueName: "file"))
     var config: String?
 
+    /// An empty name is a variable that was not set, as a rule.
+    func validate() throws {
+        if config == "" { throw ValidationError("--config is empty; it is the path of a file.") }
+    }
+
     /// Where the configuration is read; `overrides` are flags that win over the environment.
     func source(overrides: [String: String] = [:]) -> ConfigurationSource {
         let environment = SystemFiles.environment().merging(overrides) { _, flag in flag }

@@ -56,14 +56,10 @@ struct RunCommand: ParsableCommand {
         var source = file.source(overrides: overrides)
         // A reload reads the file that was found now, whatever appears at the other default path meanwhile.
         source.path = loaded.path
-        do {
-            let supervisor = try Supervisor(
+        endProcess(
+            Supervisor.serve(
                 configuration, from: source,
                 warnings: loaded.diagnostics.map { $0.headline(file: loaded.path) },
-                files: loaded.files, stamps: loaded.stamps, takesOver: takeover)
-            endProcess(supervisor.run())
-        } catch {
-            throw Console.fail("\(error.reason)")
-        }
+                files: loaded.files, stamps: loaded.stamps, takesOver: takeover))
     }
 }

@@ -27,16 +27,41 @@ struct Usher: ParsableCommand {
             VersionCommand.self,
         ])
 
-    /// Swift finds the arguments behind the environment, in memory. Where a preloaded library has moved that away before
-    /// the start, as libfaketime does, it finds none, not even the program's name, and the kernel has to be asked.
     static func main() {
         StandardStreams.openMissing()
-        guard CommandLine.arguments.isEmpty else { return main(nil) }
+        let arguments = givenArguments()
+        // What takes time, reading the arguments among it, comes behind this.
+        if arguments.first == RunCommand.configuration.commandName { Signal.awaitSource() }
+        do {
+            var command = try parseAsRoot(arguments)
+            try command.run()
+        } catch {
+            end(error)
+        }
+    }
+
+    /// Swift finds the arguments behind the environment, in memory. Where a preloaded library has moved that away before
+    /// the start, as libfaketime does, it finds none, not even the program's name, and the kernel has to be asked.
+    private static func givenArguments() -> [String] {
+        guard CommandLine.arguments.isEmpty else { return Array(CommandLine.arguments.dropFirst()) }
         let bytes = (try? FileContents.read("/proc/self/cmdline", limitBytes: 4 << 20)) ?? []
         let arguments = bytes.split(separator: 0, omittingEmptySubsequences: false).map {
             String(decoding: $0, as: UTF8.self)
         }
         // The last one is terminated, too.
-        main(Array(arguments.dropFirst().dropLast()))
+        return Array(arguments.dropFirst().dropLast())
+    }
+
+    /// Ends as `exit(withError:)` does, but for an output that nobody gets: help and version are results as others are.
+    private static func end(_ error: any Error) -> Never {
+        let text = fullMessage(for: error)
+        let code = exitCode(for: error)
+        guard !text.isEmpty else { exit(withError: code) }
+        guard code.isSuccess else {
+            Console.error(text + "\n")
+            exit(withError: code)
+        }
+        do { try Console.output(text) } catch { exit(withError: error) }
+        exit(withError: code)
     }
 }

@@ -37,7 +37,7 @@ def test_version():
 
 
 @pytest.mark.parametrize("arguments", [
-    ["version"], ["routes", "--config", "FILE"], ["check", "--config", "FILE"], ["doctor", "--config", "FILE"],
+    ["version"], ["--version"], ["--help"], ["run", "--help"], ["token"], [], ["routes", "--config", "FILE"], ["check", "--config", "FILE"], ["doctor", "--config", "FILE"],
     ["explain", "--config", "FILE", "GET", "/"], ["token", "decode", "TOKEN"],
     ["token", "sign", "--algorithm", "HS256", "--secret-env", "USHER_TEST_SECRET", "--subject", "a"]], ids=" ".join)
 def test_what_nobody_gets_is_no_success(arguments, config):
@@ -58,6 +58,12 @@ def test_usage(arguments):
     assert "usher" in text.lower() and ("usage" in text.lower() or "overview" in text.lower())
     if arguments not in ([], ["token"]):
         assert done.returncode != 0
+
+
+def test_an_empty_name_of_the_configuration():
+    """`--config "$FILE"` without FILE: said as such, and not looked for at another place."""
+    done = command("check", "--config", "")
+    assert done.returncode == 64 and "--config is empty" in done.stderr, done
 
 
 def test_help():

@@ -1,12 +1,18 @@
 """`usher check`: FILE:LINE:COLUMN: error: …, every mistake in one run, with its line and a suggestion; exit status 1."""
 
+import os
 import re
+import shutil
+import socket
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from harness.authority import Authority
-from harness.process import command, environment
+from harness.process import BINARY, command, environment
 
 GOOD = """\
 [listen.public]
@@ -299,6 +305,135 @@ def test_plain_origins_where_every_listener_has_tls(check, tmp_path):
     assert len(warned("http://app.example.com")) == 1 and "begins with https://" in warned("http://app.example.com")[0]
     assert warned("https://app.example.com") == [] and warned("http://localhost:5173") == []
     assert warned("http://app.example.com", GOOD) == [], "TLS may end in front of usher"
+
+
+# What has no effect: whoever wrote it believes that it does something.
+OPEN = 'auth = "none"\n'
+NO_EFFECT = {
+    "origins and no cookie": (change("secret =", 'trusted_origins = ["https://a.example"]\nsecret ='), "trusted_origins"),
+    "origins and a parameter": (
+        change("secret =", 'token_from = ["header", "query:t"]\ntrusted_origins = ["https://a.example"]\nsecret ='), "trusted_origins"),
+    "a session that asks nobody": (session('cache_for = "1m"'), "cache_for"),
+    "a session without a cache": (session('url = "https://a/x"\ncookie_cache = "off"\ncookie_cache_version = "2"'), "cookie_cache_version"),
+    "denied and no require": (change('auth = "main"', 'auth = "main"\ndenied = 404'), "denied"),
+    "a sample of nothing": (GOOD + '\n[log]\naccess = "off"\nsample = { "2xx" = 0.1 }\n', "sample"),
+    "the form of nothing": (GOOD + '\n[log]\naccess = "off"\naccess_format = "combined"\n', "access_format"),
+    "proxies on a socket": (change('address = "127.0.0.1:8080"', 'address = "unix:u.sock"\ntrusted_proxies = ["10.0.0.0/8"]'), "trusted_proxies"),
+    "a limit of no route": (GOOD + '\n[rate_limit.one]\nkey = "user"\nrequests = 5\nper = "1s"\n', "[rate_limit.one]"),
+    "pages of no route": (GOOD + '\n[cors.app]\norigins = ["https://a.example"]\n', "[cors.app]"),
+    "shared with nobody": (
+        change(OPEN, OPEN + 'rate_limit = "one"\n') + '\n[rate_limit.one]\nkey = "user"\nrequests = 5\nper = "1s"\nshared = true\n', "shared = true"),
+    "revoked by nobody": (GOOD + "\n[revocation]\n", "[revocation]"),
+    "claims of no certificate": (GOOD + '\n[identity]\nheaders = { "X-Cert" = "tls.subject" }\n', "X-Cert"),
+    "marks of nobody": (
+        GOOD + '\n[tracing]\nurl = "http://127.0.0.1:4318"\ncontinue_from = "nobody"\nsampled_by = "trusted"\n', "sampled_by"),
+    "the only server": (change('"127.0.0.1:8000"]', '"127.0.0.1:8000"]\neject = {}'), "eject"),
+}
+
+
+@pytest.mark.parametrize("name", NO_EFFECT)
+def test_what_has_no_effect_is_warned_of(check, name):
+    text, where = NO_EFFECT[name]
+    done = check(text)
+    assert done.returncode == 0, done.text
+    assert done.warnings == [line_of(text, where)], done.text
+    assert "has no effect: " in done.text or "is never sent: " in done.text, done.text
+
+
+def test_authorities_of_nobody(check, tmp_path):
+    authority = Authority(tmp_path).file.name
+    for text, where in [
+        (change('secret = { env = "USHER_TEST_SECRET" }', f'jwks = {{ url = "http://127.0.0.1/k", ca = "{authority}" }}'), "jwks"),
+        (session(f'url = "http://127.0.0.1/api"\nca = "{authority}"'), "ca = "), (session(f'ca = "{authority}"'), "ca = "),
+        (GOOD + f'\n[tracing]\nurl = "http://127.0.0.1:4318"\nca = "{authority}"\n', "ca = ")]:
+        done = check(text)
+        assert done.returncode == 0 and done.warnings == [line_of(text, where)], done.text
+
+
+def test_what_has_an_effect_is_not_warned_of(check):
+    text = change(OPEN, OPEN + 'rate_limit = "one"\ncors = "app"\n')
+    text = change("secret =", 'token_from = ["cookie:t"]\ntrusted_origins = ["https://a.example"]\nsecret =', text)
+    text = change('auth = "main"', 'auth = "main"\nrequire = { role = "x" }\ndenied = 404', text)
+    text = change('["127.0.0.1:8000"]', '["127.0.0.1:8000", "127.0.0.1:8001"]\neject = {}', text)
+    done = check(text + """
+[rate_limit.one]
+key = "user"
+requests = 5
+per = "1s"
+[cors.app]
+origins = ["https://a.example"]
+[log]
+access = "stdout"
+access_format = "combined"
+sample = { "2xx" = 0.1 }
+[revocation]
+[admin]
+address = "127.0.0.1:9901"
+""")
+    assert done.returncode == 0 and not done.warnings, done.text
+
+
+# What the start would fail at, as far as it can be seen without opening anything.
+
+def test_places_that_cannot_be_written_to(check, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder").mkdir()
+
+    def warned(text):
+        done = check(text)
+        assert done.returncode == 0, done.text
+        lines = [line for line in done.text.splitlines() if "warning" in line and "cannot be" in line]
+        return [(int(line.split(":")[1]), line.split("cannot be ")[1].split(";")[0]) for line in lines]
+
+    text = GOOD + '\n[log]\naccess = "{}"\n'
+    for path, reason in [
+        ("nowhere/access.log", f'there is no folder "{tmp_path}/nowhere"'), ("file/access.log", "Not a directory"),
+        ("folder", "it is a folder")]:
+        ((line, said),) = warned(text.replace("{}", path))
+        assert line == line_of(text, "access =") and said.startswith("written to: ") and reason in said, said
+    for path in ("file", "folder/access.log", "access.log", "/dev/null"):
+        assert warned(text.replace("{}", path)) == []
+    assert not (tmp_path / "access.log").exists() and (tmp_path / "file").read_text() == "kept"
+
+    listening = change('"127.0.0.1:8080"', '"unix:{}"')
+    for path, reason in [("nowhere/u.sock", "there is no folder"), ("file", "something else is there")]:
+        ((line, said),) = warned(listening.replace("{}", path))
+        assert line == 2 and said.startswith("listened at: ") and reason in said, said
+    assert warned(listening.replace("{}", "folder/u.sock")) == []
+    assert len(warned('takeover = "nowhere/next.sock"\n' + GOOD + '\n[admin]\naddress = "unix:nowhere/admin.sock"\n')) == 2
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(tmp_path / "u.sock"))
+    assert warned(listening.replace("{}", "u.sock")) == [], "one that is left over is replaced"
+
+
+def test_places_of_somebody_else(tmp_path):
+    """As the user who looks, which root is not."""
+    if os.geteuid() != 0:
+        pytest.skip("somebody else can be played by root alone")
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        file = folder / "usher.toml"
+        file.write_text(GOOD + '\n[log]\naccess = "access.log"\n')
+        done = subprocess.run([BINARY, "check", "--config", file], env=environment(), capture_output=True, text=True, user=65534, timeout=60)
+    finally:
+        shutil.rmtree(folder)
+    assert done.returncode == 0 and f'"{folder}": Permission denied' in done.stderr, done
+
+
+def test_no_certificates_to_trust(check, tmp_path):
+    text = change('["127.0.0.1:8000"]', '["127.0.0.1:8000"]\ntls = true')
+    done = check(text, env={"SSL_CERT_FILE": str(tmp_path / "nowhere.pem")})
+    assert done.returncode == 0 and done.warnings == [line_of(text, "[upstream.tasks]")] and "tls.ca" in done.text, done.text
+    assert "1 warning" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16(tmp_path, name):
+    """As some editors save it, and a shell of Windows writes it by `>`."""
+    (tmp_path / "usher.toml").write_bytes(("\ufeff" + GOOD).encode(name))
+    done = command("check", "--config", tmp_path / "usher.toml")
+    assert done.returncode == 1 and "usher.toml:1:1: error: this is UTF-16, and TOML is UTF-8" in done.stderr, done.stderr
 
 
 def test_secret_from_a_file(check, tmp_path):

@@ -67,6 +67,15 @@ def careless():
         server.server_close()
 
 
+def test_a_socket_in_no_folder(tmp_path):
+    """It was called free, and the start failed."""
+    text = TEXT.replace("[upstream.backend]", '[listen.socket]\naddress = "unix:nowhere/usher.sock"\n[upstream.backend]', 1)
+    done = doctor(tmp_path, unused_port(), text)
+    (place,) = [number for number, line in enumerate(done.lines) if "[listen.socket]" in line]
+    assert done.lines[place].startswith("BAD") and f'there is no folder "{tmp_path}/nowhere"' in done.lines[place]
+    assert "remedy: name a place" in done.lines[place + 1] and done.returncode == 1
+
+
 TEXT = configuration.SMALL.replace("/api/**", "/api/tasks/**").replace("/public/**", "/public")
 
 

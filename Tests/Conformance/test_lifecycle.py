@@ -3,17 +3,20 @@
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from harness import configuration
-from harness.ports import refusing_port
-from harness.process import environment, unused_port
+from harness import configuration, tokens
+from harness.ports import free_port, refusing_port
+from harness.process import BINARY, environment, unused_port
 from harness.tokens import bearer, token
-from harness.waiting import wait_until
+from harness.waiting import PATIENCE_SECONDS, wait_until
 from harness.wire import Client, WireError, render
+from test_config_check import change
 
 MORE = configuration.SMALL + """
 [limits]
@@ -287,6 +290,85 @@ def test_J7_key_removed_from_the_file(start, own_backend, tmp_path):
 
 
 # Starting
+
+class HeldStart:
+    """A start that stands still: it reads a secret from a pipe, and nobody writes yet."""
+
+    def __init__(self, folder, *prefix):
+        self.pipe = folder / "secret"
+        os.mkfifo(self.pipe)
+        file = folder / "usher.toml"
+        file.write_text(change('{ env = "USHER_TEST_SECRET" }', '{ file = "secret" }').replace("127.0.0.1:8080", f"127.0.0.1:{free_port()}"))
+        self.process = subprocess.Popen([*prefix, BINARY, "run", "--config", file], env=environment(), stderr=subprocess.PIPE)
+        self.said = bytearray()
+        threading.Thread(target=lambda: [self.said.extend(line) for line in self.process.stderr], daemon=True).start()
+        wait_until(self._is_read)
+
+    def _is_read(self) -> bool:
+        assert self.process.poll() is None, bytes(self.said)
+        try:
+            self.writer = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
+            return True
+        except OSError:
+            return False
+
+    def go_on(self) -> None:
+        """From now on there is a secret, in a file that stays."""
+        self.pipe.unlink()
+        self.pipe.write_bytes(tokens.SECRET)
+        os.write(self.writer, tokens.SECRET)
+        os.close(self.writer)
+
+    def first_process(self) -> int:
+        """The process that unshare has started, which is the first in its namespace."""
+        number = self.process.pid
+        return int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[0])
+
+
+@pytest.fixture
+def held(tmp_path):
+    starts = []
+
+    def begin(*prefix):
+        starts.append(HeldStart(tmp_path, *prefix))
+        return starts[0]
+    yield begin
+    for start in starts:
+        if start.process.poll() is None:
+            start.process.kill()
+        start.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_told_to_end_while_the_configuration_is_read(held, number):
+    """Nothing is begun yet: the end comes at once, and it is no failure."""
+    start = held()
+    start.process.send_signal(number)
+    assert start.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_told_to_end_as_the_first_process_of_a_container(held):
+    """The kernel does nothing by itself for signals to process 1: `docker stop` waited ten seconds, and killed."""
+    alone = ("unshare", "--pid", "--fork", "--kill-child")
+    if subprocess.run([*alone, "true"], capture_output=True).returncode != 0:
+        pytest.skip("a namespace of processes can be made by root alone")
+    start = held(*alone)
+    os.kill(start.first_process(), signal.SIGTERM)
+    assert start.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_other_signals_do_not_end_a_start(held):
+    """A reload that was asked for meanwhile is done behind it."""
+    start = held()
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+        start.process.send_signal(number)
+    start.go_on()
+    wait_until(lambda: b"configuration reloaded" in start.said, what=start.said)
+    assert start.said.index(b"listening on") < start.said.index(b"configuration reloaded")
+    start.process.send_signal(signal.SIGUSR2)
+    start.process.send_signal(signal.SIGTERM)
+    assert start.process.wait(PATIENCE_SECONDS) == 0
+
 
 def test_port_in_use(start, tmp_path):
     """Another program listens there: an error that names the address, not a hang."""

@@ -6,13 +6,14 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import time
 
 import pytest
 
 from harness import configuration
 from harness.ports import free_port
-from harness.process import command
+from harness.process import BINARY, command, environment
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import render
@@ -115,11 +116,12 @@ def test_blocked_pipe_and_full_queue(logging):
 
 def read_all(descriptor) -> bytes:
     found = b""
-    while True:
-        try:
-            found += os.read(descriptor, 1 << 20)
-        except BlockingIOError:
-            return found
+    try:
+        while data := os.read(descriptor, 1 << 20):
+            found += data
+    except BlockingIOError:
+        pass
+    return found
 
 
 def test_named_pipe_that_nobody_reads(logging, tmp_path):
@@ -144,6 +146,26 @@ def test_named_pipe_that_nobody_reads(logging, tmp_path):
     wait_until(lambda: found.extend(read_all(reader)) or found.count(b"/public/between") == 20)
     os.close(reader)
     assert lost(proxy) == 0
+
+
+def test_a_full_pipe_does_not_hold_up_the_file_in_its_place(logging, tmp_path):
+    """Nobody reads, the pipe is full, and then it is moved away: what waits goes into the file that comes after it."""
+    pipe = tmp_path / "access.pipe"
+    os.mkfifo(pipe)
+    proxy = logging(f'access = "{pipe}"')
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sent = 1500  # some 400 KB, and the pipe takes 64
+    ask(proxy, sent)
+    pipe.rename(tmp_path / "old.pipe")
+    proxy.signal(signal.SIGUSR1)
+    ask(proxy, 1, "/public/after")
+    wait_until(lambda: pipe.exists() and "/public/after" in pipe.read_text())
+    after = pipe.read_text().splitlines()
+    assert all(json.loads(line) for line in after)
+    before = read_all(reader)
+    os.close(reader)
+    assert before.count(b"\n") + len(after) + lost(proxy) == sent + 1
+    assert lost(proxy) <= 1, "the line that the pipe took a part of"
 
 
 def test_reopen_after_it_was_moved(logging, tmp_path):
@@ -245,4 +267,36 @@ def test_a_file_that_cannot_be_opened_is_named_at_the_start(tmp_path):
     file.write_text(f'[listen.public]\naddress = "127.0.0.1:{free_port()}"\n[log]\naccess = "nowhere/access.log"\n')
     done = command("run", "--config", str(file))
     assert done.returncode == 1, done.stderr
-    assert f'cannot open the access log "{tmp_path}/nowhere/access.log": No such file or directory' in done.stderr
+    assert f'cannot open the access log "{tmp_path}/nowhere/access.log": No such file or directory' in json.loads(done.stderr.splitlines()[-1])["reason"]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_start_that_fails_says_so_in_the_form_of_the_log(tmp_path, form):
+    """Warnings that were due before, too."""
+    file = tmp_path / "usher.toml"
+    text = f'[listen.public]\naddress = "127.0.0.1:{free_port()}"\n[log]\nformat = "{form}"\naccess = "{tmp_path}"\n'
+    file.write_text(text)
+    done = command("run", "--config", file)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert "there is no [[route]]" in lines[0]
+    if form == "json":
+        last = [json.loads(line) for line in lines][-1]
+        assert last["level"] == "critical" and last["message"] == "cannot start"
+        assert last["reason"] == f'cannot open the access log "{tmp_path}": Is a directory'
+    else:
+        assert re.fullmatch(r'\S+Z critical cannot start reason="cannot open the access log .*"', lines[-1]), lines
+
+
+@pytest.mark.parametrize("limit", [4, 6, 8, 10, 12, 16])
+def test_too_few_descriptors_are_told_in_the_form_of_the_log(tmp_path, limit):
+    """Wherever the start gets to with so few."""
+    file = tmp_path / "usher.toml"
+    file.write_text(f'workers = 4\n[listen.public]\naddress = "127.0.0.1:{free_port()}"\n[log]\nformat = "json"\n')
+    done = subprocess.run(
+        [BINARY, "run", "--config", file], env=environment(), capture_output=True, timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+    assert done.returncode == 1, done
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    (reason,) = [line["reason"] for line in said if line["message"] == "cannot start"]
+    assert "raise the limit of file descriptors" in reason, said

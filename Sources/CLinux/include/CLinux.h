@@ -69,6 +69,9 @@ static inline int linux_signalfd(const sigset_t *signals) {
     return USHER_RESULT(signalfd(-1, signals, SFD_NONBLOCK | SFD_CLOEXEC));
 }
 
+// Has a signal end the process with status 0; defined in CLinux.c.
+void linux_end_on_signal(int signal);
+
 static inline int linux_socket(int family) {
     return USHER_RESULT(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }

@@ -7,6 +7,9 @@ public enum EndpointAddress: Sendable, Hashable {
     /// A Unix socket's path, at most 107 bytes.
     case unix(path: String)
 
+    /// Whether it is a host name, which may stand for several addresses.
+    var isName: Bool { if case .name = self { true } else { false } }
+
     /// Whether it is a Unix socket.
     public var isUnix: Bool { if case .unix = self { true } else { false } }
 }

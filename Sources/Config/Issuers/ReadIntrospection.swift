@@ -32,6 +32,7 @@ extension ConfigurationReader {
         let cacheFor = section.duration(
             "cache_for", default: .seconds(30), in: .seconds(1) ... .seconds(3600))
         let authorities = authorities(section)
+        section.warnOfPlainAuthorities(url)
         guard let url, let name, let secret else { return nil }
         return .introspection(
             IntrospectionConfiguration(

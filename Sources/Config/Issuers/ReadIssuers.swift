@@ -30,6 +30,10 @@ extension ConfigurationReader {
             loader: loader)
         let tokenFrom = tokenFrom(section)
         let trustedOrigins = trustedOrigins(section)
+        if !trustedOrigins.isEmpty, !tokenFrom.contains(where: Self.isCookie) {
+            section.warnOfNoEffect(
+                ["trusted_origins"], "it is about cookies, and \"token_from\" names none")
+        }
         let preset = preset(section)
         let issuer = issuerText(section, preset)
         let audience = audience(section, preset)

@@ -83,6 +83,7 @@ extension ConfigurationReader {
         }
         let times = Self.times(section)
         let authorities = authorities(section)
+        if case .url(let url)? = location { section.warnOfPlainAuthorities(url) }
         guard var keys = location.map({ RemoteKeys($0) }) else { return nil }
         (keys.refresh, keys.cooldown, keys.staleFor) = times
         keys.authorities = authorities

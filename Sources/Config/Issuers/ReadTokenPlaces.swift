@@ -20,6 +20,10 @@ extension ConfigurationReader {
         return places.isEmpty ? [.header] : places
     }
 
+    static func isCookie(_ place: TokenPlace) -> Bool {
+        if case .cookie = place { true } else { false }
+    }
+
     private func tokenPlace(_ text: Located<String>) -> TokenPlace? {
         if text.value == "header" { return .header }
         if text.value == "websocket" { return .webSocket }

@@ -44,6 +44,10 @@ extension ConfigurationReader {
             name: named.name.value, address: address, trustedProxies: ranges,
             proxyProtocol: proxyProtocol(section, isGuarded: !ranges.isEmpty || address.isUnix),
             position: text.position)
+        if case .unix(let path) = address { loader.warnUnlessListenable(path, text.position) }
+        if address.isUnix, !listener.proxyProtocol {
+            section.warnOfNoEffect(["trusted_proxies"], "a peer on a Unix socket is never trusted")
+        }
         listener.tls = tls
         listener.answersForwardAuth = answersForwardAuth(section, believesSomebody: !ranges.isEmpty)
         listener.protocols = protocols(section, answersForwardAuth: listener.answersForwardAuth)

@@ -80,7 +80,12 @@ extension Configuration {
                 configuration: isUsable ? configuration : nil, diagnostics: diagnostics,
                 files: [path] + loader.filesRead, stamps: loader.stamps)
         } catch {
-            loader.error(error.position, "this is not TOML: \(error.message)")
+            let isWide = text.starts(with: [0xFF, 0xFE]) || text.starts(with: [0xFE, 0xFF])
+            loader.error(
+                error.position,
+                isWide
+                    ? "this is UTF-16, and TOML is UTF-8: save the file as that"
+                    : "this is not TOML: \(error.message)")
             return LoadedConfiguration(
                 path: path, source: SourceMask.maskSuspiciousLines(source), configuration: nil,
                 diagnostics: loader.diagnostics, files: [path])

@@ -39,6 +39,18 @@ public struct Diagnostic: Sendable, Equatable {
     /// What was probably meant.
     public var suggestion: String?
 
+    /// A diagnostic without a suggestion.
+    public init(severity: Severity, position: SourcePosition, message: String) {
+        self.init(severity: severity, position: position, message: message, suggestion: nil)
+    }
+
+    init(severity: Severity, position: SourcePosition, message: String, suggestion: String?) {
+        self.severity = severity
+        self.position = position
+        self.message = message
+        self.suggestion = suggestion
+    }
+
     /// Line of the mistake, from 1; 0 = it has no place in the file.
     public var line: Int { position.line }
     /// Column of the mistake, from 1, in Unicode scalars.

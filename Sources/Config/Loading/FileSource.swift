@@ -6,11 +6,16 @@ public protocol FileSource {
     func read(path: String) -> FileReading
     /// Which state the file is in; nil where there is none, or it has no state.
     func stamp(path: String) -> FileStamp?
+    /// What keeps a place from being written to, or listened at; nil where nothing seems to.
+    func obstacle(to use: FilePlace.Use, at path: String) -> String?
 }
 
 extension FileSource {
     /// Files that do not change.
     public func stamp(path: String) -> FileStamp? { nil }
+
+    /// Places where nothing is in the way.
+    public func obstacle(to use: FilePlace.Use, at path: String) -> String? { nil }
 }
 
 /// What came of reading a file.

@@ -46,6 +46,9 @@ final class Loader {
         return line
     }
 
+    /// Whether something was found that keeps the configuration from being used.
+    var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
+
     /// Keeps the text between the two places out of everything that is shown.
     func hide(from start: SourcePosition, to end: SourcePosition) {
         inlineSecrets.append((start, end))
@@ -54,6 +57,25 @@ final class Loader {
     /// A path of the file: relative ones start at the configuration's folder.
     func resolve(path: String) -> String {
         path.utf8.first == UInt8(ascii: "/") ? path : directory + path
+    }
+
+    /// Warns where a file cannot be appended to. No error, for the place may be made before the start, and by another user
+    /// than the one who looks.
+    func warnUnlessWritable(_ path: String, _ position: SourcePosition) {
+        guard let reason = files.obstacle(to: .appending, at: path) else { return }
+        warning(
+            position,
+            "\"\(path)\" cannot be written to: \(reason); name a file in a folder that the user of the process may write to"
+        )
+    }
+
+    /// The same of a Unix socket that is to be listened on.
+    func warnUnlessListenable(_ path: String, _ position: SourcePosition) {
+        guard let reason = files.obstacle(to: .listening, at: path) else { return }
+        warning(
+            position,
+            "\"\(path)\" cannot be listened at: \(reason); name a place for a socket, in a folder that the user of the process may "
+                + "write to")
     }
 
     /// The file's bytes, or an error at `position`.

@@ -23,6 +23,11 @@ public struct SystemFiles: FileSource, Sendable {
     /// Which state a file is in.
     public func stamp(path: String) -> FileStamp? { FileContents.stamp(path) }
 
+    /// What keeps a place from being written to, or listened at.
+    public func obstacle(to use: FilePlace.Use, at path: String) -> String? {
+        FilePlace.obstacle(to: use, at: path)
+    }
+
     /// The process's environment variables. One that is not UTF-8 is left out: as a secret it would be mangled.
     public static func environment() -> [String: String] { processEnvironment() }
 }

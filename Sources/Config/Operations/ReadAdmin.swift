@@ -19,6 +19,7 @@ extension ConfigurationReader {
                 "the admin listener can be reached from other machines; let nothing but your "
                     + "monitoring through to \(address)")
         }
+        if case .unix(let path) = address { loader.warnUnlessListenable(path, text.position) }
         var admin = AdminConfiguration(address: address, position: text.position)
         admin.token = section.table["token"].flatMap { loader.secret($0, for: .bearerToken) }
         admin.names = (section.strings("names") ?? []).compactMap(adminName)
@@ -57,6 +58,7 @@ extension ConfigurationReader {
             )
             return nil
         }
+        loader.warnUnlessListenable(path, text.position)
         return TakeoverConfiguration(path: path, position: text.position)
     }
 }

@@ -15,6 +15,9 @@ extension ConfigurationReader {
                 log.sample[index] = sample.share(name)
             }
         }
+        if log.access == .off {
+            section.warnOfNoEffect(["access_format", "sample"], "access = \"off\" writes no line")
+        }
         return log
     }
 
@@ -38,7 +41,9 @@ extension ConfigurationReader {
                     text.position, "\"access\" must be \"off\", \"stdout\" or a path, not \"\(text.value)\"",
                     didYouMean: word)
             }
-            return .file(path: loader.resolve(path: text.value))
+            let path = loader.resolve(path: text.value)
+            loader.warnUnlessWritable(path, text.position)
+            return .file(path: path)
         }
     }
 }

@@ -21,6 +21,11 @@ extension ConfigurationReader {
         tracing.resource = attributes(section)
         tracing.headers = collectorHeaders(section)
         tracing.authorities = authorities(section)
+        section.warnOfPlainAuthorities(url)
+        if tracing.continueFrom == .nobody {
+            section.warnOfNoEffect(
+                ["sampled_by"], "continue_from = \"nobody\" goes on with nobody's trace")
+        }
         tracing.timeout = section.duration(
             "timeout", default: tracing.timeout, in: .milliseconds(100) ... .seconds(60))
         tracing.interval = section.duration(

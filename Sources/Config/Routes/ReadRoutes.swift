@@ -114,7 +114,12 @@ struct RouteReader {
         guard let entry = section.table["denied"] else { return 403 }
         switch entry.node.value {
         case .integer(403): return 403
-        case .integer(404): return 404
+        case .integer(404):
+            if section.table["require"] == nil {
+                section.warnOfNoEffect(
+                    ["denied"], "it is the answer where \"require\" does not hold, and there is none")
+            }
+            return 404
         default:
             loader.error(entry.node.start, "\"denied\" must be 403 or 404")
             return 403

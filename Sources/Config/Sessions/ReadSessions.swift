@@ -51,6 +51,13 @@ extension ConfigurationReader {
                 "\"issuer\" is the \"iss\" of a cache that is signed with a key of \"url\" + /jwks: it belongs to a \"url\" and "
                     + "to cookie_cache = \"auto\" or \"jwks\"")
         }
+        if section.table["url"] == nil {
+            section.warnOfNoEffect(["cache_for", "ca"], "without \"url\" no server is asked")
+        }
+        section.warnOfPlainAuthorities(session.url)
+        if session.cache == .off {
+            section.warnOfNoEffect(["cookie_cache_version"], "cookie_cache = \"off\" looks at no cache")
+        }
         if section.table["trusted_origins"] == nil {
             loader.warning(
                 section.position,

@@ -23,6 +23,9 @@ extension ConfigurationReader {
             "[upstream.\(named.name.value)]", named.table, at: named.position, keys: Self.upstreamKeys,
             loader: loader)
         let servers = servers(section)
+        if servers.count == 1, !servers[0].address.isName {
+            section.warnOfNoEffect(["eject"], "the only server is never ejected")
+        }
         return UpstreamConfiguration(
             name: named.name.value, servers: servers,
             balance: section.choice("balance", default: .leastRequests),

@@ -16,7 +16,7 @@ extension Supervisor {
             }
             if predecessor == nil { try watchAdmin() }
         } catch {
-            throw StartFailure("cannot listen on \(address) (admin): \(error)")
+            throw StartFailure("cannot listen on \(address) (admin): \(StartFailure.words(error))")
         }
     }
 

@@ -154,7 +154,11 @@ final class NameBook {
             metadata: ["name": "\(name.host)"])
     }
 
-    /// Waits until every name was asked once, or the time is over. For the start, before there is a loop.
+    /// Between two looks whether the process has been told to end.
+    private static let lookMilliseconds: Int64 = 100
+
+    /// Waits until every name was asked once, or the time is over, or the process has been told to end. For the start, before
+    /// there is a loop, and for a reload.
     func waitForAnswers(milliseconds: Int64) {
         let end = Instant.now().advanced(byMilliseconds: milliseconds)
         guard var poller = try? Poller() else { return }
@@ -166,8 +170,8 @@ final class NameBook {
         run(now: .now())
         while entries.values.contains(where: { !$0.wasAnswered }) {
             let left = end.microseconds(since: .now()) / 1000
-            guard left > 0 else { return }
-            _ = poller.wait(timeoutMilliseconds: Int32(clamping: left))
+            guard left > 0, !Signal.endIsPending else { return }
+            _ = poller.wait(timeoutMilliseconds: Int32(min(left, Self.lookMilliseconds)))
             hasUntoldChange = noteAnswers(now: .now())
             run(now: .now())
         }

@@ -101,11 +101,7 @@ public struct Doctor {
             if let running, Self.takesConnections(address) {
                 good("\(name) \(address): usher \(running) listens there already")
             } else {
-                bad(
-                    "\(name) \(address): \(reason)",
-                    reason.contains("ermission")
-                        ? "take a port from 1024 on, or let systemd open the socket"
-                        : "end the program that has the address (ss -ltnp shows it), or take another one")
+                bad("\(name) \(address): \(reason)", Self.remedy(address, reason))
             }
         }
     }
@@ -122,8 +118,23 @@ public struct Doctor {
     }
 
     /// Why nobody could listen there; nil where somebody could.
+    private static let taken = "somebody listens there"
+
+    private static func remedy(_ address: SocketAddress, _ reason: String) -> String {
+        if case .unix = address, reason != taken {
+            return "name a place for a socket, in a folder that the user of the process may write to"
+        }
+        if reason.contains("ermission") { return "take a port from 1024 on, or let systemd open the socket" }
+        if reason.contains("annot assign") {
+            return "take an address of this machine (ip address shows them)"
+        }
+        return "end the program that has the address (ss -ltnp shows it), or take another one"
+    }
+
     private static func obstacle(at address: SocketAddress) -> String? {
-        if case .unix = address { return takesConnections(address) ? "somebody listens there" : nil }
+        if case .unix(let path) = address {
+            return takesConnections(address) ? taken : FilePlace.obstacle(to: .listening, at: path)
+        }
         do throws(Errno) {
             try Listener.expectFree(address)
             _ = try Listener(at: address)

@@ -15,9 +15,20 @@ struct LogSetup {
             writer = try LogWriter(destination: .standardError)
             try Thread(name: "usher-messages") { try? writer.run() }.detach()
         } catch {
-            throw StartFailure("\(error)")
+            throw StartFailure(error)
         }
         self.writer = writer
+    }
+
+    /// Says why the proxy cannot start, where there may be no descriptor and no thread left to say it with.
+    static func say(_ failure: StartFailure, _ configuration: LogConfiguration) {
+        let format = ApplicationLog.Format(configuration.format)
+        let log = Logger(label: "usher") { _ in
+            ApplicationLog(format: format, level: .critical) { line in
+                _ = OutputFile.standardError.write(line.span)
+            }
+        }
+        log.critical("cannot start", metadata: ["reason": "\(failure.reason)"])
     }
 
     /// What to log with, as the configuration wants it.
@@ -74,7 +85,10 @@ extension LogDestination {
 
     /// Why the access log cannot be written there.
     func failure(_ error: Errno) -> StartFailure {
-        guard case .file(let path) = self else { return StartFailure("cannot open the access log: \(error)") }
-        return StartFailure("cannot open the access log \"\(path)\": \(error)")
+        let reason = StartFailure.words(error)
+        guard case .file(let path) = self else {
+            return StartFailure("cannot open the access log: \(reason)")
+        }
+        return StartFailure("cannot open the access log \"\(path)\": \(reason)")
     }
 }

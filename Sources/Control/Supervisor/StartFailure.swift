@@ -13,8 +13,19 @@ public struct StartFailure: Error, Equatable, CustomStringConvertible {
         self.reason = reason
     }
 
+    /// What the system does not give, or let do.
+    init(_ error: Errno) {
+        self.init(Self.words(error))
+    }
+
+    /// The system's words, with a remedy where they are about the process's own limit.
+    static func words(_ error: Errno) -> String {
+        error.isDescriptorLimit
+            ? "\(error): raise the limit of file descriptors (LimitNOFILE=, ulimit -n)" : "\(error)"
+    }
+
     init(listener failure: ListenerBook.Failure) {
-        self.init("cannot listen on \(failure.address) (\(failure.name)): \(failure.reason)")
+        self.init("cannot listen on \(failure.address) (\(failure.name)): \(Self.words(failure.reason))")
     }
 
     /// The reason.

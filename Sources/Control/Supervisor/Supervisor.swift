@@ -85,23 +85,45 @@ public final class Supervisor {
     /// When waiting for keys is given up.
     var startDeadline = Instant.never
 
-    /// Opens what a configuration needs, and starts nothing yet. `source` is where a reload reads it again, `warnings`
-    /// are what loading had to say, for the log, `files` what was read, and `stamps` its state then. `takesOver`: the
-    /// listeners are those of the process that runs already.
+    /// Runs the proxy to its end, and gives the exit status (see `run`). `source` is where a reload reads the configuration
+    /// again, `warnings` are what loading had to say, for the log, `files` what was read, and `stamps` its state then.
+    /// `takesOver`: the listeners are those of the process that runs already.
     ///
-    /// Call it before any thread is started. Throws a text for the user.
-    public init(
-        _ configuration: Configuration, from source: ConfigurationSource, warnings: [String] = [],
-        files: [String] = [], stamps: [String: FileStamp] = [:], takesOver: Bool = false
+    /// Call it before any thread is started. What keeps the proxy from starting is said in the log, in the form that the
+    /// configuration wants.
+    public static func serve(
+        _ configuration: Configuration, from source: ConfigurationSource, warnings: [String],
+        files: [String], stamps: [String: FileStamp], takesOver: Bool
+    ) -> Int32 {
+        var messages: LogSetup?
+        do throws(StartFailure) {
+            // First of all: threads inherit the signal mask.
+            let signals = try system(SignalSource.init)
+            let setup = try LogSetup()
+            messages = setup
+            for warning in warnings { setup.logger(for: configuration.log).warning("\(warning)") }
+            return try Supervisor(
+                configuration, from: source, signals, setup, files: files, stamps: stamps,
+                takesOver: takesOver
+            ).run()
+        } catch {
+            messages?.finish()
+            LogSetup.say(error, configuration.log)
+            return 1
+        }
+    }
+
+    /// Opens what a configuration needs, and starts nothing yet. Throws a text for the user.
+    private init(
+        _ configuration: Configuration, from source: ConfigurationSource, _ signals: consuming SignalSource,
+        _ messages: LogSetup, files: [String], stamps: [String: FileStamp], takesOver: Bool
     ) throws(StartFailure) {
         service = ServiceManager(source.environment)
-        // First of all: threads inherit the signal mask.
-        signals = try Self.system(SignalSource.init)
+        self.signals = signals
+        self.messages = messages
         poller = try Self.system(Poller.init)
         crew = try Self.system(Crew.init)
-        messages = try LogSetup()
         log = messages.logger(for: configuration.log)
-        for warning in warnings { log.warning("\(warning)") }
         accessWriter = try Self.openAccessLog(configuration)
         let logger = log
         backends = try Self.system { () throws(Errno) in
@@ -136,6 +158,9 @@ public final class Supervisor {
     /// Runs until the process is to end; its exit status: 0 where it was told to end and did so within the drain timeout,
     /// 1 where it could not start, lost a worker, or was ended by a second signal.
     public func run() -> Int32 {
+        // What came meanwhile; told to end, it opens nothing that others would see.
+        while let signal = signals.next() { obey(signal) }
+        if case .over(let exitStatus) = phase { return finish(exitStatus) }
         do {
             try start()
         } catch {
@@ -165,7 +190,7 @@ public final class Supervisor {
         do throws(Errno) {
             try Thread(name: "usher-log") { try? writer.run() }.detach()
         } catch {
-            throw StartFailure("cannot start a thread: \(error)")
+            throw StartFailure("cannot start a thread: \(StartFailure.words(error))")
         }
         try watch()
         inheritSockets()
@@ -197,7 +222,7 @@ public final class Supervisor {
                 prepared.workers.count,
                 settings, listeners: prepared.workers, logWriter: accessWriter, store: shared.channels)
         } catch {
-            throw StartFailure("cannot start a thread: \(error)")
+            throw StartFailure("cannot start a thread: \(StartFailure.words(error))")
         }
         book.commit(prepared)
     }
@@ -214,7 +239,7 @@ public final class Supervisor {
             try poller.add(shared.channels.reports.descriptor, token: Token.shared, for: .readable)
             try poller.add(spanExporter.lookups.descriptor, token: Token.exportLookups, for: .readable)
         } catch {
-            throw StartFailure("\(error)")
+            throw StartFailure(error)
         }
     }
 
@@ -233,7 +258,7 @@ public final class Supervisor {
         do throws(Errno) {
             return try open()
         } catch {
-            throw StartFailure("\(error)")
+            throw StartFailure(error)
         }
     }
 
