@@ -505,6 +505,39 @@ def test_a_stalled_window_ends_in_time(start):
         assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).status_code == 200
 
 
+def test_what_is_left_of_an_upload_does_not_end_its_answer(start):
+    """The server has stopped taking it, answers, and resets the stream without an error (RFC 9113, 8.1): how long it took nothing
+    says nothing about how long the client may read."""
+    limits = '\n[limits]\nbody_timeout = "5s"\n'
+    body = bytes(range(256)) * 200
+
+    is_stuck = threading.Event()
+
+    def answer(wire, seen):
+        assert is_stuck.wait(30)
+        wire.answer(seen.stream, body, 413)
+        wire.reset(seen.stream, 0)
+
+    with HTTP2Backend(credit=False) as backend:
+        backend.on_head = lambda wire, seen: threading.Thread(target=answer, args=(wire, seen), daemon=True).start()
+        proxy = start(backend, configuration.SMALL + limits, upstream=UPSTREAM, listen=LISTEN)
+        window = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 16_384}
+        with Connection(proxy.port, settings=window, update_windows=False) as client:
+            stream = client.start(get("/public/x", "POST"), end=False)
+            client.data(stream, bytes(131_000))  # twice a window: one is the server's, one stays with the proxy
+            wait(lambda: backend.requests and len(backend.last.body) == 65_535)
+            is_stuck.set()
+            told = client.answers[stream]
+            assert client.wait(lambda: len(told.body) == 16_384), told
+            for _ in range(20):  # a pause is over with each, and together they are longer than one may be
+                time.sleep(0.4)
+                client.h2.increment_flow_control_window(1000, stream)
+                client.flush()
+            client.h2.increment_flow_control_window(len(body), stream)
+            client.flush()
+            assert client.answer(stream).status == 413 and told.ended and bytes(told.body) == body, told
+
+
 @pytest.mark.memory
 def test_a_server_that_does_not_read_gets_no_end_of_requests(start):
     """Each that is given up leaves its head behind until it would be written."""
