@@ -278,6 +278,17 @@ def test_a_request_that_finds_no_stream_in_time_is_not_the_servers_fault(start):
         assert [seen[":path"] for seen in backend.requests] == ["/public/long"]
 
 
+def test_a_server_that_takes_no_stream_at_all_is_at_fault(start):
+    """Nobody else has what it does not give: 504, counted as its failure, and not the 503 of those who wait for others."""
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 0}) as backend:
+        proxy = start(backend, upstream=UPSTREAM + 'response_timeout = "2s"')
+        refused = proxy.get("/public/x")
+        assert (refused.status, refused.problem["code"]) == (504, "upstream_timeout")
+        # It is counted behind the answer's last byte.
+        wait(lambda: re.search(rb"^usher_upstream_server_failures_total\{.*\} 1$", proxy.admin_request("/metrics").body, re.M))
+        assert backend.requests == []
+
+
 # Retries only where nothing was processed.
 
 
