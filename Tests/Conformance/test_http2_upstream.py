@@ -289,6 +289,24 @@ def test_a_server_that_takes_no_stream_at_all_is_at_fault(start):
         assert backend.requests == []
 
 
+# A connection that is not there any more, and says so to nobody.
+
+
+def test_requests_with_less_time_than_the_server_doubt_their_connection_too(start):
+    """Each ends by its route's `timeout` before `response_timeout`: all would go where nobody is, for as long as the kernel
+    hopes, a quarter of an hour."""
+    with HTTP2Backend() as backend:
+        backend.on_request = lambda wire, seen: wire.number > 1 and wire.answer(seen.stream, b"second")
+        text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\ntimeout = "2s"')
+        proxy = start(backend, text, upstream=UPSTREAM + 'response_timeout = "1h"')
+        statuses = []
+        while len(statuses) < 10 and 200 not in statuses:
+            statuses.append(proxy.get("/public/x").status)
+        assert statuses[-1] == 200 and statuses[:-1] == [504] * (len(statuses) - 1), statuses
+        # One alone may be slow: what tells is that nothing came for longer.
+        assert len(statuses) > 2 and backend.connections == 2, (statuses, backend.connections)
+
+
 # Retries only where nothing was processed.
 
 

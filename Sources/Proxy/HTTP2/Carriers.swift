@@ -41,6 +41,8 @@ struct Carrier: ~Copyable {
     var writeDeadline = Instant.never
     /// When something arrived last.
     var lastRead: Instant
+    /// When the first request was sent, of those that got no answer in their time since then.
+    var silentSince = Instant(microseconds: .min)
 
     init(_ session: consuming HTTP2Session, connection: Handle, pool: Handle, server: Int, now: Instant) {
         self.session = session
@@ -298,15 +300,6 @@ extension Worker {
         }
         if carriers[carrier.index].isEnding { return loseCarrier(carrier) }
         endCarrier(carrier)
-    }
-
-    /// A request got no answer in time, and nothing else came on its connection either: no further one goes there.
-    mutating func doubtCarrier(ofStream stream: UInt32) {
-        let carrier = servers[stream].carrier
-        guard carriers.contains(carrier) else { return }
-        if carriers[carrier.index].lastRead <= exchanges[servers[stream].exchange.index].sentAt {
-            carriers[carrier.index].isEnding = true
-        }
     }
 
     /// No connection came about, or none that speaks HTTP/2: nothing of any request was sent.
