@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import h2.settings
 import httpx
@@ -305,6 +306,19 @@ def test_requests_with_less_time_than_the_server_doubt_their_connection_too(star
         assert statuses[-1] == 200 and statuses[:-1] == [504] * (len(statuses) - 1), statuses
         # One alone may be slow: what tells is that nothing came for longer.
         assert len(statuses) > 2 and backend.connections == 2, (statuses, backend.connections)
+
+
+def test_the_kernel_asks_whether_a_server_is_there(start, backend):
+    """All streams may be silent, and those who wait for one send nothing: who has vanished is noticed by nothing else."""
+    def timer() -> str:
+        row = next(line.split() for line in Path("/proc/net/tcp").read_text().splitlines()
+                   if line.split()[2] == f"0100007F:{backend.port:04X}")
+        return row[5]
+
+    proxy = start(backend, upstream=UPSTREAM + 'idle_timeout = "1h"')
+    assert proxy.get("/public/x").status == 200
+    wait(lambda: timer().startswith("02:"))  # keepalive; 00 is none, and 01 what is sent again for a moment
+    assert int(timer().split(":")[1], 16) <= 1500, "hundredths of a second"
 
 
 # Retries only where nothing was processed.

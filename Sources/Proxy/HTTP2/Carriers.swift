@@ -183,6 +183,9 @@ extension Worker {
             case .opened(let handle) = openConnection(upstream, server: server, for: .none)
         else { return nil }
         counters.add(1, to: .upstreamConnects)
+        // Its streams may all be silent, and those who wait for one send nothing: of a server that has vanished without a word
+        // nothing else would tell. Half a minute is half of the time for which they wait by default.
+        servers[handle.index].transport.socket.watchPeer(afterSeconds: 15, times: 3, everySeconds: 5)
         let carrier = carriers.insert(
             Carrier(session, connection: handle, pool: upstream, server: server, now: now))
         servers[handle.index].carrier = carrier
