@@ -79,6 +79,16 @@ public struct Socket: ~Copyable {
         _ = linux_reset_at_close(file.number)
     }
 
+    /// Has the kernel ask a peer that says nothing whether it is still there: after so many seconds of silence, so often, so many
+    /// seconds apart. Where nothing answers, the connection breaks.
+    public borrowing func watchPeer(afterSeconds idle: Int32, times: Int32, everySeconds interval: Int32) {
+        let tcp = Int32(IPPROTO_TCP)
+        _ = linux_set_option(file.number, tcp, TCP_KEEPIDLE, idle)
+        _ = linux_set_option(file.number, tcp, TCP_KEEPINTVL, interval)
+        _ = linux_set_option(file.number, tcp, TCP_KEEPCNT, times)
+        _ = linux_set_option(file.number, SOL_SOCKET, SO_KEEPALIVE, 1)
+    }
+
     /// Small messages leave at once: the proxy hands over whole messages, so Nagle's algorithm only adds delay.
     borrowing func sendAtOnce(_ address: SocketAddress) {
         if case .unix = address { return }

@@ -142,6 +142,14 @@ public struct RedisSession: Sendable {
         done = 0
     }
 
+    /// True for the words of an error by which a server says that another one has its place, or that it has none at all right now: a
+    /// replica, a master that has lost its replicas, one that loads its data. A script passes some of them on behind words of its own.
+    public static func isElsewhere(_ words: String) -> Bool {
+        words.split(separator: " ").contains { word in
+            ["READONLY", "MASTERDOWN", "NOREPLICAS", "LOADING"].contains(word.drop { $0 == "-" })
+        }
+    }
+
     /// The words of an error as they may stand in a log: they come from outside.
     public static func printable(_ words: [UInt8]) -> String {
         String(decoding: words.prefix(200).map { (0x20...0x7E).contains($0) ? $0 : 0x3F }, as: UTF8.self)

@@ -16,9 +16,22 @@ struct RequestQueue {
     var count: Int { members.count }
     var isEmpty: Bool { members.isEmpty }
 
+    func contains(_ item: Handle) -> Bool { members.contains(item) }
+
     /// Puts a request at the end, which is not in the queue.
     mutating func append(_ item: Handle) {
         items.append(item)
+        members.insert(item)
+    }
+
+    /// Puts a request in front of all others, which has just left.
+    mutating func prepend(_ item: Handle) {
+        if head > 0 {
+            head -= 1
+            items[head] = item
+        } else {
+            items.insert(item, at: 0)
+        }
         members.insert(item)
     }
 

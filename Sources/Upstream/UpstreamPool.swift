@@ -222,6 +222,15 @@ public struct UpstreamPool: ~Copyable {
         cells.waiting.adjust(by: 1)
     }
 
+    /// Queues a request again that was dequeued for a connection which another worker has got first: before all others.
+    public mutating func putBack(_ request: Handle) {
+        waiting.prepend(request)
+        cells.waiting.adjust(by: 1)
+    }
+
+    /// True for a request that is in the queue.
+    public func isWaiting(_ request: Handle) -> Bool { waiting.contains(request) }
+
     /// Takes a request out of the queue, where it is there.
     public mutating func withdraw(_ request: Handle) {
         if waiting.remove(request) { cells.waiting.adjust(by: -1) }

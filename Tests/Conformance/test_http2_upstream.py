@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import h2.settings
 import httpx
@@ -278,6 +279,48 @@ def test_a_request_that_finds_no_stream_in_time_is_not_the_servers_fault(start):
         assert [seen[":path"] for seen in backend.requests] == ["/public/long"]
 
 
+def test_a_server_that_takes_no_stream_at_all_is_at_fault(start):
+    """Nobody else has what it does not give: 504, counted as its failure, and not the 503 of those who wait for others."""
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 0}) as backend:
+        proxy = start(backend, upstream=UPSTREAM + 'response_timeout = "2s"')
+        refused = proxy.get("/public/x")
+        assert (refused.status, refused.problem["code"]) == (504, "upstream_timeout")
+        # It is counted behind the answer's last byte.
+        wait(lambda: re.search(rb"^usher_upstream_server_failures_total\{.*\} 1$", proxy.admin_request("/metrics").body, re.M))
+        assert backend.requests == []
+
+
+# A connection that is not there any more, and says so to nobody.
+
+
+def test_requests_with_less_time_than_the_server_doubt_their_connection_too(start):
+    """Each ends by its route's `timeout` before `response_timeout`: all would go where nobody is, for as long as the kernel
+    hopes, a quarter of an hour."""
+    with HTTP2Backend() as backend:
+        backend.on_request = lambda wire, seen: wire.number > 1 and wire.answer(seen.stream, b"second")
+        text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\ntimeout = "2s"')
+        proxy = start(backend, text, upstream=UPSTREAM + 'response_timeout = "1h"')
+        statuses = []
+        while len(statuses) < 10 and 200 not in statuses:
+            statuses.append(proxy.get("/public/x").status)
+        assert statuses[-1] == 200 and statuses[:-1] == [504] * (len(statuses) - 1), statuses
+        # One alone may be slow: what tells is that nothing came for longer.
+        assert len(statuses) > 2 and backend.connections == 2, (statuses, backend.connections)
+
+
+def test_the_kernel_asks_whether_a_server_is_there(start, backend):
+    """All streams may be silent, and those who wait for one send nothing: who has vanished is noticed by nothing else."""
+    def timer() -> str:
+        row = next(line.split() for line in Path("/proc/net/tcp").read_text().splitlines()
+                   if line.split()[2] == f"0100007F:{backend.port:04X}")
+        return row[5]
+
+    proxy = start(backend, upstream=UPSTREAM + 'idle_timeout = "1h"')
+    assert proxy.get("/public/x").status == 200
+    wait(lambda: timer().startswith("02:"))  # keepalive; 00 is none, and 01 what is sent again for a moment
+    assert int(timer().split(":")[1], 16) <= 1500, "hundredths of a second"
+
+
 # Retries only where nothing was processed.
 
 
@@ -503,6 +546,39 @@ def test_a_stalled_window_ends_in_time(start):
         backend.gives_credit = True
         backend.on_request = lambda wire, seen: wire.answer(seen.stream)
         assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x", timeout=10).status_code == 200
+
+
+def test_what_is_left_of_an_upload_does_not_end_its_answer(start):
+    """The server has stopped taking it, answers, and resets the stream without an error (RFC 9113, 8.1): how long it took nothing
+    says nothing about how long the client may read."""
+    limits = '\n[limits]\nbody_timeout = "5s"\n'
+    body = bytes(range(256)) * 200
+
+    is_stuck = threading.Event()
+
+    def answer(wire, seen):
+        assert is_stuck.wait(30)
+        wire.answer(seen.stream, body, 413)
+        wire.reset(seen.stream, 0)
+
+    with HTTP2Backend(credit=False) as backend:
+        backend.on_head = lambda wire, seen: threading.Thread(target=answer, args=(wire, seen), daemon=True).start()
+        proxy = start(backend, configuration.SMALL + limits, upstream=UPSTREAM, listen=LISTEN)
+        window = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 16_384}
+        with Connection(proxy.port, settings=window, update_windows=False) as client:
+            stream = client.start(get("/public/x", "POST"), end=False)
+            client.data(stream, bytes(131_000))  # twice a window: one is the server's, one stays with the proxy
+            wait(lambda: backend.requests and len(backend.last.body) == 65_535)
+            is_stuck.set()
+            told = client.answers[stream]
+            assert client.wait(lambda: len(told.body) == 16_384), told
+            for _ in range(20):  # a pause is over with each, and together they are longer than one may be
+                time.sleep(0.4)
+                client.h2.increment_flow_control_window(1000, stream)
+                client.flush()
+            client.h2.increment_flow_control_window(len(body), stream)
+            client.flush()
+            assert client.answer(stream).status == 413 and told.ended and bytes(told.body) == body, told
 
 
 @pytest.mark.memory

@@ -905,6 +905,19 @@ def test_a_store_that_takes_no_writes_is_not_asked_without_end(share, store):
     wait_until(lambda: metric(proxy, "usher_shared_revocations_pending") == 0)
 
 
+def test_a_store_that_was_demoted_is_left_for_whoever_has_its_place(share, store, tmp_path):
+    """A failover: the old store lives on as a replica, and what led to it leads to the new one."""
+    with Store(tmp_path) as other, Relay(store.port) as relay:
+        proxy = share(relay)
+        assert ask(proxy, 1) == [200]
+        relay.target = other.port
+        store.call("REPLICAOF", "127.0.0.1", other.port)
+        assert post(proxy, {"jti": ["a"]}) == 200
+        wait_until(lambda: metric(proxy, "usher_shared_revocations_pending") == 0)
+        wait_until(lambda: ask(proxy, 1, user("bob")) == [200] and other.call("KEYS", "usher:rate:*"))
+        assert other.call("ZCARD", "usher:revocations") == 1
+
+
 def test_promtool_has_nothing_to_say_about_the_metrics(share, store):
     promtool = shutil.which("promtool")
     assert promtool, "promtool is in Debian's package prometheus: scripts/install-packages"

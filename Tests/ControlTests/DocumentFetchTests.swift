@@ -96,6 +96,24 @@ import Testing
     func maximumAge(value: String, expected: Int64?) {
         #expect(CacheControl.maximumAge(value) == expected)
     }
+
+    @Test(
+        "what a cache has held for a while is fresh for so much less",
+        arguments: [
+            ("Cache-Control: max-age=60\r\nAge: 45", 15), ("Age: 45\r\nCache-Control: max-age=60", 15),
+            ("Cache-Control: max-age=60\r\nAge: 60", 0), ("Cache-Control: max-age=60\r\nAge: 7200", 0),
+            ("Cache-Control: max-age=60\r\nAge: 99999999999999999999", 0),
+            ("Cache-Control: max-age=60\r\nAge: 5, 59", 55),
+            ("Cache-Control: max-age=60\r\nage:5\r\nAge: 59", 55),
+            ("Cache-Control: max-age=60\r\nAge: x\r\nAge: -3", 60), ("Cache-Control: max-age=60\r\nAge:", 60),
+            ("Cache-Control: no-cache\r\nAge: 45", nil), ("Age: 45", nil),
+        ] as [(String, Int64?)])
+    func age(lines: String, expected: Int64?) throws {
+        var reader = ResponseReader()
+        let text = "HTTP/1.1 200 OK\r\n\(lines)\r\nContent-Length: 2\r\n\r\n{}"
+        let answer = try #require(try reader.take(Array(text.utf8).span))
+        #expect(answer.maximumAge == expected)
+    }
 }
 
 @Suite struct FetchedKeysTests {

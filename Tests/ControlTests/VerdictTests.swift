@@ -176,6 +176,23 @@ struct VerdictTests {
         #expect(QuestionStatus.metrics([]).isEmpty)
     }
 
+    @Test("Who waited in vain for a connection has waited, who was sent away at once has not")
+    func durationsOfNoAnswer() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        #expect(server.ask(question("1"), now: start) == nil)
+        #expect(server.ask(question("2"), now: start.advanced(byMilliseconds: 300)) == nil)
+        let later = start.advanced(byMilliseconds: 700)
+        #expect(server.giveUp(now: later).count == 2)
+        #expect(server.tally.durations.microseconds == 700_000 + 400_000)
+        #expect(server.ask(question("3"), now: later)?.result == .unavailable)
+        #expect(server.tally.unavailable == 3)
+        let text = QuestionStatus.metrics([
+            QuestionStatus(source: "session.a", tally: server.tally, open: 0, connections: 0)
+        ])
+        #expect(text.contains("usher_credential_question_duration_seconds_count{source=\"session.a\"} 2\n"))
+        #expect(text.contains("result=\"unavailable\"} 3\n"))
+    }
+
     @Test("Long credentials and long answers take no more memory than short ones")
     func sizes() throws {
         let server = AskedServer(try source(), stamp: 1)

@@ -57,6 +57,27 @@ struct RedisSessionTests {
     }
 
     @Test(
+        "a server that says it is not the one to ask, also through a script",
+        arguments: [
+            ("READONLY You can't write against a read only replica.", true),
+            ("READONLY You can't write against a read only replica. script: 5f, on @user_script:13.", true),
+            (
+                "ERR Error running script (call to f_5f): @user_script:13: @user_script: 13: -READONLY You can't",
+                true
+            ),
+            ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", true),
+            ("LOADING Redis is loading the dataset in memory", true),
+            ("NOREPLICAS Not enough good replicas to write.", true),
+            ("OOM command not allowed when used memory > 'maxmemory'.", false),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", false),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", false),
+            ("ERR unknown command 'READONLYX'", false), ("", false), ("-", false),
+        ])
+    func elsewhere(words: String, expected: Bool) {
+        #expect(RedisSession.isElsewhere(words) == expected)
+    }
+
+    @Test(
         "answers to the login that make no sense", arguments: ["$2\r\nhi\r\n", ":1\r\n", "*0\r\n", "$-1\r\n"])
     func strange(text: String) {
         var session = RedisSession(login: RedisLogin(), scripts: ["x"])

@@ -152,6 +152,27 @@ struct UpstreamPoolTests {
         #expect((waiter.dequeue(at: start) == handle(9)) == true)
     }
 
+    @Test("who loses a freed connection to another worker keeps its place")
+    func loserKeepsItsPlace() {
+        let few = settings([1], connections: 1, pending: 9, workers: 2)
+        var winner = UpstreamPool(few, workers: 2, worker: 0)
+        var loser = UpstreamPool(few, workers: 2, worker: 1)
+        #expect((winner.choose(at: start) == .connect(server: 0)) == true)
+        for number in 1...3 { loser.enqueue(handle(UInt32(number))) }
+        winner.closedInUse(server: 0)
+        #expect((loser.dequeue(at: start) == handle(1)) == true)
+        #expect((loser.isWaiting(handle(1)) == false && loser.isWaiting(handle(2)) == true) == true)
+        #expect((winner.choose(at: start, hasWaited: true) == .connect(server: 0)) == true)
+        #expect((loser.choose(at: start, hasWaited: true) == .wait) == true)
+        loser.putBack(handle(1))
+        #expect((loser.waitingCount == 3 && winner.wantedElsewhere == 3) == true)
+        for number in 1...3 {
+            winner.closedInUse(server: 0)
+            #expect((loser.dequeue(at: start) == handle(UInt32(number))) == true)
+            #expect((winner.choose(at: start, hasWaited: true) == .connect(server: 0)) == true)
+        }
+    }
+
     @Test("shared connections are kept only where the queue has room for who has to wait for them")
     func keeping() {
         func keeps(connections: Int, pending: Int) -> Bool {
@@ -299,6 +320,24 @@ struct RequestQueueTests {
         var left: [UInt32] = []
         while let next = queue.popFirst() { left.append(next.index) }
         #expect(left == (0..<67).map { $0 * 3 } + [1])
+        #expect(queue.isEmpty)
+    }
+
+    @Test("who is put back in front is the next one, whoever left, came or was put back before")
+    func prepending() {
+        var queue = RequestQueue()
+        queue.prepend(handle(7))
+        #expect(queue.popFirst() == handle(7))
+        for index in 0..<100 { queue.append(handle(UInt32(index))) }
+        for index in 0..<100 {
+            for _ in 0..<3 {
+                #expect(queue.popFirst() == handle(UInt32(index)))
+                #expect(queue.contains(handle(UInt32(index))) == false)
+                queue.prepend(handle(UInt32(index)))
+                #expect(queue.contains(handle(UInt32(index))) && queue.count == 100 - index)
+            }
+            #expect(queue.remove(handle(UInt32(index))) == true)
+        }
         #expect(queue.isEmpty)
     }
 

@@ -67,6 +67,7 @@ final class AskedServer {
         guard brokenUntil <= now, queue.count - taken < Self.queueCount,
             queuedBytes + Self.size(question) <= Self.queueBytes
         else {
+            // It has not waited: durations of nothing, in their thousands, would hide how long others do.
             tally.unavailable += 1
             return RemoteAnswer(key: question.key, result: .unavailable)
         }
@@ -106,12 +107,16 @@ final class AskedServer {
 
     /// The question is answered.
     func concluded(_ answer: RemoteAnswer, now: Instant) {
-        if let end = flights.removeValue(forKey: answer.key) {
-            let asked = Instant(microseconds: end.microseconds - Self.patienceMilliseconds * 1000)
-            tally.note(answer.result, microseconds: now.microseconds(since: asked))
-        }
+        land(answer.key, answer.result, now: now)
         guard answer.result != .unavailable else { return }
         recent.note(answer, now: now)
+    }
+
+    /// Counts what came of a question that has waited, once.
+    private func land(_ key: RemoteKey, _ result: RemoteAnswer.Result, now: Instant) {
+        guard let end = flights.removeValue(forKey: key) else { return }
+        let asked = Instant(microseconds: end.microseconds - Self.patienceMilliseconds * 1000)
+        tally.note(result, microseconds: now.microseconds(since: asked))
     }
 
     /// Answers those whose patience is over before they got a connection.
@@ -122,10 +127,7 @@ final class AskedServer {
         queue = Array(waiting)
         queuedBytes = queue.reduce(0) { $0 + Self.size($1) }
         taken = 0
-        for key in late.keys {
-            flights[key] = nil
-            tally.note(.unavailable, microseconds: Self.patienceMilliseconds * 1000)
-        }
+        for key in late.keys { land(key, .unavailable, now: now) }
         return late.keys.map { RemoteAnswer(key: $0, result: .unavailable) }
     }
 
@@ -136,10 +138,7 @@ final class AskedServer {
         let waiting = queue[taken...].map(\.key)
         queue = []
         (taken, queuedBytes) = (0, 0)
-        for key in waiting {
-            flights[key] = nil
-            tally.unavailable += 1
-        }
+        for key in waiting { land(key, .unavailable, now: now) }
         return waiting.map { RemoteAnswer(key: $0, result: .unavailable) }
     }
 

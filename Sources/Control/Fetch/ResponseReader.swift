@@ -7,6 +7,7 @@ struct FetchAnswer {
     var status: UInt16
     var body: [UInt8]
     var location: String?
+    /// For how many seconds from now it is fresh, where the server says so.
     var maximumAge: Int64?
     /// The server's time of day, in seconds since 1970, where it tells it.
     var dateSeconds: Int64?
@@ -80,9 +81,11 @@ struct ResponseReader: ~Copyable {
     private mutating func note() {
         answer.status = head.status
         answer.isPersistent = head.isPersistent
+        var age: Int64?
         for index in 0..<head.fields.count {
             let line = head.fields[index]
             switch text(line.nameRange).lowercased() {
+            case "age": age = age ?? CacheControl.age(text(line.valueRange))
             case "date": answer.dateSeconds = HTTPDate.seconds(text(line.valueRange))
             case "location": answer.location = text(line.valueRange)
             case "retry-after": answer.retryAfterSeconds = Int64(text(line.valueRange))
@@ -92,6 +95,7 @@ struct ResponseReader: ~Copyable {
             default: break
             }
         }
+        if let maximum = answer.maximumAge { answer.maximumAge = max(0, maximum - (age ?? 0)) }
     }
 
     private func text(_ range: ByteRange) -> String {
@@ -127,7 +131,7 @@ struct ResponseReader: ~Copyable {
     }
 }
 
-/// The directives of `Cache-Control` (RFC 9111 §5.2.2) that matter for keys.
+/// What of caching (RFC 9111) matters for keys: a directive of `Cache-Control` (§5.2.2), and `Age`.
 enum CacheControl {
     /// The seconds of `max-age`; nil where there is none, or no number.
     static func maximumAge(_ value: String) -> Int64? {
@@ -136,10 +140,19 @@ enum CacheControl {
                 $0.filter { $0 != " " && $0 != "\t" }
             }
             guard parts.count == 2, parts[0].lowercased() == "max-age" else { continue }
-            let digits = parts[1].filter { $0 != "\"" }
-            guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-            return Int64(digits) ?? .max
+            return seconds(parts[1].filter { $0 != "\"" })
         }
         return nil
+    }
+
+    /// How long a cache on the way has held an answer (RFC 9111 §5.1), in seconds: the first value counts; nil for what is no
+    /// number, which is ignored.
+    static func age(_ value: String) -> Int64? {
+        seconds(value.prefix { $0 != "," }.filter { $0 != " " && $0 != "\t" })
+    }
+
+    private static func seconds(_ digits: String) -> Int64? {
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return Int64(digits) ?? .max
     }
 }

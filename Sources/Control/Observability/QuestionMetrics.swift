@@ -6,9 +6,9 @@ import Telemetry
 struct QuestionTally {
     private(set) var accepted: UInt64 = 0
     private(set) var refused: UInt64 = 0
-    /// No answer, or none that says anything.
+    /// No answer, or none that says anything; those included that did not wait for one.
     var unavailable: UInt64 = 0
-    /// From a question to its answer.
+    /// From a question to its answer, or to when it was given up.
     private(set) var durations = LatencyHistogram()
 
     mutating func note(_ result: RemoteAnswer.Result, microseconds: Int64) {
@@ -44,7 +44,9 @@ struct QuestionStatus {
             }
         }
         let duration = "usher_credential_question_duration_seconds"
-        text.family(duration, "From a question about a credential to its answer.", "histogram")
+        text.family(
+            duration, "From a question about a credential to its answer, or to its end without one.",
+            "histogram")
         for status in all { text.histogram(duration, ["source": status.source], status.tally.durations) }
         let open = "usher_credential_questions_open"
         text.family(open, "Questions about credentials that wait for an answer now.", "gauge")

@@ -51,6 +51,9 @@ final class StoreLoop {
     static let pollMilliseconds: Int64 = 250
     /// From a reply that came too late to the next look.
     static let secondLookMilliseconds: Int64 = 20
+    /// Between two look-ups for the sake of a store that says that it has not its place any more: where no other has it yet, what it
+    /// still does is worth more than a connection that is always new.
+    private static let leaveMilliseconds: Int64 = 5000
     /// Between two lines of the log about the same trouble.
     static let quietMilliseconds: Int64 = 10_000
 
@@ -76,6 +79,8 @@ final class StoreLoop {
     private var addresses: [SocketAddress] = []
     private var lookup: NameLookup?
     private var lookupNumber: UInt32 = 0
+    /// A store that is in its place no more is not left again before then.
+    private var leaveAt = Instant(microseconds: .min)
 
     /// In the order of the calls; those before `landed` are done. A call whose script the store had forgotten goes once
     /// more, and is answered behind others: each has a tag.
@@ -244,6 +249,15 @@ final class StoreLoop {
                 "reason": "\(reason)",
                 "when_unavailable": "\(target?.shared.whenUnavailable.rawValue ?? "")",
             ])
+    }
+
+    /// True where a store that is in its place no more is left for another: for one of those that its name had, each once, or for
+    /// whoever has the name now.
+    func mayLeave() -> Bool {
+        guard addresses.isEmpty else { return true }
+        guard leaveAt <= now else { return false }
+        leaveAt = now.advanced(byMilliseconds: Self.leaveMilliseconds)
+        return true
     }
 
     /// Forgets the connection; whoever waits for a reply is told.

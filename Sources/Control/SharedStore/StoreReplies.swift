@@ -14,7 +14,12 @@ extension StoreLoop {
         channels.meters.count(microseconds: microseconds)
         let timeout = (target?.shared.timeout.wholeMilliseconds ?? 0) * 1000
         noteSpeed(isInTime: microseconds <= timeout)
-        if case .error(let words) = reply { return take(error: RedisSession.printable(words), flight) }
+        if case .error(let words) = reply {
+            let words = RedisSession.printable(words)
+            take(error: words, flight)
+            if RedisSession.isElsewhere(words), mayLeave() { throw StoreFailure(reason: words) }
+            return
+        }
         do throws(RedisFault) {
             switch flight {
             case .rate(let request): try take(reply, of: request)

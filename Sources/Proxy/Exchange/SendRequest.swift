@@ -217,12 +217,19 @@ extension Worker {
     /// long as one to a request that was sent: a server may have ended its reading side alone, of which nothing tells but
     /// this write.
     private mutating func requestFailed(_ exchange: UInt32) {
+        endRequest(exchange)
+        awaitAnswer(exchange)
+        servers[exchanges[exchange].server.index].transport.isReadable = true
+    }
+
+    /// Nothing more of the request is sent, and a pause that its body makes is none: what becomes of the answer is not judged by
+    /// it. A tunnel has a patience of its own.
+    mutating func endRequest(_ exchange: UInt32) {
         exchanges[exchange].isRequestAbandoned = true
+        guard exchanges[exchange].phase == .relaying else { return }
         exchanges[exchange].requestPause = Pause()
         exchanges[exchange].settlePauses()
         setExchangeDeadline(exchange)
-        awaitAnswer(exchange)
-        servers[exchanges[exchange].server.index].transport.isReadable = true
     }
 
     /// The server closed, or broke, the connection before its answer: once more, where that is safe, else 502.

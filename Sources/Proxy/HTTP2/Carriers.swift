@@ -41,6 +41,8 @@ struct Carrier: ~Copyable {
     var writeDeadline = Instant.never
     /// When something arrived last.
     var lastRead: Instant
+    /// When the first request was sent, of those that got no answer in their time since then.
+    var silentSince = Instant(microseconds: .min)
 
     init(_ session: consuming HTTP2Session, connection: Handle, pool: Handle, server: Int, now: Instant) {
         self.session = session
@@ -181,6 +183,9 @@ extension Worker {
             case .opened(let handle) = openConnection(upstream, server: server, for: .none)
         else { return nil }
         counters.add(1, to: .upstreamConnects)
+        // Its streams may all be silent, and those who wait for one send nothing: of a server that has vanished without a word
+        // nothing else would tell. Half a minute is half of the time for which they wait by default.
+        servers[handle.index].transport.socket.watchPeer(afterSeconds: 15, times: 3, everySeconds: 5)
         let carrier = carriers.insert(
             Carrier(session, connection: handle, pool: upstream, server: server, now: now))
         servers[handle.index].carrier = carrier
@@ -298,15 +303,6 @@ extension Worker {
         }
         if carriers[carrier.index].isEnding { return loseCarrier(carrier) }
         endCarrier(carrier)
-    }
-
-    /// A request got no answer in time, and nothing else came on its connection either: no further one goes there.
-    mutating func doubtCarrier(ofStream stream: UInt32) {
-        let carrier = servers[stream].carrier
-        guard carriers.contains(carrier) else { return }
-        if carriers[carrier.index].lastRead <= exchanges[servers[stream].exchange.index].sentAt {
-            carriers[carrier.index].isEnding = true
-        }
     }
 
     /// No connection came about, or none that speaks HTTP/2: nothing of any request was sent.

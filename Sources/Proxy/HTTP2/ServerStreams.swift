@@ -227,7 +227,7 @@ extension Worker {
         servers[server].isCutOff = isOfConnection
         if !servers[server].exchange.isNone, servers[server].phase == .busy {
             // The server wants no more of the request.
-            exchanges[servers[server].exchange.index].isRequestAbandoned = true
+            endRequest(servers[server].exchange.index)
         }
         touch(server: stream)
     }

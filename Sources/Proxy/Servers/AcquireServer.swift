@@ -8,7 +8,8 @@ internal import Upstream
 // Step 4: the request gets a connection to a server of its upstream.
 
 extension Worker {
-    /// Finds a connection for a request, or queues it, or answers that there is none.
+    /// Finds a connection for a request, or queues it, or answers that there is none. One that `hasWaited`, and has to wait on,
+    /// is left as it is.
     mutating func acquireServer(_ exchange: UInt32, avoiding failed: Int? = nil, hasWaited: Bool = false) {
         let upstream = exchanges[exchange].pool
         while true {
@@ -24,7 +25,7 @@ extension Worker {
             case .connect(let server):
                 return connect(exchange, server: server)
             case .wait:
-                return awaitConnection(exchange, upstream)
+                return hasWaited ? () : awaitConnection(exchange, upstream)
             case .refuse:
                 return reply(exchange, .overloaded)
             case .unavailable:
@@ -225,13 +226,16 @@ extension Worker {
     private mutating func awaitConnection(_ exchange: UInt32, _ upstream: Handle) {
         pools[upstream.index].enqueue(exchanges.handle(at: exchange))
         exchanges[exchange].phase = .waiting
-        if pools[upstream.index].sharesConnections {
-            pools[upstream.index].askForConnections()
-            lookForRoomSoon()
-        }
+        askOtherWorkers(upstream)
         let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
         exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: timeout)
         setExchangeDeadline(exchange)
+    }
+
+    private mutating func askOtherWorkers(_ upstream: Handle) {
+        guard pools[upstream.index].sharesConnections else { return }
+        pools[upstream.index].askForConnections()
+        lookForRoomSoon()
     }
 
     /// Gives connections that have become free, or room for new ones, to the requests that have waited longest. Done
@@ -248,13 +252,22 @@ extension Worker {
     }
 
     private mutating func serveWaiting(at upstream: Handle) {
-        // Each one once: a request that has to wait again is behind all others.
+        // Each one once: a request that loses its connection and has to wait for another is behind all others.
         var left = pools[upstream.index].waitingCount
         while left > 0, let handle = pools[upstream.index].dequeue(at: now) {
             left -= 1
             guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting else { continue }
+            let deadline = exchanges[handle.index].stallDeadline
             exchanges[handle.index].stallDeadline = .never
             acquireServer(handle.index, hasWaited: true)
+            guard exchanges.contains(handle), exchanges[handle.index].phase == .waiting,
+                !pools[upstream.index].isWaiting(handle)
+            else { continue }
+            // Another worker was faster: it keeps its place, and what is left of its time. Nor is there room for the others.
+            exchanges[handle.index].stallDeadline = deadline
+            pools[upstream.index].putBack(handle)
+            askOtherWorkers(upstream)
+            break
         }
         retirePoolIfUnused(upstream)
     }

@@ -78,8 +78,10 @@ extension Worker {
         if isGone, exchanges[exchange].stallDeadline > now {
             return abandon(exchange, .clientClosed)
         }
-        if exchanges[exchange].hasResponseHead { return abandon(exchange, slowSide(exchange)) }
-        reply(exchange, slowSide(exchange))
+        let code = slowSide(exchange)
+        if exchanges[exchange].hasResponseHead { return abandon(exchange, code) }
+        if code == .upstreamTimeout { doubtCarrier(of: exchange, after: Self.silenceMilliseconds) }
+        reply(exchange, code)
     }
 
     /// Who is at fault for a pause or for the end of the whole exchange.
@@ -122,8 +124,31 @@ extension Worker {
         // Others have all the streams that the server takes: it has not seen the request.
         case .busy where waitsForStream(server): reply(exchange, .overloaded)
         case .busy:
-            if servers[server].transport.isStream { doubtCarrier(ofStream: server) }
+            doubtCarrier(of: exchange, after: 0)
             reply(exchange, .upstreamTimeout)
+        }
+    }
+
+    /// For how long nothing may come on a connection of HTTP/2 while requests on it run out of their own time, in milliseconds:
+    /// a server that works for longer than they have is none that is gone.
+    private static var silenceMilliseconds: Int64 { 5000 }
+
+    /// A request got no answer in its time. Where nothing else came on its connection either, and not for so long while others
+    /// waited there too, no further one goes there.
+    private mutating func doubtCarrier(of exchange: UInt32, after milliseconds: Int64) {
+        let server = exchanges[exchange].server
+        guard !server.isNone, servers[server.index].transport.isStream,
+            carriers.contains(servers[server.index].carrier)
+        else { return }
+        let carrier = servers[server.index].carrier.index
+        let sentAt =
+            exchanges[exchange].sentAt == .never ? exchanges[exchange].started : exchanges[exchange].sentAt
+        guard carriers[carrier].isReady, carriers[carrier].lastRead <= sentAt else { return }
+        if carriers[carrier].silentSince < carriers[carrier].lastRead {
+            carriers[carrier].silentSince = sentAt
+        }
+        if carriers[carrier].silentSince.advanced(byMilliseconds: milliseconds) <= now {
+            carriers[carrier].isEnding = true
         }
     }
 }
