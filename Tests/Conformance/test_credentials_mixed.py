@@ -185,6 +185,19 @@ def test_no_other_spelling_of_a_cookie_reaches_the_backend(start, own_backend, s
         assert own_backend.last.headers.all("cookie") == ["x=1; y=2; tokens=3; better-auth.other=4"]
 
 
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_no_other_spelling_of_a_cookie_is_forwarded_with_the_credentials(start, own_backend, spelled):
+    """`authorization = "forward"` hands on the cookie that was verified, and not what only the backend would take for it."""
+    text = CONFIGURATION.replace(BACKEND, BACKEND + 'authorization = "forward"\n')
+    proxy = start(own_backend, text, h2=free_port(), url="http://127.0.0.1:1", env={"AUTH_SECRET": betterauth.SECRET})
+    for path, credential in [("/main/x", f"token={TOKENS['alice']}; "), ("/all/x", "")]:
+        own_backend.clear()
+        if (other := spell(spelled, "token")) == "token=evil":
+            continue
+        assert proxy.get(path, {"Cookie": f"{credential}x=1; {other}; y=2; tokens=3"}).status == 200
+        assert own_backend.last.headers.all("cookie") == [f"{credential}x=1; y=2; tokens=3"]
+
+
 @pytest.mark.parametrize("spelled", [*SPELLED, "x=1;{name}=evil", "x;{upper}=evil"])
 def test_no_other_spelling_of_a_parameter_stands_beside_a_token(start, own_backend, spelled):
     """As with cookies, but that every backend undoes percent-encoding there, and Rack 2 ends a parameter at `;` too."""

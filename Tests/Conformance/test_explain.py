@@ -23,6 +23,10 @@ address = "127.0.0.1:8080"
 address = "127.0.0.1:8081"
 trusted_proxies = ["10.0.0.0/8"]
 
+[listen.two]
+address = "127.0.0.1:8082"
+protocols = ["h2"]
+
 [upstream.tasks]
 servers = ["127.0.0.1:8000"]
 
@@ -232,6 +236,12 @@ def test_listener_and_client_address(explain):
     done = explain("GET", "/public/x", "--address", "10.1.2.3", "-H", "X-Forwarded-For: 203.0.113.9")
     assert "X-Forwarded-For: 10.1.2.3\n" in done.stdout
     assert "2001:db8::1" in explain("GET", "/public/x", "--address", "2001:db8::1").stdout
+
+
+def test_a_listener_that_speaks_http_2_alone(explain):
+    """RFC 9110 section 7.6.3: `Via` bears the version in which the request came."""
+    for listener, version in [("two", "2"), ("public", "1.1")]:
+        assert f"  Via: {version} usher\n" in explain("GET", "/public/x", "--listener", listener).stdout
 
 
 def test_a_token_with_a_proof(explain):

@@ -67,6 +67,8 @@ public struct Explanation: Sendable {
     public private(set) var peerIsTrusted = false
     /// What is done about traces; nil: their fields are like any other.
     private let tracing: TracingSettings?
+    /// The listener takes no other version; the request is thought of as text of HTTP/1.1 all the same.
+    private let comesOverHTTP2: Bool
 
     /// Finds out what would become of a request at `now`, in seconds since 1970. `fetch` gives the keys of an issuer
     /// that has them on the network, or why they are not there.
@@ -75,6 +77,7 @@ public struct Explanation: Sendable {
         fetch: (Int) -> Result<[UInt8], StartFailure>
     ) throws(StartFailure) {
         tracing = configuration.tracing.map { TracingSettings($0) }
+        comesOverHTTP2 = configuration.listeners[request.listener].protocols == .http2
         var policy = configuration.policy
         policy.revocations = configuration.revocation?.list ?? RevocationList()
         var snapshot: PolicySnapshot
@@ -214,6 +217,9 @@ public struct Explanation: Sendable {
                 keepsTraceState: keepsState, to: &buffer)
         }
         fields = Self.lines(written)
+        if comesOverHTTP2, let place = fields.lastIndex(of: "Via: 1.1 usher") {
+            fields[place] = "Via: 2 usher"
+        }
     }
 
     /// The answer to a rejection: a problem, or what a browser is told instead.

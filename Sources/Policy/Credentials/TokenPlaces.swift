@@ -99,10 +99,19 @@ struct TokenPlaces: ~Copyable {
 
     /// True where one of these issuers looks for that parameter of the query, by just that name.
     fileprivate func takes(parameter: Span<UInt8>, for issuers: IssuerSet) -> Bool {
+        names(.query, pair: parameter, for: issuers)
+    }
+
+    /// True where one of these issuers looks for that cookie, by just that name.
+    func reads(cookie pair: Span<UInt8>, for issuers: IssuerSet) -> Bool {
+        names(.cookie, pair: pair, for: issuers)
+    }
+
+    private func names(_ kind: Entry.Kind, pair: Span<UInt8>, for issuers: IssuerSet) -> Bool {
         for index in 0..<entries.count {
             let entry = entries[index]
-            guard entry.kind == .query, !entry.issuers.isDisjoint(with: issuers) else { continue }
-            if Pair.value(of: names.span(entry.name), in: parameter) != nil { return true }
+            guard entry.kind == kind, !entry.issuers.isDisjoint(with: issuers) else { continue }
+            if Pair.value(of: names.span(entry.name), in: pair) != nil { return true }
         }
         return false
     }

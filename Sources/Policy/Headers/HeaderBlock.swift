@@ -104,7 +104,7 @@ extension PolicySnapshot {
             case .other where !keepsTraceState && line.isTraceState(bytes): continue
             case .authorization where !forwardsAuthorization: continue
             case .dpop where dropsProofs: continue
-            case .cookie where losesCookies(permit.carried.issuers, keepsTokens: forwardsAuthorization):
+            case .cookie where losesCookies(permit.carried.issuers):
                 run.flush(bytes, &buffer)
                 appendCookies(
                     line.valueRange, bytes, permit.carried.issuers, keepsTokens: forwardsAuthorization,
@@ -122,12 +122,11 @@ extension PolicySnapshot {
         return said
     }
 
-    /// True where one of them looks into cookies that are not for the backend: those of sessions never are, and tokens
-    /// are for one that gets the client's credentials, whichever way they came.
-    private func losesCookies(_ issuers: IssuerSet, keepsTokens: Bool) -> Bool {
+    /// True where one of them looks into cookies, so that some are not for the backend: those of sessions never are, and
+    /// tokens only for one that gets the client's credentials, whichever way they came.
+    private func losesCookies(_ issuers: IssuerSet) -> Bool {
         guard !issuers.isEmpty else { return false }
-        return !sessionPlaces.all.isDisjoint(with: issuers)
-            || (!keepsTokens && tokenPlaces.readsCookies(issuers))
+        return !sessionPlaces.all.isDisjoint(with: issuers) || tokenPlaces.readsCookies(issuers)
     }
 
     /// Copies the cookies but for those of sessions, and those that hold tokens unless they are kept, with what is between
@@ -159,7 +158,12 @@ extension PolicySnapshot {
         var start = 0
         while start < pair.count {
             let text = pair.extracting(droppingFirst: start)
-            if !keepsTokens, tokenPlaces.takes(cookie: text, from: issuers) { return true }
+            if tokenPlaces.takes(cookie: text, from: issuers) {
+                // What is kept is what was looked at, and no other spelling of it.
+                guard keepsTokens, start == 0, tokenPlaces.reads(cookie: text, for: issuers) else {
+                    return true
+                }
+            }
             if sessionPlaces.takes(cookie: text, from: issuers) { return true }
             start = Pair.nextStart(pair, behind: start)
         }

@@ -1,0 +1,6 @@
+"""A second reading of the contract: what becomes of a request under a configuration, worked out without the program.
+
+Read in this order: `settings` (a configuration as plain values), `decision` (the steps, in turn), then what the steps use:
+`targets`, `routing`, `places`, `proof`, `sessions`, `authentication`, `pages`, `upstream_fields`. The rest makes things up
+(`random_…`) and compares (`witness`).
+"""

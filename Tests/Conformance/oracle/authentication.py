@@ -1,0 +1,110 @@
+"""Who is calling: every credential that the route's issuers and sessions look at, and what all of them together prove."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from . import claims, pages, places, proof, sessions
+from .proof import Proven, invalid
+from .settings import Configuration, Refused, Request, Route
+from .targets import Target, bad
+
+
+def authenticate(configuration: Configuration, request: Request, target: Target, route: Route, now: float) -> Proven | None:
+    """None: nobody, which an optional route allows. What is there and not good is refused on every route (J15)."""
+    if not route.names:
+        return None  # nothing is looked at
+    text, where = the_token(configuration, request, target, route)
+    sessions.check_single(configuration.sessions_of(route), places.cookies(request))
+    token = by_token(configuration, request, target, route, text, where, now) if text is not None else None
+    session = by_session(configuration, request, route, now, beside=token)
+    if token and session and token.user != session.user:
+        raise bad()
+    somebody = token or session
+    if somebody is None and route.asks_for_somebody:
+        raise Refused(401, "token_missing")
+    return somebody
+
+
+def the_token(configuration, request, target, route) -> tuple[str | None, set[str]]:
+    """The one token that there is, and the places where it stands and somebody looks."""
+    issuers = configuration.issuers_of(route)
+    looked_at = {place for issuer in issuers for place in issuer.token_from}
+    header = places.authorization(request)
+    bearer = None
+    if header is not None:
+        if header.scheme != "bearer":
+            raise Refused(401, "token_missing")  # a scheme that nobody takes is nobody's, and never beside somebody
+        bearer = header.credentials
+    if configuration.sessions_of(route) and bearer is not None and bearer.count(".") < 2:
+        refuse_session_bearer(configuration, request, target, route, looked_at)
+    found = places.tokens(request, target.query, looked_at, bearer).found
+    check_hidden(target, looked_at, found)
+    if len(found) > 1:
+        raise bad()
+    for text, where in found.items():
+        if not where & looked_at:
+            raise invalid()  # a bearer that nobody reads
+        return text, where & looked_at
+    return None, set()
+
+
+def by_token(configuration, request, target, route, text: str, where: set[str], now) -> Proven:
+    """A cookie, which any page makes a browser send, is asked first where it comes from; then what it proves."""
+    issuers = configuration.issuers_of(route)
+    by_cookie = all(place.startswith("cookie:") for place in where)
+    if by_cookie:
+        trusted = [page for issuer in issuers if where & set(issuer.token_from) for page in issuer.trusted_origins]
+        pages.check_token_page(request, target, trusted)
+    somebody = fit(configuration, proof.prove(text, where, issuers, now))
+    if by_cookie:
+        # Several issuers may look into one cookie, and each trusts pages of its own.
+        pages.check_token_page(request, target, configuration.issuers[somebody.name].trusted_origins)
+    return somebody
+
+
+def fit(configuration: Configuration, somebody: Proven | None) -> Proven | None:
+    """A mapped claim that cannot stand in its header refuses the token."""
+    for name in configuration.identity.values() if somebody else ():
+        claims.header_value(claims.of(somebody, name))
+    return somebody
+
+
+def refuse_session_bearer(configuration, request, target, route, looked_at) -> NoReturn:
+    """A session token: beside another token it is 400, and by itself only a server could tell of it."""
+    found = places.tokens(request, target.query, looked_at, None).found
+    check_hidden(target, looked_at, found)
+    sessions.check_single(configuration.sessions_of(route), places.cookies(request))
+    raise bad() if found else invalid()
+
+
+def check_hidden(target: Target, looked_at: set[str], found: dict) -> None:
+    """A parameter that only some backends would take for the token's."""
+    names = [place.partition(":")[2] for place in looked_at if place.startswith("query:")]
+    count = sum(places.hidden_parameters(target.query, name) for name in names)
+    if count and (found or count > 1):
+        raise AmbiguousToken()
+    if count:
+        raise Refused(401, "token_missing")
+
+
+class AmbiguousToken(Refused):
+    """400, or 401: which of them depends on the order of `token_from`."""
+
+    def __init__(self):
+        super().__init__(400, "bad_request", "token_missing")
+
+
+def by_session(configuration, request, route, now, beside: Proven | None) -> Proven | None:
+    for session in configuration.sessions_of(route):
+        if not beside and sessions.is_present(session, places.cookies(request)):
+            pages.check_session_page(request, session.trusted_origins)
+        try:
+            found = fit(configuration, sessions.prove(session, places.cookies(request), now))
+        except Refused as refused:
+            if refused.status == 401 and beside:
+                continue  # a session that proves nobody takes nothing from the token's
+            raise
+        if found:
+            return found
+    return None

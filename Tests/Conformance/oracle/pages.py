@@ -1,0 +1,73 @@
+"""Pages of other origins: who may read an answer (`cors`), and who may write with a cookie (`trusted_origins`)."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+from .routing import route_of
+from .settings import Answered, Configuration, CORS, Refused, Request, Route
+from .targets import Target
+
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+def preflight_route(configuration: Configuration, request: Request, target: Target) -> Route | None:
+    """The route with `cors` that serves the method which a whole preflight asks about; every other OPTIONS is a method like any."""
+    origin, method = request.first("origin"), request.first("access-control-request-method")
+    if request.method != "OPTIONS" or origin is None or method is None or request.all("authorization"):
+        return None
+    try:
+        route = route_of(configuration, target, method).route
+    except Refused:
+        return None
+    return route if route.cors else None
+
+
+def preflight(configuration: Configuration, route: Route, request: Request) -> Answered:
+    if allowed_origin(configuration.cors[route.cors], request.first("origin")) is None:
+        return Answered(403, ("origin_refused",))
+    return Answered(204, ())
+
+
+def allowed_origin(rule: CORS, origin: str | None) -> str | None:
+    if rule.origins == ["*"]:
+        return "*"
+    return origin if origin in rule.origins else None
+
+
+def told_origin(configuration: Configuration, route: Route | None, request: Request) -> str | None:
+    """`Access-Control-Allow-Origin` of every answer of a route, whoever makes it."""
+    if route is None or not route.cors:
+        return None
+    return allowed_origin(configuration.cors[route.cors], request.first("origin"))
+
+
+def page_of(request: Request) -> str | None:
+    """The origin of the page that sent it: `Origin`, or where that is missing `Referer`."""
+    page = request.first("referer")
+    if request.first("origin") is not None or page is None:
+        return request.first("origin")
+    parts = urllib.parse.urlsplit(page)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def check_session_page(request: Request, trusted: list[str]) -> None:
+    """A session's cookies write for listed pages alone; one of `Origin` and `Referer` must be there."""
+    if request.method not in SAFE and page_of(request) not in trusted:
+        raise Refused(403, "origin_refused")
+
+
+def check_token_page(request: Request, target: Target, trusted: list[str]) -> None:
+    """A token in a cookie writes for listed pages and for the host's own; a client that is no browser says nothing of pages."""
+    if request.method in SAFE:
+        return
+    origin, site = page_of(request), request.first("sec-fetch-site")
+    if origin is None:
+        if site in ("cross-site", "same-site"):
+            raise Refused(403, "origin_refused")
+        return
+    if origin in trusted:
+        return
+    scheme, _, host = origin.partition("://")
+    if scheme not in ("http", "https") or host.lower() != target.authority.lower():
+        raise Refused(403, "origin_refused")

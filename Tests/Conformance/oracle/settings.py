@@ -1,0 +1,145 @@
+"""A configuration as plain values: what the model reads, and what `written` makes a file of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Listener:
+    name: str
+    protocol: str = "http/1.1"
+    trusts_peer: bool = False  # trusted_proxies has the client's address
+    port: int = 0
+
+
+@dataclass
+class Upstream:
+    name: str
+    backend: int  # which of the recording backends
+    authorization: str = "remove"  # "remove", "forward", "bearer", "mint"
+    preserve_host: bool = True
+
+
+@dataclass
+class Issuer:
+    name: str
+    iss: str
+    audience: list[str]
+    algorithms: list[str]
+    source: str  # "secret", "public_key", "jwks"
+    owner: str  # whose keys these are
+    subject: list[str] = field(default_factory=lambda: ["sub"])
+    types: list[str] = field(default_factory=lambda: ["JWT", "at+jwt"])
+    required_type: bool = False
+    refuse_claims: list[str] = field(default_factory=list)
+    maximum_lifetime: int | None = None
+    token_from: list[str] = field(default_factory=lambda: ["header"])
+    trusted_origins: list[str] = field(default_factory=list)
+    leeway: int = 30
+
+    def names(self, kind: str) -> list[str]:
+        """The cookies, or the parameters, in which it looks for tokens."""
+        return [place.partition(":")[2] for place in self.token_from if place.startswith(kind + ":")]
+
+
+@dataclass
+class Session:
+    name: str
+    prefix: str = "better-auth"
+    secure_cookies: bool = True
+    trusted_origins: list[str] = field(default_factory=list)
+
+
+@dataclass
+class CORS:
+    name: str
+    origins: list[str]
+    credentials: bool = False
+
+
+@dataclass
+class Route:
+    path: str
+    upstream: str
+    names: list[str] = field(default_factory=list)  # of issuers and sessions; none: `auth = "none"`
+    optional: bool = False
+    hosts: list[str] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+    require: list[dict[str, list[str]]] = field(default_factory=list)  # any of the tables
+    scopes: list[str] = field(default_factory=list)
+    denied: int = 403
+    cors: str | None = None
+    rate_limit: str | None = None
+    strip_prefix: str | None = None
+
+    @property
+    def segments(self) -> list[str]:
+        return self.path[1:].split("/")
+
+    @property
+    def asks_for_somebody(self) -> bool:
+        """Whether a request without credentials is refused."""
+        return bool(self.names) and (not self.optional or bool(self.require) or bool(self.scopes))
+
+
+@dataclass
+class Configuration:
+    listeners: list[Listener]
+    upstreams: dict[str, Upstream]
+    issuers: dict[str, Issuer]
+    sessions: dict[str, Session]
+    cors: dict[str, CORS]
+    routes: list[Route]
+    identity: dict[str, str]
+    strip: list[str]
+    tokens: list[str] = field(default_factory=list)  # those of earlier requests
+
+    def issuers_of(self, route: Route) -> list[Issuer]:
+        return [self.issuers[name] for name in route.names if name in self.issuers]
+
+    def sessions_of(self, route: Route) -> list[Session]:
+        return [self.sessions[name] for name in route.names if name in self.sessions]
+
+
+@dataclass
+class Request:
+    listener: Listener
+    method: str
+    target: str
+    host: str
+    fields: list[tuple[str, str]]
+    body: bytes | None = None
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.fields if key.lower() == name]
+
+    def first(self, name: str) -> str | None:
+        return next(iter(self.all(name)), None)
+
+
+class Refused(Exception):
+    """An answer that the proxy makes itself. More than one code: the contract leaves open which."""
+
+    def __init__(self, status: int, *codes: str):
+        super().__init__(status, *codes)
+        self.status, self.codes = status, codes
+
+
+@dataclass
+class Forwarded:
+    """What a backend gets."""
+
+    upstream: Upstream
+    method: str
+    target: str
+    fields: dict[str, list[str]]  # names in lower case
+    minted_for: str | None = None
+
+
+@dataclass
+class Answered:
+    """What the proxy answers, and what pages of another origin are told of it."""
+
+    status: int
+    codes: tuple[str, ...]

@@ -1,0 +1,146 @@
+"""What the backend sees: the client's fields without what it could forge, and what the proxy itself says (security.md, section H)."""
+
+from __future__ import annotations
+
+import re
+
+from . import claims, places, sessions
+from .proof import Proven
+from .settings import Configuration, Request, Route, Upstream
+from .targets import Target
+
+HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authorization"}
+FORWARDING = ["x-forwarded-*", "forwarded", "x-real-ip"]
+# What no client may say on any route, whatever `strip` is: certificates, httpoxy, other paths, methods, hosts and addresses.
+NEVER = [
+    "x-ssl-client-*", "x-client-cert*", "xfcc", "proxy", "x-original-url", "x-rewrite-url", "x-http-method-override", "script-name",
+    "path-info", "x-script-name", "x-scheme", "x-middleware-*", "x-accel-*", "client-ip", "wl-proxy-*", "x-amzn-mtls-*"]
+
+
+def fold(name: str) -> str:
+    """Every byte that is no letter and no digit is `-`, and case is nothing (H1, H2)."""
+    return re.sub("[^0-9a-z]", "-", name.lower())
+
+
+def is_named(name: str, patterns: list[str]) -> bool:
+    for pattern in map(str.lower, patterns):
+        if pattern.endswith("*"):
+            if fold(name).startswith(fold(pattern[:-1])):
+                return True
+        elif fold(name) == fold(pattern):
+            return True
+    return False
+
+
+def kept(configuration: Configuration, request: Request) -> list[tuple[str, str]]:
+    """The client's fields that go on as they are; credentials and forwarding are not among them."""
+    nominated = {option.strip().lower() for value in request.all("connection") for option in value.split(",")}
+    removed = [*configuration.strip, *configuration.identity, *NEVER]
+    found = []
+    for name, value in request.fields:
+        low = name.lower()
+        if low in HOP_BY_HOP or low in nominated or low in ("authorization", "cookie", "host"):
+            continue
+        if is_named(name, removed) or is_named(name, FORWARDING):
+            continue
+        found.append((low, value))
+    return found
+
+
+def upstream_fields(configuration: Configuration, request: Request, target: Target, route: Route, upstream: Upstream,
+                    somebody: Proven | None) -> dict[str, list[str]]:
+    fields: dict[str, list[str]] = {}
+
+    def add(name: str, value: str | None) -> None:
+        if value is not None:
+            fields.setdefault(name.lower(), []).append(value)
+    for name, value in kept(configuration, request):
+        add(name, value)
+    add("authorization", authorization(request, upstream))
+    add("cookie", cookie(configuration, request, route, upstream))
+    for name, value in identity(configuration, somebody).items():
+        add(name, value)
+    for name, value in forwarding(request, target).items():
+        add(name, value)
+    add("host", target.authority if upstream.preserve_host else "SERVER")
+    add("via", "2 usher" if request.listener.protocol == "h2" else "1.1 usher")
+    return fields
+
+
+def identity(configuration: Configuration, somebody: Proven | None) -> dict[str, str]:
+    """Inserted or absent, there is no third way: what a claim does not say, no client says in its place (H3)."""
+    if somebody is None:
+        return {}
+    values = {name: claims.header_value(claims.of(somebody, wanted)) for name, wanted in configuration.identity.items()}
+    # Recorded bytes are read as Latin-1.
+    return {name: value.encode().decode("latin-1") for name, value in values.items() if value is not None}
+
+
+def is_nominated(request: Request, name: str) -> bool:
+    return any(name == option.strip().lower() for value in request.all("connection") for option in value.split(","))
+
+
+def authorization(request: Request, upstream: Upstream) -> str | None:
+    if upstream.authorization == "bearer":
+        return "Bearer service-token-of-the-model"
+    if upstream.authorization == "forward" and not is_nominated(request, "authorization"):
+        return request.first("authorization")
+    return None  # "mint" is looked at by itself
+
+
+def cookie(configuration: Configuration, request: Request, route: Route, upstream: Upstream) -> str | None:
+    """All cookies but those that the route's issuers and sessions look into; a token's goes on with "forward", a session's never."""
+    if is_nominated(request, "cookie"):
+        return None
+    names = [name for issuer in configuration.issuers_of(route) for name in issuer.names("cookie")]
+    found = []
+    for one in places.cookies(request):
+        if any(sessions.is_own(session, one) for session in configuration.sessions_of(route)):
+            continue
+        alike = [name for name in names if places.spelled_alike(one.name, name)]
+        if alike and not (upstream.authorization == "forward" and one.name in names):
+            continue
+        if one.text.strip():
+            found.append(one.text.strip())
+    return "; ".join(found) or None
+
+
+def target_upstream(configuration: Configuration, target: Target, route: Route) -> str:
+    """Byte for byte what was matched, without the route's prefix and without tokens."""
+    whole = target.path + ("" if target.query is None else "?" + target.query)
+    names = [name for issuer in configuration.issuers_of(route) for name in issuer.names("query")]
+    whole = places.without_parameters(whole, names)
+    if route.strip_prefix:
+        path, mark, query = whole.partition("?")
+        whole = (path[len(route.strip_prefix):] or "/") + mark + query
+    return whole
+
+
+PEER = "127.0.0.1"
+
+
+def forwarding(request: Request, target: Target) -> dict[str, str]:
+    """Replaced, unless a trusted proxy says it."""
+    own = {"x-forwarded-for": PEER, "x-forwarded-proto": "http", "x-forwarded-host": target.authority,
+           "forwarded": f'for={PEER};host="{target.authority}";proto=http'}
+    if not request.listener.trusts_peer:
+        return own
+    forwarded = [] if is_nominated(request, "forwarded") else request.all("forwarded")
+    told = {name.lower(): value for name, value in request.fields
+            if re.fullmatch("(?i)x-forwarded-(for|proto|host|port|prefix)", name) and not is_nominated(request, name.lower())}
+    if told.keys() & {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}:
+        del own["forwarded"]  # of this hop alone it would say something else than they do
+    elif forwarded:
+        told |= older(", ".join(forwarded))
+        own["forwarded"] = f"{', '.join(forwarded)}, {own['forwarded']}"
+    result = own | told
+    if "x-forwarded-for" in told:
+        result["x-forwarded-for"] = f"{told['x-forwarded-for']}, {PEER}"
+    return result
+
+
+def older(forwarded: str) -> dict[str, str]:
+    """What `Forwarded` says of the client, in the older fields: the last element's, which the trusted proxy has added."""
+    pairs = dict(pair.split("=", 1) for pair in forwarded.rpartition(",")[2].strip().split(";"))
+    names = {"for": "x-forwarded-for", "proto": "x-forwarded-proto", "host": "x-forwarded-host"}
+    return {names[key]: value for key, value in pairs.items()}

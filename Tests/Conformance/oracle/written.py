@@ -1,0 +1,103 @@
+"""A configuration as usher.toml, with the key files beside it and the secrets in the environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness import betterauth
+from harness import tokens as keys
+
+from .proof import secret
+from .settings import Configuration, Issuer, Route, Session, Upstream
+
+SERVICE_TOKEN = "service-token-of-the-model"
+MINT_SECRET = "secret-with-which-tokens-for-a-backend-are-minted"
+
+
+def strings(values: list[str]) -> str:
+    return json.dumps(values)
+
+
+def environment(configuration: Configuration) -> dict[str, str]:
+    secrets = {f"SECRET_{issuer.owner.upper()}": secret(issuer.owner).decode() for issuer in configuration.issuers.values()}
+    return secrets | {"SERVICE_TOKEN": SERVICE_TOKEN, "MINT_SECRET": MINT_SECRET, "AUTH_SECRET": betterauth.SECRET}
+
+
+def write_keys(configuration: Configuration, folder: Path) -> None:
+    for issuer in configuration.issuers.values():
+        if issuer.source == "public_key":
+            (folder / f"{issuer.name}.pem").write_bytes(keys.public_pem(keys.key_for(issuer.algorithms[0], issuer.owner)))
+        elif issuer.source == "jwks":
+            known = [keys.jwk(keys.key_for(name, issuer.owner), kid=name.lower(), alg=name) for name in issuer.algorithms]
+            (folder / f"{issuer.name}.json").write_text(json.dumps({"keys": known}))
+
+
+def document(configuration: Configuration, backends: list[int], admin: int) -> str:
+    parts = ["workers = 1", f'[admin]\naddress = "127.0.0.1:{admin}"', '[log]\naccess = "off"']
+    for listener in configuration.listeners:
+        trusted = '\ntrusted_proxies = ["127.0.0.1"]' if listener.trusts_peer else ""
+        parts.append(f'[listen.{listener.name}]\naddress = "127.0.0.1:{listener.port}"\nprotocols = ["{listener.protocol}"]{trusted}')
+    parts += [upstream(one, backends[one.backend]) for one in configuration.upstreams.values()]
+    parts += [issuer(one) for one in configuration.issuers.values()]
+    parts += [session(one) for one in configuration.sessions.values()]
+    for rule in configuration.cors.values():
+        parts.append(f"[cors.{rule.name}]\norigins = {strings(rule.origins)}\ncredentials = {str(rule.credentials).lower()}")
+    parts.append('[rate_limit.generous]\nkey = "user"\nrequests = 1000000\nper = "1s"')
+    named = ", ".join(f'"{name}" = "{claim}"' for name, claim in configuration.identity.items())
+    parts.append(f"[identity]\nheaders = {{ {named} }}\nstrip = {strings(configuration.strip)}")
+    return "\n\n".join(parts + [route(one) for one in configuration.routes]) + "\n"
+
+
+def upstream(one: Upstream, port: int) -> str:
+    what = {"remove": '"remove"', "forward": '"forward"', "bearer": '{ bearer = { env = "SERVICE_TOKEN" } }',
+            "mint": '{ mint = { secret = { env = "MINT_SECRET" }, claims = { type = "access" } } }'}[one.authorization]
+    return "\n".join([
+        f"[upstream.{one.name}]", f'servers = ["127.0.0.1:{port}"]', f"authorization = {what}",
+        f"preserve_host = {str(one.preserve_host).lower()}", 'connect_timeout = "30s"'])
+
+
+def issuer(one: Issuer) -> str:
+    key = {"secret": f'secret = {{ env = "SECRET_{one.owner.upper()}" }}', "public_key": f'public_key = {{ file = "{one.name}.pem" }}',
+           "jwks": f'jwks = {{ file = "{one.name}.json" }}'}[one.source]
+    lines = [f'[issuer.{one.name}]', f'issuer = "{one.iss}"', f"audience = {strings(one.audience)}", key,
+             f"algorithms = {strings(one.algorithms)}", f"subject = {strings(one.subject)}", f"types = {strings(one.types)}",
+             f"required_type = {str(one.required_type).lower()}", f"token_from = {strings(one.token_from)}"]
+    if one.refuse_claims:
+        lines.append(f"refuse_claims = {strings(one.refuse_claims)}")
+    if one.trusted_origins:
+        lines.append(f"trusted_origins = {strings(one.trusted_origins)}")
+    if one.maximum_lifetime is not None:
+        lines.append(f'maximum_lifetime = "{one.maximum_lifetime}s"')
+    return "\n".join(lines)
+
+
+def session(one: Session) -> str:
+    return "\n".join([
+        f"[session.{one.name}]", 'provider = "better-auth"', 'secret = { env = "AUTH_SECRET" }', f'cookie_prefix = "{one.prefix}"',
+        f"secure_cookies = {str(one.secure_cookies).lower()}", f"trusted_origins = {strings(one.trusted_origins)}"])
+
+
+def route(one: Route) -> str:
+    names = [f"optional:{name}" if one.optional else name for name in one.names] or "none"
+    lines = ["[[route]]", f'path = "{one.path}"', f"auth = {json.dumps(names)}", f'upstream = "{one.upstream}"']
+    if one.hosts:
+        lines.append(f"host = {strings(one.hosts)}")
+    if one.methods:
+        lines.append(f"methods = {strings(one.methods)}")
+    if one.require:
+        lines.append("require = [" + ", ".join(table(entries) for entries in one.require) + "]")
+    if one.scopes:
+        lines.append(f"scopes = {strings(one.scopes)}")
+    if one.denied != 403:
+        lines.append(f"denied = {one.denied}")
+    if one.strip_prefix:
+        lines.append(f'rewrite = {{ strip_prefix = "{one.strip_prefix}" }}')
+    for name in ("cors", "rate_limit"):
+        if value := getattr(one, name):
+            lines.append(f'{name} = "{value}"')
+    return "\n".join(lines)
+
+
+def table(entries: dict[str, list[str]]) -> str:
+    return "{ " + ", ".join(f'"{name}" = {strings(values)}' for name, values in entries.items()) + " }"

@@ -1,0 +1,39 @@
+"""Random configurations, random requests: the program, and `usher explain`, do what the model (`oracle`) says that the contract says.
+
+A seed is a configuration and its 200 requests. What fails names a line that does it again.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from harness.backend import Backend
+from oracle.witness import Witness
+
+REQUESTS = 200
+# About 20 seconds. Others: USHER_MODEL_SEEDS is one number or "from-to"; USHER_MODEL_REQUEST one request of each.
+SEEDS = "0-23"
+SHOWN = 5
+
+
+def seeds() -> list[int]:
+    first, _, last = os.environ.get("USHER_MODEL_SEEDS", SEEDS).partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
+@pytest.fixture(scope="module")
+def backends():
+    with Backend() as red, Backend() as green, Backend() as blue:
+        yield [red, green, blue]
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_the_program_does_what_the_model_says(tmp_path, backends, seed):
+    only = os.environ.get("USHER_MODEL_REQUEST")
+    with Witness(seed, tmp_path, backends) as witness:
+        found = witness.disagreements(REQUESTS, only and int(only))
+    assert not found, f"{len(found)} disagreements:\n" + "\n".join(found[:SHOWN])
+    assert witness.status == 0
+    assert not any(backend.errors for backend in backends), "the program sent what is not HTTP"
