@@ -300,12 +300,12 @@ def test_requests_with_less_time_than_the_server_doubt_their_connection_too(star
         backend.on_request = lambda wire, seen: wire.number > 1 and wire.answer(seen.stream, b"second")
         text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\ntimeout = "2s"')
         proxy = start(backend, text, upstream=UPSTREAM + 'response_timeout = "1h"')
-        statuses = []
+        began, statuses = time.monotonic(), []
         while len(statuses) < 10 and 200 not in statuses:
             statuses.append(proxy.get("/public/x").status)
         assert statuses[-1] == 200 and statuses[:-1] == [504] * (len(statuses) - 1), statuses
-        # One alone may be slow: what tells is that nothing came for longer.
-        assert len(statuses) > 2 and backend.connections == 2, (statuses, backend.connections)
+        # One alone may be slow: what tells is that nothing came for five seconds.
+        assert time.monotonic() - began >= 5 and backend.connections == 2, (statuses, backend.connections)
 
 
 def test_the_kernel_asks_whether_a_server_is_there(start, backend):
@@ -318,7 +318,7 @@ def test_the_kernel_asks_whether_a_server_is_there(start, backend):
     proxy = start(backend, upstream=UPSTREAM + 'idle_timeout = "1h"')
     assert proxy.get("/public/x").status == 200
     wait(lambda: timer().startswith("02:"))  # keepalive; 00 is none, and 01 what is sent again for a moment
-    assert int(timer().split(":")[1], 16) <= 1500, "hundredths of a second"
+    assert int(timer().split(":")[1], 16) <= 1600, "hundredths of a second"
 
 
 # Retries only where nothing was processed.
