@@ -321,8 +321,6 @@ NO_EFFECT = {
     "proxies on a socket": (change('address = "127.0.0.1:8080"', 'address = "unix:u.sock"\ntrusted_proxies = ["10.0.0.0/8"]'), "trusted_proxies"),
     "a limit of no route": (GOOD + '\n[rate_limit.one]\nkey = "user"\nrequests = 5\nper = "1s"\n', "[rate_limit.one]"),
     "pages of no route": (GOOD + '\n[cors.app]\norigins = ["https://a.example"]\n', "[cors.app]"),
-    "shared with nobody": (
-        change(OPEN, OPEN + 'rate_limit = "one"\n') + '\n[rate_limit.one]\nkey = "user"\nrequests = 5\nper = "1s"\nshared = true\n', "shared = true"),
     "revoked by nobody": (GOOD + "\n[revocation]\n", "[revocation]"),
     "claims of no certificate": (GOOD + '\n[identity]\nheaders = { "X-Cert" = "tls.subject" }\n', "X-Cert"),
     "marks of nobody": (

@@ -23,7 +23,6 @@ extension ConfigurationReader {
         let routes = configuration.routes
         warnOfUnused("rate_limit", root, Set(routes.compactMap(\.rateLimit)))
         warnOfUnused("cors", root, Set(routes.compactMap(\.crossOrigin)))
-        if configuration.shared == nil { warnOfUnshared(root) }
         if let revocation = configuration.revocation, revocation.file == nil, configuration.admin == nil {
             loader.warning(
                 root.table["revocation"]?.node.start ?? root.position,
@@ -40,17 +39,6 @@ extension ConfigurationReader {
             loader.warning(
                 entry.node.start,
                 "[\(key).\(entry.key)] has no effect: no route has \(key) = \"\(entry.key)\"")
-        }
-    }
-
-    private func warnOfUnshared(_ root: Section) {
-        guard case .table(let limits)? = root.table["rate_limit"]?.node.value else { return }
-        for limit in limits.entries {
-            guard case .table(let table) = limit.node.value, let entry = table["shared"],
-                entry.node.value == .boolean(true)
-            else { continue }
-            loader.warning(
-                entry.position, "\"shared\" has no effect: without [shared], each proxy counts for itself")
         }
     }
 
