@@ -19,6 +19,8 @@ final class BackendConnection: Peer {
     private var isAtOnce = false
     /// The request that is being read.
     private var current: (id: String, user: String?, head: PlainHead, conduct: Conduct)?
+    /// Whom it answers, or has answered last.
+    private var answering: String?
     private var unaskedClose = false
     private var tunnel: Tunnel?
     /// Its Close frame has been said.
@@ -45,6 +47,8 @@ final class BackendConnection: Peer {
         let count = sim_below(3) == 0 && !isAtOnce ? 1 + Int(sim_below(UInt32(rest))) : rest
         write(outbox[sent..<sent + count])
         sent += count
+        // Of a tunnel's Close frame, or less, the beginning may have been said before.
+        if count >= 4, let answering { world.ledger.noteLastWord(id: answering) }
         next = pause(now)
     }
 
@@ -165,6 +169,7 @@ final class BackendConnection: Peer {
         // With TLS they may come later.
         if conduct == .extra, world.scenario.upstream.security != nil { conduct = .well }
         current = (id, user, head, conduct)
+        answering = id
     }
 
     private func answer(_ id: String, _ user: String?, _ method: String, _ conduct: Conduct) {

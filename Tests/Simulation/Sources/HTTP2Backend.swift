@@ -91,6 +91,9 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         for (number, each) in streams.sorted(by: { $0.key < $1.key }) where sim_below(3) > 0 {
             answer(number, each)
         }
+        for each in streams.values where each.isSending && !each.isTunnel {
+            world.ledger.noteLastWord(id: each.id)
+        }
         sendContent()
         credit()
         flush()

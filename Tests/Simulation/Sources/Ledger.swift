@@ -15,11 +15,32 @@ struct Plan {
     let user: String
     let method: String
     let credential: Credential
+    let place: Place
+    /// Which of the keys has signed the token, where there are several.
+    let key: Int
     let body: [UInt8]
     let isChunked: Bool
     let expectsContinue: Bool
     /// A WebSocket; the body is what the client says in it.
     let isTunnel: Bool
+
+    /// Where the request goes, which decides what counts as a token.
+    enum Place: String {
+        /// Signed with a secret that never changes; with a key that is fetched; nothing that anybody but its issuer can read.
+        case api, keyed, asked
+        case open = "public"
+    }
+
+    /// What it stands on besides.
+    var grounds: [Ground] {
+        guard credential == .good else { return [] }
+        return switch place {
+        case .api: [.standing(user)]
+        case .keyed: [.standing(user), .key(key)]
+        case .asked: [.standing(user), .word(user)]
+        case .open: []
+        }
+    }
 
     var isForwarded: Bool { credential == .good || credential == .notNeeded }
     /// What the backend must be told.
@@ -47,7 +68,25 @@ final class Ledger {
     private(set) var violations: [String] = []
     let retries: Int
 
+    /// Counts what everybody does, to tell what came before what.
+    var step = 0
+    /// Since when the worker has surely known that something is no more, and the last time that it had to learn that.
+    private var lost: [Ground: Int] = [:]
+    private var losses: [Ground: Int] = [:]
+    /// When a request's head was said, that of its answer read, and the last of the answer said.
+    private var said: [String: Int] = [:]
+    private var headSeen: [String: Int] = [:]
+    private var lastWord: [String: Int] = [:]
+
     init(retries: Int) { self.retries = retries }
+
+    func lose(_ ground: Ground) { (lost[ground], losses[ground]) = (step, step) }
+    /// The worker may believe in it from now on.
+    func gain(_ ground: Ground) { lost[ground] = nil }
+
+    func noteSaid(id: String) { said[id] = step }
+    func noteHeadSeen(id: String) { if headSeen[id] == nil { headSeen[id] = step } }
+    func noteLastWord(id: String) { lastWord[id] = step }
 
     func violate(_ what: String) { violations.append(what) }
 
@@ -61,6 +100,11 @@ final class Ledger {
             violate("\(id) of \(plan.identity ?? "nobody") came as \(user ?? "nobody")")
         }
         if plan.method != method { violate("\(id) came with \(method)") }
+        if !lost.isEmpty, let said = said[id] {
+            for ground in plan.grounds {
+                if let since = lost[ground], since < said { violate("\(id) was forwarded without \(ground)") }
+            }
+        }
         forwarded[id, default: 0] += 1
         let count = forwarded[id] ?? 0
         if count - refused[id, default: 0] > 1, !plan.isIdempotent {
@@ -101,6 +145,13 @@ final class Ledger {
             violate("\(plan.id) got the answer for \(answer.user ?? "nobody")")
         }
         if !plan.isForwarded { violate("\(plan.id) without a token got an answer of the backend") }
+        if answer.isWhole, !losses.isEmpty, let seen = headSeen[plan.id], let word = lastWord[plan.id] {
+            for ground in plan.grounds {
+                if let at = losses[ground], seen < at, at < word {
+                    violate("\(plan.id) got all of an answer that was said without \(ground)")
+                }
+            }
+        }
         if plan.method == "HEAD" || answer.status == 204 {
             if !answer.body.isEmpty { violate("\(plan.id) got a body") }
             return

@@ -24,6 +24,7 @@ final class World {
     private var backends: [Peer] = []
     private var connecting: [(at: Int64, stream: Int32, error: Int32)] = []
     private var inbox: Inbox<WorkerMessage>?
+    private var authority: Control?
     private var hasDrained = false
     private var startedAt: Int64 = 0
     private var drainAt = never
@@ -37,6 +38,7 @@ final class World {
             let plans = scenario.plans(client: index)
             clients.append(sim_below(3) == 0 ? HTTP2Client(self, plans) : Client(self, plans))
         }
+        authority = Control(self)
         if scenario.drainsEarly { drainAt = startedAt + Int64(sim_below(200_000)) }
         if scenario.reconfigures { reconfigureAt = startedAt + Int64(sim_below(100_000)) }
     }
@@ -64,11 +66,12 @@ final class World {
         if accepted != closed { ledger.violate("\(accepted) connections accepted, \(closed) closed") }
         for peer in clients + backends where peer.stream >= 0 { peer.leave() }
         self.inbox = nil
+        authority?.end()
     }
 
     private func work(_ parts: WorkerParts, _ listeners: [Int32]) throws {
         var worker = try Worker(
-            parts, scenario.settings(listenerCount: listeners.count), Self.bound(listeners))
+            parts, settings(listenerCount: listeners.count), Self.bound(listeners))
         try worker.run()
         let left = [
             ("clients", worker.clients.count), ("exchanges", worker.exchanges.count),
@@ -76,6 +79,12 @@ final class World {
             ("streams", worker.streamCount),
         ]
         for (what, count) in left where count != 0 { ledger.violate("\(count) \(what) are left") }
+    }
+
+    private func settings(listenerCount: Int) -> ProxySettings {
+        var settings = scenario.settings(listenerCount: listenerCount)
+        if scenario.course != .plain { authority?.apply(to: &settings.policy) }
+        return settings
     }
 
     private static func bound(_ descriptors: [Int32?]) -> [WorkerListener] {
@@ -90,19 +99,23 @@ final class World {
     /// A client has read an answer.
     func noteAnswered(_ plan: Plan, _ answer: Answer) {
         ledger.noteAnswered(plan, answer)
-        if isFaultless, (answer.status == 401) == plan.isForwarded || !answer.isWhole {
+        // Without retries, what a server of HTTP/2 refuses that takes its leave is not sent again.
+        let isRelayed = answer.echo != nil || scenario.upstream.speaksHTTP2 && answer.status != 401
+        let isDue = plan.isForwarded ? isRelayed && answer.isWhole : answer.status == 401
+        if isFaultless, !isDue {
             ledger.violate("\(plan.id) got \(answer.status), and nobody did anything wrong")
         }
     }
 
     /// Everybody whose time has come acts; gives the time of the next who means to.
     func step(_ now: Int64) -> Int64 {
+        ledger.step += 1
         meetConnections(now)
         for peer in clients { turn(peer, now) }
         for peer in backends { turn(peer, now) }
         backends.removeAll { $0.stream < 0 }
         control(now)
-        var next = min(hasDrained ? never : drainAt, reconfigureAt)
+        var next = min(hasDrained ? never : drainAt, reconfigureAt, authority?.next ?? never)
         for peer in clients { next = min(next, peer.next) }
         for peer in backends { next = min(next, peer.next) }
         for connection in connecting { next = min(next, connection.at) }
@@ -150,13 +163,14 @@ final class World {
     }
 
     private func control(_ now: Int64) {
+        if let inbox { authority?.act(now, inbox) }
         if reconfigureAt <= now {
             reconfigureAt = never
             let count = scenario.dropsListener ? 1 : Self.ports.count
             isDisturbed = isDisturbed || scenario.dropsListener
             inbox?.send(
                 .reconfigure(
-                    scenario.settings(listenerCount: count), Self.bound(Array(repeating: nil, count: count)),
+                    settings(listenerCount: count), Self.bound(Array(repeating: nil, count: count)),
                     workers: 1))
         }
         let isOver = clients.allSatisfy(\.isDone)

@@ -1,0 +1,173 @@
+import Bytes
+import CSimulation
+import JOSE
+import Policy
+
+@testable import Proxy
+@testable import Reactor
+
+/// What a request stands on besides a good signature. It may be lost in the middle of a run.
+enum Ground: Hashable {
+    /// Nobody has revoked the user's tokens.
+    case standing(String)
+    /// The issuer has the key.
+    case key(Int)
+    /// The issuer that is asked has said yes of the user, not long ago.
+    case word(String)
+}
+
+/// The control thread, made up: it has keys fetched, asks an issuer about tokens, and is told of those that are revoked. What it
+/// gets may come late, more than once, or never.
+///
+/// What a worker has taken in shows in the answer to a heartbeat that was sent behind it.
+final class Control {
+    private enum Letter {
+        case keys(Set<Int>?)
+        case verdict(RemoteQuestion, RemoteAnswer.Result)
+        case revocations(Set<String>)
+    }
+
+    /// When what the issuer that is asked has said counts no more: the worker's time of day is a second old at most.
+    private var wordMicroseconds: Int64 { (world.scenario.wordSeconds + 3) * 1_000_000 }
+
+    private unowned let world: World
+    private var mail: [(at: Int64, letter: Letter)] = []
+    /// What is no more once the worker has answered.
+    private var pending: [(heartbeat: Heartbeat, lost: [Ground])] = []
+    /// What is no more from then on, because nobody has said it again.
+    private var fading: [(at: Int64, ground: Ground)] = []
+    /// As the worker was told.
+    private var keys: Set<Int> = []
+    private var revoked: Set<String> = []
+
+    init(_ world: World) {
+        self.world = world
+        guard world.scenario.course != .plain else { return }
+        for key in [1, 2] { world.ledger.lose(.key(key)) }
+        for user in FixedParts.users { world.ledger.lose(.word(user)) }
+        let isClean = world.scenario.isClean
+        for _ in 0..<sim_below(4) {
+            let keys = [[1, 2], [1], [2], []][Int(sim_below(isClean ? 1 : 4))]
+            mail.append((sim_now() + Int64(sim_below(150_000)), .keys(Set(keys))))
+        }
+        guard world.scenario.course == .revoking else { return }
+        for _ in 0...sim_below(3) {
+            let users = FixedParts.users.filter { _ in sim_below(3) == 0 }
+            mail.append((sim_now() + Int64(sim_below(100_000)), .revocations(Set(users))))
+        }
+    }
+
+    var next: Int64 { min(mail.map(\.at).min() ?? never, fading.map(\.at).min() ?? never) }
+
+    /// The policy as it stands, for settings that come in the middle.
+    func apply(to policy: inout PolicySpec) {
+        policy.revocations = Self.list(revoked)
+        policy.issuers[1].spec.keys = keys.isEmpty ? .pending : FixedParts.keySource(keys)
+    }
+
+    func act(_ now: Int64, _ inbox: Inbox<WorkerMessage>) {
+        guard world.scenario.course != .plain else { return }
+        for ground in pending.filter({ $0.heartbeat.count > 0 }).flatMap(\.lost) {
+            if case .word = ground {
+                fading.append((now + wordMicroseconds, ground))
+            } else {
+                world.ledger.lose(ground)
+            }
+        }
+        pending.removeAll { $0.heartbeat.count > 0 }
+        for entry in fading where entry.at <= now { world.ledger.lose(entry.ground) }
+        fading.removeAll { $0.at <= now }
+        listen(now)
+        while let index = mail.indices.filter({ mail[$0].at <= now }).min(by: { mail[$0].at < mail[$1].at }) {
+            deliver(mail.remove(at: index).letter, now, inbox)
+        }
+    }
+
+    /// Questions that nobody has heard are not the next run's.
+    func end() {
+        guard world.scenario.course != .plain else { return }
+        _ = world.scenario.fixed.keyRequests.receive()
+        _ = world.scenario.fixed.questions.receive()
+    }
+
+    /// What the worker asks, and when it is answered.
+    private func listen(_ now: Int64) {
+        let isClean = world.scenario.isClean
+        func delay() -> Int64 { Int64(sim_below(isClean || sim_below(4) > 0 ? 20_000 : 8_000_000)) }
+        for _ in world.scenario.fixed.keyRequests.receive() where isClean || sim_below(8) > 0 {
+            let answers: [Set<Int>?] = [[1, 2], [1, 2], [1], [2], [], nil]
+            mail.append((now + delay(), .keys(answers[Int(sim_below(isClean ? 1 : 6))])))
+        }
+        for question in world.scenario.fixed.questions.receive() where isClean || sim_below(8) > 0 {
+            for _ in 0...(isClean ? 0 : sim_below(8) / 7) {
+                mail.append((now + delay(), .verdict(question, verdict(question))))
+            }
+        }
+    }
+
+    private func verdict(_ question: RemoteQuestion) -> RemoteAnswer.Result {
+        let name = String(decoding: question.text, as: UTF8.self).dropFirst(FixedParts.opaque.count)
+        guard FixedParts.users.contains(String(name)) else { return .refused }
+        switch world.scenario.isClean ? 8 : sim_below(12) {
+        case 0: return .refused
+        case 1: return .unavailable
+        case 2: return .accepted(Array(#"{"active":false}"#.utf8))
+        case 3: return .accepted(Array(#"{"active":"true","sub":"mallory"}"#.utf8))
+        default: return .accepted(Array(#"{"active":true,"sub":"\#(name)"}"#.utf8))
+        }
+    }
+
+    private func deliver(_ letter: Letter, _ now: Int64, _ inbox: Inbox<WorkerMessage>) {
+        switch letter {
+        case .keys(let set):
+            let change: KeyNotice.Change =
+                switch set {
+                case nil: .none
+                case .some([]): .removed
+                case .some(let keys): .replaced(FixedParts.keySource(keys))
+                }
+            let quiet = Instant(microseconds: now + Int64(sim_below(world.scenario.isClean ? 1 : 100_000)))
+            inbox.send(.keys(KeyNotice(issuer: "k", change: change, quietUntil: quiet)))
+            guard let set else { return }
+            (keys, world.isDisturbed) = (set, world.isDisturbed || set.count < 2)
+            set.forEach { gain(.key($0)) }
+            expect(Set([1, 2]).subtracting(set).map { .key($0) }, inbox)
+        case .verdict(let question, let result):
+            inbox.send(.verdict(RemoteAnswer(key: question.key, result: result)))
+            guard case .accepted(let claims) = result, claims.starts(with: Array(#"{"active":true,"#.utf8)),
+                let user = FixedParts.users.first(where: {
+                    question.text == Array((FixedParts.opaque + $0).utf8)
+                })
+            else { return }
+            gain(.word(user))
+            expect([.word(user)], inbox)
+        case .revocations(let users):
+            let freed = revoked.subtracting(users)
+            revoked = users
+            world.isDisturbed = world.isDisturbed || !users.isEmpty
+            inbox.send(.revocations(Self.list(users)))
+            freed.forEach { gain(.standing($0)) }
+            expect(users.map { .standing($0) }, inbox)
+        }
+    }
+
+    /// The worker may believe it from now on.
+    private func gain(_ ground: Ground) {
+        world.ledger.gain(ground)
+        for index in pending.indices { pending[index].lost.removeAll { $0 == ground } }
+        fading.removeAll { $0.ground == ground }
+    }
+
+    /// Once the worker has answered, it does not believe these any more.
+    private func expect(_ lost: [Ground], _ inbox: Inbox<WorkerMessage>) {
+        guard !lost.isEmpty else { return }
+        let heartbeat = Heartbeat()
+        inbox.send(.beat(heartbeat))
+        pending.append((heartbeat, lost))
+    }
+
+    private static func list(_ users: Set<String>) -> RevocationList {
+        let entries = users.sorted().map { #""\#($0)":4000000000"# }.joined(separator: ",")
+        return RevocationList(Array(#"{"sub":{\#(entries)}}"#.utf8)) ?? RevocationList()
+    }
+}
