@@ -159,7 +159,7 @@ final class BackendConnection: Peer {
         if head.count("x-user-id") > 1 { world.ledger.violate("two identities of \(id)") }
         if head.count("host") != 1 { world.ledger.violate("\(head.count("host")) hosts of \(id)") }
         let user = head.value("x-user-id")
-        world.ledger.noteForwarded(id: id, method: head.start[0], user: user)
+        world.ledger.noteForwarded(id: id, method: head.start[0], user: user, port)
         var conduct = Conduct.well
         if sim_below(4) == 0 {
             conduct =

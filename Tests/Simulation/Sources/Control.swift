@@ -2,6 +2,7 @@ import Bytes
 import CSimulation
 import JOSE
 import Policy
+import Upstream
 
 @testable import Proxy
 @testable import Reactor
@@ -12,6 +13,8 @@ enum Ground: Hashable {
     case standing(String)
     /// The issuer has the key.
     case key(Int)
+    /// The upstream has a server there, which is well.
+    case server(UInt16)
     /// The issuer that is asked has said yes of the user, not long ago.
     case word(String)
 }
@@ -25,6 +28,9 @@ final class Control {
         case keys(Set<Int>?)
         case verdict(RemoteQuestion, RemoteAnswer.Result)
         case revocations(Set<String>)
+        case servers([ServerSettings])
+        case health(ServerSettings, isUp: Bool)
+        case upstreams(connections: Int, pending: Int)
     }
 
     /// When what the issuer that is asked has said counts no more: the worker's time of day is a second old at most.
@@ -39,9 +45,12 @@ final class Control {
     /// As the worker was told.
     private var keys: Set<Int> = []
     private var revoked: Set<String> = []
+    private var upstream: UpstreamSettings
 
     init(_ world: World) {
         self.world = world
+        upstream = world.scenario.upstream
+        if world.scenario.movesServers { moveServers() }
         guard world.scenario.course != .plain else { return }
         for key in [1, 2] { world.ledger.lose(.key(key)) }
         for user in FixedParts.users { world.ledger.lose(.word(user)) }
@@ -57,16 +66,35 @@ final class Control {
         }
     }
 
+    private func moveServers() {
+        let servers = upstream.servers
+        for _ in 0...sim_below(4) {
+            let at = sim_now() + Int64(sim_below(100_000))
+            switch sim_below(4) {
+            case 0:
+                mail.append(
+                    (at, .upstreams(connections: 1 + Int(sim_below(64)), pending: Int(sim_below(64)))))
+            case 1:
+                let server = servers[Int(sim_below(UInt32(servers.count)))]
+                mail.append((at, .health(server, isUp: false)))
+                mail.append((at + Int64(sim_below(50_000)), .health(server, isUp: true)))
+            default: mail.append((at, .servers(servers.filter { _ in sim_below(3) > 0 })))
+            }
+        }
+    }
+
     var next: Int64 { min(mail.map(\.at).min() ?? never, fading.map(\.at).min() ?? never) }
 
     /// The policy as it stands, for settings that come in the middle.
-    func apply(to policy: inout PolicySpec) {
-        policy.revocations = Self.list(revoked)
-        policy.issuers[1].spec.keys = keys.isEmpty ? .pending : FixedParts.keySource(keys)
+    func apply(to settings: inout ProxySettings) {
+        settings.upstreams = [upstream]
+        guard world.scenario.course != .plain else { return }
+        settings.policy.revocations = Self.list(revoked)
+        settings.policy.issuers[1].spec.keys = keys.isEmpty ? .pending : FixedParts.keySource(keys)
     }
 
     func act(_ now: Int64, _ inbox: Inbox<WorkerMessage>) {
-        guard world.scenario.course != .plain else { return }
+        guard world.scenario.course != .plain || world.scenario.movesServers else { return }
         for ground in pending.filter({ $0.heartbeat.count > 0 }).flatMap(\.lost) {
             if case .word = ground {
                 fading.append((now + wordMicroseconds, ground))
@@ -77,7 +105,7 @@ final class Control {
         pending.removeAll { $0.heartbeat.count > 0 }
         for entry in fading where entry.at <= now { world.ledger.lose(entry.ground) }
         fading.removeAll { $0.at <= now }
-        listen(now)
+        if world.scenario.course != .plain { listen(now) }
         while let index = mail.indices.filter({ mail[$0].at <= now }).min(by: { mail[$0].at < mail[$1].at }) {
             deliver(mail.remove(at: index).letter, now, inbox)
         }
@@ -141,6 +169,12 @@ final class Control {
             else { return }
             gain(.word(user))
             expect([.word(user)], inbox)
+        case .servers(let servers): deliver(servers: servers, inbox)
+        case .health(let server, let isUp): deliver(server, isUp: isUp)
+        case .upstreams(let connections, let pending):
+            (world.isDisturbed, world.ledger.hasOldPool) = (true, true)
+            (upstream.maximumConnections, upstream.maximumPending) = (connections, pending)
+            inbox.send(.upstreams([upstream]))
         case .revocations(let users):
             let freed = revoked.subtracting(users)
             revoked = users
@@ -149,6 +183,36 @@ final class Control {
             freed.forEach { gain(.standing($0)) }
             expect(users.map { .standing($0) }, inbox)
         }
+    }
+
+    private func deliver(servers: [ServerSettings], _ inbox: Inbox<WorkerMessage>) {
+        let gone = upstream.servers.filter { !servers.contains($0) }.map { Self.ground($0) }
+        upstream.servers = servers
+        if servers.isEmpty { world.isDisturbed = true }
+        inbox.send(.servers("u", servers))
+        for server in servers where server.state.isUp { gain(Self.ground(server)) }
+        expect(gone, inbox)
+    }
+
+    /// Everybody sees at once how a server is.
+    private func deliver(_ server: ServerSettings, isUp: Bool) {
+        world.isDisturbed = true
+        server.state.setUp(isUp, at: Instant.now())
+        guard case .server(let port) = Self.ground(server) else { return }
+        if isUp { world.ledger.unhealthy.remove(port) } else { world.ledger.unhealthy.insert(port) }
+        if !isUp {
+            world.ledger.lose(Self.ground(server))
+        } else if upstream.servers.contains(server) {
+            gain(Self.ground(server))
+        } else if pending.contains(where: { $0.lost.contains(Self.ground(server)) }) {
+            // That it has gone the worker may still be about to read.
+            world.ledger.gain(Self.ground(server))
+        }
+    }
+
+    private static func ground(_ server: ServerSettings) -> Ground {
+        guard case .ipv4(_, let port) = server.address else { return .server(0) }
+        return .server(port)
     }
 
     /// The worker may believe it from now on.

@@ -84,6 +84,18 @@ final class Ledger {
     /// The worker may believe in it from now on.
     func gain(_ ground: Ground) { lost[ground] = nil }
 
+    /// Requests that came before other settings of the upstream still go where they could go then.
+    var hasOldPool = false
+    /// Servers that are there, and not healthy: what is sent once more may go there.
+    var unhealthy: Set<UInt16> = []
+
+    /// A connection has been begun.
+    func noteConnection(to port: UInt16) {
+        if let since = lost[.server(port)], since < step, !hasOldPool, !unhealthy.contains(port) {
+            violate("a connection to \(port), which is gone")
+        }
+    }
+
     func noteSaid(id: String) { said[id] = step }
     func noteHeadSeen(id: String) { if headSeen[id] == nil { headSeen[id] = step } }
     func noteLastWord(id: String) { lastWord[id] = step }
@@ -93,7 +105,7 @@ final class Ledger {
     func expect(_ plan: Plan) { plans[plan.id] = plan }
 
     /// A backend has read the head of a request.
-    func noteForwarded(id: String, method: String, user: String?) {
+    func noteForwarded(id: String, method: String, user: String?, _ port: UInt16) {
         guard let plan = plans[id] else { return violate("a request that nobody sent: \(id)") }
         if !plan.isForwarded { violate("\(id) was forwarded without a token") }
         if plan.identity != user {
@@ -101,7 +113,7 @@ final class Ledger {
         }
         if plan.method != method { violate("\(id) came with \(method)") }
         if !lost.isEmpty, let said = said[id] {
-            for ground in plan.grounds {
+            for ground in plan.grounds + [.server(port)] {
                 if let since = lost[ground], since < said { violate("\(id) was forwarded without \(ground)") }
             }
         }

@@ -26,6 +26,8 @@ struct Scenario {
     /// Listeners, by number, at which TLS is spoken.
     let securedListeners: Set<Int>
     let course: Course
+    /// The upstream's servers come and go, are well and are not.
+    let movesServers: Bool
     let fixed: FixedParts
 
     /// What becomes of tokens in the middle.
@@ -42,7 +44,8 @@ struct Scenario {
         self.fixed = fixed
         isClean = sim_below(3) == 0
         retries = Int(sim_below(3))
-        let ports = (0...sim_below(2)).map { UInt16(9001 + $0) }
+        movesServers = sim_below(4) == 0
+        let ports = (0...sim_below(movesServers ? 3 : 2)).map { UInt16(9001 + $0) }
         var upstream = UpstreamSettings(
             name: "u", servers: ports.map { ServerSettings(address: .ipv4(0x7f00_0001, port: $0)) })
         upstream.retries = retries
@@ -50,6 +53,11 @@ struct Scenario {
         upstream.maximumConnections = isClean ? 64 : 1 + Int(sim_below(4))
         upstream.maximumPending = isClean ? 64 : Int(sim_below(4))
         upstream.responseTimeoutMilliseconds = isClean ? 60_000 : 1000 + Int64(sim_below(20_000))
+        upstream.balance = [.leastRequests, .roundRobin, .randomTwo, .hashUser][Int(sim_below(4))]
+        if movesServers {
+            upstream.slowStartMilliseconds = Int64(sim_below(3)) * 100
+            for index in upstream.servers.indices { upstream.servers[index].weight = 1 + Int(sim_below(3)) }
+        }
         if !isClean, sim_below(3) == 0 { upstream.ejection = EjectionSettings() }
         let speaksTLS = sim_below(Self.shareOfTLS) == 0
         securedListeners = speaksTLS ? [[0], [0, 1], [1], [0]][Int(sim_below(4))] : []

@@ -22,7 +22,7 @@ final class World {
     var isDisturbed = false
     private var clients: [Peer] = []
     private var backends: [Peer] = []
-    private var connecting: [(at: Int64, stream: Int32, error: Int32)] = []
+    private var connecting: [(at: Int64, stream: Int32, port: UInt16, error: Int32)] = []
     private var inbox: Inbox<WorkerMessage>?
     private var authority: Control?
     private var hasDrained = false
@@ -83,7 +83,7 @@ final class World {
 
     private func settings(listenerCount: Int) -> ProxySettings {
         var settings = scenario.settings(listenerCount: listenerCount)
-        if scenario.course != .plain { authority?.apply(to: &settings.policy) }
+        authority?.apply(to: &settings)
         return settings
     }
 
@@ -135,10 +135,12 @@ final class World {
         while true {
             let stream = sim_next_outgoing(&port)
             guard stream >= 0 else { break }
+            // Over HTTP/2, requests that have chosen a server may need one more, when it says how few streams it takes.
+            if !scenario.upstream.speaksHTTP2 { ledger.noteConnection(to: port) }
             let isDead = scenario.deadPorts.contains(port)
             let isLost = !scenario.isClean && sim_below(64) == 0
             connecting.append(
-                (isLost ? never : now + Int64(sim_below(2000)), stream, isDead ? ECONNREFUSED : 0))
+                (isLost ? never : now + Int64(sim_below(2000)), stream, port, isDead ? ECONNREFUSED : 0))
         }
         for (index, connection) in connecting.enumerated().reversed() {
             if sim_is_closed_by_process(connection.stream) {
@@ -150,7 +152,7 @@ final class World {
                 if connection.error == 0 {
                     let backend =
                         scenario.upstream.speaksHTTP2 ? HTTP2Backend(self) : BackendConnection(self)
-                    backend.stream = connection.stream
+                    (backend.stream, backend.port) = (connection.stream, connection.port)
                     if let security = scenario.upstream.security {
                         sim_peer_secure(backend.stream, false, security.protocols == [.h2])
                     }
