@@ -78,7 +78,15 @@ final class Ledger {
     private var headSeen: [String: Int] = [:]
     private var lastWord: [String: Int] = [:]
 
-    init(retries: Int) { self.retries = retries }
+    private let maximumBody: Int
+    /// Heads may be too large, for whatever they say.
+    private let refusesHeads: Bool
+
+    init(retries: Int, maximumBody: Int?, refusesHeads: Bool) {
+        self.retries = retries
+        self.maximumBody = maximumBody ?? .max
+        self.refusesHeads = refusesHeads
+    }
 
     func lose(_ ground: Ground) { (lost[ground], losses[ground]) = (step, step) }
     /// The worker may believe in it from now on.
@@ -131,6 +139,9 @@ final class Ledger {
     /// A backend has read the whole of a request.
     func noteBody(id: String, _ body: [UInt8]) {
         guard let plan = plans[id] else { return }
+        if !plan.isTunnel, body.count > maximumBody {
+            violate("the body of \(id) came with \(body.count) bytes, and \(maximumBody) are allowed")
+        }
         if plan.body != body {
             violate("the body of \(id) has \(body.count) bytes, not its \(plan.body.count)")
         }
@@ -142,12 +153,13 @@ final class Ledger {
     func noteAnswered(_ plan: Plan, _ answer: Answer) {
         answered[plan.id] = answer.status
         guard let echo = answer.echo else {
-            let own = [400, 401, 403, 404, 408, 413, 429, 431, 500, 502, 503, 504]
+            let own = [400, 401, 403, 404, 408, 413, 414, 429, 431, 500, 502, 503, 504]
             let refusal = plan.isTunnel ? 501 : 500
             if !own.contains(answer.status), answer.status != refusal {
                 violate("\(plan.id) got \(answer.status) from nobody")
             }
-            if !plan.isForwarded, answer.status != 401, answer.status != 408, answer.status != 503 {
+            let refusals = [401, 408, 503] + (refusesHeads ? [414, 431] : [])
+            if !plan.isForwarded, !refusals.contains(answer.status) {
                 violate("\(plan.id) without a token got \(answer.status)")
             }
             return

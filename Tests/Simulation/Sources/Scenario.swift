@@ -26,6 +26,9 @@ struct Scenario {
     /// Listeners, by number, at which TLS is spoken.
     let securedListeners: Set<Int>
     let course: Course
+    /// Nil: those of the configuration.
+    let limits: LimitSettings?
+    let maximumBody: Int?
     /// The upstream's servers come and go, are well and are not.
     let movesServers: Bool
     let fixed: FixedParts
@@ -68,6 +71,9 @@ struct Scenario {
         self.upstream = upstream
         deadPorts = !isClean && sim_below(6) == 0 ? Set(ports.prefix(1 + Int(sim_below(2)))) : []
         course = sim_below(4) > 0 ? .plain : sim_below(2) == 0 ? .asking : .revoking
+        let isTight = !isClean && sim_below(4) == 0
+        limits = isTight ? Self.tightLimits() : nil
+        maximumBody = isTight && sim_below(2) == 0 ? Int(sim_below(20_000)) : nil
         let often: UInt32 = isClean || sim_below(3) > 0 ? 0 : 40
         faults = sim_faults(
             accept_exhausted: often, accept_aborted: often, socket_exhausted: often,
@@ -95,7 +101,39 @@ struct Scenario {
             listeners: listeners, upstreams: [upstream],
             policy: (course == .plain ? fixed.policies : fixed.largePolicies)[listenerCount - 1])
         if course != .plain { settings.policy.remoteSources[0].cacheForSeconds = wordSeconds }
+        if let limits { settings.limits = limits }
+        if let maximumBody {
+            for index in settings.policy.routes.indices {
+                settings.policy.routes[index].maxBodyBytes = Int64(maximumBody)
+            }
+        }
         return settings
+    }
+
+    /// All clients have the same address.
+    var mostConnections: Int? {
+        guard let limits else { return nil }
+        return [limits.connections, limits.connectionsPerAddress].compactMap { $0 }.min()
+    }
+
+    private static func tightLimits() -> LimitSettings {
+        var limits = LimitSettings()
+        func some(_ range: ClosedRange<Int>) -> Int? {
+            sim_below(3) == 0
+                ? range.lowerBound + Int(sim_below(UInt32(range.count))) : nil
+        }
+        limits.connections = some(1...6)
+        limits.connectionsPerAddress = some(1...6)
+        limits.bufferBytes = some(1...400_000)
+        limits.headBytes = some(150...1000) ?? limits.headBytes
+        limits.fieldCount = some(2...8) ?? limits.fieldCount
+        limits.targetBytes = some(8...24) ?? limits.targetBytes
+        limits.handshakeTimeoutMilliseconds = Int64(some(1...3000) ?? 10_000)
+        limits.headerTimeoutMilliseconds = Int64(some(1...3000) ?? 10_000)
+        limits.idleTimeoutMilliseconds = Int64(some(1...3000) ?? 75_000)
+        limits.bodyTimeoutMilliseconds = Int64(some(1...3000) ?? 30_000)
+        limits.drainTimeoutMilliseconds = Int64(some(1...3000) ?? 30_000)
+        return limits
     }
 
     /// A client's requests, by connection.

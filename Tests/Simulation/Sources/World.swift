@@ -32,7 +32,9 @@ final class World {
 
     init(_ scenario: Scenario) {
         self.scenario = scenario
-        ledger = Ledger(retries: scenario.retries)
+        ledger = Ledger(
+            retries: scenario.retries, maximumBody: scenario.maximumBody, refusesHeads: scenario.limits != nil
+        )
         startedAt = sim_now()
         for index in 0...Int(sim_below(3)) {
             let plans = scenario.plans(client: index)
@@ -110,6 +112,9 @@ final class World {
     /// Everybody whose time has come acts; gives the time of the next who means to.
     func step(_ now: Int64) -> Int64 {
         ledger.step += 1
+        if let most = scenario.mostConnections, Int(sim_held()) > most {
+            ledger.violate("\(sim_held()) connections, and \(most) are allowed")
+        }
         meetConnections(now)
         for peer in clients { turn(peer, now) }
         for peer in backends { turn(peer, now) }
