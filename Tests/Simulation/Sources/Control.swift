@@ -13,6 +13,8 @@ enum Ground: Hashable {
     case standing(String)
     /// The issuer has the key.
     case key(Int)
+    /// The list of revoked tokens was read in the last second.
+    case list
     /// The upstream has a server there, which is well.
     case server(UInt16)
     /// The issuer that is asked has said yes of the user, not long ago.
@@ -28,6 +30,9 @@ final class Control {
         case keys(Set<Int>?)
         case verdict(RemoteQuestion, RemoteAnswer.Result)
         case revocations(Set<String>)
+        case rates(RateAnswer)
+        /// The store has told which tokens are revoked, or is not heard of any more.
+        case store(isAnswering: Bool)
         case servers([ServerSettings])
         case health(ServerSettings, isUp: Bool)
         case upstreams(connections: Int, pending: Int)
@@ -46,6 +51,10 @@ final class Control {
     private var keys: Set<Int> = []
     private var revoked: Set<String> = []
     private var upstream: UpstreamSettings
+    /// What the store has left for each user.
+    private var left: [String: Int] = [:]
+    private static let listMicroseconds: Int64 = 1_000_001
+    private var readsUntil: Int64 = 0
 
     init(_ world: World) {
         self.world = world
@@ -59,11 +68,44 @@ final class Control {
             let keys = [[1, 2], [1], [2], []][Int(sim_below(isClean ? 1 : 4))]
             mail.append((sim_now() + Int64(sim_below(150_000)), .keys(Set(keys))))
         }
+        if world.scenario.course == .sharing { open() }
         guard world.scenario.course == .revoking else { return }
         for _ in 0...sim_below(3) {
             let users = FixedParts.users.filter { _ in sim_below(3) == 0 }
             mail.append((sim_now() + Int64(sim_below(100_000)), .revocations(Set(users))))
         }
+    }
+
+    private func open() {
+        world.ledger.lose(.list)
+        if world.scenario.refusesWithoutStore { world.ledger.granted = [:] }
+        let isClean = world.scenario.isClean
+        for user in FixedParts.users {
+            left[user] = isClean ? 1000 : Int(sim_below(UInt32(Scenario.burst + 1)))
+        }
+        readsUntil = sim_now() + (isClean ? 1_000_000_000 : Int64(sim_below(8_000_000)))
+        read(sim_now())
+        if isClean { return }
+        for _ in 0..<sim_below(3) {
+            let at = sim_now() + Int64(sim_below(100_000))
+            mail.append((at, .store(isAnswering: false)))
+            mail.append((at + Int64(sim_below(3_000_000)), .store(isAnswering: true)))
+        }
+    }
+
+    /// The store answers, and has said which tokens are revoked.
+    private func read(_ now: Int64) {
+        world.standing.isAnswering = true
+        guard now <= readsUntil else { return }
+        world.standing.revocationsReadMicroseconds = now
+        if world.scenario.refusesWithoutStore {
+            gain(.list)
+            fading.append((now + Self.listMicroseconds, .list))
+        } else {
+            world.ledger.gain(.list)
+        }
+        mail.append(
+            (now + Int64(sim_below(world.scenario.isClean ? 500_000 : 1_100_000)), .store(isAnswering: true)))
     }
 
     private func moveServers() {
@@ -116,6 +158,7 @@ final class Control {
         guard world.scenario.course != .plain else { return }
         _ = world.scenario.fixed.keyRequests.receive()
         _ = world.scenario.fixed.questions.receive()
+        _ = world.scenario.fixed.rateRequests.receive()
     }
 
     /// What the worker asks, and when it is answered.
@@ -126,11 +169,29 @@ final class Control {
             let answers: [Set<Int>?] = [[1, 2], [1, 2], [1], [2], [], nil]
             mail.append((now + delay(), .keys(answers[Int(sim_below(isClean ? 1 : 6))])))
         }
+        for request in world.scenario.course == .sharing ? world.scenario.fixed.rateRequests.receive() : [] {
+            mail.append((now + delay(), .rates(RateAnswer(request.question, verdict(request.question)))))
+        }
         for question in world.scenario.fixed.questions.receive() where isClean || sim_below(8) > 0 {
             for _ in 0...(isClean ? 0 : sim_below(8) / 7) {
                 mail.append((now + delay(), .verdict(question, verdict(question))))
             }
         }
+    }
+
+    /// The store gives what it has left, and says when it will have everything again.
+    private func verdict(_ question: RateQuestion) -> RateAnswer.Verdict {
+        let name = String(decoding: question.name, as: UTF8.self)
+        guard let user = FixedParts.buckets.first(where: { name == "s:rate:r:" + $0.value })?.key else {
+            world.ledger.violate("the store was asked about \(name)")
+            return .unavailable
+        }
+        if !world.scenario.isClean, sim_below(8) == 0 { return .unavailable }
+        let count = min(question.wanted + question.ahead, left[user, default: 0])
+        left[user, default: 0] -= count
+        world.ledger.granted?[user, default: 0] += count
+        let missing = Int64(max(0, Scenario.burst - left[user, default: 0]))
+        return .given(count, fullInMicroseconds: missing * question.interval)
     }
 
     private func verdict(_ question: RemoteQuestion) -> RemoteAnswer.Result {
@@ -169,6 +230,9 @@ final class Control {
             else { return }
             gain(.word(user))
             expect([.word(user)], inbox)
+        case .rates(let answer): inbox.send(.rates([answer]))
+        case .store(let isAnswering):
+            if isAnswering { read(now) } else { world.standing.isAnswering = false }
         case .servers(let servers): deliver(servers: servers, inbox)
         case .health(let server, let isUp): deliver(server, isUp: isUp)
         case .upstreams(let connections, let pending):

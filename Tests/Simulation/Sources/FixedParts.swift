@@ -77,6 +77,11 @@ struct FixedParts {
     }
 
     static let users = ["alice", "bob", "carol"]
+    /// What the store calls their buckets: the beginning of SHA-256 of "user", the issuer and the name, with NUL between them.
+    static let buckets = [
+        "alice": "1046061d1ad4b0ee8e6ea88b4988fd52", "bob": "fd92c42e1e328d7625a662dcf15ef6e2",
+        "carol": "1804a280246a756403f5575b31640cc2",
+    ]
     /// What tokens begin with that only their issuer can read.
     static let opaque = "opaque-"
     /// The keys of RFC 8032 §7.1, tests 1 and 2.

@@ -35,9 +35,9 @@ struct Plan {
     var grounds: [Ground] {
         guard credential == .good else { return [] }
         return switch place {
-        case .api: [.standing(user)]
-        case .keyed: [.standing(user), .key(key)]
-        case .asked: [.standing(user), .word(user)]
+        case .api: [.standing(user), .list]
+        case .keyed: [.standing(user), .list, .key(key)]
+        case .asked: [.standing(user), .list, .word(user)]
         case .open: []
         }
     }
@@ -82,6 +82,10 @@ final class Ledger {
     /// Heads may be too large, for whatever they say.
     private let refusesHeads: Bool
 
+    /// How many requests of each user have reached a backend that a store counts, and how many it has let pass.
+    private var passed: [String: Int] = [:]
+    var granted: [String: Int]?
+
     init(retries: Int, maximumBody: Int?, refusesHeads: Bool) {
         self.retries = retries
         self.maximumBody = maximumBody ?? .max
@@ -123,6 +127,12 @@ final class Ledger {
         if !lost.isEmpty, let said = said[id] {
             for ground in plan.grounds + [.server(port)] {
                 if let since = lost[ground], since < said { violate("\(id) was forwarded without \(ground)") }
+            }
+        }
+        if let granted, plan.place == .api, forwarded[id] == nil {
+            passed[plan.user, default: 0] += 1
+            if passed[plan.user, default: 0] > granted[plan.user, default: 0] {
+                violate("\(id) was forwarded, and the store has let \(granted[plan.user, default: 0]) pass")
             }
         }
         forwarded[id, default: 0] += 1
@@ -170,7 +180,7 @@ final class Ledger {
         }
         if !plan.isForwarded { violate("\(plan.id) without a token got an answer of the backend") }
         if answer.isWhole, !losses.isEmpty, let seen = headSeen[plan.id], let word = lastWord[plan.id] {
-            for ground in plan.grounds {
+            for ground in plan.grounds where ground != .list {
                 if let at = losses[ground], seen < at, at < word {
                     violate("\(plan.id) got all of an answer that was said without \(ground)")
                 }

@@ -29,6 +29,8 @@ struct Scenario {
     /// Nil: those of the configuration.
     let limits: LimitSettings?
     let maximumBody: Int?
+    /// What the store has to allow passes only where it does.
+    let refusesWithoutStore: Bool
     /// The upstream's servers come and go, are well and are not.
     let movesServers: Bool
     let fixed: FixedParts
@@ -41,6 +43,8 @@ struct Scenario {
         case asking
         /// Besides, tokens are revoked.
         case revoking
+        /// Besides, a store counts requests with those of other proxies, and has the list of revoked tokens.
+        case sharing
     }
 
     init(_ fixed: FixedParts) {
@@ -70,7 +74,8 @@ struct Scenario {
         }
         self.upstream = upstream
         deadPorts = !isClean && sim_below(6) == 0 ? Set(ports.prefix(1 + Int(sim_below(2)))) : []
-        course = sim_below(4) > 0 ? .plain : sim_below(2) == 0 ? .asking : .revoking
+        course = sim_below(4) > 0 ? .plain : [.asking, .revoking, .sharing][Int(sim_below(3))]
+        refusesWithoutStore = sim_below(4) > 0
         let isTight = !isClean && sim_below(4) == 0
         limits = isTight ? Self.tightLimits() : nil
         maximumBody = isTight && sim_below(2) == 0 ? Int(sim_below(20_000)) : nil
@@ -101,6 +106,7 @@ struct Scenario {
             listeners: listeners, upstreams: [upstream],
             policy: (course == .plain ? fixed.policies : fixed.largePolicies)[listenerCount - 1])
         if course != .plain { settings.policy.remoteSources[0].cacheForSeconds = wordSeconds }
+        if course == .sharing { share(&settings.policy) }
         if let limits { settings.limits = limits }
         if let maximumBody {
             for index in settings.policy.routes.indices {
@@ -114,6 +120,21 @@ struct Scenario {
     var mostConnections: Int? {
         guard let limits else { return nil }
         return [limits.connections, limits.connectionsPerAddress].compactMap { $0 }.min()
+    }
+
+    /// A request a minute and so many at once, of each user.
+    static let burst = 8
+
+    private func share(_ policy: inout PolicySpec) {
+        policy.rateLimits = [
+            RateLimitSpec(
+                name: "r", key: .user,
+                rate: RateSpec(requests: 1, perSeconds: 60, burst: isClean ? 1000 : Self.burst))
+        ]
+        policy.routes[0].rateLimit = 0
+        policy.sharedLimits = SharedLimitSpec(
+            prefix: "s:", timeoutMilliseconds: 1000, refusesWithoutStore: refusesWithoutStore,
+            checksRevocations: true)
     }
 
     private static func tightLimits() -> LimitSettings {

@@ -18,6 +18,8 @@ final class World {
 
     let scenario: Scenario
     let ledger: Ledger
+    /// How the store is, for the worker to see.
+    let standing = SharedStanding()
     /// Somebody has done what makes unanswered requests right.
     var isDisturbed = false
     private var clients: [Peer] = []
@@ -56,8 +58,9 @@ final class World {
         let parts = WorkerParts(
             index: 0, count: 1, inbox: inbox, counters: counters, logWriter: scenario.fixed.logWriter,
             keyRequests: scenario.fixed.keyRequests, questions: scenario.fixed.questions,
-            buckets: scenario.fixed.buckets, ledger: ConnectionLedger(),
-            rateRequests: scenario.fixed.rateRequests, standing: SharedStanding(),
+            buckets: scenario.course == .sharing ? RateBuckets(seed: (1, 2)) : scenario.fixed.buckets,
+            ledger: ConnectionLedger(),
+            rateRequests: scenario.fixed.rateRequests, standing: standing,
             proofMemory: scenario.fixed.proofMemory)
         try work(parts, listeners)
         if let fault = sim_tls_fault() { ledger.violate(String(cString: fault)) }
