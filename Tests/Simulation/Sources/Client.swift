@@ -178,7 +178,7 @@ final class Client: Peer {
         answer.user = head.value("x-echo-user")
         answer.closes = head.value("connection")?.lowercased() == "close"
         var end = head.end
-        if plan.method != "HEAD", answer.status != 204 {
+        if plan.method != "HEAD", ![204, 304].contains(answer.status) {
             let body: PlainBody
             if let count = head.value("content-length").flatMap({ Int($0) }) {
                 body = .counted(inbox, from: head.end, count: count)

@@ -13,6 +13,7 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
         init(_ plan: Plan, sendWindow: Int, receiveWindow: Int) {
             self.plan = plan
             super.init(plan.isTunnel ? [] : plan.body, sendWindow: sendWindow, receiveWindow: receiveWindow)
+            if plan.hasTrailers { ending = .trailers(PlainBody.trailers) }
         }
     }
 

@@ -21,6 +21,7 @@ struct Plan {
     let body: [UInt8]
     let isChunked: Bool
     let expectsContinue: Bool
+    let hasTrailers: Bool
     /// A WebSocket; the body is what the client says in it.
     let isTunnel: Bool
 
@@ -157,6 +158,11 @@ final class Ledger {
         }
     }
 
+    /// A backend has read something behind the body.
+    func noteTrailers(id: String, _ text: String) {
+        if text.contains("mallory") { violate("\(id) came with an identity behind its body") }
+    }
+
     func noteAnswer(id: String, byteCount: Int) { answers[id, default: []].append(byteCount) }
 
     /// A client has read an answer to the request whose turn it is.
@@ -186,7 +192,7 @@ final class Ledger {
                 }
             }
         }
-        if plan.method == "HEAD" || answer.status == 204 {
+        if plan.method == "HEAD" || [204, 304].contains(answer.status) {
             if !answer.body.isEmpty { violate("\(plan.id) got a body") }
             return
         }

@@ -185,7 +185,8 @@ struct Scenario {
                     place: places[Int(sim_below(UInt32(places.count)))], key: 1 + Int(sim_below(2)),
                     body: Ledger.content(of: id, byteCount: byteCount),
                     isChunked: hasBody && !isTunnel && sim_below(3) == 0,
-                    expectsContinue: hasBody && !isTunnel && sim_below(6) == 0, isTunnel: isTunnel)
+                    expectsContinue: hasBody && !isTunnel && sim_below(6) == 0,
+                    hasTrailers: hasBody && !isTunnel && sim_below(8) == 0, isTunnel: isTunnel)
             }
         }
     }
@@ -233,7 +234,9 @@ struct Scenario {
         if plan.isChunked {
             return (
                 Array((head + "Transfer-Encoding: chunked\r\n\r\n").utf8),
-                chunks(plan.body, size: 1 + Int(sim_below(3000)))
+                chunks(
+                    plan.body, size: 1 + Int(sim_below(3000)),
+                    trailers: plan.hasTrailers ? PlainBody.trailerLines : "")
             )
         }
         if !plan.body.isEmpty || plan.method == "POST" { head += "Content-Length: \(plan.body.count)\r\n" }
