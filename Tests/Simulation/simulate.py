@@ -12,8 +12,10 @@ first = int(sys.argv[3]) if len(sys.argv) > 3 else int.from_bytes(os.urandom(4),
 workers = min(os.cpu_count() or 1, count)
 share = -(-count // workers)
 started = time.monotonic()
-# Symbols would be looked up with a program that may not be there; the seed tells more.
-environment = {**os.environ, "ASAN_OPTIONS": "symbolize=0:detect_leaks=0", "SWIFT_BACKTRACE": "enable=no"}
+# Symbols would be looked up with a program that may not be there; the seed tells more. What is in no order has the same one
+# in each process.
+environment = {**os.environ, "ASAN_OPTIONS": "symbolize=0:detect_leaks=0", "SWIFT_BACKTRACE": "enable=no",
+               "SWIFT_DETERMINISTIC_HASHING": "1"}
 if count >= 1000:
     twice = [subprocess.run([program, "200", str(first)], stdin=subprocess.DEVNULL, env=environment, stdout=subprocess.PIPE).stdout
              for _ in range(2)]
@@ -29,5 +31,5 @@ for worker in range(workers):
 failed = [(begin, number) for begin, number, run in runs if run.wait()]
 print(f"{count} seeds in {time.monotonic() - started:.0f} s")
 for begin, number in failed:
-    print(f"failed: see above, or look for the seed with {program} {number} {begin}")
+    print(f"failed: see above, or look for the seed with SWIFT_DETERMINISTIC_HASHING=1 {program} {number} {begin}")
 sys.exit(bool(failed))

@@ -679,6 +679,15 @@ int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
     return describe(stream);
 }
 
+int sim_held(void) {
+    int count = 0;
+    for (int index = 0; index < sim.used; index++) {
+        const struct object *object = &sim.objects[index];
+        if (object->kind == STREAM && !object->outgoing && object->fd >= 0) count++;
+    }
+    return count;
+}
+
 int setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
     return is_fake(fd) ? 0 : (int)REAL(setsockopt, fd, level, option, value, length, 0);
 }

@@ -19,6 +19,8 @@ final class BackendConnection: Peer {
     private var isAtOnce = false
     /// The request that is being read.
     private var current: (id: String, user: String?, head: PlainHead, conduct: Conduct)?
+    /// Whom it answers, or has answered last.
+    private var answering: String?
     private var unaskedClose = false
     private var tunnel: Tunnel?
     /// Its Close frame has been said.
@@ -45,6 +47,8 @@ final class BackendConnection: Peer {
         let count = sim_below(3) == 0 && !isAtOnce ? 1 + Int(sim_below(UInt32(rest))) : rest
         write(outbox[sent..<sent + count])
         sent += count
+        // Of a tunnel's Close frame, or less, the beginning may have been said before.
+        if count >= 4, let answering { world.ledger.noteLastWord(id: answering) }
         next = pause(now)
     }
 
@@ -98,6 +102,10 @@ final class BackendConnection: Peer {
                 return
             }
             world.ledger.noteBody(id: request.id, content)
+            if head.value("transfer-encoding") != nil {
+                world.ledger.noteTrailers(
+                    id: request.id, String(decoding: inbox[..<end].suffix(100), as: UTF8.self))
+            }
             inbox.removeFirst(end)
             if !inbox.isEmpty { world.ledger.violate("\(inbox.count) bytes behind \(request.id)") }
             answer(request.id, request.user, method, request.conduct)
@@ -155,7 +163,7 @@ final class BackendConnection: Peer {
         if head.count("x-user-id") > 1 { world.ledger.violate("two identities of \(id)") }
         if head.count("host") != 1 { world.ledger.violate("\(head.count("host")) hosts of \(id)") }
         let user = head.value("x-user-id")
-        world.ledger.noteForwarded(id: id, method: head.start[0], user: user)
+        world.ledger.noteForwarded(id: id, method: head.start[0], user: user, port)
         var conduct = Conduct.well
         if sim_below(4) == 0 {
             conduct =
@@ -165,6 +173,7 @@ final class BackendConnection: Peer {
         // With TLS they may come later.
         if conduct == .extra, world.scenario.upstream.security != nil { conduct = .well }
         current = (id, user, head, conduct)
+        answering = id
     }
 
     private func answer(_ id: String, _ user: String?, _ method: String, _ conduct: Conduct) {
@@ -172,7 +181,9 @@ final class BackendConnection: Peer {
         let byteCount = sim_below(32) == 0 ? Int(sim_below(150_000)) : Int(sim_below(300))
         let content = Ledger.content(of: id, byteCount: byteCount)
         world.ledger.noteAnswer(id: id, byteCount: byteCount)
-        var head = "HTTP/1.1 200 OK\r\nX-Echo: \(id)\r\n" + (user.map { "X-Echo-User: \($0)\r\n" } ?? "")
+        let status = conduct == .well && sim_below(16) == 0 ? 204 + 100 * Int(sim_below(2)) : 200
+        var head =
+            "HTTP/1.1 \(status) OK\r\nX-Echo: \(id)\r\n" + (user.map { "X-Echo-User: \($0)\r\n" } ?? "")
         switch conduct {
         case .chunked: head += "Transfer-Encoding: chunked\r\n\r\n"
         case .untilClose: head += "\r\n"
@@ -180,12 +191,15 @@ final class BackendConnection: Peer {
             head += "\r\n"
             isCut = true
         case .closingAfter: head += "Connection: close\r\nContent-Length: \(byteCount)\r\n\r\n"
-        default: head += "Content-Length: \(byteCount)\r\n\r\n"
+        default: head += status == 204 ? "\r\n" : "Content-Length: \(byteCount)\r\n\r\n"
         }
         outbox = sim_below(16) == 0 ? Array("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".utf8) : []
         outbox += Array(head.utf8)
-        if method != "HEAD" {
-            outbox += conduct == .chunked ? chunks(content, size: 1 + Int(sim_below(5000))) : content
+        if method != "HEAD", status == 200 {
+            let trailers = sim_below(4) == 0 ? PlainBody.trailerLines : ""
+            outbox +=
+                conduct == .chunked
+                ? chunks(content, size: 1 + Int(sim_below(5000)), trailers: trailers) : content
         }
         switch conduct {
         case .half: outbox.removeLast(Int(sim_below(UInt32(outbox.count))))

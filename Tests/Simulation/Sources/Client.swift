@@ -11,6 +11,10 @@ final class Client: Peer {
     /// Requests that were answered, and where in `outbox` each begins and ends.
     private var answeredCount = 0
     private var ends: [Int] = []
+    /// Where the head of each ends.
+    private var heads: [Int] = []
+    /// Heads that are said.
+    private var saidCount = 0
     private var outbox: [UInt8] = []
     private var sent = 0
     private var pipelines = false
@@ -53,9 +57,12 @@ final class Client: Peer {
         self.plans = Array(plans.prefix(last + 1))
         tunnel = nil
         (answeredCount, sent, hasFinished, outbox, ends, head) = (0, 0, false, [], [], nil)
+        (heads, saidCount) = ([], 0)
         for plan in self.plans {
             world.ledger.expect(plan)
-            outbox += world.scenario.bytes(of: plan)
+            let (head, body) = world.scenario.bytes(of: plan)
+            heads.append(outbox.count + head.count)
+            outbox += head + body
             ends.append(outbox.count)
         }
         pipelines = sim_below(4) == 0
@@ -96,6 +103,10 @@ final class Client: Peer {
         let count = sim_below(3) == 0 ? 1 + Int(sim_below(UInt32(rest))) : rest
         write(outbox[sent..<sent + count])
         sent += count
+        while saidCount < heads.count, heads[saidCount] <= sent {
+            world.ledger.noteSaid(id: plans[saidCount].id)
+            saidCount += 1
+        }
         next = sent < limit || sent >= faultPlace ? pause(now) : next
     }
 
@@ -119,6 +130,7 @@ final class Client: Peer {
     private var welcome = Answer()
 
     private func open(_ plan: Plan, _ head: PlainHead) {
+        world.ledger.noteHeadSeen(id: plan.id)
         welcome = Answer(
             status: 101, echo: head.value("x-echo"), user: head.value("x-echo-user"), closes: true)
         if head.count("sec-websocket-accept") != 1 || head.value("upgrade")?.lowercased() != "websocket" {
@@ -161,11 +173,12 @@ final class Client: Peer {
             if answer.status == 101 { open(plan, head) }
             return true
         }
+        world.ledger.noteHeadSeen(id: plan.id)
         answer.echo = head.value("x-echo")
         answer.user = head.value("x-echo-user")
         answer.closes = head.value("connection")?.lowercased() == "close"
         var end = head.end
-        if plan.method != "HEAD", answer.status != 204 {
+        if plan.method != "HEAD", ![204, 304].contains(answer.status) {
             let body: PlainBody
             if let count = head.value("content-length").flatMap({ Int($0) }) {
                 body = .counted(inbox, from: head.end, count: count)

@@ -91,6 +91,9 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         for (number, each) in streams.sorted(by: { $0.key < $1.key }) where sim_below(3) > 0 {
             answer(number, each)
         }
+        for each in streams.values where each.isSending && !each.isTunnel {
+            world.ledger.noteLastWord(id: each.id)
+        }
         sendContent()
         credit()
         flush()
@@ -224,6 +227,13 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         case .headers:
             let fields = inflate(payload)
             if flags & 0x2c != 4 { world.ledger.violate("HEADERS with flags \(flags)") }
+            if let each, !each.isComplete {
+                if flags & 1 == 0 || fields.contains(where: { $0.0.hasPrefix(":") }) {
+                    world.ledger.violate("\(each.id) has no trailers where they should be")
+                }
+                world.ledger.noteTrailers(id: each.id, fields.map(\.1).joined())
+                break
+            }
             if number & 1 == 0 || number <= highest { return world.ledger.violate("stream \(number) again") }
             highest = number
             guard number <= last else { return }
@@ -261,7 +271,7 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         }
         let isTunnel = values(":protocol") == ["websocket"]
         let method = isTunnel ? "GET" : values(":method").first ?? ""
-        world.ledger.noteForwarded(id: id, method: method, user: users.first)
+        world.ledger.noteForwarded(id: id, method: method, user: users.first, port)
         let count = world.scenario.isClean ? Conduct.goodCount : UInt32(Conduct.allCases.count)
         let conduct = sim_below(3) == 0 ? Conduct.allCases[Int(sim_below(count))] : .well
         streams[number] = Exchange(
@@ -306,14 +316,15 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         let byteCount = sim_below(32) == 0 ? Int(sim_below(150_000)) : Int(sim_below(300))
         let isWrong = each.conduct == .wrongLength
         world.ledger.noteAnswer(id: each.id, byteCount: byteCount)
-        var fields = [(":status", "200"), ("x-echo", each.id)]
+        let status = each.conduct == .well && sim_below(16) == 0 ? 204 + 100 * Int(sim_below(2)) : 200
+        var fields = [(":status", String(status)), ("x-echo", each.id)]
         if let user = each.user { fields.append(("x-echo-user", user)) }
         let isWithoutLength = [.withoutLength, .trailers, .endless].contains(each.conduct)
-        if !isWithoutLength { fields.append(("content-length", String(byteCount))) }
+        if !isWithoutLength, status != 204 { fields.append(("content-length", String(byteCount))) }
         if sim_below(16) == 0 {
             outbox += Frame.make(.headers, 4, number, Frame.block([(":status", "103"), ("link", "</a>")]))
         }
-        let isEmpty = each.method == "HEAD" || (byteCount == 0 && each.conduct == .well)
+        let isEmpty = each.method == "HEAD" || status != 200 || (byteCount == 0 && each.conduct == .well)
         submitHead(number, fields, endsStream: isEmpty)
         guard !isEmpty else { return }
         each.isSending = true

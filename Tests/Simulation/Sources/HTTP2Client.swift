@@ -13,6 +13,7 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
         init(_ plan: Plan, sendWindow: Int, receiveWindow: Int) {
             self.plan = plan
             super.init(plan.isTunnel ? [] : plan.body, sendWindow: sendWindow, receiveWindow: receiveWindow)
+            if plan.hasTrailers { ending = .trailers(PlainBody.trailers) }
         }
     }
 
@@ -119,6 +120,7 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
             let number = UInt32(2 * begun + 1)
             begun += 1
             world.ledger.expect(plan)
+            world.ledger.noteSaid(id: plan.id)
             streams[number] = Request(plan, sendWindow: windowOfOthers, receiveWindow: windowOfStreams)
             outbox += Frame.make(
                 .headers, plan.body.isEmpty && !plan.isTunnel ? 5 : 4, number,
@@ -164,6 +166,7 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
             takeFields(of: each, payload)
             if each.plan.isTunnel, each.answer.status == 200, each.tunnel == nil { open(each) }
         }
+        if each.answer.status >= 200 { world.ledger.noteHeadSeen(id: each.plan.id) }
         guard flags & 1 == 1, each.answer.status >= 200, !each.isOver else { return }
         if each.tunnel != nil {
             if world.isFaultless { world.ledger.violate("the tunnel of \(each.plan.id) was cut") }

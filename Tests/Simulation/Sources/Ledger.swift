@@ -15,11 +15,33 @@ struct Plan {
     let user: String
     let method: String
     let credential: Credential
+    let place: Place
+    /// Which of the keys has signed the token, where there are several.
+    let key: Int
     let body: [UInt8]
     let isChunked: Bool
     let expectsContinue: Bool
+    let hasTrailers: Bool
     /// A WebSocket; the body is what the client says in it.
     let isTunnel: Bool
+
+    /// Where the request goes, which decides what counts as a token.
+    enum Place: String {
+        /// Signed with a secret that never changes; with a key that is fetched; nothing that anybody but its issuer can read.
+        case api, keyed, asked
+        case open = "public"
+    }
+
+    /// What it stands on besides.
+    var grounds: [Ground] {
+        guard credential == .good else { return [] }
+        return switch place {
+        case .api: [.standing(user), .list]
+        case .keyed: [.standing(user), .list, .key(key)]
+        case .asked: [.standing(user), .list, .word(user)]
+        case .open: []
+        }
+    }
 
     var isForwarded: Bool { credential == .good || credential == .notNeeded }
     /// What the backend must be told.
@@ -47,20 +69,73 @@ final class Ledger {
     private(set) var violations: [String] = []
     let retries: Int
 
-    init(retries: Int) { self.retries = retries }
+    /// Counts what everybody does, to tell what came before what.
+    var step = 0
+    /// Since when the worker has surely known that something is no more, and the last time that it had to learn that.
+    private var lost: [Ground: Int] = [:]
+    private var losses: [Ground: Int] = [:]
+    /// When a request's head was said, that of its answer read, and the last of the answer said.
+    private var said: [String: Int] = [:]
+    private var headSeen: [String: Int] = [:]
+    private var lastWord: [String: Int] = [:]
+
+    private let maximumBody: Int
+    /// Heads may be too large, for whatever they say.
+    private let refusesHeads: Bool
+
+    /// How many requests of each user have reached a backend that a store counts, and how many it has let pass.
+    private var passed: [String: Int] = [:]
+    var granted: [String: Int]?
+
+    init(retries: Int, maximumBody: Int?, refusesHeads: Bool) {
+        self.retries = retries
+        self.maximumBody = maximumBody ?? .max
+        self.refusesHeads = refusesHeads
+    }
+
+    func lose(_ ground: Ground) { (lost[ground], losses[ground]) = (step, step) }
+    /// The worker may believe in it from now on.
+    func gain(_ ground: Ground) { lost[ground] = nil }
+
+    /// Requests that came before other settings of the upstream still go where they could go then.
+    var hasOldPool = false
+    /// Servers that are there, and not healthy: what is sent once more may go there.
+    var unhealthy: Set<UInt16> = []
+
+    /// A connection has been begun.
+    func noteConnection(to port: UInt16) {
+        if let since = lost[.server(port)], since < step, !hasOldPool, !unhealthy.contains(port) {
+            violate("a connection to \(port), which is gone")
+        }
+    }
+
+    func noteSaid(id: String) { said[id] = step }
+    func noteHeadSeen(id: String) { if headSeen[id] == nil { headSeen[id] = step } }
+    func noteLastWord(id: String) { lastWord[id] = step }
 
     func violate(_ what: String) { violations.append(what) }
 
     func expect(_ plan: Plan) { plans[plan.id] = plan }
 
     /// A backend has read the head of a request.
-    func noteForwarded(id: String, method: String, user: String?) {
+    func noteForwarded(id: String, method: String, user: String?, _ port: UInt16) {
         guard let plan = plans[id] else { return violate("a request that nobody sent: \(id)") }
         if !plan.isForwarded { violate("\(id) was forwarded without a token") }
         if plan.identity != user {
             violate("\(id) of \(plan.identity ?? "nobody") came as \(user ?? "nobody")")
         }
         if plan.method != method { violate("\(id) came with \(method)") }
+        if !lost.isEmpty, let said = said[id] {
+            for ground in plan.grounds + [.server(port)] {
+                if let since = lost[ground], since < said { violate("\(id) was forwarded without \(ground)") }
+            }
+        }
+        if let granted, plan.place == .api, forwarded[id] == nil {
+            passed[plan.user, default: 0] += 1
+            if passed[plan.user, default: 0] > granted[plan.user, default: 0] {
+                violate("\(id) was forwarded, and the store has let \(granted[plan.user, default: 0]) pass")
+            }
+        }
         forwarded[id, default: 0] += 1
         let count = forwarded[id] ?? 0
         if count - refused[id, default: 0] > 1, !plan.isIdempotent {
@@ -75,9 +150,17 @@ final class Ledger {
     /// A backend has read the whole of a request.
     func noteBody(id: String, _ body: [UInt8]) {
         guard let plan = plans[id] else { return }
+        if !plan.isTunnel, body.count > maximumBody {
+            violate("the body of \(id) came with \(body.count) bytes, and \(maximumBody) are allowed")
+        }
         if plan.body != body {
             violate("the body of \(id) has \(body.count) bytes, not its \(plan.body.count)")
         }
+    }
+
+    /// A backend has read something behind the body.
+    func noteTrailers(id: String, _ text: String) {
+        if text.contains("mallory") { violate("\(id) came with an identity behind its body") }
     }
 
     func noteAnswer(id: String, byteCount: Int) { answers[id, default: []].append(byteCount) }
@@ -86,12 +169,13 @@ final class Ledger {
     func noteAnswered(_ plan: Plan, _ answer: Answer) {
         answered[plan.id] = answer.status
         guard let echo = answer.echo else {
-            let own = [400, 401, 403, 404, 408, 413, 429, 431, 500, 502, 503, 504]
+            let own = [400, 401, 403, 404, 408, 413, 414, 429, 431, 500, 502, 503, 504]
             let refusal = plan.isTunnel ? 501 : 500
             if !own.contains(answer.status), answer.status != refusal {
                 violate("\(plan.id) got \(answer.status) from nobody")
             }
-            if !plan.isForwarded, answer.status != 401, answer.status != 408, answer.status != 503 {
+            let refusals = [401, 408, 503] + (refusesHeads ? [414, 431] : [])
+            if !plan.isForwarded, !refusals.contains(answer.status) {
                 violate("\(plan.id) without a token got \(answer.status)")
             }
             return
@@ -101,7 +185,14 @@ final class Ledger {
             violate("\(plan.id) got the answer for \(answer.user ?? "nobody")")
         }
         if !plan.isForwarded { violate("\(plan.id) without a token got an answer of the backend") }
-        if plan.method == "HEAD" || answer.status == 204 {
+        if answer.isWhole, !losses.isEmpty, let seen = headSeen[plan.id], let word = lastWord[plan.id] {
+            for ground in plan.grounds where ground != .list {
+                if let at = losses[ground], seen < at, at < word {
+                    violate("\(plan.id) got all of an answer that was said without \(ground)")
+                }
+            }
+        }
+        if plan.method == "HEAD" || [204, 304].contains(answer.status) {
             if !answer.body.isEmpty { violate("\(plan.id) got a body") }
             return
         }

@@ -9,6 +9,8 @@ class Peer {
     var next = never
     /// The connection, or -1.
     var stream: Int32 = -1
+    /// Of a server: where it listens.
+    var port: UInt16 = 0
     var inbox: [UInt8] = []
     private var hasSeenEnd = false
     /// It has nothing to do any more.

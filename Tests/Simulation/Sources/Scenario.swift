@@ -25,13 +25,34 @@ struct Scenario {
     let dropsListener: Bool
     /// Listeners, by number, at which TLS is spoken.
     let securedListeners: Set<Int>
+    let course: Course
+    /// Nil: those of the configuration.
+    let limits: LimitSettings?
+    let maximumBody: Int?
+    /// What the store has to allow passes only where it does.
+    let refusesWithoutStore: Bool
+    /// The upstream's servers come and go, are well and are not.
+    let movesServers: Bool
     let fixed: FixedParts
+
+    /// What becomes of tokens in the middle.
+    enum Course {
+        /// Nothing: they are good for ever.
+        case plain
+        /// Keys are fetched, and change; an issuer is asked.
+        case asking
+        /// Besides, tokens are revoked.
+        case revoking
+        /// Besides, a store counts requests with those of other proxies, and has the list of revoked tokens.
+        case sharing
+    }
 
     init(_ fixed: FixedParts) {
         self.fixed = fixed
         isClean = sim_below(3) == 0
         retries = Int(sim_below(3))
-        let ports = (0...sim_below(2)).map { UInt16(9001 + $0) }
+        movesServers = sim_below(4) == 0
+        let ports = (0...sim_below(movesServers ? 3 : 2)).map { UInt16(9001 + $0) }
         var upstream = UpstreamSettings(
             name: "u", servers: ports.map { ServerSettings(address: .ipv4(0x7f00_0001, port: $0)) })
         upstream.retries = retries
@@ -39,6 +60,11 @@ struct Scenario {
         upstream.maximumConnections = isClean ? 64 : 1 + Int(sim_below(4))
         upstream.maximumPending = isClean ? 64 : Int(sim_below(4))
         upstream.responseTimeoutMilliseconds = isClean ? 60_000 : 1000 + Int64(sim_below(20_000))
+        upstream.balance = [.leastRequests, .roundRobin, .randomTwo, .hashUser][Int(sim_below(4))]
+        if movesServers {
+            upstream.slowStartMilliseconds = Int64(sim_below(3)) * 100
+            for index in upstream.servers.indices { upstream.servers[index].weight = 1 + Int(sim_below(3)) }
+        }
         if !isClean, sim_below(3) == 0 { upstream.ejection = EjectionSettings() }
         let speaksTLS = sim_below(Self.shareOfTLS) == 0
         securedListeners = speaksTLS ? [[0], [0, 1], [1], [0]][Int(sim_below(4))] : []
@@ -48,15 +74,23 @@ struct Scenario {
         }
         self.upstream = upstream
         deadPorts = !isClean && sim_below(6) == 0 ? Set(ports.prefix(1 + Int(sim_below(2)))) : []
+        course = sim_below(4) > 0 ? .plain : [.asking, .revoking, .sharing][Int(sim_below(3))]
+        refusesWithoutStore = sim_below(4) > 0
+        let isTight = !isClean && sim_below(4) == 0
+        limits = isTight ? Self.tightLimits() : nil
+        maximumBody = isTight && sim_below(2) == 0 ? Int(sim_below(20_000)) : nil
         let often: UInt32 = isClean || sim_below(3) > 0 ? 0 : 40
         faults = sim_faults(
             accept_exhausted: often, accept_aborted: often, socket_exhausted: often,
             connect_unreachable: often, watch_exhausted: often, interrupted: 20,
-            stopped: isClean ? 0 : 2, clock_steps: 2, wire: isClean ? 0 : 150)
+            stopped: isClean ? 0 : 2, clock_steps: course == .plain ? 2 : 0, wire: isClean ? 0 : 150)
         drainsEarly = !isClean && sim_below(8) == 0
         reconfigures = sim_below(8) == 0
         dropsListener = reconfigures && sim_below(2) == 0
     }
+
+    /// How long the word of the issuer that is asked counts, and so an answer that it has permitted may take.
+    var wordSeconds: Int64 { isClean ? 3600 : 1 }
 
     /// TLS is in one run of so many: a handshake costs what a dozen requests do.
     private static let shareOfTLS: UInt32 = 8
@@ -68,8 +102,59 @@ struct Scenario {
             if securedListeners.contains(index) { listener.security = fixed.listenerSecurity }
             return listener
         }
-        return ProxySettings(
-            listeners: listeners, upstreams: [upstream], policy: fixed.policies[listenerCount - 1])
+        var settings = ProxySettings(
+            listeners: listeners, upstreams: [upstream],
+            policy: (course == .plain ? fixed.policies : fixed.largePolicies)[listenerCount - 1])
+        if course != .plain { settings.policy.remoteSources[0].cacheForSeconds = wordSeconds }
+        if course == .sharing { share(&settings.policy) }
+        if let limits { settings.limits = limits }
+        if let maximumBody {
+            for index in settings.policy.routes.indices {
+                settings.policy.routes[index].maxBodyBytes = Int64(maximumBody)
+            }
+        }
+        return settings
+    }
+
+    /// All clients have the same address.
+    var mostConnections: Int? {
+        guard let limits else { return nil }
+        return [limits.connections, limits.connectionsPerAddress].compactMap { $0 }.min()
+    }
+
+    /// A request a minute and so many at once, of each user.
+    static let burst = 8
+
+    private func share(_ policy: inout PolicySpec) {
+        policy.rateLimits = [
+            RateLimitSpec(
+                name: "r", key: .user,
+                rate: RateSpec(requests: 1, perSeconds: 60, burst: isClean ? 1000 : Self.burst))
+        ]
+        policy.routes[0].rateLimit = 0
+        policy.sharedLimits = SharedLimitSpec(
+            prefix: "s:", timeoutMilliseconds: 1000, refusesWithoutStore: refusesWithoutStore,
+            checksRevocations: true)
+    }
+
+    private static func tightLimits() -> LimitSettings {
+        var limits = LimitSettings()
+        func some(_ range: ClosedRange<Int>) -> Int? {
+            sim_below(3) == 0
+                ? range.lowerBound + Int(sim_below(UInt32(range.count))) : nil
+        }
+        limits.connections = some(1...6)
+        limits.connectionsPerAddress = some(1...6)
+        limits.bufferBytes = some(1...400_000)
+        limits.headBytes = some(150...1000) ?? limits.headBytes
+        limits.fieldCount = some(2...8) ?? limits.fieldCount
+        limits.targetBytes = some(8...24) ?? limits.targetBytes
+        limits.handshakeTimeoutMilliseconds = Int64(some(1...3000) ?? 10_000)
+        limits.headerTimeoutMilliseconds = Int64(some(1...3000) ?? 10_000)
+        limits.idleTimeoutMilliseconds = Int64(some(1...3000) ?? 75_000)
+        limits.bodyTimeoutMilliseconds = Int64(some(1...3000) ?? 30_000)
+        limits.drainTimeoutMilliseconds = Int64(some(1...3000) ?? 30_000)
+        return limits
     }
 
     /// A client's requests, by connection.
@@ -92,116 +177,69 @@ struct Scenario {
                     case 2: .notNeeded
                     default: .good
                     }
+                let places: [Plan.Place] =
+                    credential == .notNeeded
+                    ? [.open] : course == .plain ? [.api] : [.api, .keyed, .keyed, .asked]
                 return Plan(
                     id: id, user: user, method: method, credential: credential,
+                    place: places[Int(sim_below(UInt32(places.count)))], key: 1 + Int(sim_below(2)),
                     body: Ledger.content(of: id, byteCount: byteCount),
                     isChunked: hasBody && !isTunnel && sim_below(3) == 0,
-                    expectsContinue: hasBody && !isTunnel && sim_below(6) == 0, isTunnel: isTunnel)
+                    expectsContinue: hasBody && !isTunnel && sim_below(6) == 0,
+                    hasTrailers: hasBody && !isTunnel && sim_below(8) == 0, isTunnel: isTunnel)
             }
+        }
+    }
+
+    /// What stands behind `Bearer`; nil: nothing does.
+    private func token(of plan: Plan) -> String? {
+        let good =
+            switch plan.place {
+            case .api, .open: fixed.tokens[plan.user] ?? ""
+            case .keyed: fixed.keyedTokens[plan.key - 1][plan.user] ?? ""
+            case .asked: FixedParts.opaque + plan.user
+            }
+        return switch plan.credential {
+        case .good: good
+        case .forged: good.dropLast(4) + "AAAA"
+        case .missing, .notNeeded: nil
         }
     }
 
     /// The same of HTTP/2.
     func fields(of plan: Plan) -> [(String, String)] {
-        let route = plan.credential == .notNeeded ? "public" : "api"
         var fields = [
             (":method", plan.isTunnel ? "CONNECT" : plan.method), (":scheme", "http"), (":authority", "h"),
-            (":path", "/\(route)/\(plan.id)"),
+            (":path", "/\(plan.place.rawValue)/\(plan.id)"),
         ]
         if plan.isTunnel { fields += [(":protocol", "websocket"), ("sec-websocket-version", "13")] }
         fields.append(("x-user-id", "mallory"))
-        switch plan.credential {
-        case .good: fields.append(("authorization", "Bearer \(fixed.tokens[plan.user] ?? "")"))
-        case .forged:
-            fields.append(("authorization", "Bearer \(fixed.tokens[plan.user]?.dropLast(4) ?? "")AAAA"))
-        case .missing, .notNeeded: break
-        }
+        if let token = token(of: plan) { fields.append(("authorization", "Bearer \(token)")) }
         if !plan.isChunked, !plan.isTunnel, !plan.body.isEmpty {
             fields.append(("content-length", String(plan.body.count)))
         }
         return fields
     }
 
-    func bytes(of plan: Plan) -> [UInt8] {
-        let route = plan.credential == .notNeeded ? "public" : "api"
-        var head = "\(plan.method) /\(route)/\(plan.id) HTTP/1.1\r\nHost: h\r\nX-User-Id: mallory\r\n"
-        switch plan.credential {
-        case .good: head += "Authorization: Bearer \(fixed.tokens[plan.user] ?? "")\r\n"
-        case .forged: head += "Authorization: Bearer \(fixed.tokens[plan.user]?.dropLast(4) ?? "")AAAA\r\n"
-        case .missing, .notNeeded: break
-        }
+    /// The head and the body.
+    func bytes(of plan: Plan) -> ([UInt8], [UInt8]) {
+        var head =
+            "\(plan.method) /\(plan.place.rawValue)/\(plan.id) HTTP/1.1\r\nHost: h\r\nX-User-Id: mallory\r\n"
+        if let token = token(of: plan) { head += "Authorization: Bearer \(token)\r\n" }
         if plan.isTunnel {
             head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            return Array((head + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").utf8)
+            return (Array((head + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").utf8), [])
         }
         if plan.expectsContinue { head += "Expect: 100-continue\r\n" }
         if plan.isChunked {
-            return Array((head + "Transfer-Encoding: chunked\r\n\r\n").utf8)
-                + chunks(plan.body, size: 1 + Int(sim_below(3000)))
+            return (
+                Array((head + "Transfer-Encoding: chunked\r\n\r\n").utf8),
+                chunks(
+                    plan.body, size: 1 + Int(sim_below(3000)),
+                    trailers: plan.hasTrailers ? PlainBody.trailerLines : "")
+            )
         }
         if !plan.body.isEmpty || plan.method == "POST" { head += "Content-Length: \(plan.body.count)\r\n" }
-        return Array((head + "\r\n").utf8) + plan.body
-    }
-}
-
-/// What all runs share.
-struct FixedParts {
-    let listenerSecurity: TLSServerSettings
-    private(set) var upstreamSecurity: TLSClientSettings
-    /// With one listener, and with two.
-    let policies: [PolicySpec]
-    let tokens: [String: String]
-    let logWriter: LogWriter
-    let keyRequests: Inbox<KeyRequest>
-    let questions: Inbox<RemoteQuestion>
-    let rateRequests: Inbox<RateRequest>
-    let proofMemory: ProofMemory
-    /// The worker only writes to the counts, and no route has a rate limit: so that a run does not begin with megabytes.
-    let counters = WorkerCounters()
-    let buckets = RateBuckets(seed: (1, 2))
-    private static let secret = Array("a-simulated-secret-of-32-bytes-or-more".utf8)
-
-    init() throws {
-        sim_tls_prepare()
-        let certificate = Array(String(cString: sim_tls_certificate()).utf8)
-        let key = Array(String(cString: sim_tls_key()).utf8)
-        var security = TLSServerSettings(
-            name: "l", certificates: [CertifiedKeyText(certificate: certificate, key: key)])
-        security.protocols = [.h2, .http11]
-        listenerSecurity = security
-        upstreamSecurity = TLSClientSettings(trusting: certificate)
-        upstreamSecurity.serverName = "simulated.test"
-        func route(_ path: String, _ auth: RouteSpec.Authentication) throws -> RouteSpec {
-            RouteSpec(
-                hosts: [], methods: [], path: try PathTemplate(path), authentication: auth, require: [],
-                scopes: [], denied: .forbidden, upstream: 0, stripPrefix: nil)
-        }
-        let routes = [try route("/api/**", .required([0])), try route("/public/**", .none)]
-        policies = [1, 2].map { listenerCount in
-            PolicySpec(
-                issuers: [
-                    IssuerEntry(
-                        name: "i", spec: IssuerSpec(issuer: "i", audiences: ["a"], keys: .secret(Self.secret))
-                    )
-                ],
-                routes: routes,
-                identity: IdentitySpec(headers: [.init(name: "X-User-Id", claim: "sub")]),
-                upstreams: [UpstreamPolicySpec(name: "u", authorization: .remove, preserveHost: true)],
-                listeners: Array(repeating: ListenerPolicySpec(trustedProxies: []), count: listenerCount),
-                tokensCached: 2)
-        }
-        var tokens: [String: String] = [:]
-        for user in ["alice", "bob", "carol"] {
-            let signer = try CompactTokenSigner(algorithm: .hs256, key: .secret(Self.secret))
-            let payload = Array(#"{"iss":"i","aud":"a","sub":"\#(user)","exp":4000000000}"#.utf8)
-            tokens[user] = String(decoding: try signer.sign(payload: payload.span), as: UTF8.self)
-        }
-        self.tokens = tokens
-        logWriter = try LogWriter(destination: .off)
-        keyRequests = try Inbox()
-        questions = try Inbox()
-        rateRequests = try Inbox()
-        guard let memory = ProofMemory() else { throw Violation(description: "no random numbers") }
-        proofMemory = memory
+        return (Array((head + "\r\n").utf8), plan.body)
     }
 }

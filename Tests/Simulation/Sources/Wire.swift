@@ -40,6 +40,10 @@ enum PlainBody {
     case incomplete, broken
     case complete([UInt8], end: Int)
 
+    /// Fields behind a body, one of which would be somebody else's identity.
+    static let trailers = [("x-check", "sum"), ("x-user-id", "mallory")]
+    static let trailerLines = trailers.map { "\($0.0): \($0.1)\r\n" }.joined()
+
     static func counted(_ bytes: [UInt8], from start: Int, count: Int) -> PlainBody {
         bytes.count - start < count
             ? .incomplete : .complete(Array(bytes[start..<start + count]), end: start + count)
@@ -70,8 +74,8 @@ enum PlainBody {
     }
 }
 
-/// A body in chunks of several sizes.
-func chunks(_ body: [UInt8], size: Int) -> [UInt8] {
+/// A body in chunks of that size, with these lines behind it.
+func chunks(_ body: [UInt8], size: Int, trailers: String = "") -> [UInt8] {
     var bytes: [UInt8] = []
     var place = 0
     while place < body.count {
@@ -79,5 +83,5 @@ func chunks(_ body: [UInt8], size: Int) -> [UInt8] {
         bytes += Array((String(count, radix: 16) + "\r\n").utf8) + body[place..<place + count] + [13, 10]
         place += count
     }
-    return bytes + Array("0\r\n\r\n".utf8)
+    return bytes + Array("0\r\n\(trailers)\r\n".utf8)
 }

@@ -18,12 +18,15 @@ final class World {
 
     let scenario: Scenario
     let ledger: Ledger
+    /// How the store is, for the worker to see.
+    let standing = SharedStanding()
     /// Somebody has done what makes unanswered requests right.
     var isDisturbed = false
     private var clients: [Peer] = []
     private var backends: [Peer] = []
-    private var connecting: [(at: Int64, stream: Int32, error: Int32)] = []
+    private var connecting: [(at: Int64, stream: Int32, port: UInt16, error: Int32)] = []
     private var inbox: Inbox<WorkerMessage>?
+    private var authority: Control?
     private var hasDrained = false
     private var startedAt: Int64 = 0
     private var drainAt = never
@@ -31,12 +34,15 @@ final class World {
 
     init(_ scenario: Scenario) {
         self.scenario = scenario
-        ledger = Ledger(retries: scenario.retries)
+        ledger = Ledger(
+            retries: scenario.retries, maximumBody: scenario.maximumBody, refusesHeads: scenario.limits != nil
+        )
         startedAt = sim_now()
         for index in 0...Int(sim_below(3)) {
             let plans = scenario.plans(client: index)
             clients.append(sim_below(3) == 0 ? HTTP2Client(self, plans) : Client(self, plans))
         }
+        authority = Control(self)
         if scenario.drainsEarly { drainAt = startedAt + Int64(sim_below(200_000)) }
         if scenario.reconfigures { reconfigureAt = startedAt + Int64(sim_below(100_000)) }
     }
@@ -52,8 +58,9 @@ final class World {
         let parts = WorkerParts(
             index: 0, count: 1, inbox: inbox, counters: counters, logWriter: scenario.fixed.logWriter,
             keyRequests: scenario.fixed.keyRequests, questions: scenario.fixed.questions,
-            buckets: scenario.fixed.buckets, ledger: ConnectionLedger(),
-            rateRequests: scenario.fixed.rateRequests, standing: SharedStanding(),
+            buckets: scenario.course == .sharing ? RateBuckets(seed: (1, 2)) : scenario.fixed.buckets,
+            ledger: ConnectionLedger(),
+            rateRequests: scenario.fixed.rateRequests, standing: standing,
             proofMemory: scenario.fixed.proofMemory)
         try work(parts, listeners)
         if let fault = sim_tls_fault() { ledger.violate(String(cString: fault)) }
@@ -64,11 +71,12 @@ final class World {
         if accepted != closed { ledger.violate("\(accepted) connections accepted, \(closed) closed") }
         for peer in clients + backends where peer.stream >= 0 { peer.leave() }
         self.inbox = nil
+        authority?.end()
     }
 
     private func work(_ parts: WorkerParts, _ listeners: [Int32]) throws {
         var worker = try Worker(
-            parts, scenario.settings(listenerCount: listeners.count), Self.bound(listeners))
+            parts, settings(listenerCount: listeners.count), Self.bound(listeners))
         try worker.run()
         let left = [
             ("clients", worker.clients.count), ("exchanges", worker.exchanges.count),
@@ -76,6 +84,12 @@ final class World {
             ("streams", worker.streamCount),
         ]
         for (what, count) in left where count != 0 { ledger.violate("\(count) \(what) are left") }
+    }
+
+    private func settings(listenerCount: Int) -> ProxySettings {
+        var settings = scenario.settings(listenerCount: listenerCount)
+        authority?.apply(to: &settings)
+        return settings
     }
 
     private static func bound(_ descriptors: [Int32?]) -> [WorkerListener] {
@@ -90,19 +104,26 @@ final class World {
     /// A client has read an answer.
     func noteAnswered(_ plan: Plan, _ answer: Answer) {
         ledger.noteAnswered(plan, answer)
-        if isFaultless, (answer.status == 401) == plan.isForwarded || !answer.isWhole {
+        // Without retries, what a server of HTTP/2 refuses that takes its leave is not sent again.
+        let isRelayed = answer.echo != nil || scenario.upstream.speaksHTTP2 && answer.status != 401
+        let isDue = plan.isForwarded ? isRelayed && answer.isWhole : answer.status == 401
+        if isFaultless, !isDue {
             ledger.violate("\(plan.id) got \(answer.status), and nobody did anything wrong")
         }
     }
 
     /// Everybody whose time has come acts; gives the time of the next who means to.
     func step(_ now: Int64) -> Int64 {
+        ledger.step += 1
+        if let most = scenario.mostConnections, Int(sim_held()) > most {
+            ledger.violate("\(sim_held()) connections, and \(most) are allowed")
+        }
         meetConnections(now)
         for peer in clients { turn(peer, now) }
         for peer in backends { turn(peer, now) }
         backends.removeAll { $0.stream < 0 }
         control(now)
-        var next = min(hasDrained ? never : drainAt, reconfigureAt)
+        var next = min(hasDrained ? never : drainAt, reconfigureAt, authority?.next ?? never)
         for peer in clients { next = min(next, peer.next) }
         for peer in backends { next = min(next, peer.next) }
         for connection in connecting { next = min(next, connection.at) }
@@ -122,10 +143,12 @@ final class World {
         while true {
             let stream = sim_next_outgoing(&port)
             guard stream >= 0 else { break }
+            // Over HTTP/2, requests that have chosen a server may need one more, when it says how few streams it takes.
+            if !scenario.upstream.speaksHTTP2 { ledger.noteConnection(to: port) }
             let isDead = scenario.deadPorts.contains(port)
             let isLost = !scenario.isClean && sim_below(64) == 0
             connecting.append(
-                (isLost ? never : now + Int64(sim_below(2000)), stream, isDead ? ECONNREFUSED : 0))
+                (isLost ? never : now + Int64(sim_below(2000)), stream, port, isDead ? ECONNREFUSED : 0))
         }
         for (index, connection) in connecting.enumerated().reversed() {
             if sim_is_closed_by_process(connection.stream) {
@@ -137,7 +160,7 @@ final class World {
                 if connection.error == 0 {
                     let backend =
                         scenario.upstream.speaksHTTP2 ? HTTP2Backend(self) : BackendConnection(self)
-                    backend.stream = connection.stream
+                    (backend.stream, backend.port) = (connection.stream, connection.port)
                     if let security = scenario.upstream.security {
                         sim_peer_secure(backend.stream, false, security.protocols == [.h2])
                     }
@@ -150,13 +173,14 @@ final class World {
     }
 
     private func control(_ now: Int64) {
+        if let inbox { authority?.act(now, inbox) }
         if reconfigureAt <= now {
             reconfigureAt = never
             let count = scenario.dropsListener ? 1 : Self.ports.count
             isDisturbed = isDisturbed || scenario.dropsListener
             inbox?.send(
                 .reconfigure(
-                    scenario.settings(listenerCount: count), Self.bound(Array(repeating: nil, count: count)),
+                    settings(listenerCount: count), Self.bound(Array(repeating: nil, count: count)),
                     workers: 1))
         }
         let isOver = clients.allSatisfy(\.isDone)

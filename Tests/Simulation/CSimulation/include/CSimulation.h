@@ -27,6 +27,8 @@ void sim_begin(uint64_t seed, struct sim_faults faults, int64_t (*step)(int64_t 
 // Ends it; the number of descriptors that are still open.
 int sim_end(void);
 int64_t sim_now(void);
+// The connections of clients that the process holds.
+int sim_held(void);
 uint64_t sim_random(void);
 uint32_t sim_below(uint32_t bound);
 // True once in `of` times 1024 or so.
