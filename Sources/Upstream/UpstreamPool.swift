@@ -119,9 +119,9 @@ public struct UpstreamPool: ~Copyable {
     }
 
     /// Like `choose`, but always a new connection to the same server, which is counted, for the retry of a request that
-    /// met a connection which the server had just closed; false where the server may have no further one.
+    /// met a connection which the server had just closed; false where the server is not well, or may have no further one.
     public mutating func chooseFresh(server: Int) -> Bool {
-        !endpoints[server].isRetired && endpoints[server].open()
+        !endpoints[server].isRetired && endpoints[server].state.isUp && endpoints[server].open()
     }
 
     /// A connection to the next address of the same name, where a connect to this one failed; nil where there is none.

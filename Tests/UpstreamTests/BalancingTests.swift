@@ -183,6 +183,7 @@ struct ServerHealthTests {
         var pool = UpstreamPool(single, workers: 1)
         single.servers[0].state.setUp(false, at: seconds(0))
         #expect((pool.choose(at: seconds(0)) == .unavailable) == true)
+        #expect((pool.chooseFresh(server: 0)) == false)
     }
 
     @Test("an upstream whose names have no address yet is not available, and is as soon as they have")

@@ -262,8 +262,6 @@ final class Control {
     private func deliver(_ server: ServerSettings, isUp: Bool) {
         world.isDisturbed = true
         server.state.setUp(isUp, at: Instant.now())
-        guard case .server(let port) = Self.ground(server) else { return }
-        if isUp { world.ledger.unhealthy.remove(port) } else { world.ledger.unhealthy.insert(port) }
         if !isUp {
             world.ledger.lose(Self.ground(server))
         } else if upstream.servers.contains(server) {

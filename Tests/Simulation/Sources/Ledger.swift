@@ -99,12 +99,10 @@ final class Ledger {
 
     /// Requests that came before other settings of the upstream still go where they could go then.
     var hasOldPool = false
-    /// Servers that are there, and not healthy: what is sent once more may go there.
-    var unhealthy: Set<UInt16> = []
 
     /// A connection has been begun.
     func noteConnection(to port: UInt16) {
-        if let since = lost[.server(port)], since < step, !hasOldPool, !unhealthy.contains(port) {
+        if let since = lost[.server(port)], since < step, !hasOldPool {
             violate("a connection to \(port), which is gone")
         }
     }
