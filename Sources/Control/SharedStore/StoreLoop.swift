@@ -51,9 +51,9 @@ final class StoreLoop {
     static let pollMilliseconds: Int64 = 250
     /// From a reply that came too late to the next look.
     static let secondLookMilliseconds: Int64 = 20
-    /// Between two look-ups for the sake of a store that says that it has not its place any more: where no other has it yet, what it
-    /// still does is worth more than a connection that is always new.
-    private static let leaveMilliseconds: Int64 = 5000
+    /// From leaving a store that says that it has not its place any more to leaving the next one: at first, and at most. Where no
+    /// other has the place, what it still does is worth more than a connection that is always new.
+    private static let leaveMilliseconds: (first: Int64, last: Int64) = (5000, 300_000)
     /// Between two lines of the log about the same trouble.
     static let quietMilliseconds: Int64 = 10_000
 
@@ -79,8 +79,9 @@ final class StoreLoop {
     private var addresses: [SocketAddress] = []
     private var lookup: NameLookup?
     private var lookupNumber: UInt32 = 0
-    /// A store that is in its place no more is not left again before then.
+    /// A store that is in its place no more is not left again before then, and the next one not for so long behind that.
     private var leaveAt = Instant(microseconds: .min)
+    private var leavePause = StoreLoop.leaveMilliseconds.first
 
     /// In the order of the calls; those before `landed` are done. A call whose script the store had forgotten goes once
     /// more, and is answered behind others: each has a tag.
@@ -164,6 +165,7 @@ final class StoreLoop {
             target = new
             hasSettled = false
             addresses = []
+            forgetLeaving()
             context = nil
             connectAt = new == nil ? .never : now
             quietUntil = now
@@ -251,13 +253,21 @@ final class StoreLoop {
             ])
     }
 
-    /// True where a store that is in its place no more is left for another: for one of those that its name had, each once, or for
-    /// whoever has the name now.
+    /// True where a store that is in its place no more is left for another: the next of those that its name had, or whoever has
+    /// the name now.
     func mayLeave() -> Bool {
-        guard addresses.isEmpty else { return true }
         guard leaveAt <= now else { return false }
-        leaveAt = now.advanced(byMilliseconds: Self.leaveMilliseconds)
+        leaveAt = now.advanced(byMilliseconds: leavePause)
+        leavePause = min(2 * leavePause, Self.leaveMilliseconds.last)
         return true
+    }
+
+    /// A store has taken something: it is in its place.
+    func noteTaken() { leavePause = Self.leaveMilliseconds.first }
+
+    private func forgetLeaving() {
+        leaveAt = now
+        noteTaken()
     }
 
     /// Forgets the connection; whoever waits for a reply is told.

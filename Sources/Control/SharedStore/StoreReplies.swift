@@ -13,20 +13,26 @@ extension StoreLoop {
         let microseconds = now.microseconds(since: at)
         channels.meters.count(microseconds: microseconds)
         let timeout = (target?.shared.timeout.wholeMilliseconds ?? 0) * 1000
-        noteSpeed(isInTime: microseconds <= timeout)
         if case .error(let words) = reply {
             let words = RedisSession.printable(words)
-            take(error: words, flight)
-            if RedisSession.isElsewhere(words), mayLeave() { throw StoreFailure(reason: words) }
-            return
+            if RedisSession.isElsewhere(words), mayLeave() {
+                take(error: words, flight)
+                throw StoreFailure(reason: words)
+            }
+            noteSpeed(isInTime: microseconds <= timeout)
+            return take(error: words, flight)
         }
+        noteSpeed(isInTime: microseconds <= timeout)
         do throws(RedisFault) {
             switch flight {
-            case .rate(let request): try take(reply, of: request)
+            case .rate(let request):
+                try take(reply, of: request)
+                noteTaken()
             case .read: try takeRead(reply, at)
             case .added(let entries):
                 isAdding = false
                 book.noteAdded(entries)
+                noteTaken()
                 channels.meters.setPending(book.pending.count)
                 if !book.pending.isEmpty { pollAt = now }
             }
