@@ -2,6 +2,7 @@ internal import Bytes
 internal import HTTP
 internal import Reactor
 internal import Telemetry
+internal import Upstream
 
 // What happens when somebody takes too long.
 
@@ -144,11 +145,27 @@ extension Worker {
         let sentAt =
             exchanges[exchange].sentAt == .never ? exchanges[exchange].started : exchanges[exchange].sentAt
         guard carriers[carrier].isReady, carriers[carrier].lastRead <= sentAt else { return }
-        if carriers[carrier].silentSince < carriers[carrier].lastRead {
+        // Two that were alone, with a long time between them, say no more than one of them.
+        let isOld =
+            carriers[carrier].silentSince.advanced(byMilliseconds: 2 * Self.silenceMilliseconds) < sentAt
+        if carriers[carrier].silentSince < carriers[carrier].lastRead || isOld {
             carriers[carrier].silentSince = sentAt
         }
-        if carriers[carrier].silentSince.advanced(byMilliseconds: milliseconds) <= now {
-            carriers[carrier].isEnding = true
+        guard carriers[carrier].silentSince.advanced(byMilliseconds: milliseconds) <= now,
+            milliseconds == 0 || mayDoubtMore(like: carrier)
+        else { return }
+        carriers[carrier].isEnding = true
+    }
+
+    /// True while fewer doubted connections of the same server still have streams than it may have others: one that works for long
+    /// beside requests that have little time is not to get connections without end.
+    private func mayDoubtMore(like carrier: UInt32) -> Bool {
+        let upstream = carriers[carrier].pool.index
+        var count = 0
+        for handle in carriersOfPool[upstream]?.handles ?? []
+        where carriers[handle.index].server == carriers[carrier].server && carriers[handle.index].isEnding {
+            count += 1
         }
+        return count < pools[upstream].carrierLimit
     }
 }
