@@ -45,7 +45,7 @@ extension ConfigurationReader {
             proxyProtocol: proxyProtocol(section, isGuarded: !ranges.isEmpty || address.isUnix),
             position: text.position)
         if case .unix(let path) = address { loader.warnUnlessListenable(path, text.position) }
-        if address.isUnix, !listener.proxyProtocol {
+        if address.isUnix, !listener.proxyProtocol, !ranges.isEmpty {
             section.warnOfNoEffect(["trusted_proxies"], "a peer on a Unix socket is never trusted")
         }
         listener.tls = tls

@@ -23,7 +23,10 @@ extension ConfigurationReader {
         let routes = configuration.routes
         warnOfUnused("rate_limit", root, Set(routes.compactMap(\.rateLimit)))
         warnOfUnused("cors", root, Set(routes.compactMap(\.crossOrigin)))
-        if let revocation = configuration.revocation, revocation.file == nil, configuration.admin == nil {
+        // With a shared store, it is the list there that is looked at.
+        if let revocation = configuration.revocation, revocation.file == nil, configuration.admin == nil,
+            configuration.shared == nil
+        {
             loader.warning(
                 root.table["revocation"]?.node.start ?? root.position,
                 "[revocation] has no effect: it names no \"file\", and without [admin] there is no POST /revocations"
