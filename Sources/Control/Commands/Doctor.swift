@@ -117,7 +117,6 @@ public struct Doctor {
         return text.count > 3 && text[1] == "version" ? String(text[3]) : nil
     }
 
-    /// Why nobody could listen there; nil where somebody could.
     private static let taken = "somebody listens there"
 
     private static func remedy(_ address: SocketAddress, _ reason: String) -> String {
@@ -131,6 +130,7 @@ public struct Doctor {
         return "end the program that has the address (ss -ltnp shows it), or take another one"
     }
 
+    /// Why nobody could listen there; nil where somebody could.
     private static func obstacle(at address: SocketAddress) -> String? {
         if case .unix(let path) = address {
             return takesConnections(address) ? taken : FilePlace.obstacle(to: .listening, at: path)

@@ -4,7 +4,7 @@ import TLS
 
 extension Supervisor {
     /// What would keep a configuration without mistakes from starting here, beyond what reading it tells: as far as it can be
-    /// told without opening anything.
+    /// told without opening a port, a log or a socket.
     public static func foresee(_ configuration: Configuration) -> [Diagnostic] {
         var found: [Diagnostic] = []
         for listener in configuration.listeners {

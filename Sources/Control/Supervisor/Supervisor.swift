@@ -82,6 +82,8 @@ public final class Supervisor {
     var retirements: [Retirement] = []
     /// The listeners that the workers are to get, while their start waits for keys.
     var prepared: ListenerBook.Prepared?
+    /// The access log has its thread.
+    private var writesLog = false
     /// When waiting for keys is given up.
     var startDeadline = Instant.never
 
@@ -108,6 +110,8 @@ public final class Supervisor {
             ).run()
         } catch {
             messages?.finish()
+            // Whoever is told to end does not fail.
+            if Signal.endIsPending { return 0 }
             LogSetup.say(error, configuration.log)
             return 1
         }
@@ -189,6 +193,7 @@ public final class Supervisor {
         let writer = accessWriter
         do throws(Errno) {
             try Thread(name: "usher-log") { try? writer.run() }.detach()
+            writesLog = true
         } catch {
             throw StartFailure("cannot start a thread: \(StartFailure.words(error))")
         }
@@ -306,7 +311,7 @@ public final class Supervisor {
         log.info("stopped", metadata: ["exit_status": .stringConvertible(Int(exitStatus))])
         accessWriter.stop()
         // A log that is stuck must not keep the process alive.
-        if !accessWriter.waitUntilStopped(milliseconds: 1000) {
+        if writesLog, !accessWriter.waitUntilStopped(milliseconds: 1000) {
             log.warning("the end of the access log could not be written")
         }
         messages.finish()
