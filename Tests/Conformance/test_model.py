@@ -1,4 +1,4 @@
-"""Random configurations, random requests: the program, and `usher explain`, do what the model (`oracle`) says that the contract says.
+"""Random configurations, random requests: the program, and `usher explain`, do what the model (`oracle`) says.
 
 A seed is a configuration and its 200 requests. What fails names a line that does it again.
 """

@@ -1,4 +1,5 @@
-"""A second reading of the contract: what becomes of a request under a configuration, worked out without the program.
+"""A second reading of the documentation: what becomes of a request under a configuration, worked out by other code than the
+program's. Which of several refusals comes first is taken from the program.
 
 Read in this order: `settings` (a configuration as plain values), `decision` (the steps, in turn), then what the steps use:
 `targets`, `routing`, `places`, `proof`, `sessions`, `authentication`, `pages`, `upstream_fields`. The rest makes things up

@@ -1,4 +1,4 @@
-"""What a signed token proves, to one of a route's issuers (security.md, section J)."""
+"""What a signed token proves, to one of a route's issuers (docs/security.md, rules J)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Better Auth's cookies prove, where no server is asked (better-auth.md, B.3 and B.4)."""
+"""What Better Auth's cookies prove, where no server is asked (docs/better-auth.md, Sessions)."""
 
 from __future__ import annotations
 

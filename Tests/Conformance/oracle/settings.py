@@ -119,7 +119,7 @@ class Request:
 
 
 class Refused(Exception):
-    """An answer that the proxy makes itself. More than one code: the contract leaves open which."""
+    """An answer that the proxy makes itself. More than one code: the documentation leaves open which."""
 
     def __init__(self, status: int, *codes: str):
         super().__init__(status, *codes)

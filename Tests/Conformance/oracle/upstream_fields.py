@@ -1,4 +1,4 @@
-"""What the backend sees: the client's fields without what it could forge, and what the proxy itself says (security.md, section H)."""
+"""What the backend sees: the client's fields without what it could forge, and what the proxy itself says (docs/security.md, rules H)."""
 
 from __future__ import annotations
 

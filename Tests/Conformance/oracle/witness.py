@@ -58,7 +58,11 @@ class Witness:
         self.usher = Usher(folder, text, self.configuration.listeners[0].port, admin, self.environment)
 
     def __enter__(self):
-        self.usher.wait_ready()
+        try:
+            self.usher.wait_ready()
+        except BaseException:
+            self.usher.stop()
+            raise
         return self
 
     def __exit__(self, *_):
