@@ -1,6 +1,7 @@
 """One process follows another and no connection is refused: takeover, socket activation, and what a service manager hears."""
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -140,7 +141,7 @@ def test_takeover_needs_its_path(tmp_path):
     from test_config_check import GOOD
     (tmp_path / "usher.toml").write_text(GOOD)
     done = command("run", "--takeover", "--config", tmp_path / "usher.toml", env=environment())
-    assert done.returncode == 1 and '"takeover"' in done.stderr
+    assert done.returncode == 1 and '"takeover"' in json.loads(done.stderr)["reason"]
 
 
 def test_who_may_ask(start, own_backend):
