@@ -12,50 +12,60 @@ public enum FilePlace {
 
     /// What is in the way; nil where nothing seems to be. Opens nothing and changes nothing.
     public static func obstacle(to use: Use, at path: String) -> String? {
-        var status = stat()
-        // SAFETY: a local out-parameter, and a path that is lent for the call.
-        guard unsafe lstat(path, &status) == 0 else {
-            return errno == ENOENT ? folderObstacle(path) : reason(path)
-        }
-        switch use {
-        case .listening: return status.st_mode & S_IFMT == S_IFSOCK ? nil : "something else is there"
-        case .appending: return appendingObstacle(path)
+        do throws(Errno) {
+            let found = try kind(of: path)
+            switch use {
+            case .listening: return found == S_IFSOCK ? nil : "something else is there"
+            case .appending: return appendingObstacle(path)
+            }
+        } catch {
+            return error.code == ENOENT ? folderObstacle(path) : reason(path, error)
         }
     }
 
-    private static func appendingObstacle(_ path: String) -> String? {
+    /// What is there, as one of `S_IFSOCK`, `S_IFDIR` and so on (inode(7)); throws where nothing is, or nobody may look. A link is
+    /// what it leads to where links are followed.
+    static func kind(of path: String, followingLinks: Bool = false) throws(Errno) -> mode_t {
         var status = stat()
-        // SAFETY: as above.
-        guard unsafe stat(path, &status) == 0 else {
+        // SAFETY: a local out-parameter, and a path that is lent for the call.
+        let result = unsafe fstatat(AT_FDCWD, path, &status, followingLinks ? 0 : AT_SYMLINK_NOFOLLOW)
+        guard result == 0 else { throw Errno(errno) }
+        return status.st_mode & S_IFMT
+    }
+
+    private static func appendingObstacle(_ path: String) -> String? {
+        let found: mode_t
+        do throws(Errno) { found = try kind(of: path, followingLinks: true) } catch {
             // A link to nothing: the file would be created where it leads.
-            return errno == ENOENT ? nil : reason(path)
+            return error.code == ENOENT ? nil : reason(path, error)
         }
-        switch status.st_mode & S_IFMT {
-        case S_IFDIR: return "it is a folder"
-        case S_IFSOCK: return "it is a socket"
+        return switch found {
+        case S_IFDIR: "it is a folder"
+        case S_IFSOCK: "it is a socket"
         // A pipe is opened for both directions.
-        case S_IFIFO: return isAllowed(path, R_OK | W_OK) ? nil : reason(path)
-        default: return isAllowed(path, W_OK) ? nil : reason(path)
+        case S_IFIFO: denial(path, R_OK | W_OK)
+        default: denial(path, W_OK)
         }
     }
 
     /// What keeps a file from being made in its folder.
     private static func folderObstacle(_ path: String) -> String? {
         let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        var status = stat()
-        // SAFETY: as above.
-        guard unsafe stat(folder, &status) == 0 else {
-            return errno == ENOENT ? "there is no folder \"\(folder)\"" : reason(folder)
+        do throws(Errno) {
+            guard try kind(of: folder, followingLinks: true) == S_IFDIR else {
+                return "\"\(folder)\" is no folder"
+            }
+        } catch {
+            return error.code == ENOENT ? "there is no folder \"\(folder)\"" : reason(folder, error)
         }
-        guard status.st_mode & S_IFMT == S_IFDIR else { return "\"\(folder)\" is no folder" }
-        return isAllowed(folder, W_OK | X_OK) ? nil : reason(folder)
+        return denial(folder, W_OK | X_OK)
     }
 
-    /// As this user, effectively.
-    private static func isAllowed(_ path: String, _ mode: Int32) -> Bool {
+    /// Why this user, effectively, may not; nil where he may.
+    private static func denial(_ path: String, _ mode: Int32) -> String? {
         // SAFETY: the path is lent for the call.
-        unsafe faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0
+        unsafe faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0 ? nil : reason(path, Errno(errno))
     }
 
-    private static func reason(_ path: String) -> String { "\"\(path)\": \(Errno(errno))" }
+    private static func reason(_ path: String, _ error: Errno) -> String { "\"\(path)\": \(error)" }
 }

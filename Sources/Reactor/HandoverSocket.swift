@@ -128,9 +128,7 @@ public struct HandoverSocket: ~Copyable {
 
     /// A socket's file that nobody waits at is left by a process that has ended; what is no socket stays.
     private static func removeIfStale(_ path: String) throws(Errno) {
-        var status = stat()
-        // SAFETY: a local out-parameter, and a path that is lent for the call.
-        guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
+        guard (try? FilePlace.kind(of: path)) == S_IFSOCK else { return }
         do throws(Errno) {
             _ = try connected(to: path)
             throw Errno(EADDRINUSE)

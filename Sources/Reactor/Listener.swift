@@ -140,9 +140,7 @@ public struct Listener: ~Copyable {
 
     /// A socket file that nobody listens on any more is left by a process that was killed: it would make bind fail.
     private static func removeStaleSocket(_ path: String) {
-        var status = stat()
-        // SAFETY: a local out-parameter.
-        guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
+        guard (try? FilePlace.kind(of: path)) == S_IFSOCK else { return }
         do {
             let probe = try Socket.connecting(to: .unix(path))
             if probe.pendingError() == nil { return }

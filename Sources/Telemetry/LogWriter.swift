@@ -214,10 +214,15 @@ extension Poller {
 /// The file, pipe or terminal at the end, and whether its last line is whole.
 private struct LogOutput {
     private var file: OutputFile?
-    /// A write broke off inside a line: the next one begins with a line feed, so that its first line is a line.
-    private var isInsideLine = false
-    /// The line that has begun goes on: nothing is wrong, the output only takes no more yet.
-    private var goesOn = false
+    private var lastLine = LastLine.whole
+
+    private enum LastLine {
+        case whole
+        /// It has begun, and goes on: nothing is wrong, the output only takes no more yet.
+        case begun
+        /// A write broke off inside it: the next one begins with a line feed, so that its first line is a line.
+        case broken
+    }
 
     /// Goes on with another file, or the same one opened again. True where a line has begun whose rest is to be dropped: it
     /// would be no line elsewhere.
@@ -226,7 +231,7 @@ private struct LogOutput {
             self.file = file
             return false
         }
-        let breaksOff = isInsideLine && goesOn
+        let breaksOff = lastLine == .begun
         self = LogOutput(file: file)
         return breaksOff
     }
@@ -248,29 +253,33 @@ private struct LogOutput {
     mutating func write(_ lines: Span<UInt8>, unless interruption: Int32) -> Step {
         guard let file else { return Step() }
         let lineFeed: InlineArray<1, UInt8> = [0x0a]
-        if isInsideLine, !goesOn {
+        if lastLine == .broken {
             switch file.write(lineFeed.span, interruption: interruption) {
-            case .bytes: isInsideLine = false
+            case .bytes: lastLine = .whole
             case .wouldBlock: return Step(interruptedAfter: 0)
             case .failed, .endOfStream: return Step(lost: Self.countLines(lines))
             }
         }
-        goesOn = false
         var written = 0
         while written < lines.count {
             switch file.write(lines.extracting(written...), interruption: interruption) {
             case .bytes(let count) where count > 0: written += count
             case .wouldBlock:
-                if written > 0 { isInsideLine = lines[written - 1] != 0x0a }
-                goesOn = isInsideLine
+                note(written, of: lines, orElse: .begun)
                 return Step(interruptedAfter: written)
             default:
-                if written > 0 { isInsideLine = lines[written - 1] != 0x0a }
+                note(written, of: lines, orElse: .broken)
                 return Step(lost: Self.countLines(lines.extracting(written...)))
             }
         }
-        isInsideLine = false
+        lastLine = .whole
         return Step()
+    }
+
+    /// Remembers whether the last line is whole after so many bytes, or else what it is.
+    private mutating func note(_ written: Int, of lines: Span<UInt8>, orElse cut: LastLine) {
+        let isWhole = written > 0 ? lines[written - 1] == 0x0a : lastLine == .whole
+        lastLine = isWhole ? .whole : cut
     }
 
     private static func countLines(_ lines: Span<UInt8>) -> Int {

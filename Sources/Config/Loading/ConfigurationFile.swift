@@ -58,7 +58,7 @@ extension Configuration {
     }
 
     private static func unreadable(_ path: String, _ message: String) -> LoadedConfiguration {
-        let diagnostic = Diagnostic(severity: .error, position: .none, message: message, suggestion: nil)
+        let diagnostic = Diagnostic(severity: .error, position: .none, message: message)
         return LoadedConfiguration(
             path: path, source: "", configuration: nil, diagnostics: [diagnostic], files: [path])
     }

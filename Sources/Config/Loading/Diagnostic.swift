@@ -39,12 +39,10 @@ public struct Diagnostic: Sendable, Equatable {
     /// What was probably meant.
     public var suggestion: String?
 
-    /// A diagnostic without a suggestion.
-    public init(severity: Severity, position: SourcePosition, message: String) {
-        self.init(severity: severity, position: position, message: message, suggestion: nil)
-    }
-
-    init(severity: Severity, position: SourcePosition, message: String, suggestion: String?) {
+    /// A diagnostic; `message` is one line.
+    public init(
+        severity: Severity, position: SourcePosition, message: String, suggestion: String? = nil
+    ) {
         self.severity = severity
         self.position = position
         self.message = message

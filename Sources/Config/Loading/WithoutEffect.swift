@@ -1,3 +1,5 @@
+import Policy
+
 // Settings that mean nothing, for want of another: whoever wrote them believes that they do something.
 
 extension Section {
@@ -48,7 +50,7 @@ extension ConfigurationReader {
     private func warnOfCertificateClaims(_ configuration: Configuration) {
         guard !configuration.listeners.contains(where: { $0.tls?.clientAuthorityFile != nil }) else { return }
         for header in configuration.identity.headers
-        where ["tls.subject", "tls.san", "tls.fingerprint"].contains(header.claim) {
+        where ClientCertificate.isPart(header.claim) {
             loader.warning(
                 header.position,
                 "\"\(header.name)\" is never sent: no listener has \"tls.client_ca\", so no client shows a certificate"

@@ -13,16 +13,15 @@ extension StoreLoop {
         let microseconds = now.microseconds(since: at)
         channels.meters.count(microseconds: microseconds)
         let timeout = (target?.shared.timeout.wholeMilliseconds ?? 0) * 1000
-        if case .error(let words) = reply {
-            let words = RedisSession.printable(words)
-            if RedisSession.isElsewhere(words), mayLeave() {
-                take(error: words, flight)
-                throw StoreFailure(reason: words)
-            }
-            noteSpeed(isInTime: microseconds <= timeout)
-            return take(error: words, flight)
+        let refusal = Self.refusal(reply)
+        let isLeft = refusal.map { RedisSession.isElsewhere($0) && mayLeave() } ?? false
+        // What a store says before it is left is no sign of life.
+        if !isLeft { noteSpeed(isInTime: microseconds <= timeout) }
+        if let refusal {
+            take(error: refusal, flight)
+            if isLeft { throw StoreFailure(reason: refusal) }
+            return
         }
-        noteSpeed(isInTime: microseconds <= timeout)
         do throws(RedisFault) {
             switch flight {
             case .rate(let request):
@@ -39,6 +38,12 @@ extension StoreLoop {
         } catch {
             throw StoreFailure(reason: "\(error)")
         }
+    }
+
+    /// Why the store would not; nil where it did.
+    private static func refusal(_ reply: RedisReply) -> String? {
+        guard case .error(let words) = reply else { return nil }
+        return RedisSession.printable(words)
     }
 
     /// Takes out what a reply was awaited for: mostly what has waited longest.

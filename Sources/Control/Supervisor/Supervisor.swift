@@ -161,7 +161,7 @@ public final class Supervisor {
 
     /// Runs until the process is to end; its exit status: 0 where it was told to end and did so within the drain timeout,
     /// 1 where it could not start, lost a worker, or was ended by a second signal.
-    public func run() -> Int32 {
+    private func run() -> Int32 {
         // What came meanwhile; told to end, it opens nothing that others would see.
         while let signal = signals.next() { obey(signal) }
         if case .over(let exitStatus) = phase { return finish(exitStatus) }

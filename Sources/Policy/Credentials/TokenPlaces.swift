@@ -98,16 +98,16 @@ struct TokenPlaces: ~Copyable {
     }
 
     /// True where one of these issuers looks for that parameter of the query, by just that name.
-    fileprivate func takes(parameter: Span<UInt8>, for issuers: IssuerSet) -> Bool {
-        names(.query, pair: parameter, for: issuers)
+    fileprivate func reads(parameter: Span<UInt8>, for issuers: IssuerSet) -> Bool {
+        reads(.query, parameter, for: issuers)
     }
 
     /// True where one of these issuers looks for that cookie, by just that name.
     func reads(cookie pair: Span<UInt8>, for issuers: IssuerSet) -> Bool {
-        names(.cookie, pair: pair, for: issuers)
+        reads(.cookie, pair, for: issuers)
     }
 
-    private func names(_ kind: Entry.Kind, pair: Span<UInt8>, for issuers: IssuerSet) -> Bool {
+    private func reads(_ kind: Entry.Kind, _ pair: Span<UInt8>, for issuers: IssuerSet) -> Bool {
         for index in 0..<entries.count {
             let entry = entries[index]
             guard entry.kind == kind, !entry.issuers.isDisjoint(with: issuers) else { continue }
@@ -231,7 +231,7 @@ struct FoundToken {
                 if !cut.isEmpty { kind = .several }
                 cut = Self.cut(parameter, head.query)
             } else if Pair.hides(name, in: bytes.slice(parameter)),
-                !places.takes(parameter: bytes.slice(parameter), for: route)
+                !places.reads(parameter: bytes.slice(parameter), for: route)
             {
                 // Nobody looks at it, and a backend may take it for the one that was looked at (H7), or that there is none (J15).
                 kind = kind == .none ? .otherScheme : .several

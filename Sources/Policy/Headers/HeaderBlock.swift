@@ -158,12 +158,9 @@ extension PolicySnapshot {
         var start = 0
         while start < pair.count {
             let text = pair.extracting(droppingFirst: start)
-            if tokenPlaces.takes(cookie: text, from: issuers) {
-                // What is kept is what was looked at, and no other spelling of it.
-                guard keepsTokens, start == 0, tokenPlaces.reads(cookie: text, for: issuers) else {
-                    return true
-                }
-            }
+            // What is kept is what was looked at, and no other spelling of it.
+            let isKept = keepsTokens && start == 0 && tokenPlaces.reads(cookie: text, for: issuers)
+            if !isKept, tokenPlaces.takes(cookie: text, from: issuers) { return true }
             if sessionPlaces.takes(cookie: text, from: issuers) { return true }
             start = Pair.nextStart(pair, behind: start)
         }

@@ -23,6 +23,9 @@ public struct ClientCertificate: ~Copyable {
         }
     }
 
+    /// True where an identity header with that source says something of the client's certificate.
+    public static func isPart(_ source: String) -> Bool { Part(source: source) != nil }
+
     /// The largest subject or list of names that becomes a header, in bytes; a larger one is left out.
     public static let largestPartByteCount = 4096
 

@@ -23,7 +23,8 @@ struct FixedParts {
     let questions: Inbox<RemoteQuestion>
     let rateRequests: Inbox<RateRequest>
     let proofMemory: ProofMemory
-    /// The worker only writes to the counts, and no route has a rate limit: so that a run does not begin with megabytes.
+    /// The worker only writes to the counts, and a run in which a route has a rate limit has buckets of its own: so that others do
+    /// not begin with megabytes.
     let counters = WorkerCounters()
     let buckets = RateBuckets(seed: (1, 2))
     private static let secret = Array("a-simulated-secret-of-32-bytes-or-more".utf8)
