@@ -31,10 +31,10 @@ SANITIZE_TESTS ?= test_fuzz_sockets.py test_concurrency.py test_hostile_peers.py
 	test_http2.py test_http2_abuse.py test_http2_upstream.py test_websocket.py test_keys.py test_upstreams.py \
 	test_shared.py test_introspection.py test_revocation.py test_tracing.py test_rate_limits.py test_log_destinations.py
 
-.PHONY: help deps packages resolve build test unit tidy conformance stalled checks fuzz fuzz-briefly simulate soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
+.PHONY: help deps packages resolve build test unit tidy conformance stalled checks fuzz fuzz-briefly simulate simulate-coverage soak leaks sanitize deploy-test deploy-deps dist bench bench-budgets link-order demo format clean compare-framing
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: packages .venv/.installed .venv/.sslyze ## install what is missing: Debian packages, and a Python environment in .venv
 
@@ -99,6 +99,13 @@ fuzz: checks ## an hour of libFuzzer on everything that reads the bytes of other
 simulate: checks ## the whole exchange in a made-up kernel and time; SEEDS=100000, and SEEDS="1 FIRST" for one again
 	@echo "== simulate: $(SEEDS) seeds"
 	@Tests/Simulation/simulate.py $(CHECKS)/release/simulate $(SEEDS)
+
+simulate-coverage: SEEDS := 6000
+simulate-coverage: resolve ## which lines of the program the simulation runs, by folder; SEEDS=6000
+	@echo "== simulate-coverage: $(SEEDS) seeds"
+	@USHER_CHECKS=fuzzer $(SWIFT) build --configuration release --scratch-path .build/coverage --product simulate \
+		-Xswiftc -profile-generate -Xswiftc -profile-coverage-mapping
+	@Tests/Simulation/coverage.py .build/coverage/release/simulate $(SEEDS)
 
 stalled: deps build ## black-box tests whose processes stand still in turn, for up to a second; PYTEST_ARGS="test_keys.py"
 	@echo "== stalled: Tests/Conformance"
