@@ -79,6 +79,9 @@ public struct UpstreamPool: ~Copyable {
     /// True where no further request goes to that server.
     public func isRetired(_ server: Int) -> Bool { endpoints[server].isRetired }
 
+    /// True where a server is still there and well, so that a connection may be opened to it for a request that has chosen it.
+    public func mayConnect(server: Int) -> Bool { !endpoints[server].isRetired && endpoints[server].state.isUp }
+
     /// Where a server listens.
     public func address(ofServer server: Int) -> SocketAddress { endpoints[server].address }
 
@@ -121,7 +124,7 @@ public struct UpstreamPool: ~Copyable {
     /// Like `choose`, but always a new connection to the same server, which is counted, for the retry of a request that
     /// met a connection which the server had just closed; false where the server is not well, or may have no further one.
     public mutating func chooseFresh(server: Int) -> Bool {
-        !endpoints[server].isRetired && endpoints[server].state.isUp && endpoints[server].open()
+        mayConnect(server: server) && endpoints[server].open()
     }
 
     /// A connection to the next address of the same name, where a connect to this one failed; nil where there is none.

@@ -235,6 +235,12 @@ extension Worker {
         if carriers.contains(carrier) { carriers[carrier.index].streams -= 1 }
         _ = servers.remove(stream)
         serverDeadlines.set(stream.index, .never)
+        let upstream = exchanges[exchange].pool.index
+        guard pools[upstream].mayConnect(server: number) else {
+            // It has gone, or fallen ill, since the request has chosen it.
+            pools[upstream].closedInUse(server: number)
+            return acquireServer(exchange, avoiding: number)
+        }
         openServerStream(exchange, server: number)
     }
 

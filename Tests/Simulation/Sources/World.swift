@@ -143,8 +143,7 @@ final class World {
         while true {
             let stream = sim_next_outgoing(&port)
             guard stream >= 0 else { break }
-            // Over HTTP/2, requests that have chosen a server may need one more, when it says how few streams it takes.
-            if !scenario.upstream.speaksHTTP2 { ledger.noteConnection(to: port) }
+            ledger.noteConnection(to: port)
             let isDead = scenario.deadPorts.contains(port)
             let isLost = !scenario.isClean && sim_below(64) == 0
             connecting.append(
