@@ -15,7 +15,8 @@ public enum FilePlace {
         do throws(Errno) {
             let found = try kind(of: path)
             switch use {
-            case .listening: return found == S_IFSOCK ? nil : "something else is there"
+            // What another process has left is removed first.
+            case .listening: return found == S_IFSOCK ? folderObstacle(path) : "something else is there"
             case .appending: return appendingObstacle(path)
             }
         } catch {

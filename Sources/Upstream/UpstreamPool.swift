@@ -80,7 +80,9 @@ public struct UpstreamPool: ~Copyable {
     public func isRetired(_ server: Int) -> Bool { endpoints[server].isRetired }
 
     /// True where a server is still there and well, so that a connection may be opened to it for a request that has chosen it.
-    public func mayConnect(server: Int) -> Bool { !endpoints[server].isRetired && endpoints[server].state.isUp }
+    public func mayConnect(server: Int) -> Bool {
+        !endpoints[server].isRetired && endpoints[server].state.isUp
+    }
 
     /// Where a server listens.
     public func address(ofServer server: Int) -> SocketAddress { endpoints[server].address }

@@ -119,7 +119,7 @@ struct TokenSignCommand: ParsableCommand {
     private func key() throws -> CompactTokenSigner.Key {
         if let secretEnv {
             guard let secret = SystemFiles.environment()[secretEnv], !secret.isEmpty else {
-                throw Console.fail("the environment variable \(secretEnv) is not set")
+                throw Console.fail("the environment variable \(secretEnv) is not set (or not UTF-8)")
             }
             return .secret(Array(secret.utf8))
         }

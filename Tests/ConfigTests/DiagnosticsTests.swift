@@ -93,7 +93,8 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(
             .route,
             "[tracing]\nurl = \"http://a\"\nheaders = { \"Host\" = { env = \"X\" }, \"a b\" = { env = \"X\" }, \"c\" = { env = \"NOPE\" } }",
-            "16:13: is no header that can be sent", "16:37: is no header", "16:74: NOPE is not set"),
+            "16:13: is no header that can be sent", "16:37: is no header",
+            "16:74: NOPE is not set (or not UTF-8)"),
         .add(.route, "[cors.app]", "14:1: [cors.app] needs \"origins\""),
         .add(.route, "[cors.app]\norigins = []", "15:11: \"origins\" is empty"),
         .add(.route, "[cors.app]\norigin = []", "15:1: did you mean \"origins\"?"),
@@ -182,7 +183,8 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             .listen, "[listen.public]\naddress = \"unix:/\(String(repeating: "a", count: 107))\"",
             "3:11: at most 107"),
         .replace(
-            .listen, "[listen.public]\naddress = \"${NOPE}\"", "3:11: environment variable NOPE is not set"),
+            .listen, "[listen.public]\naddress = \"${NOPE}\"",
+            "3:11: environment variable NOPE is not set (or not UTF-8)"),
         .replace(.listen, "[listen.public]\naddress = \"${NOPE\"", "3:11: without \"}\""),
         .replace(
             .listen, "[listen.public]\naddress = \"${1}:80\"", "3:11: does not name an environment variable"),
@@ -429,7 +431,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             "9:14: that of a certificate is got by `openssl x509 -pubkey -noout`"),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'NOPE' }",
-            "9:18: environment variable NOPE is not set"),
+            "9:18: environment variable NOPE is not set (or not UTF-8)"),
         .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = { file = 'nope' }",
             "9:19: cannot read"),

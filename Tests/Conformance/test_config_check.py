@@ -423,14 +423,16 @@ def test_places_of_somebody_else(tmp_path):
     try:
         folder.chmod(0o755)
         file = folder / "usher.toml"
-        file.write_text(GOOD + '\n[log]\naccess = "access.log"\n')
+        file.write_text(change('"127.0.0.1:8080"', '"unix:left.sock"') + '\n[log]\naccess = "access.log"\n')
         file.chmod(0o644)
+        with socket.socket(socket.AF_UNIX) as old:
+            old.bind(str(folder / "left.sock"))
         done = subprocess.run([BINARY, "check", "--config", file], env=environment(), capture_output=True, text=True, user=65534, timeout=60)
     except PermissionError:
         pytest.skip("the binary is where nobody else gets to")
     finally:
         shutil.rmtree(folder)
-    assert done.returncode == 0 and f'"{folder}": Permission denied' in done.stderr, done
+    assert done.returncode == 0 and done.stderr.count(f'"{folder}": Permission denied') == 2, done
 
 
 def test_no_certificates_to_trust(check, tmp_path):

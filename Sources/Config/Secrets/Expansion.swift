@@ -37,7 +37,8 @@ extension Loader {
         guard let value = environment[name] else {
             error(
                 position,
-                "environment variable \(name) is not set; \"${\(name):-default}\" would give it a default")
+                "environment variable \(name) is not set (or not UTF-8); \"${\(name):-default}\" would give it a default"
+            )
             return nil
         }
         return value

@@ -76,7 +76,7 @@ extension Loader {
 
     private func environmentSecret(_ name: Located<String>) -> [UInt8]? {
         guard let value = environment[name.value] else {
-            error(name.position, "environment variable \(name.value) is not set")
+            error(name.position, "environment variable \(name.value) is not set (or not UTF-8)")
             return nil
         }
         return Array(value.utf8)
