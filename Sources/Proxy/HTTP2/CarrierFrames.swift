@@ -153,10 +153,7 @@ extension Worker {
             let stream = carriers[carrier].session.owner(frame.slot)
             place += 1
             precondition(servers.contains(stream), "a session frames nothing of a stream that was ended")
-            Self.copy(frame, from: &servers[stream.index].transport.output, to: &carriers[carrier].output)
-            servers[stream.index].transport.isWritable = true
-            servers[stream.index].transport.sentBytes &+= UInt64(frame.count)
-            servers[stream.index].transport.output.detachIfEmpty(to: &pool)
+            servers[stream.index].transport.moveContent(of: frame, to: &carriers[carrier].output, &pool)
             if answered.last != stream { answered.append(stream) }
         }
         multiplexScratch.clearDataFrames()

@@ -260,11 +260,8 @@ extension Worker {
             let stream = multiplexers[multiplexer].session.owner(frame.slot)
             place += 1
             precondition(clients.contains(stream), "a session frames nothing of a stream that was ended")
-            Self.copy(
-                frame, from: &clients[stream.index].transport.output, to: &multiplexers[multiplexer].output)
-            clients[stream.index].transport.isWritable = true
-            clients[stream.index].transport.sentBytes &+= UInt64(frame.count)
-            clients[stream.index].transport.output.detachIfEmpty(to: &pool)
+            clients[stream.index].transport.moveContent(
+                of: frame, to: &multiplexers[multiplexer].output, &pool)
             if clients[stream.index].phase == .lingering {
                 clientDeadlines.set(
                     stream.index, now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds))
@@ -273,14 +270,6 @@ extension Worker {
             }
         }
         multiplexScratch.clearDataFrames()
-    }
-
-    static func copy(_ frame: HTTP2DataFrame, from source: inout Buffer, to output: inout Buffer) {
-        let fits =
-            output.append(word: frame.header) && output.append(frame.lastHeaderByte)
-            && output.append(source.bytes.extracting(first: Int(frame.count)))
-        precondition(fits, "the session was told how much room there is")
-        source.consume(Int(frame.count))
     }
 
     /// The client does not read: it gets as long as for a body.

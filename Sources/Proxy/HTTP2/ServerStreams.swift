@@ -81,14 +81,8 @@ extension Worker {
 
     private mutating func takeTrailers(_ slot: Int32, _ text: ByteRange, ofCarrier carrier: UInt32) {
         let stream = carriers[carrier].session.owner(slot)
-        guard servers.contains(stream), !text.isEmpty,
-            let size = BlockPool.SizeClass.holding(Int(text.count) + 2)
-        else { return }
-        servers[stream.index].transport.trailing.attach(from: &pool, size)
-        let fits =
-            Self.append(text, of: &multiplexScratch, to: &servers[stream.index].transport.trailing)
-            && servers[stream.index].transport.trailing.append("\r\n")
-        precondition(fits, "the block was chosen for it")
+        guard servers.contains(stream) else { return }
+        servers[stream.index].transport.keepTrailers(text, of: multiplexScratch, from: &pool)
     }
 
     // MARK: The steps of a request that are a stream's own

@@ -144,14 +144,8 @@ extension Worker {
 
     private mutating func takeTrailers(_ slot: Int32, _ text: ByteRange, _ multiplexer: UInt32) {
         let stream = multiplexers[multiplexer].session.owner(slot)
-        guard clients.contains(stream), !text.isEmpty, clients[stream.index].phase != .lingering,
-            let size = BlockPool.SizeClass.holding(Int(text.count) + 2)
-        else { return }
-        clients[stream.index].transport.trailing.attach(from: &pool, size)
-        let fits =
-            Self.append(text, of: &multiplexScratch, to: &clients[stream.index].transport.trailing)
-            && clients[stream.index].transport.trailing.append("\r\n")
-        precondition(fits, "the block was chosen for it")
+        guard clients.contains(stream), clients[stream.index].phase != .lingering else { return }
+        clients[stream.index].transport.keepTrailers(text, of: multiplexScratch, from: &pool)
     }
 
     // MARK: The steps of a request that are a stream's own
