@@ -95,6 +95,12 @@ cors = "app"
 max_body = "8B"
 
 [[route]]
+path = "/moved"
+auth = "none"
+redirect = "https:8443"
+cors = "app"
+
+[[route]]
 path = "/all"
 auth = "none"
 upstream = "backend"
@@ -271,6 +277,17 @@ def test_every_refusal_and_failure_can_be_read_by_the_page(usher):
     usher.backend.script = silent
     check(usher.get("/quick", from_app), 504)
     usher.backend.clear()
+
+
+def test_a_redirect_over_tls_can_be_read_by_the_page(usher):
+    """Browsers follow it for a page only where the redirect itself lets the page read it; caches may keep a 308."""
+    answer = usher.get("/moved?x", {"Origin": OTHER})
+    assert answer.status == 308 and answer.headers.get("location") == "https://usher.test:8443/moved?x"
+    granted(answer, OTHER)
+    for headers in ({}, {"Origin": EVIL}):
+        answer = usher.get("/moved", headers)
+        assert answer.status == 308 and not fields(answer)
+        varies(answer)
 
 
 def test_a_path_that_is_not_served_tells_nothing(usher):

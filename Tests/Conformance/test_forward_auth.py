@@ -120,6 +120,24 @@ def test_a_question_with_a_body_is_refused(verify):
         assert client.response().status == 400
 
 
+@pytest.mark.parametrize("asking", ["GET", "POST"])
+def test_a_question_that_says_that_it_has_no_body(verify, asking):
+    """As clients write a POST without content: Apache APISIX asks so, and proxies that pass on what their client said."""
+    with Client(verify.port) as client:
+        for _ in range(2):
+            answer = client.request(asking, "/verify", question(method="POST") | bearer(token()) | {"Content-Length": "0"})
+            assert answer.status == 200 and answer.headers.get("x-user-id") == "alice"
+
+
+def test_a_question_as_large_as_a_head_may_be(start, own_backend):
+    port, _ = allocate()
+    start(own_backend, TEXT + '[limits]\nheader_bytes = "240KiB"\n', verify=port, trusted="127.0.0.1/32")
+    with Client(port) as client:
+        for size in (1000, 130_000, 240_000):
+            answer = client.request("GET", "/verify", question() | bearer(token()) | {"Cookie": "x" * size})
+            assert answer.status == 200 and answer.headers.get("x-user-id") == "alice", size
+
+
 FETCHED = TEXT.replace('path = "/api', 'path = "/far/**"\nauth = "far"\nupstream = "backend"\n\n[[route]]\npath = "/api') + """
 [issuer.far]
 issuer = "https://keys.test"
@@ -184,6 +202,17 @@ def test_a_handshake_is_known_without_the_fields_of_the_hop(start, own_backend):
         refused = ask(handshake, evil)
         assert refused.status == 403 and refused.problem["code"] == "origin_refused"
         assert ask(handshake, good).headers.get("x-user-id") == "alice"
+
+
+def test_a_handshake_is_sent_to_no_page(start, own_backend):
+    port, _ = allocate()
+    text = BROWSERS.replace('auth = "browser"\n', 'auth = "browser"\nsign_in = "/sign-in"\n')
+    start(own_backend, text, verify=port, trusted="127.0.0.1/32", env={"USHER_TEST_AUTH_SECRET": betterauth.SECRET})
+    lines = question(target="/session/x") | {"Accept": "text/html"}
+    with Client(port) as client:
+        assert client.request("GET", "/verify", lines).headers.get("location") == "/sign-in?return_to=%2Fsession%2Fx"
+        refused = client.request("GET", "/verify", lines | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+        assert refused.status == 401 and "location" not in refused.headers
 
 
 def test_only_trusted_proxies_may_ask(start, own_backend):

@@ -65,7 +65,7 @@ extension PolicySnapshot {
         _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
         cut: ByteRange
     ) -> ReturnPath? {
-        guard head.method == .get, !head.wantsUpgrade, Self.isNavigation(head, bytes) else { return nil }
+        guard head.method == .get, !head.doesMoreThanRead, Self.isNavigation(head, bytes) else { return nil }
         let whole = target.pathAndQuery
         let isShort = Int(whole.count) <= ReturnPath.maximumByteCount
         return ReturnPath(whole: isShort ? whole : .empty, cut: isShort ? cut : .empty)

@@ -19,7 +19,9 @@ extension Worker {
         guard policy.trusts(clients[client].peer) else {
             return refuse(client, Refusal(.forbidden, detail: "peer_not_trusted"))
         }
-        guard head.framing == .none, let question = Question(head, &clients[client].transport.input) else {
+        guard head.framing == .none || head.framing == .length(0),
+            let question = Question(head, &clients[client].transport.input)
+        else {
             return refuse(client, Refusal(.badRequest, detail: "question_incomplete"))
         }
         guard replaceHead(client, by: question) else { return refuse(client, Refusal(.headersTooLarge)) }
@@ -80,8 +82,9 @@ extension Worker {
     /// Puts the head of the request in question in the place of the head that asks; false where it is too large.
     private mutating func replaceHead(_ client: UInt32, by question: Question) -> Bool {
         let rest = clients[client].transport.input.count - head.byteCount
-        // Every line gains at most the space behind its colon, and Host and the request line are written once more.
-        let bound = 2 * head.byteCount + head.fields.count + rest
+        // What the three lines named is written in the request line and Host, and they are not: their names alone are longer
+        // than what stands around it there. Every other line gains at most the space behind its colon.
+        let bound = head.byteCount + head.fields.count + rest
         guard let size = BlockPool.SizeClass.holding(bound) else { return false }
         var replaced = Buffer()
         replaced.attach(from: &pool, size)

@@ -59,7 +59,9 @@ extension Worker {
 
     /// Answers a request that the policy rejects.
     mutating func refuse(_ client: UInt32, _ rejection: Rejection) {
-        if let redirection = rejection.redirection { return send(client, to: redirection, rejection.route) }
+        if let redirection = rejection.redirection {
+            return send(client, to: redirection, rejection.route, rejection.crossOrigin)
+        }
         if let limit = rejection.exceededLimit {
             counters.countExceeded(rateLimit: rows.row(ofRateLimit: limit))
         }

@@ -20,10 +20,14 @@ extension Worker {
         policy.redirect(head: head, bytes: client.transport.input.bytes, port: Int32(port))
     }
 
-    /// Sends the client to the same place over TLS. 308 keeps the method and the body (RFC 9110 §15.4.9).
-    mutating func send(_ client: UInt32, to redirection: Redirection, _ route: Int?) {
+    /// Sends the client to the same place over TLS. 308 keeps the method and the body (RFC 9110 §15.4.9), may be kept by
+    /// caches, and is followed for a page of another origin only where it says that this may read it.
+    mutating func send(
+        _ client: UInt32, to redirection: Redirection, _ route: Int?, _ crossOrigin: CrossOriginAnswer
+    ) {
         let exchange = openExchange(client, requestBody: BodyRelay(head.framing, as: .identity))
         noteRequest(exchange, client, route: route)
+        if crossOrigin.isRuled { note(exchange, crossOrigin) }
         exchanges[exchange].phase = .replying
         exchanges[exchange].status = 308
         let fits =
