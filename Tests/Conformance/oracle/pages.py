@@ -14,8 +14,10 @@ SAFE = {"GET", "HEAD", "OPTIONS"}
 def preflight_route(configuration: Configuration, request: Request, target: Target) -> Route | None:
     """The route with `cors` that serves the method which a whole preflight asks about; every other OPTIONS is a method like any."""
     origin, method = request.first("origin"), request.first("access-control-request-method")
-    if request.method != "OPTIONS" or origin is None or method is None or request.all("authorization"):
+    if request.method != "OPTIONS" or origin is None or not method or request.all("authorization"):
         return None
+    if method in ("TRACE", "CONNECT"):
+        return None  # nobody serves them
     try:
         route = route_of(configuration, target, method).route
     except Refused:
@@ -51,22 +53,31 @@ def page_of(request: Request) -> str | None:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def is_safe(request: Request) -> bool:
+    return request.method in SAFE and not request.opens_tunnel
+
+
+def is_listed(page: str | None, trusted: list[str]) -> bool:
+    """Schemes and hosts are the same in any case; browsers write them in lower case."""
+    return page is not None and page.lower() in trusted
+
+
 def check_session_page(request: Request, trusted: list[str]) -> None:
     """A session's cookies write for listed pages alone; one of `Origin` and `Referer` must be there."""
-    if request.method not in SAFE and page_of(request) not in trusted:
+    if not is_safe(request) and not is_listed(page_of(request), trusted):
         raise Refused(403, "origin_refused")
 
 
 def check_token_page(request: Request, target: Target, trusted: list[str]) -> None:
     """A token in a cookie writes for listed pages and for the host's own; a client that is no browser says nothing of pages."""
-    if request.method in SAFE:
+    if is_safe(request):
         return
     origin, site = page_of(request), request.first("sec-fetch-site")
     if origin is None:
         if site in ("cross-site", "same-site"):
             raise Refused(403, "origin_refused")
         return
-    if origin in trusted:
+    if is_listed(origin, trusted):
         return
     scheme, _, host = origin.partition("://")
     if scheme not in ("http", "https") or host.lower() != target.authority.lower():

@@ -31,7 +31,7 @@ def configuration(chance: random.Random) -> Configuration:
     cors = {"pages": CORS("pages", some(chance, PAGES, most=2), credentials=chance.random() < 0.5), "all": CORS("all", ["*"])}
     upstreams = {name: Upstream(name, number, chance.choice(["remove", "remove", "forward", "bearer", "mint"]), chance.random() < 0.8)
                  for number, name in enumerate(["red", "green", "blue"])}
-    result = Configuration([Listener("plain"), Listener("edge", trusts_peer=True), Listener("two", "h2")],
+    result = Configuration([Listener("plain"), Listener("edge", trusted=["127.0.0.1"]), Listener("two", "h2")],
                            upstreams, issuers, sessions, cors, [], identity_of(chance), strip_of(chance))
     for _ in range(chance.randint(3, 14)):
         candidate = route_of(chance, result)

@@ -69,6 +69,8 @@ def matches(configuration: Configuration, target: Target, method: str, segments:
 
 
 def route_of(configuration: Configuration, target: Target, method: str) -> Match:
+    if any(segment and not decoded(segment).partition(";")[0] for segment in target.segments):
+        raise bad()  # without its parameters a segment would be empty
     found = matches(configuration, target, method)
     own = found[0] if found else None
     refuse_other_case(configuration, target, method, own, target.segments)

@@ -9,8 +9,16 @@ from dataclasses import dataclass, field
 class Listener:
     name: str
     protocol: str = "http/1.1"
-    trusts_peer: bool = False  # trusted_proxies has the client's address
+    trusted: list[str] = field(default_factory=list)  # the networks of trusted_proxies
+    proxy_protocol: bool = False
+    mode: str = "proxy"  # or "forward-auth", "redirect"
+    redirect: str | None = None
+    socket: str | None = None  # the path of a Unix socket
     port: int = 0
+
+    @property
+    def trusts_peer(self) -> bool:
+        return bool(self.trusted)
 
 
 @dataclass
@@ -56,6 +64,19 @@ class CORS:
     name: str
     origins: list[str]
     credentials: bool = False
+    methods: list[str] = field(default_factory=lambda: ["GET", "HEAD", "POST"])
+    headers: list[str] = field(default_factory=list)
+    expose_headers: list[str] = field(default_factory=list)
+    max_age: int | None = None  # seconds
+
+
+@dataclass
+class Limit:
+    """So many at once, and nothing to speak of comes back while a test lasts."""
+
+    name: str
+    key: str  # "user", "address"
+    burst: int
 
 
 @dataclass
@@ -71,6 +92,8 @@ class Route:
     denied: int = 403
     cors: str | None = None
     rate_limit: str | None = None
+    sign_in: str | None = None
+    redirect: str | None = None
     strip_prefix: str | None = None
 
     @property
@@ -94,6 +117,8 @@ class Configuration:
     identity: dict[str, str]
     strip: list[str]
     tokens: list[str] = field(default_factory=list)  # those of earlier requests
+    limits: dict[str, Limit] = field(default_factory=dict)
+    access: str = "off"
 
     def issuers_of(self, route: Route) -> list[Issuer]:
         return [self.issuers[name] for name in route.names if name in self.issuers]
@@ -110,6 +135,9 @@ class Request:
     host: str
     fields: list[tuple[str, str]]
     body: bytes | None = None
+    source: str | None = "127.0.0.1"  # the address of its socket; None: a Unix socket has none
+    preface: bytes = b""  # a PROXY header
+    opens_tunnel: bool = False  # a handshake of WebSocket
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key.lower() == name]

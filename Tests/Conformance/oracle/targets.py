@@ -55,7 +55,7 @@ def check_path(path: str) -> None:
     for segment in segments:
         # What stands behind a semicolon is a parameter to some backends, and the segment what is before it.
         name = decoded(segment).partition(";")[0]
-        if name in (".", "..") or (segment and not name):
+        if name in (".", ".."):
             raise bad()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import claims, places, sessions
+from . import claims, peers, places, sessions
 from .proof import Proven
 from .settings import Configuration, Request, Route, Upstream
 from .targets import Target
@@ -60,8 +60,9 @@ def upstream_fields(configuration: Configuration, request: Request, target: Targ
     add("cookie", cookie(configuration, request, route, upstream))
     for name, value in identity(configuration, somebody).items():
         add(name, value)
-    for name, value in forwarding(request, target).items():
-        add(name, value)
+    for name, values in peers.origin(request, target).fields.items():
+        for value in values:
+            add(name, value)
     add("host", target.authority if upstream.preserve_host else "SERVER")
     add("via", "2 usher" if request.listener.protocol == "h2" else "1.1 usher")
     return fields
@@ -76,21 +77,17 @@ def identity(configuration: Configuration, somebody: Proven | None) -> dict[str,
     return {name: value.encode().decode("latin-1") for name, value in values.items() if value is not None}
 
 
-def is_nominated(request: Request, name: str) -> bool:
-    return any(name == option.strip().lower() for value in request.all("connection") for option in value.split(","))
-
-
 def authorization(request: Request, upstream: Upstream) -> str | None:
     if upstream.authorization == "bearer":
         return "Bearer service-token-of-the-model"
-    if upstream.authorization == "forward" and not is_nominated(request, "authorization"):
+    if upstream.authorization == "forward" and not peers.is_nominated(request, "authorization"):
         return request.first("authorization")
     return None  # "mint" is looked at by itself
 
 
 def cookie(configuration: Configuration, request: Request, route: Route, upstream: Upstream) -> str | None:
     """All cookies but those that the route's issuers and sessions look into; a token's goes on with "forward", a session's never."""
-    if is_nominated(request, "cookie"):
+    if peers.is_nominated(request, "cookie"):
         return None
     names = [name for issuer in configuration.issuers_of(route) for name in issuer.names("cookie")]
     found = []
@@ -112,35 +109,6 @@ def target_upstream(configuration: Configuration, target: Target, route: Route) 
     whole = places.without_parameters(whole, names)
     if route.strip_prefix:
         path, mark, query = whole.partition("?")
-        whole = (path[len(route.strip_prefix):] or "/") + mark + query
+        kept = path.split("/")[1 + route.strip_prefix.count("/"):]  # by segments: a colon may be written as %3A
+        whole = "/" + "/".join(kept) + mark + query
     return whole
-
-
-PEER = "127.0.0.1"
-
-
-def forwarding(request: Request, target: Target) -> dict[str, str]:
-    """Replaced, unless a trusted proxy says it."""
-    own = {"x-forwarded-for": PEER, "x-forwarded-proto": "http", "x-forwarded-host": target.authority,
-           "forwarded": f'for={PEER};host="{target.authority}";proto=http'}
-    if not request.listener.trusts_peer:
-        return own
-    forwarded = [] if is_nominated(request, "forwarded") else request.all("forwarded")
-    told = {name.lower(): value for name, value in request.fields
-            if re.fullmatch("(?i)x-forwarded-(for|proto|host|port|prefix)", name) and not is_nominated(request, name.lower())}
-    if told.keys() & {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}:
-        del own["forwarded"]  # of this hop alone it would say something else than they do
-    elif forwarded:
-        told |= older(", ".join(forwarded))
-        own["forwarded"] = f"{', '.join(forwarded)}, {own['forwarded']}"
-    result = own | told
-    if "x-forwarded-for" in told:
-        result["x-forwarded-for"] = f"{told['x-forwarded-for']}, {PEER}"
-    return result
-
-
-def older(forwarded: str) -> dict[str, str]:
-    """What `Forwarded` says of the client, in the older fields: the last element's, which the trusted proxy has added."""
-    pairs = dict(pair.split("=", 1) for pair in forwarded.rpartition(",")[2].strip().split(";"))
-    names = {"for": "x-forwarded-for", "proto": "x-forwarded-proto", "host": "x-forwarded-host"}
-    return {names[key]: value for key, value in pairs.items()}

@@ -47,8 +47,8 @@ class Witness:
 
     def __init__(self, seed: int, folder: Path, backends: list[Backend]):
         self.seed, self.chance = seed, random.Random(seed)
-        self.configuration: Configuration = configuration(self.chance)
         self.backends, self.folder = backends, folder
+        self.configuration = self.made_up()
         for listener in self.configuration.listeners:
             listener.port = free_port()
         written.write_keys(self.configuration, folder)
@@ -56,6 +56,9 @@ class Witness:
         text = written.document(self.configuration, [backend.port for backend in backends], admin)
         self.environment = environment(**written.environment(self.configuration))
         self.usher = Usher(folder, text, self.configuration.listeners[0].port, admin, self.environment)
+
+    def made_up(self) -> Configuration:
+        return configuration(self.chance)
 
     def __enter__(self):
         try:

@@ -9,7 +9,7 @@ from harness import betterauth
 from harness import tokens as keys
 
 from .proof import secret
-from .settings import Configuration, Issuer, Route, Session, Upstream
+from .settings import CORS, Configuration, Issuer, Listener, Route, Session, Upstream
 
 SERVICE_TOKEN = "service-token-of-the-model"
 MINT_SECRET = "secret-with-which-tokens-for-a-backend-are-minted"
@@ -34,19 +34,38 @@ def write_keys(configuration: Configuration, folder: Path) -> None:
 
 
 def document(configuration: Configuration, backends: list[int], admin: int) -> str:
-    parts = ["workers = 1", f'[admin]\naddress = "127.0.0.1:{admin}"', '[log]\naccess = "off"']
-    for listener in configuration.listeners:
-        trusted = '\ntrusted_proxies = ["127.0.0.1"]' if listener.trusts_peer else ""
-        parts.append(f'[listen.{listener.name}]\naddress = "127.0.0.1:{listener.port}"\nprotocols = ["{listener.protocol}"]{trusted}')
+    parts = ["workers = 1", f'[admin]\naddress = "127.0.0.1:{admin}"', f'[log]\naccess = "{configuration.access}"']
+    parts += [listener(one) for one in configuration.listeners]
     parts += [upstream(one, backends[one.backend]) for one in configuration.upstreams.values()]
     parts += [issuer(one) for one in configuration.issuers.values()]
     parts += [session(one) for one in configuration.sessions.values()]
-    for rule in configuration.cors.values():
-        parts.append(f"[cors.{rule.name}]\norigins = {strings(rule.origins)}\ncredentials = {str(rule.credentials).lower()}")
+    parts += [cors(one) for one in configuration.cors.values()]
     parts.append('[rate_limit.generous]\nkey = "user"\nrequests = 1000000\nper = "1s"')
+    for limit in configuration.limits.values():
+        parts.append(f'[rate_limit.{limit.name}]\nkey = "{limit.key}"\nrequests = 1\nper = "1d"\nburst = {limit.burst}')
     named = ", ".join(f'"{name}" = "{claim}"' for name, claim in configuration.identity.items())
     parts.append(f"[identity]\nheaders = {{ {named} }}\nstrip = {strings(configuration.strip)}")
     return "\n\n".join(parts + [route(one) for one in configuration.routes]) + "\n"
+
+
+def listener(one: Listener) -> str:
+    lines = [f"[listen.{one.name}]", f'address = "{f"unix:{one.socket}" if one.socket else f"127.0.0.1:{one.port}"}"',
+             f'protocols = ["{one.protocol}"]', f"trusted_proxies = {strings(one.trusted)}"]
+    if one.mode != "proxy":
+        lines.append(f'mode = "{one.mode}"')
+    if one.redirect:
+        lines.append(f'redirect = "{one.redirect}"')
+    if one.proxy_protocol:
+        lines.append("proxy_protocol = true")
+    return "\n".join(lines)
+
+
+def cors(one: CORS) -> str:
+    lines = [f"[cors.{one.name}]", f"origins = {strings(one.origins)}", f"credentials = {str(one.credentials).lower()}",
+             f"methods = {strings(one.methods)}", f"headers = {strings(one.headers)}", f"expose_headers = {strings(one.expose_headers)}"]
+    if one.max_age is not None:
+        lines.append(f'max_age = "{one.max_age}s"')
+    return "\n".join(lines)
 
 
 def upstream(one: Upstream, port: int) -> str:
@@ -80,7 +99,8 @@ def session(one: Session) -> str:
 
 def route(one: Route) -> str:
     names = [f"optional:{name}" if one.optional else name for name in one.names] or "none"
-    lines = ["[[route]]", f'path = "{one.path}"', f"auth = {json.dumps(names)}", f'upstream = "{one.upstream}"']
+    where = f'redirect = "{one.redirect}"' if one.redirect else f'upstream = "{one.upstream}"'
+    lines = ["[[route]]", f'path = "{one.path}"', f"auth = {json.dumps(names)}", where]
     if one.hosts:
         lines.append(f"host = {strings(one.hosts)}")
     if one.methods:
@@ -93,7 +113,7 @@ def route(one: Route) -> str:
         lines.append(f"denied = {one.denied}")
     if one.strip_prefix:
         lines.append(f'rewrite = {{ strip_prefix = "{one.strip_prefix}" }}')
-    for name in ("cors", "rate_limit"):
+    for name in ("cors", "rate_limit", "sign_in"):
         if value := getattr(one, name):
             lines.append(f'{name} = "{value}"')
     return "\n".join(lines)
