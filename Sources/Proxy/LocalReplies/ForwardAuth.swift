@@ -89,10 +89,9 @@ extension Worker {
         var replaced = Buffer()
         replaced.attach(from: &pool, size)
         let fits = question.append(head, &clients[client].transport.input, to: &replaced)
-        precondition(fits, "the block was chosen for it")
-        swap(&clients[client].transport.input, &replaced)
+        if fits { swap(&clients[client].transport.input, &replaced) }
         replaced.detach(to: &pool)
-        return true
+        return fits
     }
 }
 

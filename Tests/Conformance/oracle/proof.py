@@ -95,7 +95,7 @@ def is_signed(header: dict, signed: bytes, signature: bytes, issuer: Issuer) -> 
     algorithm = header["alg"]
     if issuer.source == "secret":
         return keys.signature(algorithm, secret(issuer.owner), signed) == signature
-    if issuer.source == "jwks" and header.get("kid") != algorithm.lower():
+    if issuer.source == "jwks" and header.get("kid", algorithm.lower()) != algorithm.lower():
         return False  # how `written` names them
     public = keys.key_for(algorithm, issuer.owner).public_key()
     try:
