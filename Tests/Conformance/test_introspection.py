@@ -64,7 +64,7 @@ class Endpoint:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode()))
+                form = dict(urllib.parse.parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode(), True))
                 endpoint.forms.append(form)
                 endpoint.headers.append(self.headers)
                 endpoint.asked.append(form["token"])
@@ -289,6 +289,19 @@ def test_a_verdict_ends_with_the_token(run, endpoint):
     assert proxy.get("/api/x", bearer("t")).status == 200
     time.sleep(max(0, end + 1 - time.time()))
     assert proxy.get("/api/x", bearer("t")).status == 401
+
+
+@pytest.mark.parametrize("place, target, fields", [
+    ("query:access_token", "/only/x?access_token=", {}), ("query:access_token", "/only/x?a=1&access_token=&b", {}),
+    ("header", "/only/x", {"Authorization": "Bearer "}), ("header", "/only/x", {"Authorization": "Bearer"}),
+    ("cookie:t", "/only/x", {"Cookie": "t="}), ("cookie:t", "/only/x", {"Cookie": 't=""'})])
+def test_an_empty_token_is_nothing_to_ask_about(run, endpoint, place, target, fields):
+    """The server refuses such a question as an error of who asks (RFC 7662, 2.1), which would be 503 to the client."""
+    proxy = run(more=f'token_from = ["{place}"]')
+    endpoint.status = 400
+    answer = proxy.get(target, fields)
+    assert answer.status == 401 and answer.problem["code"] in ("token_missing", "token_invalid")
+    assert endpoint.asked == []
 
 
 @pytest.mark.parametrize("how", ["500", "401", "html", "null", "no active", "active text", "redirect", "huge", "slow"])

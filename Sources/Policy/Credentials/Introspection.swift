@@ -20,6 +20,8 @@ extension PolicySnapshot {
         _ token: Span<UInt8>, at issuer: Int, on route: IssuerSet, _ origin: borrowing RequestOrigin,
         now: Int64
     ) -> Authenticated {
+        // RFC 7662 §2.1: the server refuses a question without a token, as if we were at fault.
+        guard !token.isEmpty else { return .refused(.tokenInvalid, .malformed) }
         // A token of somebody else is nothing to ask this one about, wherever it was found (J4).
         guard verifier.othersNamed(inUnverified: token, than: issuer).isDisjoint(with: route) else {
             return .refused(.tokenInvalid, .wrongIssuer)
