@@ -418,7 +418,7 @@ headers = {{ "{header}" = "username", "X-Name" = "name" }}
 """
 
 
-@pytest.mark.parametrize("header", ["X-User-Id", "X-Forwarded-User", "remote_user", "X-User-Email"])
+@pytest.mark.parametrize("header", ["X-User-Id", "X-Forwarded-User", "remote_user", "X-User-Email", "X-Preferred-Username", "Remote_Preferred_Username"])
 def test_H11_a_header_that_names_the_user_is_ascii(start, own_backend, header):
     """Whichever claim it is of: backends that drop or fold what they cannot read must not take one user for another."""
     proxy = start(own_backend, NAMED, header=header)

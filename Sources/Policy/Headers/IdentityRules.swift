@@ -288,12 +288,17 @@ struct IdentityRules: ~Copyable {
     private static let userNames: [[UInt8]] = [
         "x-user-id", "x-user", "x-forwarded-user", "x-remote-user", "remote-user", "x-auth-request-user",
         "x-webauth-user",
-        "x-forwarded-preferred-username", "x-auth-request-preferred-username",
         "x-user-email", "x-forwarded-email", "x-remote-email", "remote-email", "x-auth-request-email",
         "x-webauth-email",
     ].map { Array($0.utf8) }
 
-    private static func namesUser(_ name: [UInt8]) -> Bool { userNames.contains(name.map(folded)) }
+    private static func namesUser(_ name: [UInt8]) -> Bool {
+        let name = name.map(folded)
+        return userNames.contains(name) || name.suffix(preferred.count).elementsEqual(preferred)
+    }
+
+    /// The end of the names that many authenticators have for it, each with a beginning of its own.
+    private static let preferred = Array("preferred-username".utf8)
 
     private mutating func add(folded name: [UInt8], isPrefix: Bool) -> StripPattern {
         let folded = name.map(Self.folded)
