@@ -11,6 +11,7 @@ import pytest
 
 from harness.backend import Backend
 from oracle.witness import Witness
+from oracle.keys_witness import KeysWitness, People
 
 REQUESTS = 200
 # About 20 seconds. Others: USHER_MODEL_SEEDS is one number or "from-to"; USHER_MODEL_REQUEST one request of each.
@@ -18,8 +19,8 @@ SEEDS = "0-23"
 SHOWN = 5
 
 
-def seeds() -> list[int]:
-    first, _, last = os.environ.get("USHER_MODEL_SEEDS", SEEDS).partition("-")
+def seeds(variable: str, usual: str) -> list[int]:
+    first, _, last = os.environ.get(variable, usual).partition("-")
     return list(range(int(first), int(last or first) + 1))
 
 
@@ -29,10 +30,29 @@ def backends():
         yield [red, green, blue]
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("USHER_MODEL_SEEDS", SEEDS))
 def test_the_program_does_what_the_model_says(tmp_path, backends, seed):
     only = os.environ.get("USHER_MODEL_REQUEST")
     with Witness(seed, tmp_path, backends) as witness:
+        found = witness.disagreements(REQUESTS, only and int(only))
+    assert not found, f"{len(found)} disagreements:\n" + "\n".join(found[:SHOWN])
+    assert witness.status == 0
+    assert not any(backend.errors for backend in backends), "the program sent what is not HTTP"
+
+
+# About 12 seconds, with USHER_MODEL_KEYS_SEEDS as above.
+KEYS_SEEDS = "0-9"
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return People(tmp_path_factory.mktemp("people"))
+
+
+@pytest.mark.parametrize("seed", seeds("USHER_MODEL_KEYS_SEEDS", KEYS_SEEDS))
+def test_the_program_does_what_the_model_says_with_keys(tmp_path, backends, people, seed):
+    only = os.environ.get("USHER_MODEL_REQUEST")
+    with KeysWitness(seed, tmp_path, backends, people) as witness:
         found = witness.disagreements(REQUESTS, only and int(only))
     assert not found, f"{len(found)} disagreements:\n" + "\n".join(found[:SHOWN])
     assert witness.status == 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import NoReturn
 
-from . import claims, pages, places, proof, sessions
+from . import asked, claims, pages, places, possession, proof, sessions
 from .proof import Proven, invalid
-from .settings import Configuration, Refused, Request, Route
+from .revoked import Revoked
+from .settings import Configuration, Issuer, Refused, Request, Route
 from .targets import Target, bad
 
 
@@ -33,10 +35,10 @@ def the_token(configuration, request, target, route) -> tuple[str | None, set[st
     header = places.authorization(request)
     bearer = None
     if header is not None:
-        if header.scheme != "bearer":
+        if header.scheme != "bearer" and not (header.scheme == "dpop" and any(issuer.dpop for issuer in issuers)):
             raise Refused(401, "token_missing")  # a scheme that nobody takes is nobody's, and never beside somebody
         bearer = header.credentials
-    if configuration.sessions_of(route) and bearer is not None and bearer.count(".") < 2:
+    if configuration.sessions_of(route) and bearer is not None and header.scheme == "bearer" and bearer.count(".") < 2:
         refuse_session_bearer(configuration, request, target, route, looked_at)
     found = places.tokens(request, target.query, looked_at, bearer).found
     check_hidden(target, looked_at, found)
@@ -56,17 +58,50 @@ def by_token(configuration, request, target, route, text: str, where: set[str], 
     if by_cookie:
         trusted = [page for issuer in issuers if where & set(issuer.token_from) for page in issuer.trusted_origins]
         pages.check_token_page(request, target, trusted)
-    somebody = fit(configuration, proof.prove(text, where, issuers, now))
+    somebody = prove(configuration, request, target, text, where, issuers, now)
     if by_cookie:
         # Several issuers may look into one cookie, and each trusts pages of its own.
         pages.check_token_page(request, target, configuration.issuers[somebody.name].trusted_origins)
     return somebody
 
 
+def prove(configuration, request, target, text: str, where: set[str], issuers: list[Issuer], now: float) -> Proven:
+    """By keys, or by the server that is asked; then what it is bound to, and the list of those that are refused all the same."""
+    header = places.authorization(request)
+    by_proof = header is not None and header.scheme == "dpop" and header.credentials == text and "header" in where
+    server = asked.who_answers(text, where, [issuer for issuer in issuers if issuer.dpop or not by_proof], issuers)
+    try:
+        somebody = asked.prove(configuration, text, server, issuers, now) if server else proof.prove(text, where, issuers, now)
+    except Refused as refused:
+        if refused.codes == ("token_expired",) and (by_proof or is_doubtful(configuration, text, issuers)):
+            raise Refused(401, "token_expired", "token_invalid") from None
+        raise
+    issuer = configuration.issuers[fit(configuration, somebody).name]
+    said = somebody.claims
+    iss = said.get("iss") if issuer.iss != "*" else None
+    if configuration.revoked.has(somebody.user, iss, said.get("jti"), said.get("iat")):
+        raise invalid()
+    somebody.proof = possession.check(configuration, request, target, issuer, somebody.claims, text, by_proof, now)
+    return somebody
+
+
+def is_doubtful(configuration: Configuration, text: str, issuers: list[Issuer]) -> bool:
+    """Whether a token that is too old may be refused for something else before."""
+    claims = proof.strict_object(proof.strict_base64(text.split(".")[1]))
+    return "cnf" in claims or any(issuer.dpop for issuer in issuers) or configuration.revoked != Revoked()
+
+
+def check_session(configuration: Configuration, somebody: Proven) -> None:
+    session = somebody.claims["session"]
+    created = datetime.datetime.fromisoformat(session["createdAt"]).timestamp()
+    if configuration.revoked.has(somebody.user, None, session["id"], created):
+        raise invalid()
+
+
 def fit(configuration: Configuration, somebody: Proven | None) -> Proven | None:
     """A mapped claim that cannot stand in its header refuses the token."""
-    for name in configuration.identity.values() if somebody else ():
-        claims.header_value(claims.of(somebody, name))
+    for header, name in configuration.identity.items() if somebody else ():
+        claims.header_value(claims.of(somebody, name), header)
     return somebody
 
 
@@ -101,6 +136,8 @@ def by_session(configuration, request, route, now, beside: Proven | None) -> Pro
             pages.check_session_page(request, session.trusted_origins)
         try:
             found = fit(configuration, sessions.prove(session, places.cookies(request), now))
+            if found:
+                check_session(configuration, found)
         except Refused as refused:
             if refused.status == 401 and beside:
                 continue  # a session that proves nobody takes nothing from the token's

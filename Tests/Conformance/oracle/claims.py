@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+from .certificates import SOURCES
 from .proof import Proven, invalid
 
 
@@ -9,14 +13,18 @@ def claim(claims: dict, name: str):
     """A claim whose literal name has the dots wins over one in nested objects. None: there is none."""
     if name in claims:
         return claims[name]
-    head, dot, rest = name.partition(".")
-    if dot and isinstance(claims.get(head), dict):
-        return claim(claims[head], rest)
-    return None
+    found = claims
+    for part in name.split("."):
+        if not isinstance(found, dict):
+            return None
+        found = found.get(part)
+    return found
 
 
 def of(somebody: Proven, name: str):
-    """`sub` is the verified user, whichever claim that was."""
+    """`sub` is the verified user, whichever claim that was; and what a certificate says is no claim."""
+    if name in SOURCES:
+        return None
     return somebody.user if name == "sub" else claim(somebody.claims, name)
 
 
@@ -25,7 +33,7 @@ def plain(value) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        return str(value)
+        return getattr(value, "text", str(value))
     return value if isinstance(value, str) else None
 
 
@@ -56,22 +64,35 @@ def scopes(somebody: Proven) -> set[str]:
     return found
 
 
-def header_value(value) -> str | None:
+def header_value(value, header: str = "") -> str | None:
     """How a mapped claim stands in its header; None: there is no header. What cannot stand there refuses the token."""
     if value is None or value == "" or value == []:
         return None
-    if isinstance(value, list):
-        parts = [text_of(one) for one in value]
-        if any("," in part for part in parts):
-            raise invalid()
-        return ",".join(parts)
-    return text_of(value)
+    if not isinstance(value, list):
+        return text_of(value, header)
+    parts = [text_of(one, header) for one in value]
+    if not all(parts) or any("," in part for part in parts) or len(",".join(parts).encode()) > 4096:
+        raise invalid()
+    return ",".join(parts)
 
 
-def text_of(value) -> str:
+def text_of(value, header: str) -> str:
     text = plain(value)
-    if text is None or any(ord(letter) < 32 or ord(letter) == 127 for letter in text) or text != text.strip():
+    if text is None or len(text.encode()) > 256 or any(unicodedata.category(letter) == "Cc" for letter in text):
         raise invalid()  # H11
-    if len(text.encode()) > 256:
+    if any(is_loose(letter) for letter in text[:1] + text[-1:]) or names_user(header) and not text.isascii():
         raise invalid()
     return text
+
+
+def is_loose(letter: str) -> bool:
+    """White space, or what is not seen: backends cut it off."""
+    return letter.isspace() or unicodedata.category(letter) == "Cf" or bool(re.match("[\u034f\u115f\u1160\u17b4\u17b5\u3164\ufe00-\ufe0f\uffa0]", letter))
+
+
+def names_user(header: str) -> bool:
+    """Where who the user is stays ASCII, whichever claim it is of."""
+    folded = re.sub("[^0-9a-z]", "-", header.lower())
+    kinds = ["x-user", "x-forwarded-user", "x-remote-user", "remote-user", "x-auth-request-user", "x-webauth-user"]
+    return folded in ["x-user-id", "x-user-email", *kinds] or folded in [kind.replace("user", "email") for kind in kinds[1:]] or \
+        folded.endswith("preferred-username")

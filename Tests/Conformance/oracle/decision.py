@@ -27,7 +27,7 @@ def decide(configuration: Configuration, request: Request, now: float) -> Decisi
     try:
         decision.outcome = steps(configuration, request, now, decision)
     except Refused as refused:
-        decision.outcome = Answered(refused.status, refused.codes)
+        decision.outcome = Answered(refused.status, refused.codes, refused.errors)
     decision.told_origin = pages.told_origin(configuration, decision.route, request)
     return decision
 

@@ -1,12 +1,11 @@
 """Whether the model can fail: one mistake at a time is put into it, and it must disagree with the program soon.
 
-`python -m oracle.mistakes 0-3` in Tests/Conformance prints after how many requests of these seeds each was found; the status is 1
+`python -m oracle.mistakes 0-3`, and with `keys` behind it those of `keys_mistakes`, in Tests/Conformance prints after how many requests of these seeds each was found; the status is 1
 where one never is.
 """
 
 from __future__ import annotations
 
-import copy
 import sys
 import tempfile
 import time
@@ -15,22 +14,13 @@ from unittest.mock import patch
 
 from harness.backend import Backend
 
-from . import authentication, claims, decision, pages, places, proof, routing, sessions, upstream_fields
+from . import authentication, claims, decision, keys_mistakes, pages, places, proof, routing, sessions, upstream_fields
 from .decision import decide
-from .random_requests import request
-from .settings import Refused
+from .settings import Refused, with_settings
 from .witness import Witness
+from .keys_witness import KeysWitness, People
 
 REQUESTS = 200
-
-
-def with_settings(function, position: int, **changes):
-    """The same function, told other settings than there are."""
-    def told(*given):
-        changed = copy.copy(given[position])
-        vars(changed).update(changes)
-        return function(*given[:position], changed, *given[position + 1:])
-    return told
 
 
 def never_expired(found, issuer, now, right=proof.check_claims):
@@ -116,32 +106,41 @@ MISTAKES = [
 ]
 
 
-def find(seeds: list[int], backends: list[Backend]) -> dict[str, int]:
+def find(seeds: list[int], backends: list[Backend], mistakes: list, kind=Witness) -> dict[str, int]:
     """After how many requests each of the mistakes was found; those that were not are missing."""
     found, count = {}, 0
     for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder, Witness(seed, Path(folder), backends) as witness:
+        with tempfile.TemporaryDirectory() as folder, kind(seed, Path(folder), backends) as witness:
             for _ in range(REQUESTS):
                 count += 1
-                asked, now = request(witness.chance, witness.configuration), time.time()
+                asked, now = witness.random_request(), time.time()
                 observed = witness.observe(asked)
-                for what, module, name, wrong in MISTAKES:
+                right = decide(witness.configuration, asked, now)
+                if said := witness.compare(right, observed):
+                    raise SystemExit(witness.report(count, asked, right, said))  # without any mistake
+                for what, module, name, wrong in mistakes:
                     if what in found:
                         continue
                     with patch.object(module, name, wrong):
                         expected = decide(witness.configuration, asked, now)
                     if witness.compare(expected, observed):
                         found[what] = count
+                witness.remember(right, observed)
     return found
 
 
 def main() -> None:
     first, _, last = sys.argv[1].partition("-")
+    mistakes, kind = (keys_mistakes.MISTAKES, with_people) if sys.argv[2:] == ["keys"] else (MISTAKES, Witness)
     with Backend() as red, Backend() as green, Backend() as blue:
-        found = find(list(range(int(first), int(last or first) + 1)), [red, green, blue])
-    for what, *_ in MISTAKES:
+        found = find(list(range(int(first), int(last or first) + 1)), [red, green, blue], mistakes, kind)
+    for what, *_ in mistakes:
         print(f"| {what} | {found.get(what, 'not found')} |")
-    sys.exit(len(found) < len(MISTAKES))
+    sys.exit(len(found) < len(mistakes))
+
+
+def with_people(seed: int, folder: Path, backends: list[Backend]) -> KeysWitness:
+    return KeysWitness(seed, folder, backends, People(folder))
 
 
 if __name__ == "__main__":

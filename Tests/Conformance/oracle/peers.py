@@ -95,18 +95,18 @@ class Origin:
 
 def origin(request: Request, target: Target, reads_forwarded: bool = True) -> Origin:
     peer = peer_of(request)
-    fields = {"x-forwarded-proto": ["http"], "x-forwarded-host": [target.authority], "forwarded": [own_element(peer, target)]}
+    fields = {"x-forwarded-proto": [request.listener.scheme], "x-forwarded-host": [target.authority], "forwarded": [own_element(peer, request, target)]}
     if peer is not None:
         fields["x-forwarded-for"] = [str(peer)]
-    found = Origin(peer, peer, fields=fields)
+    found = Origin(peer, peer, request.listener.scheme, fields)
     if is_trusted(request.listener, peer):
         believe(found, request, reads_forwarded)
     return found
 
 
-def own_element(peer: Address | None, target: Target) -> str:
+def own_element(peer: Address | None, request: Request, target: Target) -> str:
     who = "unknown" if peer is None else f'"[{peer}]"' if peer.version == 6 else str(peer)
-    return f'for={who};host="{target.authority}";proto=http'
+    return f'for={who};host="{target.authority}";proto={request.listener.scheme}'
 
 
 def is_nominated(request: Request, name: str) -> bool:

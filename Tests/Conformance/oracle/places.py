@@ -21,6 +21,8 @@ def authorization(request: Request) -> Authorization | None:
     values = request.all("authorization")
     if len(values) > 1:
         raise bad()  # H7: what decides has one value
+    if len(request.all("dpop")) > 1:
+        raise bad()
     if not values:
         return None
     scheme, _, credentials = values[0].partition(" ")

@@ -21,6 +21,7 @@ class Proven:
     user: str
     claims: dict
     name: str  # of the issuer or the session
+    proof: tuple[str, str] | None = None  # that it uses up, also where the answer is 403
 
 
 def invalid() -> Refused:
@@ -36,6 +37,22 @@ def strict_base64(text: str) -> bytes:
     return data
 
 
+class Whole(int):
+    """A number that knows how it was written."""
+
+    def __new__(cls, text: str):
+        found = super().__new__(cls, text)
+        found.text = text
+        return found
+
+
+class Broken(float):
+    def __new__(cls, text: str):
+        found = super().__new__(cls, text)
+        found.text = text
+        return found
+
+
 def strict_object(data: bytes) -> dict:
     def once(pairs):
         if len({name for name, _ in pairs}) != len(pairs):
@@ -45,7 +62,7 @@ def strict_object(data: bytes) -> dict:
     def never(text):
         raise ValueError(text)
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_constant=never)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_constant=never, parse_int=Whole, parse_float=Broken)
     except (ValueError, RecursionError):
         raise invalid() from None
     if not isinstance(value, dict):
@@ -131,7 +148,7 @@ def check_claims(claims: dict, issuer: Issuer, now: float) -> str:
     audience = audience if isinstance(audience, list) else [audience]
     if issuer.audience != ["*"] and not any(one in issuer.audience for one in audience if isinstance(one, str)):
         raise invalid()
-    if "exp" not in claims or any(name in claims for name in [*issuer.refuse_claims, "cnf"]):
+    if "exp" not in claims or any(name in claims for name in issuer.refuse_claims):
         raise invalid()
     if max(claims.get("nbf", now), claims.get("iat", now)) > now + issuer.leeway:
         raise invalid()

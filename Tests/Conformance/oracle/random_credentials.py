@@ -135,7 +135,7 @@ def mistaken(chance: random.Random, configuration: Configuration, issuer: Issuer
 
 
 def signed(chance: random.Random, configuration: Configuration, issuer: Issuer, user: str) -> str:
-    algorithm = chance.choice(issuer.algorithms)
+    algorithm = chance.choice(issuer.algorithms or ["HS256"])
     header = {"alg": algorithm, "typ": issuer.types[0]}
     if issuer.source == "jwks":
         header["kid"] = algorithm.lower()

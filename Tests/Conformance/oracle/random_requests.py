@@ -21,12 +21,12 @@ HARMLESS = ["Accept", "X-Test", "X-Users", "X-User", "Remote-Users", "X-Role", "
 NOMINATED = ["X-User-Id", "x-test", "close, Authorization", "Cookie", "X-Forwarded-For", "keep-alive, accept", "Origin"]
 
 
-def request(chance: random.Random, configuration: Configuration) -> Request:
+def request(chance: random.Random, configuration: Configuration, kind=Credentials) -> Request:
     route = chance.choice(configuration.routes)
     listener = chance.choice(configuration.listeners)
     method = chance.choice(route.methods) if route.methods and chance.random() < 0.8 else method_of(chance)
     user = chance.choice(USERS)
-    credentials = Credentials(chance, configuration, route, user)
+    credentials = kind(chance, configuration, route, user)
     path = path_of(chance, route, user)
     if chance.random() < 0.15:
         path = odd_path(chance, path)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
+
+from .certificates import Certificate
+from .revoked import Revoked
 
 
 @dataclass
@@ -15,6 +19,11 @@ class Listener:
     redirect: str | None = None
     socket: str | None = None  # the path of a Unix socket
     port: int = 0
+    client_auth: str | None = None  # TLS, with certificates of clients: "required" or "optional"
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.client_auth else "http"
 
     @property
     def trusts_peer(self) -> bool:
@@ -35,7 +44,7 @@ class Issuer:
     iss: str
     audience: list[str]
     algorithms: list[str]
-    source: str  # "secret", "public_key", "jwks"
+    source: str  # "secret", "public_key", "jwks", "introspection"
     owner: str  # whose keys these are
     subject: list[str] = field(default_factory=lambda: ["sub"])
     types: list[str] = field(default_factory=lambda: ["JWT", "at+jwt"])
@@ -45,6 +54,9 @@ class Issuer:
     token_from: list[str] = field(default_factory=lambda: ["header"])
     trusted_origins: list[str] = field(default_factory=list)
     leeway: int = 30
+    dpop: str | None = None
+    dpop_lifetime: int = 60
+    dpop_nonce: bool = False
 
     def names(self, kind: str) -> list[str]:
         """The cookies, or the parameters, in which it looks for tokens."""
@@ -119,6 +131,12 @@ class Configuration:
     tokens: list[str] = field(default_factory=list)  # those of earlier requests
     limits: dict[str, Limit] = field(default_factory=dict)
     access: str = "off"
+    answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # status and body of the server that is asked, by token
+    server: int = 0  # its port
+    revoked: Revoked = field(default_factory=Revoked)
+    proofs: set[tuple[str, str]] = field(default_factory=set)  # used up: the key's thumbprint, `jti`
+    nonces: set[str] = field(default_factory=set)  # that the program has given
+    requests: list[tuple[Request, float]] = field(default_factory=list)  # earlier ones, and when
 
     def issuers_of(self, route: Route) -> list[Issuer]:
         return [self.issuers[name] for name in route.names if name in self.issuers]
@@ -138,6 +156,7 @@ class Request:
     source: str | None = "127.0.0.1"  # the address of its socket; None: a Unix socket has none
     preface: bytes = b""  # a PROXY header
     opens_tunnel: bool = False  # a handshake of WebSocket
+    certificate: Certificate | None = None  # that the connection was opened with
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key.lower() == name]
@@ -152,6 +171,7 @@ class Refused(Exception):
     def __init__(self, status: int, *codes: str):
         super().__init__(status, *codes)
         self.status, self.codes = status, codes
+        self.errors: tuple[str, ...] | None = None  # of `WWW-Authenticate`, where they are compared
 
 
 @dataclass
@@ -171,3 +191,13 @@ class Answered:
 
     status: int
     codes: tuple[str, ...]
+    errors: tuple[str, ...] | None = None
+
+
+def with_settings(function, position: int, **changes):
+    """The same function, told other settings than there are."""
+    def told(*given):
+        changed = copy.copy(given[position])
+        vars(changed).update(changes)
+        return function(*given[:position], changed, *given[position + 1:])
+    return told

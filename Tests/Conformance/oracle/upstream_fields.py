@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import claims, peers, places, sessions
+from . import certificates, claims, peers, places, sessions
 from .proof import Proven
 from .settings import Configuration, Request, Route, Upstream
 from .targets import Target
@@ -39,7 +39,7 @@ def kept(configuration: Configuration, request: Request) -> list[tuple[str, str]
     found = []
     for name, value in request.fields:
         low = name.lower()
-        if low in HOP_BY_HOP or low in nominated or low in ("authorization", "cookie", "host"):
+        if low in HOP_BY_HOP or low in nominated or low in ("authorization", "cookie", "host", "dpop"):
             continue
         if is_named(name, removed) or is_named(name, FORWARDING):
             continue
@@ -57,8 +57,10 @@ def upstream_fields(configuration: Configuration, request: Request, target: Targ
     for name, value in kept(configuration, request):
         add(name, value)
     add("authorization", authorization(request, upstream))
+    for value in proofs(configuration, request, route, upstream):
+        add("dpop", value)
     add("cookie", cookie(configuration, request, route, upstream))
-    for name, value in identity(configuration, somebody).items():
+    for name, value in (identity(configuration, somebody) | certificates.identity(configuration.identity, request.certificate)).items():
         add(name, value)
     for name, values in peers.origin(request, target).fields.items():
         for value in values:
@@ -72,7 +74,7 @@ def identity(configuration: Configuration, somebody: Proven | None) -> dict[str,
     """Inserted or absent, there is no third way: what a claim does not say, no client says in its place (H3)."""
     if somebody is None:
         return {}
-    values = {name: claims.header_value(claims.of(somebody, wanted)) for name, wanted in configuration.identity.items()}
+    values = {name: claims.header_value(claims.of(somebody, wanted), name) for name, wanted in configuration.identity.items()}
     # Recorded bytes are read as Latin-1.
     return {name: value.encode().decode("latin-1") for name, value in values.items() if value is not None}
 
@@ -83,6 +85,14 @@ def authorization(request: Request, upstream: Upstream) -> str | None:
     if upstream.authorization == "forward" and not peers.is_nominated(request, "authorization"):
         return request.first("authorization")
     return None  # "mint" is looked at by itself
+
+
+def proofs(configuration: Configuration, request: Request, route: Route, upstream: Upstream) -> list[str]:
+    """A proof goes with its token. Where no issuer of the route has `dpop` it is nothing of the proxy's: a token endpoint needs it."""
+    if peers.is_nominated(request, "dpop"):
+        return []
+    is_ours = any(issuer.dpop for issuer in configuration.issuers_of(route))
+    return request.all("dpop") if upstream.authorization == "forward" or not is_ours else []
 
 
 def cookie(configuration: Configuration, request: Request, route: Route, upstream: Upstream) -> str | None:

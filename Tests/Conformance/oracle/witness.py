@@ -6,7 +6,7 @@ import json
 import random
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jwt
@@ -34,6 +34,8 @@ class Reply:
     status: int
     code: str | None
     told_origin: str | None
+    challenges: list[str] = field(default_factory=list, kw_only=True)
+    nonce: str | None = field(default=None, kw_only=True)
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Observed:
 class Witness:
     """One process of usher, with the backends that record what it sends."""
 
+    variable = "USHER_MODEL_SEEDS"
+
     def __init__(self, seed: int, folder: Path, backends: list[Backend]):
         self.seed, self.chance = seed, random.Random(seed)
         self.backends, self.folder = backends, folder
@@ -52,6 +56,7 @@ class Witness:
         for listener in self.configuration.listeners:
             listener.port = free_port()
         written.write_keys(self.configuration, folder)
+        self.prepare()
         admin = free_port()
         text = written.document(self.configuration, [backend.port for backend in backends], admin)
         self.environment = environment(**written.environment(self.configuration))
@@ -59,6 +64,15 @@ class Witness:
 
     def made_up(self) -> Configuration:
         return configuration(self.chance)
+
+    def prepare(self) -> None:
+        """What must be there before the start."""
+
+    def random_request(self) -> Request:
+        return request(self.chance, self.configuration)
+
+    def explains(self, asked: Request) -> bool:
+        return explained.can_express(asked)
 
     def __enter__(self):
         try:
@@ -74,11 +88,13 @@ class Witness:
     def disagreements(self, count: int, only: int | None = None) -> list[str]:
         found = []
         for number in range(count):
-            asked = request(self.chance, self.configuration)
+            asked = self.random_request()
             if only is None or number == only:
                 expected = decide(self.configuration, asked, time.time())
-                said = self.compare(expected, self.observe(asked))
-                if number % EXPLAINED == 0 and explained.can_express(asked):
+                observed = self.observe(asked)
+                said = self.compare(expected, observed)
+                self.remember(expected, observed)
+                if number % EXPLAINED == 0 and self.explains(asked):
                     said += explained.differences(asked, expected, self.folder, self.environment)
                 if said:
                     found.append(self.report(number, asked, expected, said))
@@ -87,8 +103,17 @@ class Witness:
     def observe(self, asked: Request) -> Observed:
         for backend in self.backends:
             backend.requests.clear()
-        reply = over_two(asked) if asked.listener.protocol == "h2" else over_one(asked)
+        reply = over_two(asked, self.two(asked)) if asked.listener.protocol == "h2" else over_one(asked, self.one(asked))
         return Observed(reply, [(number, recorded) for number, backend in enumerate(self.backends) for recorded in backend.requests])
+
+    def one(self, asked: Request) -> Client:
+        return Client(asked.listener.port)
+
+    def two(self, asked: Request) -> http2.Connection:
+        return http2.Connection(asked.listener.port)
+
+    def remember(self, expected: Decision, observed: Observed) -> None:
+        """What later decisions depend on."""
 
     def compare(self, expected: Decision, observed: Observed) -> list[str]:
         reply, arrived = observed.reply, observed.arrived
@@ -102,7 +127,7 @@ class Witness:
     def report(self, number: int, asked: Request, expected: Decision, said: list[str]) -> str:
         route = expected.route and written.route(expected.route)
         return "\n".join([
-            f"USHER_MODEL_SEEDS={self.seed} USHER_MODEL_REQUEST={number} python -m pytest test_model.py   # {self.folder}/usher.toml",
+            f"{self.variable}={self.seed} USHER_MODEL_REQUEST={number} python -m pytest test_model.py   # {self.folder}/usher.toml",
             *(f"  DIFFERENT: {one}" for one in said), f"  {asked.listener.name}: {asked.method} {asked.target}  Host: {asked.host}",
             *(f"    {name}: {value}" for name, value in asked.fields), f"  model: {outcome_text(expected)}", f"  route: {route}"])
 
@@ -155,16 +180,22 @@ def code_of(status: int, headers, body: bytes) -> str | None:
     return json.loads(body)["code"]
 
 
-def over_one(asked: Request) -> Reply:
-    with Client(asked.listener.port) as client:
+def over_one(asked: Request, client: Client) -> Reply:
+    with client:
         client.send(render(asked.method, asked.target, asked.fields, asked.body, asked.host))
         answer = client.response(asked.method)
-    return Reply(answer.status, code_of(answer.status, answer.headers, answer.body), answer.headers.get("access-control-allow-origin"))
+    return reply_of(answer, answer.body)
 
 
-def over_two(asked: Request) -> Reply:
-    with http2.Connection(asked.listener.port) as connection:
+def over_two(asked: Request, connection: http2.Connection) -> Reply:
+    with connection:
         fields = asked.fields + ([("content-length", str(len(asked.body)))] if asked.body is not None else [])
-        answer = connection.request(http2.get(asked.target, asked.method, asked.host) + fields, asked.body)
+        answer = connection.request(http2.get(asked.target, asked.method, asked.host, asked.listener.scheme) + fields, asked.body)
     assert answer.status, answer  # a stream may be reset behind an answer that did not wait for the body
-    return Reply(answer.status, code_of(answer.status, answer.headers, bytes(answer.body)), answer.headers.get("access-control-allow-origin"))
+    return reply_of(answer, bytes(answer.body))
+
+
+def reply_of(answer, body: bytes) -> Reply:
+    headers = answer.headers
+    return Reply(answer.status, code_of(answer.status, headers, body), headers.get("access-control-allow-origin"),
+                 challenges=headers.all("www-authenticate"), nonce=headers.get("dpop-nonce"))

@@ -9,6 +9,7 @@ from harness import betterauth
 from harness import tokens as keys
 
 from .proof import secret
+from .revoked import Revoked
 from .settings import CORS, Configuration, Issuer, Listener, Route, Session, Upstream
 
 SERVICE_TOKEN = "service-token-of-the-model"
@@ -33,11 +34,15 @@ def write_keys(configuration: Configuration, folder: Path) -> None:
             (folder / f"{issuer.name}.json").write_text(json.dumps({"keys": known}))
 
 
+def write_revoked(configuration: Configuration, folder: Path) -> None:
+    (folder / "revoked.json").write_text(json.dumps(configuration.revoked.document()))
+
+
 def document(configuration: Configuration, backends: list[int], admin: int) -> str:
     parts = ["workers = 1", f'[admin]\naddress = "127.0.0.1:{admin}"', f'[log]\naccess = "{configuration.access}"']
     parts += [listener(one) for one in configuration.listeners]
     parts += [upstream(one, backends[one.backend]) for one in configuration.upstreams.values()]
-    parts += [issuer(one) for one in configuration.issuers.values()]
+    parts += [issuer(one, configuration.server) for one in configuration.issuers.values()]
     parts += [session(one) for one in configuration.sessions.values()]
     parts += [cors(one) for one in configuration.cors.values()]
     parts.append('[rate_limit.generous]\nkey = "user"\nrequests = 1000000\nper = "1s"')
@@ -45,6 +50,8 @@ def document(configuration: Configuration, backends: list[int], admin: int) -> s
         parts.append(f'[rate_limit.{limit.name}]\nkey = "{limit.key}"\nrequests = 1\nper = "1d"\nburst = {limit.burst}')
     named = ", ".join(f'"{name}" = "{claim}"' for name, claim in configuration.identity.items())
     parts.append(f"[identity]\nheaders = {{ {named} }}\nstrip = {strings(configuration.strip)}")
+    if configuration.revoked != Revoked():
+        parts.append('[revocation]\nfile = "revoked.json"')
     return "\n\n".join(parts + [route(one) for one in configuration.routes]) + "\n"
 
 
@@ -57,6 +64,9 @@ def listener(one: Listener) -> str:
         lines.append(f'redirect = "{one.redirect}"')
     if one.proxy_protocol:
         lines.append("proxy_protocol = true")
+    if one.client_auth:
+        lines += ['tls.certificates = [{ certificate = "server.pem", key = "server.key" }]', 'tls.client_ca = "clients.pem"',
+                  f'tls.client_auth = "{one.client_auth}"']
     return "\n".join(lines)
 
 
@@ -76,12 +86,17 @@ def upstream(one: Upstream, port: int) -> str:
         f"preserve_host = {str(one.preserve_host).lower()}", 'connect_timeout = "30s"'])
 
 
-def issuer(one: Issuer) -> str:
+def issuer(one: Issuer, server: int) -> str:
     key = {"secret": f'secret = {{ env = "SECRET_{one.owner.upper()}" }}', "public_key": f'public_key = {{ file = "{one.name}.pem" }}',
-           "jwks": f'jwks = {{ file = "{one.name}.json" }}'}[one.source]
+           "jwks": f'jwks = {{ file = "{one.name}.json" }}',
+           "introspection": f'introspection = {{ url = "http://127.0.0.1:{server}/", client_id = "usher", client_secret = {{ env = "MINT_SECRET" }} }}'
+           }[one.source]
     lines = [f'[issuer.{one.name}]', f'issuer = "{one.iss}"', f"audience = {strings(one.audience)}", key,
-             f"algorithms = {strings(one.algorithms)}", f"subject = {strings(one.subject)}", f"types = {strings(one.types)}",
-             f"required_type = {str(one.required_type).lower()}", f"token_from = {strings(one.token_from)}"]
+             f"subject = {strings(one.subject)}", f"token_from = {strings(one.token_from)}"]
+    if one.source != "introspection":
+        lines += [f"algorithms = {strings(one.algorithms)}", f"types = {strings(one.types)}", f"required_type = {str(one.required_type).lower()}"]
+    if one.dpop:
+        lines += [f'dpop = "{one.dpop}"', f'dpop_lifetime = "{one.dpop_lifetime}s"', f"dpop_nonce = {str(one.dpop_nonce).lower()}"]
     if one.refuse_claims:
         lines.append(f"refuse_claims = {strings(one.refuse_claims)}")
     if one.trusted_origins:
