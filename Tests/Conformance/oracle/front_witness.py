@@ -52,6 +52,7 @@ class CallerOverTwo(http2.Connection):
 
 
 class FrontWitness(Witness):
+    variable, file = "USHER_MODEL_FRONT_SEEDS", "test_model_front.py"
     counted: Counted
 
     def made_up(self) -> Configuration:

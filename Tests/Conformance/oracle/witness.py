@@ -47,7 +47,8 @@ class Observed:
 class Witness:
     """One process of usher, with the backends that record what it sends."""
 
-    variable = "USHER_MODEL_SEEDS"
+    # What runs a seed again.
+    variable, file = "USHER_MODEL_SEEDS", "test_model.py"
 
     def __init__(self, seed: int, folder: Path, backends: list[Backend]):
         self.seed, self.chance = seed, random.Random(seed)
@@ -127,7 +128,7 @@ class Witness:
     def report(self, number: int, asked: Request, expected: Decision, said: list[str]) -> str:
         route = expected.route and written.route(expected.route)
         return "\n".join([
-            f"{self.variable}={self.seed} USHER_MODEL_REQUEST={number} python -m pytest test_model.py   # {self.folder}/usher.toml",
+            f"{self.variable}={self.seed} USHER_MODEL_REQUEST={number} python -m pytest {self.file}   # {self.folder}/usher.toml",
             *(f"  DIFFERENT: {one}" for one in said), f"  {asked.listener.name}: {asked.method} {asked.target}  Host: {asked.host}",
             *(f"    {name}: {value}" for name, value in asked.fields), f"  model: {outcome_text(expected)}", f"  route: {route}"])
 
