@@ -90,8 +90,8 @@ class KeyServer(StandIn):
                     connection.sendall(answer)
                 if self.tls:
                     connection.unwrap()
-        except OSError:
-            pass
+        except (OSError, ValueError):
+            pass  # the client has gone, or the answer has ended TLS itself
 
     def wait_requests(self, count: int, timeout: float = PATIENCE_SECONDS) -> None:
         end = time.monotonic() + timeout
