@@ -150,9 +150,13 @@ final class ConfigurationTarget: FuzzTarget {
         try demand(loaded.hasErrors == (loaded.configuration == nil), "neither a configuration nor an error")
         let text = loaded.render()
         try demand(loaded.diagnostics.isEmpty == text.isEmpty, "a diagnostic without a text")
-        // Diagnostics show what the file says, and its origins in lower case, so the secret must not stand there by chance.
+        // Diagnostics show what the file says, its origins in lower case, and names without what cannot stand in them: the
+        // secret must not be there by chance.
         let secret = String(repeating: "s", count: 40)
-        guard !String(decoding: input, as: UTF8.self).lowercased().contains(secret) else { return }
+        let letters = input.map { $0 | 0x20 }.filter { (0x61...0x7A).contains($0) }
+        guard !letters.split(whereSeparator: { $0 != 0x73 }).contains(where: { $0.count >= 40 }) else {
+            return
+        }
         try demand(!text.contains(secret), "a secret in a diagnostic")
     }
 }
