@@ -13,7 +13,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parents[2] / "Sources"
 # What the simulation runs; the others' lines belong to the control thread, to start and to configuration.
-TARGETS = ["HTTP", "HTTP1", "HTTP2", "Policy", "Proxy", "Redis", "TLS", "Upstream"]
+TARGETS = ["HTTP", "HTTP1", "HTTP2", "Policy", "Proxy", "TLS", "Upstream"]
 
 
 def tool(name: str) -> str:

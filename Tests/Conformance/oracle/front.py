@@ -6,7 +6,7 @@ import dataclasses
 import ipaddress
 from dataclasses import dataclass, field
 
-from . import decision, pages, peers, places, questions, replies, targets, upstream_fields
+from . import pages, peers, places, questions, replies, targets, upstream_fields
 from .authentication import authenticate
 from .decision import authorize, check_method, forward
 from .proof import Proven

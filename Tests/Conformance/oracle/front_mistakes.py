@@ -1,24 +1,12 @@
-"""Whether what stands in front can be got wrong without being seen: as `mistakes`, for `front` and what it uses.
-
-`python -m oracle.front_mistakes 0-3` in Tests/Conformance prints after how many requests of these seeds each was found; the status is
-1 where one never is.
-"""
+"""Mistakes in what stands in front, for `mistakes`."""
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
-import sys
-import tempfile
-import time
-from pathlib import Path
 from unittest.mock import patch
 
-from harness.backend import Backend
-
-from . import front, pages, peers, questions, random_front, replies
-from .front_witness import FrontWitness
-from .mistakes import REQUESTS
+from . import front, pages, peers, questions, replies
 
 
 def first_of_all(listener, told):
@@ -113,37 +101,3 @@ MISTAKES = [
     ("a trusted page of any name", pages, "is_listed", lambda page, trusted: page is not None),
     ("nobody asks whose page it is", pages, "is_safe", lambda request: True),
 ]
-
-
-def find(seeds: list[int], backends: list[Backend]) -> dict[str, int]:
-    """After how many requests each of the mistakes was found; those that were not are missing."""
-    found, count = {}, 0
-    for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder, FrontWitness(seed, Path(folder), backends) as witness:
-            for number in range(REQUESTS):
-                count += 1
-                asked, now = random_front.request(witness.chance, witness.configuration, number), time.time()
-                right, observed = front.decide(witness.configuration, asked, now, witness.counted), witness.observe(asked)
-                assert not witness.compare_front(asked, right, observed), "something else is wrong: see test_model_front.py"
-                for what, place, name, wrong in MISTAKES:
-                    if what in found:
-                        continue
-                    with patch.object(place, name, wrong):
-                        expected = front.decide(witness.configuration, asked, now, witness.counted)
-                        if witness.compare_front(asked, expected, observed):
-                            found[what] = count
-                witness.note(right)
-    return found
-
-
-def main() -> None:
-    first, _, last = sys.argv[1].partition("-")
-    with Backend() as red, Backend() as green, Backend() as blue:
-        found = find(list(range(int(first), int(last or first) + 1)), [red, green, blue])
-    for what, *_ in MISTAKES:
-        print(f"| {what} | {found.get(what, 'not found')} |")
-    sys.exit(len(found) < len(MISTAKES))
-
-
-if __name__ == "__main__":
-    main()

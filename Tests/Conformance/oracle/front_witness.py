@@ -53,24 +53,27 @@ class CallerOverTwo(http2.Connection):
 
 class FrontWitness(Witness):
     variable, file = "USHER_MODEL_FRONT_SEEDS", "test_model_front.py"
+    sends_all = True  # each takes from what those behind it may
     counted: Counted
 
     def made_up(self) -> Configuration:
         self.counted = {}
         return random_front.configuration(self.chance, self.folder)
 
-    def disagreements(self, count: int, only: int | None = None) -> list[str]:
-        """All requests are sent, whichever is asked for: each takes from what those behind it may."""
-        found = []
-        for number in range(count):
-            asked = random_front.request(self.chance, self.configuration, number)
-            expected = front.decide(self.configuration, asked, time.time(), self.counted)
-            if (said := self.compare_front(asked, expected, self.observe(asked))) and only in (None, number):
-                found.append(self.report(number, asked, expected, said) + f"\n  from {asked.source}, {asked.preface!r}")
-            self.note(expected)
-        return found
+    def random_request(self, number: int) -> FrontRequest:
+        return random_front.request(self.chance, self.configuration, number)
 
-    def note(self, expected: Seen) -> None:
+    def decide(self, asked: FrontRequest, now: float) -> Seen:
+        return front.decide(self.configuration, asked, now, self.counted)
+
+    def explains(self, asked: FrontRequest) -> bool:
+        """It knows nothing of peers, questions and pages."""
+        return False
+
+    def report(self, number: int, asked: FrontRequest, expected: Seen, said: list[str]) -> str:
+        return super().report(number, asked, expected, said) + f"\n  from {asked.source}, {asked.preface!r}"
+
+    def remember(self, expected: Seen, observed: Observed) -> None:
         for bucket in expected.spends:
             self.counted[bucket] = self.counted.get(bucket, 0) + 1
 
@@ -96,7 +99,7 @@ class FrontWitness(Witness):
             time.sleep(0.0005)
         raise AssertionError(f"no line about {number}: {bytes(self.usher.log)[-2000:]}")
 
-    def compare_front(self, asked: FrontRequest, expected: Seen, observed: Observed) -> list[str]:
+    def compare(self, asked: FrontRequest, expected: Seen, observed: Observed) -> list[str]:
         reply, arrived = observed.reply, observed.arrived
         if expected.outcome is None:
             return [] if reply.status == 0 and not arrived else [f"{reply.status} {reply.code}, not closed; {len(arrived)} arrived"]

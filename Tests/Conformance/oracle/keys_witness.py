@@ -92,7 +92,7 @@ class KeysWitness(Witness):
         super().__exit__(*given)
         self.server.down()
 
-    def random_request(self) -> Request:
+    def random_request(self, number: int) -> Request:
         if self.configuration.revoked != Revoked() and self.chance.random() < 0.01:
             self.revoke(Revoked([self.chance.choice([*NAMES, "four"])]))
         return random_keys.request(self.chance, self.configuration, self.people.certificates)
@@ -125,8 +125,8 @@ class KeysWitness(Witness):
         connection.flush()
         return connection
 
-    def compare(self, expected: Decision, observed: Observed) -> list[str]:
-        said = super().compare(expected, observed)
+    def compare(self, asked: Request, expected: Decision, observed: Observed) -> list[str]:
+        said = super().compare(asked, expected, observed)
         outcome, reply = expected.outcome, observed.reply
         if isinstance(outcome, Answered) and outcome.errors and reply.status == 401:
             errors = re.findall('error="([^"]*)"', " ".join(reply.challenges))

@@ -1,7 +1,7 @@
 """Whether the model can fail: one mistake at a time is put into it, and it must disagree with the program soon.
 
-`python -m oracle.mistakes 0-3`, and with `keys` behind it those of `keys_mistakes`, in Tests/Conformance prints after how many requests of these seeds each was found; the status is 1
-where one never is.
+`python -m oracle.mistakes 0-3` in Tests/Conformance prints after how many requests of these seeds each was found; the status is 1 where
+one never is. With `keys` behind it the mistakes are those of `keys_mistakes`, with `front` those of `front_mistakes`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from unittest.mock import patch
 
 from harness.backend import Backend
 
-from . import authentication, claims, decision, keys_mistakes, pages, places, proof, routing, sessions, upstream_fields
-from .decision import decide
+from . import authentication, claims, decision, front_mistakes, keys_mistakes, pages, places, proof, routing, sessions, upstream_fields
+from .front_witness import FrontWitness
+from .keys_witness import KeysWitness, People
 from .settings import Refused, with_settings
 from .witness import Witness
-from .keys_witness import KeysWitness, People
 
 REQUESTS = 200
 
@@ -106,41 +106,42 @@ MISTAKES = [
 ]
 
 
-def find(seeds: list[int], backends: list[Backend], mistakes: list, kind=Witness) -> dict[str, int]:
+def find(seeds: list[int], backends: list[Backend], mistakes: list, kind) -> dict[str, int]:
     """After how many requests each of the mistakes was found; those that were not are missing."""
     found, count = {}, 0
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder, kind(seed, Path(folder), backends) as witness:
-            for _ in range(REQUESTS):
+            for number in range(REQUESTS):
                 count += 1
-                asked, now = witness.random_request(), time.time()
-                observed = witness.observe(asked)
-                right = decide(witness.configuration, asked, now)
-                if said := witness.compare(right, observed):
-                    raise SystemExit(witness.report(count, asked, right, said))  # without any mistake
+                asked, now = witness.random_request(number), time.time()
+                right, observed = witness.decide(asked, now), witness.observe(asked)
+                if said := witness.compare(asked, right, observed):
+                    raise SystemExit(witness.report(number, asked, right, said))  # without any mistake
                 for what, module, name, wrong in mistakes:
                     if what in found:
                         continue
                     with patch.object(module, name, wrong):
-                        expected = decide(witness.configuration, asked, now)
-                    if witness.compare(expected, observed):
-                        found[what] = count
+                        if witness.compare(asked, witness.decide(asked, now), observed):
+                            found[what] = count
                 witness.remember(right, observed)
     return found
 
 
+def with_people(seed: int, folder: Path, backends: list[Backend]) -> KeysWitness:
+    return KeysWitness(seed, folder, backends, People(folder))
+
+
+KINDS = {"": (MISTAKES, Witness), "keys": (keys_mistakes.MISTAKES, with_people), "front": (front_mistakes.MISTAKES, FrontWitness)}
+
+
 def main() -> None:
     first, _, last = sys.argv[1].partition("-")
-    mistakes, kind = (keys_mistakes.MISTAKES, with_people) if sys.argv[2:] == ["keys"] else (MISTAKES, Witness)
+    mistakes, kind = KINDS["".join(sys.argv[2:])]
     with Backend() as red, Backend() as green, Backend() as blue:
         found = find(list(range(int(first), int(last or first) + 1)), [red, green, blue], mistakes, kind)
     for what, *_ in mistakes:
         print(f"| {what} | {found.get(what, 'not found')} |")
     sys.exit(len(found) < len(mistakes))
-
-
-def with_people(seed: int, folder: Path, backends: list[Backend]) -> KeysWitness:
-    return KeysWitness(seed, folder, backends, People(folder))
 
 
 if __name__ == "__main__":

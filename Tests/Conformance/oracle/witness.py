@@ -49,6 +49,8 @@ class Witness:
 
     # What runs a seed again.
     variable, file = "USHER_MODEL_SEEDS", "test_model.py"
+    # Whichever request is asked for, those before it are sent, too.
+    sends_all = False
 
     def __init__(self, seed: int, folder: Path, backends: list[Backend]):
         self.seed, self.chance = seed, random.Random(seed)
@@ -69,8 +71,11 @@ class Witness:
     def prepare(self) -> None:
         """What must be there before the start."""
 
-    def random_request(self) -> Request:
+    def random_request(self, number: int) -> Request:
         return request(self.chance, self.configuration)
+
+    def decide(self, asked: Request, now: float) -> Decision:
+        return decide(self.configuration, asked, now)
 
     def explains(self, asked: Request) -> bool:
         return explained.can_express(asked)
@@ -89,16 +94,17 @@ class Witness:
     def disagreements(self, count: int, only: int | None = None) -> list[str]:
         found = []
         for number in range(count):
-            asked = self.random_request()
-            if only is None or number == only:
-                expected = decide(self.configuration, asked, time.time())
-                observed = self.observe(asked)
-                said = self.compare(expected, observed)
-                self.remember(expected, observed)
-                if number % EXPLAINED == 0 and self.explains(asked):
-                    said += explained.differences(asked, expected, self.folder, self.environment)
-                if said:
-                    found.append(self.report(number, asked, expected, said))
+            asked, is_meant = self.random_request(number), only in (None, number)
+            if not is_meant and not self.sends_all:
+                continue
+            expected = self.decide(asked, time.time())
+            observed = self.observe(asked)
+            said = self.compare(asked, expected, observed)
+            self.remember(expected, observed)
+            if number % EXPLAINED == 0 and self.explains(asked):
+                said += explained.differences(asked, expected, self.folder, self.environment)
+            if said and is_meant:
+                found.append(self.report(number, asked, expected, said))
         return found
 
     def observe(self, asked: Request) -> Observed:
@@ -116,7 +122,7 @@ class Witness:
     def remember(self, expected: Decision, observed: Observed) -> None:
         """What later decisions depend on."""
 
-    def compare(self, expected: Decision, observed: Observed) -> list[str]:
+    def compare(self, asked: Request, expected: Decision, observed: Observed) -> list[str]:
         reply, arrived = observed.reply, observed.arrived
         said = [] if reply.told_origin == expected.told_origin else [f"Allow-Origin {reply.told_origin}, not {expected.told_origin}"]
         if isinstance(expected.outcome, Answered):
