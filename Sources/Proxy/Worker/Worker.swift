@@ -226,15 +226,20 @@ public struct Worker: ~Copyable {
         while !isFinished {
             turn(poller.wait(timeoutMilliseconds: waitMilliseconds))
         }
+        try end()
+    }
+
+    /// Closes everything, when it is finished.
+    mutating func end() throws(WorkerError) {
         closeEverything()
         if let failure { throw failure }
     }
 
-    private var isFinished: Bool { isStopped || (isDraining && clients.count == 0) }
+    var isFinished: Bool { isStopped || (isDraining && clients.count == 0) }
 
     /// One turn: all events of one wait, then what was left over of the turn before, then deadlines. Whoever asks
     /// little does not wait for the large bodies of others, and these have their turn each time.
-    private mutating func turn(_ events: Int) {
+    mutating func turn(_ events: Int) {
         turns &+= 1
         handshakeSteps = 0
         readClocks()
@@ -284,7 +289,7 @@ public struct Worker: ~Copyable {
     }
 
     /// How long the poller may wait: not at all with leftovers, else to the next deadline.
-    private var waitMilliseconds: Int32 {
+    var waitMilliseconds: Int32 {
         if !ready.isEmpty || !freed.isEmpty || !unsent.isEmpty || !unsentCarriers.isEmpty
             || !carriersLeftOver.isEmpty
         {

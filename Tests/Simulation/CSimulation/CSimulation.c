@@ -25,7 +25,8 @@ enum wire_fault { RESET, FINISH, STAND_STILL, GARBLE, WIRE_FAULTS };
 struct object {
     enum kind kind;
     int fd; // -1: the process has none, or none any more
-    // epoll
+    // epoll: who watches it, by its descriptor
+    int watcher;
     bool watched, pending;
     uint32_t interest;
     uint64_t token;
@@ -34,6 +35,8 @@ struct object {
     // listener, and the port of a stream
     uint16_t port;
     int waiting[QUEUE], waiting_count;
+    int queue;   // the object whose queue this descriptor of a listener accepts from
+    int sharing; // how many descriptors that queue has
     // stream: `in` goes to the process, `out` comes from it
     struct bytes in, out;
     size_t room;
@@ -167,7 +170,7 @@ static uint32_t readiness(const struct object *object) {
     uint32_t ready = 0;
     switch (object->kind) {
     case EVENT: return object->counter ? EPOLLIN : 0;
-    case LISTENER: return object->waiting_count ? EPOLLIN : 0;
+    case LISTENER: return sim.objects[object->queue].waiting_count ? EPOLLIN : 0;
     case STREAM:
         if (object->connecting) return 0;
         if (object->in.count || object->in_finished || object->is_reset) ready |= EPOLLIN;
@@ -181,8 +184,8 @@ static uint32_t readiness(const struct object *object) {
 }
 
 static void forget(struct object *object) {
-    // One that waits to be accepted is there yet, though its peer may have left.
-    if (object->fd < 0 && object->released && object->closed) object->kind = FREE;
+    // One that waits to be accepted is there yet, though its peer may have left; and so is a queue that others accept from.
+    if (object->fd < 0 && object->released && object->closed && !object->sharing) object->kind = FREE;
 }
 
 void sim_begin(uint64_t seed, struct sim_faults faults, int64_t (*step)(int64_t)) {
@@ -241,22 +244,43 @@ int sim_listener(uint16_t port) {
     struct object *object = make(LISTENER);
     object->port = port;
     object->released = true;
+    object->queue = number_of(object);
+    object->sharing = 1;
     return describe(object);
 }
 
-int sim_connect(uint16_t port) {
-    for (int index = 0; index < sim.used; index++) {
-        struct object *listener = &sim.objects[index];
-        if (listener->kind != LISTENER || listener->port != port || listener->fd < 0) continue;
-        if (listener->waiting_count == QUEUE) return -1;
-        struct object *stream = make(STREAM);
-        stream->room = 1 + sim_below(sim_chance(256) ? 200 : 100000);
-        stream->port = port;
-        listener->waiting[listener->waiting_count++] = (int)(stream - sim.objects);
-        wake(listener);
-        return (int)(stream - sim.objects);
+int sim_listener_again(int fd) {
+    const struct object *first = of(fd);
+    struct object *object = make(LISTENER);
+    object->port = first->port;
+    object->released = true;
+    object->queue = first->queue;
+    sim.objects[object->queue].sharing++;
+    return describe(object);
+}
+
+// The kernel spreads connections over the queues of a port, in a way that nobody knows.
+static struct object *queue_of(uint16_t port) {
+    struct object *queues[QUEUE];
+    uint32_t count = 0;
+    for (int index = 0; index < sim.used && count < QUEUE; index++) {
+        struct object *object = &sim.objects[index];
+        if (object->kind == LISTENER && object->port == port && object->sharing) queues[count++] = object;
     }
-    return -1;
+    return count ? queues[count > 1 ? sim_below(count) : 0] : NULL;
+}
+
+int sim_connect(uint16_t port) {
+    struct object *queue = queue_of(port);
+    if (!queue || queue->waiting_count == QUEUE) return -1;
+    struct object *stream = make(STREAM);
+    stream->room = 1 + sim_below(sim_chance(256) ? 200 : 100000);
+    stream->port = port;
+    queue->waiting[queue->waiting_count++] = number_of(stream);
+    // All who accept from it are told.
+    for (int index = 0; index < sim.used; index++)
+        if (sim.objects[index].kind == LISTENER && sim.objects[index].queue == number_of(queue)) wake(&sim.objects[index]);
+    return number_of(stream);
 }
 
 int sim_next_outgoing(uint16_t *port) {
@@ -366,6 +390,11 @@ void sim_peer_secure(int stream, bool is_client, bool speaks_http2) {
     tls_take(object->tls, NULL, 0, &object->plain, &object->flight);
 }
 
+void sim_peer_greet(int stream, const uint8_t *bytes, size_t count, bool is_secured) {
+    if (!is_secured) return sim_peer_write(stream, bytes, count);
+    append(&sim.objects[stream].flight, bytes, count);
+}
+
 static size_t read_securely(struct object *object, uint8_t *bytes, size_t capacity) {
     size_t count = object->out.count < capacity ? object->out.count : capacity;
     begin_flight(object);
@@ -460,18 +489,23 @@ bool sim_is_closed_by_process(int stream) { return sim.objects[stream].closed; }
 
 // MARK: what CLinux calls
 
-static int collect(struct epoll_event *events, int capacity, bool *deferred) {
+static bool is_watched(const struct object *object) { return object->kind != FREE && object->fd >= 0 && object->watched; }
+
+// What whoever watches it is to be told.
+static uint32_t events_of(struct object *object) {
+    if (object->interest & EPOLLET && !object->pending) return 0;
+    uint32_t ready = readiness(object) & (object->interest | EPOLLERR | EPOLLHUP);
+    if (!ready) object->pending = false;
+    return ready;
+}
+
+static int collect(const struct object *epoll, struct epoll_event *events, int capacity, bool *deferred) {
     int count = 0, first = (int)sim_below((uint32_t)(sim.used ? sim.used : 1));
     for (int step = 0; step < sim.used && count < capacity; step++) {
         struct object *object = &sim.objects[(first + step) % sim.used];
-        if (object->kind == FREE || object->fd < 0 || !object->watched) continue;
-        bool is_edge = object->interest & EPOLLET;
-        if (is_edge && !object->pending) continue;
-        uint32_t ready = readiness(object) & (object->interest | EPOLLERR | EPOLLHUP);
-        if (!ready) {
-            object->pending = false;
-            continue;
-        }
+        if (!is_watched(object) || object->watcher != epoll->fd) continue;
+        uint32_t ready = events_of(object);
+        if (!ready) continue;
         // The order of events, and which come in one wait, is nobody's promise.
         if (sim_chance(128)) {
             *deferred = true;
@@ -484,7 +518,19 @@ static int collect(struct epoll_event *events, int capacity, bool *deferred) {
     return count;
 }
 
-static int wait_for_events(struct epoll_event *events, int capacity, int timeout_ms) {
+// Until something happens, or to the deadline; false where that has come.
+static bool pass_time(int64_t next, int64_t deadline) {
+    int64_t until = next < deadline ? next : deadline;
+    if (until == INT64_MAX) {
+        sim.stuck = true;
+        // A stop makes an end of it: the inbox is what the peers hold.
+        return false;
+    }
+    if (until > sim.now) sim.now = until;
+    return sim.now < deadline;
+}
+
+static int wait_for_events(const struct object *epoll, struct epoll_event *events, int capacity, int timeout_ms) {
     trace("wait", -1, timeout_ms, NULL);
     if (sim_chance(sim.faults.interrupted)) return (int)fail(EINTR);
     int64_t deadline = timeout_ms < 0 ? INT64_MAX : sim.now + (int64_t)timeout_ms * 1000;
@@ -494,21 +540,24 @@ static int wait_for_events(struct epoll_event *events, int capacity, int timeout
         int64_t next = sim.step(sim.now), wire = let_arrive();
         if (wire < next) next = wire;
         bool deferred = false;
-        int count = collect(events, capacity, &deferred);
+        int count = collect(epoll, events, capacity, &deferred);
         if (count) {
             sim.now += sim_below(300);
             return count;
         }
         if (deferred) continue;
         if (timeout_ms == 0) return 0;
-        int64_t until = next < deadline ? next : deadline;
-        if (until == INT64_MAX) {
-            sim.stuck = true;
-            // A stop makes an end of it: the inbox is what the peers hold.
-            return 0;
-        }
-        if (until > sim.now) sim.now = until;
-        if (sim.now >= deadline) return 0;
+        if (!pass_time(next, deadline)) return 0;
+    }
+}
+
+// Where several wait, each asks without waiting, and all of them together wait here.
+void sim_wait_for_any(int64_t deadline) {
+    for (;;) {
+        int64_t next = sim.step(sim.now), wire = let_arrive();
+        for (int index = 0; index < sim.used; index++)
+            if (is_watched(&sim.objects[index]) && events_of(&sim.objects[index])) return;
+        if (!pass_time(wire < next ? wire : next, deadline)) return;
     }
 }
 
@@ -579,7 +628,7 @@ long syscall(long number, ...) {
     if (number == SYS_getrandom) return RAND_bytes((unsigned char *)a, (int)b) * b;
     sim.calls++;
     struct object *object = of((int)a);
-    if (number == SYS_epoll_pwait && object) return wait_for_events((struct epoll_event *)b, (int)c, (int)d);
+    if (number == SYS_epoll_pwait && object) return wait_for_events(object, (struct epoll_event *)b, (int)c, (int)d);
     if (number == SYS_recvfrom && object) {
         if (sim_chance(sim.faults.interrupted)) return fail(EINTR);
         // More arrives between two reads of one turn, and behind a read that has found all.
@@ -621,6 +670,7 @@ int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
     if (object->watched) return (int)fail(EEXIST);
     if (object->kind == STREAM && sim_chance(sim.faults.watch_exhausted)) return (int)fail(ENOMEM);
     object->watched = true;
+    object->watcher = epoll;
     object->interest = event->events;
     object->token = event->data.u64;
     wake(object);
@@ -663,6 +713,7 @@ int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
     sim.calls++;
     struct object *listener = of(fd);
     if (!listener || listener->kind != LISTENER) return (int)fail(EBADF);
+    listener = &sim.objects[listener->queue];
     if (!listener->waiting_count) return (int)fail(EAGAIN);
     if (sim_chance(sim.faults.accept_exhausted)) return (int)fail(sim_below(2) ? EMFILE : ENOMEM);
     struct object *stream = &sim.objects[listener->waiting[0]];
@@ -679,11 +730,20 @@ int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
     return describe(stream);
 }
 
-int sim_held(void) {
+int sim_connections_to(uint16_t port) {
     int count = 0;
     for (int index = 0; index < sim.used; index++) {
         const struct object *object = &sim.objects[index];
-        if (object->kind == STREAM && !object->outgoing && object->fd >= 0) count++;
+        if (object->kind == STREAM && object->outgoing && object->fd >= 0 && object->port == port) count++;
+    }
+    return count;
+}
+
+int sim_held(uint16_t port) {
+    int count = 0;
+    for (int index = 0; index < sim.used; index++) {
+        const struct object *object = &sim.objects[index];
+        if (object->kind == STREAM && !object->outgoing && object->fd >= 0 && object->port == port) count++;
     }
     return count;
 }
@@ -734,6 +794,17 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     return (ssize_t)count;
 }
 
+// A descriptor of a listener is closed; whom nobody can accept any more is reset.
+static void leave_queue(struct object *queue) {
+    if (--queue->sharing) return;
+    for (int index = 0; index < queue->waiting_count; index++) {
+        struct object *stream = &sim.objects[queue->waiting[index]];
+        stream->closed = stream->closed_unread = true;
+        forget(stream);
+    }
+    forget(queue);
+}
+
 int close(int fd) {
     if (!is_fake(fd)) return (int)REAL(close, fd, 0, 0, 0, 0, 0);
     struct object *object = of(fd);
@@ -745,13 +816,7 @@ int close(int fd) {
     object->closed = true;
     // What was not read makes the kernel send a reset, which may destroy what was written.
     if (object->kind == STREAM && object->in.count) object->closed_unread = true;
-    if (object->kind == LISTENER) {
-        for (int index = 0; index < object->waiting_count; index++) {
-            struct object *stream = &sim.objects[object->waiting[index]];
-            stream->closed = stream->closed_unread = true;
-            forget(stream);
-        }
-    }
+    if (object->kind == LISTENER) leave_queue(&sim.objects[object->queue]);
     forget(object);
     return 0;
 }

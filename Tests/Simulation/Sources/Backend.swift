@@ -163,7 +163,8 @@ final class BackendConnection: Peer {
         if head.count("x-user-id") > 1 { world.ledger.violate("two identities of \(id)") }
         if head.count("host") != 1 { world.ledger.violate("\(head.count("host")) hosts of \(id)") }
         let user = head.value("x-user-id")
-        world.ledger.noteForwarded(id: id, method: head.start[0], user: user, port)
+        let address = head.value("x-forwarded-for")
+        world.ledger.noteForwarded(id: id, method: head.start[0], user: user, from: address, port)
         var conduct = Conduct.well
         if sim_below(4) == 0 {
             conduct =

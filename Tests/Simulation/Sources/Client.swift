@@ -175,10 +175,10 @@ final class Client: Peer {
         }
         world.ledger.noteHeadSeen(id: plan.id)
         answer.echo = head.value("x-echo")
-        answer.user = head.value("x-echo-user")
+        answer.user = head.value(plan.isQuestion ? "x-user-id" : "x-echo-user")
         answer.closes = head.value("connection")?.lowercased() == "close"
         var end = head.end
-        if plan.method != "HEAD", ![204, 304].contains(answer.status) {
+        if !plan.isHead, ![204, 304].contains(answer.status) {
             let body: PlainBody
             if let count = head.value("content-length").flatMap({ Int($0) }) {
                 body = .counted(inbox, from: head.end, count: count)

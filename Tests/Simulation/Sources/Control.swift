@@ -30,7 +30,7 @@ final class Control {
         case keys(Set<Int>?)
         case verdict(RemoteQuestion, RemoteAnswer.Result)
         case revocations(Set<String>)
-        case rates(RateAnswer)
+        case rates(RateAnswer, Inbox<WorkerMessage>)
         /// The store has told which tokens are revoked, or is not heard of any more.
         case store(isAnswering: Bool)
         case servers([ServerSettings])
@@ -43,8 +43,8 @@ final class Control {
 
     private unowned let world: World
     private var mail: [(at: Int64, letter: Letter)] = []
-    /// What is no more once the worker has answered.
-    private var pending: [(heartbeat: Heartbeat, lost: [Ground])] = []
+    /// What is no more once all workers have answered.
+    private var pending: [(beats: [(member: Crew.Member, heartbeat: Heartbeat)], lost: [Ground])] = []
     /// What is no more from then on, because nobody has said it again.
     private var fading: [(at: Int64, ground: Ground)] = []
     /// As the worker was told.
@@ -135,26 +135,28 @@ final class Control {
         settings.policy.issuers[1].spec.keys = keys.isEmpty ? .pending : FixedParts.keySource(keys)
     }
 
-    func act(_ now: Int64, _ inbox: Inbox<WorkerMessage>) {
+    func act(_ now: Int64, _ crew: Crew) {
         guard world.scenario.course != .plain || world.scenario.movesServers else { return }
-        for ground in pending.filter({ $0.heartbeat.count > 0 }).flatMap(\.lost) {
+        let known = pending.map { $0.beats.allSatisfy { $0.heartbeat.count > 0 || $0.member.hasEnded } }
+        for ground in zip(pending, known).filter(\.1).flatMap(\.0.lost) {
             if case .word = ground {
                 fading.append((now + wordMicroseconds, ground))
             } else {
                 world.ledger.lose(ground)
             }
         }
-        pending.removeAll { $0.heartbeat.count > 0 }
+        pending = zip(pending, known).filter { !$1 }.map(\.0)
         for entry in fading where entry.at <= now { world.ledger.lose(entry.ground) }
         fading.removeAll { $0.at <= now }
         if world.scenario.course != .plain { listen(now) }
         while let index = mail.indices.filter({ mail[$0].at <= now }).min(by: { mail[$0].at < mail[$1].at }) {
-            deliver(mail.remove(at: index).letter, now, inbox)
+            deliver(mail.remove(at: index).letter, now, crew)
         }
     }
 
-    /// Questions that nobody has heard are not the next run's.
+    /// Questions that nobody has heard are not the next run's; answers that nobody hears hold the way to a worker.
     func end() {
+        (mail, pending) = ([], [])
         guard world.scenario.course != .plain else { return }
         _ = world.scenario.fixed.keyRequests.receive()
         _ = world.scenario.fixed.questions.receive()
@@ -170,7 +172,11 @@ final class Control {
             mail.append((now + delay(), .keys(answers[Int(sim_below(isClean ? 1 : 6))])))
         }
         for request in world.scenario.course == .sharing ? world.scenario.fixed.rateRequests.receive() : [] {
-            mail.append((now + delay(), .rates(RateAnswer(request.question, verdict(request.question)))))
+            mail.append(
+                (
+                    now + delay(),
+                    .rates(RateAnswer(request.question, verdict(request.question)), request.answerTo)
+                ))
         }
         for question in world.scenario.fixed.questions.receive() where isClean || sim_below(8) > 0 {
             for _ in 0...(isClean ? 0 : sim_below(8) / 7) {
@@ -206,7 +212,7 @@ final class Control {
         }
     }
 
-    private func deliver(_ letter: Letter, _ now: Int64, _ inbox: Inbox<WorkerMessage>) {
+    private func deliver(_ letter: Letter, _ now: Int64, _ crew: Crew) {
         switch letter {
         case .keys(let set):
             let change: KeyNotice.Change =
@@ -216,46 +222,46 @@ final class Control {
                 case .some(let keys): .replaced(FixedParts.keySource(keys))
                 }
             let quiet = Instant(microseconds: now + Int64(sim_below(world.scenario.isClean ? 1 : 100_000)))
-            inbox.send(.keys(KeyNotice(issuer: "k", change: change, quietUntil: quiet)))
+            crew.send(.keys(KeyNotice(issuer: "k", change: change, quietUntil: quiet)))
             guard let set else { return }
             (keys, world.isDisturbed) = (set, world.isDisturbed || set.count < 2)
             set.forEach { gain(.key($0)) }
-            expect(Set([1, 2]).subtracting(set).map { .key($0) }, inbox)
+            expect(Set([1, 2]).subtracting(set).map { .key($0) }, crew)
         case .verdict(let question, let result):
-            inbox.send(.verdict(RemoteAnswer(key: question.key, result: result)))
+            crew.send(.verdict(RemoteAnswer(key: question.key, result: result)))
             guard case .accepted(let claims) = result, claims.starts(with: Array(#"{"active":true,"#.utf8)),
                 let user = FixedParts.users.first(where: {
                     question.text == Array((FixedParts.opaque + $0).utf8)
                 })
             else { return }
             gain(.word(user))
-            expect([.word(user)], inbox)
-        case .rates(let answer): inbox.send(.rates([answer]))
+            expect([.word(user)], crew)
+        case .rates(let answer, let inbox): inbox.send(.rates([answer]))
         case .store(let isAnswering):
             if isAnswering { read(now) } else { world.standing.isAnswering = false }
-        case .servers(let servers): deliver(servers: servers, inbox)
+        case .servers(let servers): deliver(servers: servers, crew)
         case .health(let server, let isUp): deliver(server, isUp: isUp)
         case .upstreams(let connections, let pending):
             (world.isDisturbed, world.ledger.hasOldPool) = (true, true)
             (upstream.maximumConnections, upstream.maximumPending) = (connections, pending)
-            inbox.send(.upstreams([upstream]))
+            crew.send(.upstreams([upstream]))
         case .revocations(let users):
             let freed = revoked.subtracting(users)
             revoked = users
             world.isDisturbed = world.isDisturbed || !users.isEmpty
-            inbox.send(.revocations(Self.list(users)))
+            crew.send(.revocations(Self.list(users)))
             freed.forEach { gain(.standing($0)) }
-            expect(users.map { .standing($0) }, inbox)
+            expect(users.map { .standing($0) }, crew)
         }
     }
 
-    private func deliver(servers: [ServerSettings], _ inbox: Inbox<WorkerMessage>) {
+    private func deliver(servers: [ServerSettings], _ crew: Crew) {
         let gone = upstream.servers.filter { !servers.contains($0) }.map { Self.ground($0) }
         upstream.servers = servers
         if servers.isEmpty { world.isDisturbed = true }
-        inbox.send(.servers("u", servers))
+        crew.send(.servers("u", servers))
         for server in servers where server.state.isUp { gain(Self.ground(server)) }
-        expect(gone, inbox)
+        expect(gone, crew)
     }
 
     /// Everybody sees at once how a server is.
@@ -285,11 +291,9 @@ final class Control {
     }
 
     /// Once the worker has answered, it does not believe these any more.
-    private func expect(_ lost: [Ground], _ inbox: Inbox<WorkerMessage>) {
+    private func expect(_ lost: [Ground], _ crew: Crew) {
         guard !lost.isEmpty else { return }
-        let heartbeat = Heartbeat()
-        inbox.send(.beat(heartbeat))
-        pending.append((heartbeat, lost))
+        pending.append((crew.beat(), lost))
     }
 
     private static func list(_ users: Set<String>) -> RevocationList {

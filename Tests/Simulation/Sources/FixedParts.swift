@@ -11,7 +11,7 @@ import TLS
 struct FixedParts {
     let listenerSecurity: TLSServerSettings
     private(set) var upstreamSecurity: TLSClientSettings
-    /// With one listener, and with two.
+    /// With one listener, with two, and so on.
     let policies: [PolicySpec]
     /// The same where more becomes of tokens.
     let largePolicies: [PolicySpec]
@@ -23,9 +23,9 @@ struct FixedParts {
     let questions: Inbox<RemoteQuestion>
     let rateRequests: Inbox<RateRequest>
     let proofMemory: ProofMemory
-    /// The worker only writes to the counts, and a run in which a route has a rate limit has buckets of its own: so that others do
+    /// Workers only write to the counts, and a run in which a route has a rate limit has buckets of its own: so that others do
     /// not begin with megabytes.
-    let counters = WorkerCounters()
+    let counters = (0..<Crew.most).map { _ in WorkerCounters() }
     let buckets = RateBuckets(seed: (1, 2))
     private static let secret = Array("a-simulated-secret-of-32-bytes-or-more".utf8)
 
@@ -45,7 +45,7 @@ struct FixedParts {
                 scopes: [], denied: .forbidden, upstream: 0, stripPrefix: nil)
         }
         let routes = [try route("/api/**", .required([0])), try route("/public/**", .none)]
-        policies = [1, 2].map { listenerCount in
+        policies = World.ports.indices.map { $0 + 1 }.map { listenerCount in
             PolicySpec(
                 issuers: [
                     IssuerEntry(
@@ -77,6 +77,8 @@ struct FixedParts {
         proofMemory = memory
     }
 
+    /// Who is believed where somebody is.
+    let proxiesInFront = [AddressBlock(Greeting.own)].compactMap { $0 }
     static let users = ["alice", "bob", "carol"]
     /// What the store calls their buckets: the beginning of SHA-256 of "user", the issuer and the name, with NUL between them.
     static let buckets = [

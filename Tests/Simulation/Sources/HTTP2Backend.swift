@@ -272,7 +272,8 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         }
         let isTunnel = values(":protocol") == ["websocket"]
         let method = isTunnel ? "GET" : values(":method").first ?? ""
-        world.ledger.noteForwarded(id: id, method: method, user: users.first, port)
+        let address = values("x-forwarded-for").joined(separator: " and ")
+        world.ledger.noteForwarded(id: id, method: method, user: users.first, from: address, port)
         let count = world.scenario.isClean ? Conduct.goodCount : UInt32(Conduct.allCases.count)
         let conduct = sim_below(3) == 0 ? Conduct.allCases[Int(sim_below(count))] : .well
         streams[number] = Exchange(

@@ -25,6 +25,16 @@ struct Plan {
     /// A WebSocket; the body is what the client says in it.
     let isTunnel: Bool
 
+    /// A proxy in front asks whether it may pass.
+    var isQuestion = false
+
+    /// The question whether it may pass, without its body.
+    var asQuestion: Plan {
+        Plan(
+            id: id, user: user, method: method, credential: credential, place: place, key: key, body: [],
+            isChunked: false, expectsContinue: false, hasTrailers: false, isTunnel: false, isQuestion: true)
+    }
+
     /// Where the request goes, which decides what counts as a token.
     enum Place: String {
         /// Signed with a secret that never changes; with a key that is fetched; nothing that anybody but its issuer can read.
@@ -46,6 +56,8 @@ struct Plan {
     var isForwarded: Bool { credential == .good || credential == .notNeeded }
     /// What the backend must be told.
     var identity: String? { credential == .good ? user : nil }
+    /// Its answer has no content. Questions are asked with GET.
+    var isHead: Bool { method == "HEAD" && !isQuestion }
     var isIdempotent: Bool { method != "POST" }
 }
 
@@ -79,6 +91,8 @@ final class Ledger {
     private var headSeen: [String: Int] = [:]
     private var lastWord: [String: Int] = [:]
 
+    /// The addresses that proxies in front have told, by request.
+    var sources: [String: String] = [:]
     private let maximumBody: Int
     /// Heads may be too large, for whatever they say.
     private let refusesHeads: Bool
@@ -116,30 +130,38 @@ final class Ledger {
     func expect(_ plan: Plan) { plans[plan.id] = plan }
 
     /// A backend has read the head of a request.
-    func noteForwarded(id: String, method: String, user: String?, _ port: UInt16) {
+    func noteForwarded(id: String, method: String, user: String?, from address: String?, _ port: UInt16) {
         guard let plan = plans[id] else { return violate("a request that nobody sent: \(id)") }
+        if address != sources[id] ?? Greeting.own {
+            violate("\(id) of \(sources[id] ?? Greeting.own) came from \(address ?? "nowhere")")
+        }
         if !plan.isForwarded { violate("\(id) was forwarded without a token") }
+        if plan.isQuestion { violate("\(id) was forwarded, and is a question") }
         if plan.identity != user {
             violate("\(id) of \(plan.identity ?? "nobody") came as \(user ?? "nobody")")
         }
         if plan.method != method { violate("\(id) came with \(method)") }
-        if !lost.isEmpty, let said = said[id] {
-            for ground in plan.grounds + [.server(port)] {
-                if let since = lost[ground], since < said { violate("\(id) was forwarded without \(ground)") }
-            }
-        }
-        if let granted, plan.place == .api, forwarded[id] == nil {
-            passed[plan.user, default: 0] += 1
-            if passed[plan.user, default: 0] > granted[plan.user, default: 0] {
-                violate("\(id) was forwarded, and the store has let \(granted[plan.user, default: 0]) pass")
-            }
-        }
+        notePassed(plan, plan.grounds + [.server(port)], isFirst: forwarded[id] == nil)
         forwarded[id, default: 0] += 1
         let count = forwarded[id] ?? 0
         if count - refused[id, default: 0] > 1, !plan.isIdempotent {
             violate("\(id), a \(plan.method), was forwarded \(count) times")
         }
         if count > 1 + retries { violate("\(id) was forwarded \(count) times, with \(retries) retries") }
+    }
+
+    /// A request has reached a backend, or a question was answered with yes.
+    private func notePassed(_ plan: Plan, _ grounds: [Ground], isFirst: Bool) {
+        if !lost.isEmpty, let said = said[plan.id] {
+            for ground in grounds {
+                if let since = lost[ground], since < said { violate("\(plan.id) passed without \(ground)") }
+            }
+        }
+        guard let granted, plan.place == .api, isFirst else { return }
+        passed[plan.user, default: 0] += 1
+        if passed[plan.user, default: 0] > granted[plan.user, default: 0] {
+            violate("\(plan.id) passed, and the store has let \(granted[plan.user, default: 0]) pass")
+        }
     }
 
     /// A backend has refused a request before it did anything about it (RFC 9113 §8.7).
@@ -166,6 +188,7 @@ final class Ledger {
     /// A client has read an answer to the request whose turn it is.
     func noteAnswered(_ plan: Plan, _ answer: Answer) {
         answered[plan.id] = answer.status
+        if plan.isQuestion, answer.status == 200 { return noteConfirmed(plan, answer) }
         guard let echo = answer.echo else {
             let own = [400, 401, 403, 404, 408, 413, 414, 429, 431, 500, 502, 503, 504]
             let refusal = plan.isTunnel ? 501 : 500
@@ -190,7 +213,7 @@ final class Ledger {
                 }
             }
         }
-        if plan.method == "HEAD" || [204, 304].contains(answer.status) {
+        if plan.isHead || [204, 304].contains(answer.status) {
             if !answer.body.isEmpty { violate("\(plan.id) got a body") }
             return
         }
@@ -202,6 +225,15 @@ final class Ledger {
         if answer.body != Self.content(of: plan.id, byteCount: answer.body.count) {
             violate("\(plan.id) got another content")
         }
+    }
+
+    /// A proxy in front was told that a request may pass, and whose it is.
+    private func noteConfirmed(_ plan: Plan, _ answer: Answer) {
+        if !plan.isForwarded { violate("\(plan.id) may pass without a token") }
+        if answer.user != plan.identity {
+            violate("\(plan.id) of \(plan.identity ?? "nobody") is said to be of \(answer.user ?? "nobody")")
+        }
+        notePassed(plan, plan.grounds, isFirst: true)
     }
 
     /// What the body of an answer says, over and over.

@@ -13,6 +13,8 @@ class Peer {
     var port: UInt16 = 0
     var inbox: [UInt8] = []
     private var hasSeenEnd = false
+    /// What is left to be said before all else.
+    private var greeting: ArraySlice<UInt8> = []
     /// It has nothing to do any more.
     var isDone = false
 
@@ -47,6 +49,11 @@ class Peer {
     }
 
     func write(_ bytes: ArraySlice<UInt8>) {
+        if !greeting.isEmpty {
+            let rest = greeting
+            greeting = []
+            write(rest)
+        }
         bytes.withUnsafeBufferPointer {
             if let start = $0.baseAddress { sim_peer_write(stream, start, $0.count) }
         }
@@ -67,15 +74,35 @@ class Peer {
             isDone = true
             return nil
         }
-        let plans = connections.removeFirst()
-        let listener = Int(sim_below(8)) == 0 ? 1 : 0
+        var plans = connections.removeFirst()
+        let chance = sim_below(16)
+        let listener = chance < 2 ? 1 : chance < 3 && !speaksHTTP2 ? World.questionListener : 0
+        if listener == World.questionListener { plans = plans.map(\.asQuestion) }
         stream = sim_connect(World.ports[listener])
-        if stream >= 0, world.scenario.securedListeners.contains(listener) {
-            sim_peer_secure(stream, true, speaksHTTP2)
+        if stream >= 0 {
+            begin(plans, listener)
+            return plans
         }
-        guard stream < 0 else { return plans }
         (connections, isDone) = ([], true)
         return nil
+    }
+
+    /// Says what comes before the first request.
+    private func begin(_ plans: [Plan], _ listener: Int) {
+        let isSecured = world.scenario.securedListeners.contains(listener)
+        greeting = []
+        if world.scenario.greetedListeners.contains(listener) {
+            let first = Greeting(mayBeWrong: !world.scenario.isClean)
+            world.isDisturbed = world.isDisturbed || first.isWrong
+            for plan in plans { world.ledger.sources[plan.id] = first.source }
+            // Over TLS it is cut on its way; here a part of it may come later, with the first request.
+            let count = isSecured ? first.bytes.count : Int(sim_below(UInt32(first.bytes.count + 1)))
+            greeting = first.bytes[count...]
+            first.bytes.withUnsafeBufferPointer {
+                if let start = $0.baseAddress { sim_peer_greet(stream, start, count, isSecured) }
+            }
+        }
+        if isSecured { sim_peer_secure(stream, true, speaksHTTP2) }
     }
 
     /// Mostly soon, sometimes at once, seldom so late that somebody loses patience.

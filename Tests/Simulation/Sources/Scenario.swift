@@ -21,10 +21,15 @@ struct Scenario {
     let deadPorts: Set<UInt16>
     let drainsEarly: Bool
     let reconfigures: Bool
+    /// How many workers there are, and how many there are to be later, the next number last.
+    let workers: Int
+    let sizes: [Int]
     /// The second listener goes when the worker is reconfigured.
     let dropsListener: Bool
     /// Listeners, by number, at which TLS is spoken.
     let securedListeners: Set<Int>
+    /// Those at which a proxy in front says first whose connection it is.
+    let greetedListeners: Set<Int>
     let course: Course
     /// Nil: those of the configuration.
     let limits: LimitSettings?
@@ -54,11 +59,24 @@ struct Scenario {
         movesServers = sim_below(4) == 0
         let ports = (0...sim_below(movesServers ? 3 : 2)).map { UInt16(9001 + $0) }
         var upstream = UpstreamSettings(
-            name: "u", servers: ports.map { ServerSettings(address: .ipv4(0x7f00_0001, port: $0)) })
+            name: "u",
+            servers: ports.map {
+                ServerSettings(
+                    address: .ipv4(0x7f00_0001, port: $0), state: ServerState(workers: Crew.most))
+            }, state: UpstreamState(workers: Crew.most))
         upstream.retries = retries
         upstream.speaksHTTP2 = sim_below(3) == 0
         upstream.maximumConnections = isClean ? 64 : 1 + Int(sim_below(4))
         upstream.maximumPending = isClean ? 64 : Int(sim_below(4))
+        let areSeveral = sim_below(Self.shareOfSeveral) == 0
+        let most = UInt32(Crew.most)
+        workers = areSeveral ? 1 + Int(sim_below(most)) : 1
+        sizes = areSeveral ? (0..<sim_below(3)).map { _ in 1 + Int(sim_below(most)) } : []
+        if workers > 1, sim_below(2) == 0 {
+            // They share connections. Nobody is to be sent away for having to wait.
+            upstream.maximumConnections = 1 + Int(sim_below(UInt32(workers - 1)))
+            if isClean { upstream.connectTimeoutMilliseconds = 1_000_000 }
+        }
         upstream.responseTimeoutMilliseconds = isClean ? 60_000 : 1000 + Int64(sim_below(20_000))
         upstream.balance = [.leastRequests, .roundRobin, .randomTwo, .hashUser][Int(sim_below(4))]
         if movesServers {
@@ -68,6 +86,7 @@ struct Scenario {
         if !isClean, sim_below(3) == 0 { upstream.ejection = EjectionSettings() }
         let speaksTLS = sim_below(Self.shareOfTLS) == 0
         securedListeners = speaksTLS ? [[0], [0, 1], [1], [0]][Int(sim_below(4))] : []
+        greetedListeners = sim_below(8) == 0 ? [[0], [0, 1], [1]][Int(sim_below(3))] : []
         if speaksTLS, sim_below(2) == 0 {
             upstream.security = fixed.upstreamSecurity
             upstream.security?.protocols = upstream.speaksHTTP2 ? [.h2] : [.http11]
@@ -85,12 +104,17 @@ struct Scenario {
             connect_unreachable: often, watch_exhausted: often, interrupted: 20,
             stopped: isClean ? 0 : 2, clock_steps: course == .plain ? 2 : 0, wire: isClean ? 0 : 150)
         drainsEarly = !isClean && sim_below(8) == 0
-        reconfigures = sim_below(8) == 0
+        reconfigures = sim_below(8) == 0 || !sizes.isEmpty
         dropsListener = reconfigures && sim_below(2) == 0
     }
 
     /// How long the word of the issuer that is asked counts, and so an answer that it has permitted may take.
     var wordSeconds: Int64 { isClean ? 3600 : 1 }
+
+    /// Several workers are in one run of so many.
+    private static let shareOfSeveral: UInt32 = 6
+    /// It is one worker, all the time.
+    var isAlone: Bool { workers == 1 && sizes.isEmpty }
 
     /// TLS is in one run of so many: a handshake costs what a dozen requests do.
     private static let shareOfTLS: UInt32 = 8
@@ -99,6 +123,11 @@ struct Scenario {
         let listeners = World.addresses.prefix(listenerCount).enumerated().map { index, address in
             var listener = ListenerSettings(name: "l\(index)", address: address)
             listener.protocols = [.http1, .http2]
+            // Questions are asked over HTTP/1.1 alone.
+            if index == World.questionListener {
+                (listener.mode, listener.protocols) = (.forwardAuth, .http1)
+            }
+            listener.expectsProxyHeader = greetedListeners.contains(index)
             if securedListeners.contains(index) { listener.security = fixed.listenerSecurity }
             return listener
         }
@@ -107,6 +136,9 @@ struct Scenario {
             policy: (course == .plain ? fixed.policies : fixed.largePolicies)[listenerCount - 1])
         if course != .plain { settings.policy.remoteSources[0].cacheForSeconds = wordSeconds }
         if course == .sharing { share(&settings.policy) }
+        for listener in greetedListeners.union([World.questionListener]) where listener < listenerCount {
+            settings.policy.listeners[listener].trustedProxies = fixed.proxiesInFront
+        }
         if let limits { settings.limits = limits }
         if let maximumBody {
             for index in settings.policy.routes.indices {
@@ -114,12 +146,6 @@ struct Scenario {
             }
         }
         return settings
-    }
-
-    /// All clients have the same address.
-    var mostConnections: Int? {
-        guard let limits else { return nil }
-        return [limits.connections, limits.connectionsPerAddress].compactMap { $0 }.min()
     }
 
     /// A request a minute and so many at once, of each user.
@@ -206,11 +232,23 @@ struct Scenario {
         }
     }
 
+    private func target(of plan: Plan) -> String {
+        plan.isQuestion ? "/ask" : "/\(plan.place.rawValue)/\(plan.id)"
+    }
+
+    /// What a proxy in front says of a request.
+    private func question(of plan: Plan) -> [(String, String)] {
+        [
+            ("x-forwarded-method", plan.method), ("x-forwarded-host", "h"),
+            ("x-forwarded-uri", "/\(plan.place.rawValue)/\(plan.id)"),
+        ]
+    }
+
     /// The same of HTTP/2.
     func fields(of plan: Plan) -> [(String, String)] {
         var fields = [
             (":method", plan.isTunnel ? "CONNECT" : plan.method), (":scheme", "http"), (":authority", "h"),
-            (":path", "/\(plan.place.rawValue)/\(plan.id)"),
+            (":path", target(of: plan)),
         ]
         if plan.isTunnel { fields += [(":protocol", "websocket"), ("sec-websocket-version", "13")] }
         fields.append(("x-user-id", "mallory"))
@@ -223,8 +261,9 @@ struct Scenario {
 
     /// The head and the body.
     func bytes(of plan: Plan) -> ([UInt8], [UInt8]) {
-        var head =
-            "\(plan.method) /\(plan.place.rawValue)/\(plan.id) HTTP/1.1\r\nHost: h\r\nX-User-Id: mallory\r\n"
+        let method = plan.isQuestion ? "GET" : plan.method
+        var head = "\(method) \(target(of: plan)) HTTP/1.1\r\nHost: h\r\nX-User-Id: mallory\r\n"
+        for (name, value) in plan.isQuestion ? question(of: plan) : [] { head += "\(name): \(value)\r\n" }
         if let token = token(of: plan) { head += "Authorization: Bearer \(token)\r\n" }
         if plan.isTunnel {
             head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -239,7 +278,9 @@ struct Scenario {
                     trailers: plan.hasTrailers ? PlainBody.trailerLines : "")
             )
         }
-        if !plan.body.isEmpty || plan.method == "POST" { head += "Content-Length: \(plan.body.count)\r\n" }
+        if !plan.body.isEmpty || method == "POST" {
+            head += "Content-Length: \(plan.body.count)\r\n"
+        }
         return (Array((head + "\r\n").utf8), plan.body)
     }
 }

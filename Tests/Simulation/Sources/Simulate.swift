@@ -44,7 +44,6 @@ enum Simulate {
         defer { current = nil }
         try world.run()
         let open = sim_end()
-        // One is the inbox's, which dies with the worker.
         if open > 0 { world.ledger.violate("\(open) descriptors are left open") }
         return world.ledger
     }

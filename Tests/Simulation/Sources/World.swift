@@ -11,7 +11,9 @@ import Telemetry
 
 /// One run: a worker as it is, its clients and its backends, in a kernel and a time that are made up.
 final class World {
-    static let ports: [UInt16] = [8000, 8001]
+    static let ports: [UInt16] = [8000, 8001, 8002]
+    /// The listener at which a proxy in front asks about requests.
+    static let questionListener = 2
     static let addresses = ports.map { SocketAddress.ipv4(0x7f00_0001, port: $0) }
     /// Nothing in any plan takes as long as this, all timeouts together.
     private static let longestMicroseconds: Int64 = 1800 * 1_000_000
@@ -25,15 +27,40 @@ final class World {
     private var clients: [Peer] = []
     private var backends: [Peer] = []
     private var connecting: [(at: Int64, stream: Int32, port: UInt16, error: Int32)] = []
-    private var inbox: Inbox<WorkerMessage>?
+    private var crew: Crew?
     private var authority: Control?
     private var hasDrained = false
     private var startedAt: Int64 = 0
     private var drainAt = never
     private var reconfigureAt = never
+    /// How many workers there are to be, the next number last.
+    private var sizes: [Int]
+    private var hasResized = false
+    /// Some workers are to end: they lose nothing but tunnels, which they close as is due.
+    private var cutsTunnels = false
+
+    /// Where the address of a client counts, which all have in common: proxies in front are not counted.
+    private let countedPorts: [UInt16]
+
+    private func checkConnections() {
+        guard let limits = scenario.limits else { return }
+        func expect(_ ports: [UInt16], atMost most: Int) {
+            let held = ports.reduce(0) { $0 + Int(sim_held($1)) }
+            if held > most { ledger.violate("\(held) connections, and \(most) are allowed") }
+        }
+        // Workers that are more or fewer have other parts of what all may have together.
+        if limits.connections != nil, !hasResized {
+            expect(Self.ports, atMost: limits.connectionLimit(workers: scenario.workers))
+        }
+        if let most = limits.connectionsPerAddress { expect(countedPorts, atMost: most) }
+    }
 
     init(_ scenario: Scenario) {
         self.scenario = scenario
+        sizes = scenario.sizes
+        countedPorts = Self.ports.indices.filter {
+            $0 != Self.questionListener && !scenario.greetedListeners.contains($0)
+        }.map { Self.ports[$0] }
         ledger = Ledger(
             retries: scenario.retries, maximumBody: scenario.maximumBody, refusesHeads: scenario.limits != nil
         )
@@ -47,22 +74,15 @@ final class World {
         if scenario.reconfigures { reconfigureAt = startedAt + Int64(sim_below(100_000)) }
     }
 
-    /// Runs the worker to its end, and looks at what it leaves.
+    /// Runs the workers to their end, and looks at what they leave.
     func run() throws {
-        let listeners = Self.ports.map { sim_listener($0) }
-        let inbox = try Inbox<WorkerMessage>()
-        self.inbox = inbox
         let counters = scenario.fixed.counters
-        func count(_ what: Counter) -> UInt64 { counters.value(of: what) }
+        func count(_ what: Counter) -> UInt64 { counters.reduce(0) { $0 + $1.value(of: what) } }
         let before = (count(.connectionsAccepted), count(.connectionsClosed))
-        let parts = WorkerParts(
-            index: 0, count: 1, inbox: inbox, counters: counters, logWriter: scenario.fixed.logWriter,
-            keyRequests: scenario.fixed.keyRequests, questions: scenario.fixed.questions,
-            buckets: scenario.course == .sharing ? RateBuckets(seed: (1, 2)) : scenario.fixed.buckets,
-            ledger: ConnectionLedger(),
-            rateRequests: scenario.fixed.rateRequests, standing: standing,
-            proofMemory: scenario.fixed.proofMemory)
-        try work(parts, listeners)
+        let crew = Crew(self)
+        self.crew = crew
+        try crew.begin(settings(listenerCount: Self.ports.count))
+        try crew.run()
         if let fault = sim_tls_fault() { ledger.violate(String(cString: fault)) }
         if sim_is_stuck() { ledger.violate("the worker waits for what never comes") }
         let (accepted, closed) = (
@@ -70,32 +90,14 @@ final class World {
         )
         if accepted != closed { ledger.violate("\(accepted) connections accepted, \(closed) closed") }
         for peer in clients + backends where peer.stream >= 0 { peer.leave() }
-        self.inbox = nil
+        self.crew = nil
         authority?.end()
-    }
-
-    private func work(_ parts: WorkerParts, _ listeners: [Int32]) throws {
-        var worker = try Worker(
-            parts, settings(listenerCount: listeners.count), Self.bound(listeners))
-        try worker.run()
-        let left = [
-            ("clients", worker.clients.count), ("exchanges", worker.exchanges.count),
-            ("servers", worker.servers.count), ("bytes in buffers", worker.pool.bytesInUse),
-            ("streams", worker.streamCount),
-        ]
-        for (what, count) in left where count != 0 { ledger.violate("\(count) \(what) are left") }
     }
 
     private func settings(listenerCount: Int) -> ProxySettings {
         var settings = scenario.settings(listenerCount: listenerCount)
         authority?.apply(to: &settings)
         return settings
-    }
-
-    private static func bound(_ descriptors: [Int32?]) -> [WorkerListener] {
-        descriptors.enumerated().map { index, descriptor in
-            WorkerListener(name: "l\(index)", address: addresses[index], descriptor: descriptor)
-        }
     }
 
     /// Nobody has done anything that makes an unanswered request right.
@@ -106,8 +108,9 @@ final class World {
         ledger.noteAnswered(plan, answer)
         // Without retries, what a server of HTTP/2 refuses that takes its leave is not sent again.
         let isRelayed = answer.echo != nil || scenario.upstream.speaksHTTP2 && answer.status != 401
-        let isDue = plan.isForwarded ? isRelayed && answer.isWhole : answer.status == 401
-        if isFaultless, !isDue {
+        let isRight = plan.isQuestion ? answer.status == 200 : isRelayed && answer.isWhole
+        let isDue = plan.isForwarded ? isRight : answer.status == 401
+        if isFaultless, !isDue, !(plan.isTunnel && cutsTunnels) {
             ledger.violate("\(plan.id) got \(answer.status), and nobody did anything wrong")
         }
     }
@@ -115,15 +118,14 @@ final class World {
     /// Everybody whose time has come acts; gives the time of the next who means to.
     func step(_ now: Int64) -> Int64 {
         ledger.step += 1
-        if let most = scenario.mostConnections, Int(sim_held()) > most {
-            ledger.violate("\(sim_held()) connections, and \(most) are allowed")
-        }
+        checkConnections()
         meetConnections(now)
         for peer in clients { turn(peer, now) }
         for peer in backends { turn(peer, now) }
         backends.removeAll { $0.stream < 0 }
         control(now)
-        var next = min(hasDrained ? never : drainAt, reconfigureAt, authority?.next ?? never)
+        var next = min(
+            hasDrained ? never : drainAt, reconfigureAt, authority?.next ?? never, crew?.next ?? never)
         for peer in clients { next = min(next, peer.next) }
         for peer in backends { next = min(next, peer.next) }
         for connection in connecting { next = min(next, connection.at) }
@@ -144,6 +146,10 @@ final class World {
             let stream = sim_next_outgoing(&port)
             guard stream >= 0 else { break }
             ledger.noteConnection(to: port)
+            let (count, most) = (Int(sim_connections_to(port)), scenario.upstream.maximumConnections)
+            if !scenario.upstream.speaksHTTP2, count > most, !ledger.hasOldPool {
+                ledger.violate("\(count) connections to \(port), and \(most) are allowed")
+            }
             let isDead = scenario.deadPorts.contains(port)
             let isLost = !scenario.isClean && sim_below(64) == 0
             connecting.append(
@@ -172,25 +178,34 @@ final class World {
     }
 
     private func control(_ now: Int64) {
-        if let inbox { authority?.act(now, inbox) }
-        if reconfigureAt <= now {
-            reconfigureAt = never
-            let count = scenario.dropsListener ? 1 : Self.ports.count
-            isDisturbed = isDisturbed || scenario.dropsListener
-            inbox?.send(
-                .reconfigure(
-                    settings(listenerCount: count), Self.bound(Array(repeating: nil, count: count)),
-                    workers: 1))
-        }
+        guard let crew else { return }
+        authority?.act(now, crew)
+        crew.hurry(now)
+        if reconfigureAt <= now { reconfigure(now, crew) }
         let isOver = clients.allSatisfy(\.isDone)
         if !hasDrained, isOver || drainAt <= now {
             hasDrained = true
             isDisturbed = isDisturbed || !isOver
-            inbox?.send(.drain)
+            crew.send(.drain)
         }
         if sim_is_stuck() || now - startedAt > Self.longestMicroseconds {
             if !sim_is_stuck() { ledger.violate("it goes on and on") }
-            inbox?.send(.stop)
+            crew.send(.stop)
         }
+    }
+
+    private func reconfigure(_ now: Int64, _ crew: Crew) {
+        reconfigureAt = never
+        if hasDrained { return }
+        let count = scenario.dropsListener ? 1 : Self.ports.count
+        let workers = sizes.popLast() ?? crew.count
+        guard crew.canBe(workers) else { return }
+        isDisturbed = isDisturbed || scenario.dropsListener
+        cutsTunnels = cutsTunnels || workers < crew.count
+        if workers != crew.count { (hasResized, ledger.hasOldPool) = (true, true) }
+        do { try crew.reconfigure(settings(listenerCount: count), to: workers) } catch {
+            ledger.violate("no further worker: \(error)")
+        }
+        if !sizes.isEmpty { reconfigureAt = now + Int64(sim_below(100_000)) }
     }
 }

@@ -27,8 +27,12 @@ void sim_begin(uint64_t seed, struct sim_faults faults, int64_t (*step)(int64_t 
 // Ends it; the number of descriptors that are still open.
 int sim_end(void);
 int64_t sim_now(void);
-// The connections of clients that the process holds.
-int sim_held(void);
+// The connections of clients that the process holds, at one port.
+int sim_held(uint16_t port);
+// The connections that the process has to a port, or is opening.
+int sim_connections_to(uint16_t port);
+// Waits until somebody is to be told something, or to the deadline: for several workers, who each ask without waiting.
+void sim_wait_for_any(int64_t deadline);
 uint64_t sim_random(void);
 uint32_t sim_below(uint32_t bound);
 // True once in `of` times 1024 or so.
@@ -47,6 +51,8 @@ void sim_name_seed_at_crash(void);
 void sim_trace(bool is_on);
 
 int sim_listener(uint16_t port);
+// A further descriptor of the same listener: who has it accepts from the same queue.
+int sim_listener_again(int fd);
 // A client's connection to a listener: its number, or -1 where nobody listens.
 int sim_connect(uint16_t port);
 // The next connection that the process has begun, or -1.
@@ -54,6 +60,8 @@ int sim_next_outgoing(uint16_t *port);
 // The process's connect has come to that end: 0, or an errno.
 void sim_finish_connect(int stream, int error);
 
+// Before TLS begins, where it `is_secured`, what a proxy in front says comes to the process.
+void sim_peer_greet(int stream, const uint8_t *bytes, size_t count, bool is_secured);
 // From its first byte on the peer speaks TLS. What it writes then comes to the process in bits, cut at any place.
 void sim_peer_secure(int stream, bool is_client, bool speaks_http2);
 
