@@ -132,6 +132,9 @@ upstream = "backend"
         (f"a=1; {session}; b=2", {}, "a=1; b=2"), (f"a=1; {chunks}", {}, "a=1"), (session, {}, None),
         (f"{session}; token={token}", {}, f"token={token}"), (f"b=2; {session}", tokens.bearer(token), "b=2"),
         ("a=1; better-auth.dont_remember=x; better-auth.account_data=y", tokens.bearer(token), "a=1"),
+        # Better Auth's plugins: while an admin impersonates somebody, this is the admin's own session.
+        (f"a=1; {session}; better-auth.admin_session=x; __Secure-better-auth.admin_session=y", {}, "a=1"),
+        (f"{session}; better-auth.two_factor=x; better-auth.trust_device=y; better-auth.theme=z", {}, "better-auth.theme=z"),
     ]
     backend = HTTP2Backend() if upstream else own_backend
     try:

@@ -178,9 +178,12 @@ struct SessionTests {
         let own = [
             "better-auth.account_data=1", "better-auth.account_data.0=1", "better-auth.dont_remember=1",
             "better-auth.session_token_multi-t=1", "better-auth.session_data.7=x",
+            "better-auth.admin_session=1", "better-auth.two_factor=1", "better-auth.trust_device=1",
+            "__Secure-better-auth.admin_session=1",
         ]
         let others = [
-            "better-auth.session_tokens=1", "better-auth.theme=2", "xbetter-auth.session_token=3", "a",
+            "better-auth.session_tokens=1", "better-auth.admin_sessions=1", "better-auth.theme=2",
+            "xbetter-auth.session_token=3", "a",
         ]
         let request = get((own + others + [cookies()]).joined(separator: "; "))
         #expect(gate.send(request).values("cookie") == [others.joined(separator: "; ")])

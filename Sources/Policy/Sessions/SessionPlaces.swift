@@ -55,6 +55,14 @@ struct SessionCookies {
 struct SessionPlaces: ~Copyable {
     /// Better Auth numbers its chunks from 0 to 99.
     private static var largestChunkCount: Int { 100 }
+    /// What Better Auth proves somebody by, its plugins included: while an admin impersonates a user, `admin_session` has the
+    /// admin's own session token; `two_factor` and `trust_device` stand for a sign-in half done, and for a second factor.
+    private static var ownCookies: [String] {
+        [
+            "session_token", "session_data", "account_data", "dont_remember", "admin_session", "two_factor",
+            "trust_device",
+        ]
+    }
 
     struct Names: BitwiseCopyable {
         /// What the names of the cookies that count begin with, the dot included.
@@ -67,8 +75,8 @@ struct SessionPlaces: ~Copyable {
     private(set) var all: IssuerSet = []
     private let first: Int
     private var names: FixedArray<Names>
-    /// What stands behind that in the names of all that Better Auth sets.
-    private var ownNames = FixedArray<ByteRange>(capacity: 4)
+    /// What stands behind that in the names of those that are not for the backend.
+    private var ownNames = FixedArray<ByteRange>(capacity: SessionPlaces.ownCookies.count)
     private var text = ByteArray()
     /// Where the chunks stand that were found last.
     private var chunks: FixedArray<ByteRange>
@@ -78,9 +86,7 @@ struct SessionPlaces: ~Copyable {
         names = FixedArray(capacity: max(1, sessions.count))
         chunks = FixedArray(capacity: Self.largestChunkCount)
         while chunks.append(.empty) {}
-        for name in ["session_token", "session_data", "account_data", "dont_remember"] {
-            _ = ownNames.append(add(name))
-        }
+        for name in Self.ownCookies { _ = ownNames.append(add(name)) }
         for (index, session) in sessions.enumerated() {
             all.insert(IssuerSet(index: issuerCount + index))
             let plain = add(session.cookiePrefix + ".")
@@ -200,8 +206,8 @@ struct SessionPlaces: ~Copyable {
 
     // MARK: What goes upstream
 
-    /// True where a cookie that begins the text (`name=value`) is one of these sessions', and not for the backend: all that Better Auth
-    /// sets, under either name, so that no backend takes one that was not looked at for one that was.
+    /// True where a cookie that begins the text (`name=value`) is one of these sessions', and not for the backend: all by which
+    /// Better Auth knows somebody, under either name, so that no backend takes one that was not looked at for one that was.
     func takes(cookie pair: Span<UInt8>, from sessions: IssuerSet) -> Bool {
         for session in 0..<count where sessions.contains(index: first + session) {
             if isOwn(pair, behind: names[session].counting) || isOwn(pair, behind: names[session].other) {

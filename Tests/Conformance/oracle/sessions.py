@@ -21,7 +21,7 @@ from .settings import Refused, Session
 from .targets import bad
 
 NOTHING = (None, 0)
-KINDS = ["session_token", "session_data", "account_data", "dont_remember"]
+KINDS = ["session_token", "session_data", "account_data", "dont_remember", "admin_session", "two_factor", "trust_device"]
 
 
 def name_of(session: Session, kind: str) -> str:
