@@ -29,7 +29,9 @@ struct Usher: ParsableCommand {
 
     static func main() {
         StandardStreams.openMissing()
-        let arguments = givenArguments()
+        guard let arguments = givenArguments() else {
+            exit(withError: Console.fail("cannot read the command line: /proc is not mounted here"))
+        }
         // What takes time, reading the arguments among it, comes behind this.
         if arguments.first == RunCommand.configuration.commandName { Signal.awaitSource() }
         do {
@@ -41,10 +43,14 @@ struct Usher: ParsableCommand {
     }
 
     /// Swift finds the arguments behind the environment, in memory. Where a preloaded library has moved that away before
-    /// the start, as libfaketime does, it finds none, not even the program's name, and the kernel has to be asked.
-    private static func givenArguments() -> [String] {
+    /// the start, as libfaketime does, it finds none, not even the program's name, and the kernel has to be asked. Nil where
+    /// that cannot be done either: without arguments there would be help and 0, and a check that was not made would pass.
+    private static func givenArguments() -> [String]? {
         guard CommandLine.arguments.isEmpty else { return Array(CommandLine.arguments.dropFirst()) }
-        let bytes = (try? FileContents.read("/proc/self/cmdline", limitBytes: 4 << 20)) ?? []
+        guard let bytes = try? FileContents.read("/proc/self/cmdline", limitBytes: 4 << 20), !bytes.isEmpty
+        else {
+            return nil
+        }
         let arguments = bytes.split(separator: 0, omittingEmptySubsequences: false).map {
             String(decoding: $0, as: UTF8.self)
         }

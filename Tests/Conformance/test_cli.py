@@ -83,6 +83,17 @@ def test_arguments_where_a_preloaded_library_has_moved_the_environment(arguments
     assert (moved.returncode, moved.stdout, moved.stderr) == (plain.returncode, plain.stdout, plain.stderr)
 
 
+@pytest.mark.parametrize("arguments", [["version"], ["check", "--config", "/nowhere.toml"], ["healthcheck", "--config", "/nowhere.toml"]])
+def test_no_arguments_to_be_had_is_no_success(arguments):
+    """Without /proc, as in a chroot, Swift finds none: each command, `check` and `healthcheck` too, printed the help and ended with 0."""
+    without = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
+    if subprocess.run([*without, "true"], capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    done = subprocess.run([*without, BINARY, *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert done.stderr == "usher: cannot read the command line: /proc is not mounted here\n"
+
+
 # routes
 
 def test_routes(config):
