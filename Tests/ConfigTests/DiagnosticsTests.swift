@@ -430,6 +430,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\npublic_key = { file = 'certificate.pem' }",
             "9:14: that of a certificate is got by `openssl x509 -pubkey -noout`"),
         .replace(
+            .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\npublic_key = { file = 'pkcs1.pem' }",
+            "9:14: that of an RSA PUBLIC KEY by `openssl rsa -RSAPublicKey_in -pubout`"),
+        .replace(
             .issuer, "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = { env = 'NOPE' }",
             "9:18: environment variable NOPE is not set (or not UTF-8)"),
         .replace(

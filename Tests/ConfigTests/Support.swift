@@ -51,6 +51,7 @@ let files = MemoryFiles(files: [
     "/etc/usher/words.pem": "# -----BEGIN PUBLIC KEY-----\n",
     "/etc/usher/broken.pem": "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
     "/etc/usher/private.pem": "-----BEGIN PRIVATE KEY-----\nMCow\n-----END PRIVATE KEY-----\n",
+    "/etc/usher/pkcs1.pem": "-----BEGIN RSA PUBLIC KEY-----\nMCow\n-----END RSA PUBLIC KEY-----\n",
     "/etc/usher/certificate.pem": "-----BEGIN CERTIFICATE-----\nMCow\n-----END CERTIFICATE-----\n",
     "/abs/secret": goodSecret,
 ])

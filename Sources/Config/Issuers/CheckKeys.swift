@@ -28,7 +28,8 @@ extension ConfigurationReader {
         let algorithms = issuer.algorithms.map(\.rawValue).joined(separator: ", ")
         return switch error {
         case .badKey(.notAPublicKey):
-            "cannot be used: not a PEM PUBLIC KEY; that of a certificate is got by `openssl x509 -pubkey -noout`"
+            "cannot be used: not a PEM PUBLIC KEY; that of a certificate is got by `openssl x509 -pubkey -noout`, "
+                + "that of an RSA PUBLIC KEY by `openssl rsa -RSAPublicKey_in -pubout`"
         case .badKey(let reason): "cannot be used: \(reason.reason)"
         case .algorithmsDoNotFitKey: "holds a key for none of the algorithms \(algorithms)"
         case .badKeySet(.tooLarge): "is larger than 256 KiB"
