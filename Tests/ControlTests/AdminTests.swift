@@ -7,7 +7,8 @@ import Testing
 @testable import Control
 
 private func answer(
-    _ request: String, notReady: String? = nil, access: AdminAccess = AdminAccess()
+    _ request: String, notReady: String? = nil, access: AdminAccess = AdminAccess(),
+    reload: ReloadOutcome = .failed("usher.toml:1:1: error: no")
 ) -> AdminAnswer {
     let bytes = Array(request.replacing("\n", with: "\r\n").utf8)
     var head = RequestHead(fieldCapacity: 100)
@@ -17,7 +18,7 @@ private func answer(
     }
     var state = AdminState(notReadyReason: notReady) { "usher_workers 2\n" }
     state.access = access
-    state.reload = { "usher.toml:1:1: error: no" }
+    state.reload = { reload }
     return AdminAnswer.make(head, bytes.span, state)
 }
 
@@ -64,6 +65,15 @@ struct AdminTests {
         #expect(answer(post + "\n", access: guarded).status == 401)
         #expect(answer(post + "Authorization: Bearer wrong\n\n", access: guarded).status == 401)
         #expect(answer(post + "Authorization: Bearer right\n\n", access: guarded).status == 409)
+    }
+
+    @Test("what came of a reload is told")
+    func reloads() {
+        let post = "POST /reload HTTP/1.1\nHost: h\nContent-Length: 0\n\n"
+        #expect(answer(post, reload: .done).status == 200)
+        #expect(answer(post, reload: .waits).status == 202)
+        let failed = answer(post, reload: .failed("usher.toml:1:1: error: x"))
+        #expect(failed.status == 409 && failed.body.hasSuffix("usher.toml:1:1: error: x\n"))
     }
 
     @Test("the page may load nothing from elsewhere, and no one may frame it")

@@ -9,8 +9,8 @@ struct AdminState {
     var access = AdminAccess()
     /// Revokes what a text names: nil where nothing can be revoked, false where the text is not understood.
     var revoke: ([UInt8]) -> Bool? = { _ in nil }
-    /// Reads the configuration again; what is wrong with it, or nil.
-    var reload: () -> String? = { "not running" }
+    /// Reads the configuration again, or does so once the start is over.
+    var reload: () -> ReloadOutcome = { .failed("not running") }
     /// The text of /config and of /routes, and the object of /status.json, made when they are asked for.
     var configuration: () -> String = { "{}\n" }
     var routes: () -> String = { "" }
@@ -86,10 +86,11 @@ struct AdminAnswer: Equatable {
 
     /// 409: the request is well-formed, and the file is not.
     private static func reloading(_ state: AdminState) -> AdminAnswer {
-        if let failure = state.reload() {
-            return AdminAnswer(status: 409, body: "configuration not changed\n\(failure)\n")
+        switch state.reload() {
+        case .done: AdminAnswer(status: 200, body: "reloaded\n")
+        case .waits: AdminAnswer(status: 202, body: "the reload waits for the start\n")
+        case .failed(let reason): AdminAnswer(status: 409, body: "configuration not changed\n\(reason)\n")
         }
-        return AdminAnswer(status: 200, body: "reloaded\n")
     }
 
     private static func page(_ path: String, _ state: AdminState) -> AdminAnswer {

@@ -40,7 +40,8 @@ extension Supervisor {
         let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
         return AdminState(
             notReadyReason: notReadyReason, access: AdminAccess(configuration.admin), revoke: revoke,
-            reload: { self.reload() }, configuration: { EffectiveConfiguration.json(self.configuration) },
+            reload: { self.reloadAndTell() },
+            configuration: { EffectiveConfiguration.json(self.configuration) },
             routes: { RouteRow.table(self.configuration.routes) }, status: { self.statusText }
         ) { self.metricsText }
     }

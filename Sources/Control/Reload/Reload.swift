@@ -28,12 +28,29 @@ struct ReloadTally {
     }
 }
 
+/// What became of a reload that was asked for.
+enum ReloadOutcome {
+    /// The new configuration is in force.
+    case done
+    /// It is done behind the start.
+    case waits
+    /// The old one stays, and why.
+    case failed(String)
+}
+
 extension Supervisor {
     /// Reads the configuration again, or does so once the start is over: whoever has changed the file does not say so twice.
     func reloadSoon() {
         guard phase == .starting else { return _ = reload() }
         log.notice("reload waits for the start")
         isReloadDue = true
+    }
+
+    /// As `reloadSoon`, for somebody who waits to be told what came of it.
+    func reloadAndTell() -> ReloadOutcome {
+        guard phase == .starting else { return reload().map(ReloadOutcome.failed) ?? .done }
+        reloadSoon()
+        return .waits
     }
 
     /// Reads the configuration again and swaps it whole; whatever is wrong with it, the old one stays.
