@@ -72,4 +72,15 @@ public struct SignalSource: ~Copyable {
         guard count == MemoryLayout<signalfd_siginfo>.size else { return nil }
         return Signal(rawValue: Int32(info.ssi_signo))
     }
+
+    /// Takes the same signal once more, where it comes within that time: whoever ends a process and its group, as `timeout` of
+    /// coreutils does, sends it twice, and means one.
+    public borrowing func takeAgain(_ signal: Signal, withinMilliseconds milliseconds: Int) {
+        var only = sigset_t()
+        var patience = timespec(tv_sec: 0, tv_nsec: milliseconds * 1_000_000)
+        // SAFETY: local structures, filled here and read during the call; no information on the signal is asked for.
+        unsafe sigemptyset(&only)
+        unsafe sigaddset(&only, signal.rawValue)
+        _ = unsafe sigtimedwait(&only, nil, &patience)
+    }
 }

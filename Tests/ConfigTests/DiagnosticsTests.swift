@@ -527,6 +527,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         let session = "[session.s]\nprovider = 'better-auth'\ntrusted_origins = []\n"
         check(.add(.issuer, session + "secret = { file = 'issuer.pem' }", "13:10: is a PEM text"))
         check(.add(.issuer, session + "secret = { file = 'jwks.json' }", "13:10: is a JSON Web Key"))
+        check(.add(.issuer, session + "secrets = '2:short'", "13:11: version 2 in \"secrets\" has 5 bytes"))
     }
 
     @Test(arguments: [
@@ -567,6 +568,8 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.listen, "[identity.headers]\nX-User = \"\"", "5:10: is not a claim"),
         .add(.listen, "[identity.headers]\nContent_Length = \"sub\"", "5:1: has its own meaning"),
         .add(.listen, "[identity.headers]\nAuthorization = \"sub\"", "5:1: has its own meaning"),
+        .add(.listen, "[identity.headers]\nX_HTTP_Method_Override = \"sub\"", "5:1: has its own meaning"),
+        .add(.listen, "[identity.headers]\nSec-WebSocket-Key = \"sub\"", "5:1: has its own meaning"),
         .add(.listen, "[identity]\nstrip = [\"*\"]", "5:10: is not a header name"),
         .add(.listen, "[identity]\nstrip = [\"X-*-Id\"]", "5:10: is not a header name"),
         .add(.listen, "[identity]\nstrip = [\"Host\"]", "5:10: would strip \"host\""),
@@ -791,6 +794,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.listen, "[log]\nlevel = \"warn\"", "5:9: did you mean \"warning\"?"),
         .add(.listen, "[log]\nformat = \"xml\"", "5:10: must be one of \"json\", \"text\""),
         .add(.listen, "[log]\naccess = \"stdot\"", "5:10: did you mean \"stdout\"?"),
+        .add(.listen, "[log]\naccess = \"stderr\"", "5:10: a file of that name is \"./stderr\""),
         .add(.listen, "[log]\naccess = \"\"", "5:10: or a path"),
         .add(.listen, "[log]\naccess = false", "5:10: must be a string, not true or false"),
     ]

@@ -136,6 +136,28 @@ def test_second_signal_ends_at_once(start, own_backend):
     proxy.expected_status = status  # it did not drain: any status that says so
 
 
+def test_the_same_signal_twice_in_one_breath_is_one(start, own_backend):
+    """As `timeout` of coreutils ends a process: by itself, and then with its group."""
+    own_backend.script = slow(1.0)
+    for _ in range(20):
+        proxy = start(own_backend, MORE, drain="20s")
+        with proxy.client() as client:
+            client.send(render("GET", "/public/slow"))
+            own_backend.wait_requests(1)
+            own_backend.requests.clear()
+            began = time.monotonic()
+            proxy.signal(signal.SIGTERM)
+            while time.monotonic() < began + 0.001:
+                pass
+            proxy.signal(signal.SIGTERM)
+            if time.monotonic() - began < 0.004:
+                assert client.response().status == 200
+                assert proxy.wait() == 0
+                return
+        proxy.expected_status = proxy.wait(30)  # this machine was too busy for one breath
+    pytest.fail("no two signals in four milliseconds")
+
+
 def test_upload_finishes_during_drain(start, own_backend):
     proxy = start(own_backend, MORE, drain="10s")
     with proxy.client() as client:

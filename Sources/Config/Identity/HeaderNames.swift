@@ -34,6 +34,8 @@ enum HeaderNames {
         "content-encoding", "expect", "authorization", "cookie", "set-cookie", "via", "forwarded",
         "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip",
         "x-request-id", "traceparent", "tracestate", "date", "range", "http2-settings",
+        "x-http-method-override", "x-http-method", "x-method-override", "sec-websocket-key",
+        "sec-websocket-accept", "sec-websocket-version", "sec-websocket-protocol", "sec-websocket-extensions",
     ]
 
     /// Names without which a message cannot be framed or routed, folded.

@@ -21,6 +21,12 @@ extension ConfigurationReader {
         return log
     }
 
+    /// What other programs call such places, or none, and `format` here.
+    private static let wordsOfOthers: Set<String> = [
+        "stderr", "console", "syslog", "journal", "journald", "none", "null", "true", "false", "on", "yes",
+        "no",
+        "json", "text", "-",
+    ]
     private static let logKeys = ["level", "format", "access", "access_format", "sample"]
     private static let statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"]
 
@@ -40,6 +46,11 @@ extension ConfigurationReader {
                 loader.error(
                     text.position, "\"access\" must be \"off\", \"stdout\" or a path, not \"\(text.value)\"",
                     didYouMean: word)
+            } else if Self.wordsOfOthers.contains(text.value) {
+                loader.error(
+                    text.position,
+                    "\"access\" must be \"off\", \"stdout\" or a path, not \"\(text.value)\"; "
+                        + "a file of that name is \"./\(text.value)\"")
             }
             let path = loader.resolve(path: text.value)
             loader.warnUnlessWritable(path, text.position)

@@ -85,7 +85,8 @@ extension ConfigurationReader {
 
     /// `2:new,1:old`, the current one first.
     private func versionedSecrets(_ entry: TOMLEntry) -> [Secret]? {
-        guard let whole = loader.secret(entry, for: .hmacKey) else { return nil }
+        // Each of them is a key, and not the whole: what is wrong is said of the one that it is.
+        guard let whole = loader.secret(entry, for: .clientSecret) else { return nil }
         var versions: Set<String> = []
         var secrets: [Secret] = []
         for part in String(decoding: whole.bytes, as: UTF8.self).split(

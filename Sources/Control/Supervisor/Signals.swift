@@ -15,12 +15,16 @@ extension Supervisor {
                 log.warning("second signal: ending at once")
                 phase = .over(exitStatus: 1)
             } else {
+                signals.takeAgain(signal, withinMilliseconds: Self.repetitionMilliseconds)
                 drain()
             }
         case .hangUp: reloadSoon()
         case .reopen: reopenAccessLog()
         }
     }
+
+    /// Who sends a signal twice and means one does so in the same breath; nobody can have seen what the first one did.
+    private static var repetitionMilliseconds: Int { 5 }
 
     private func drain() {
         guard crew.count > 0 else {
