@@ -41,7 +41,7 @@ def iso(seconds: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def payload(token: str, user: str = "alice", ends: float = 86400, version: str | None = "1", **changes) -> dict:
+def payload(token: str, user: str = "alice", /, ends: float = 86400, version: str | None = "1", **changes) -> dict:
     """What the cache holds, and what get-session answers."""
     now = time.time()
     session = {

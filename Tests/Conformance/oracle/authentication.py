@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import NoReturn
-
-from . import asked, claims, pages, places, possession, proof, sessions
+from . import asked, asked_sessions, claims, pages, places, possession, proof, sessions
 from .proof import Proven, invalid
 from .revoked import Revoked
 from .settings import Configuration, Issuer, Refused, Request, Route
@@ -18,8 +16,13 @@ def authenticate(configuration: Configuration, request: Request, target: Target,
         return None  # nothing is looked at
     text, where = the_token(configuration, request, target, route)
     sessions.check_single(configuration.sessions_of(route), places.cookies(request))
-    token = by_token(configuration, request, target, route, text, where, now) if text is not None else None
-    session = by_session(configuration, request, route, now, beside=token)
+    if text is not None and where != {"session"}:
+        check_page_of_token(configuration, request, target, route, where)
+    session = by_session(configuration, request, target, route, now, beside=text is not None)
+    if where == {"session"}:
+        token = by_session_bearer(configuration, request, target, route, text, now)
+    else:
+        token = by_token(configuration, request, target, route, text, where, now) if text is not None else None
     if token and session and token.user != session.user:
         raise bad()
     somebody = token or session
@@ -36,10 +39,12 @@ def the_token(configuration, request, target, route) -> tuple[str | None, set[st
     bearer = None
     if header is not None:
         if header.scheme != "bearer" and not (header.scheme == "dpop" and any(issuer.dpop for issuer in issuers)):
+            if header.scheme == "dpop" and hidden(target, looked_at):
+                raise AmbiguousToken()
             raise Refused(401, "token_missing")  # a scheme that nobody takes is nobody's, and never beside somebody
         bearer = header.credentials
     if configuration.sessions_of(route) and bearer is not None and header.scheme == "bearer" and bearer.count(".") < 2:
-        refuse_session_bearer(configuration, request, target, route, looked_at)
+        return session_bearer(configuration, request, target, route, bearer, looked_at)
     found = places.tokens(request, target.query, looked_at, bearer).found
     check_hidden(target, looked_at, found)
     if len(found) > 1:
@@ -51,15 +56,21 @@ def the_token(configuration, request, target, route) -> tuple[str | None, set[st
     return None, set()
 
 
-def by_token(configuration, request, target, route, text: str, where: set[str], now) -> Proven:
+def check_page_of_token(configuration, request, target, route, where: set[str]) -> None:
     """A cookie, which any page makes a browser send, is asked first where it comes from; then what it proves."""
-    issuers = configuration.issuers_of(route)
-    by_cookie = all(place.startswith("cookie:") for place in where)
-    if by_cookie:
+    if by_cookie(where):
+        issuers = configuration.issuers_of(route)
         trusted = [page for issuer in issuers if where & set(issuer.token_from) for page in issuer.trusted_origins]
         pages.check_token_page(request, target, trusted)
-    somebody = prove(configuration, request, target, text, where, issuers, now)
-    if by_cookie:
+
+
+def by_cookie(where: set[str]) -> bool:
+    return all(place.startswith("cookie:") for place in where)
+
+
+def by_token(configuration, request, target, route, text: str, where: set[str], now) -> Proven:
+    somebody = prove(configuration, request, target, text, where, configuration.issuers_of(route), now)
+    if by_cookie(where):
         # Several issuers may look into one cookie, and each trusts pages of its own.
         pages.check_token_page(request, target, configuration.issuers[somebody.name].trusted_origins)
     return somebody
@@ -76,7 +87,7 @@ def prove(configuration, request, target, text: str, where: set[str], issuers: l
         if refused.codes == ("token_expired",) and (by_proof or is_doubtful(configuration, text, issuers)):
             raise Refused(401, "token_expired", "token_invalid") from None
         raise
-    issuer = configuration.issuers[fit(configuration, somebody).name]
+    issuer = configuration.issuers[claims.fit(configuration, somebody).name]
     said = somebody.claims
     iss = said.get("iss") if issuer.iss != "*" else None
     if configuration.revoked.has(somebody.user, iss, said.get("jti"), said.get("iat")):
@@ -91,36 +102,36 @@ def is_doubtful(configuration: Configuration, text: str, issuers: list[Issuer]) 
     return "cnf" in claims or any(issuer.dpop for issuer in issuers) or configuration.revoked != Revoked()
 
 
-def check_session(configuration: Configuration, somebody: Proven) -> None:
-    session = somebody.claims["session"]
-    created = datetime.datetime.fromisoformat(session["createdAt"]).timestamp()
-    if configuration.revoked.has(somebody.user, None, session["id"], created):
-        raise invalid()
-
-
-def fit(configuration: Configuration, somebody: Proven | None) -> Proven | None:
-    """A mapped claim that cannot stand in its header refuses the token."""
-    for header, name in configuration.identity.items() if somebody else ():
-        claims.header_value(claims.of(somebody, name), header)
-    return somebody
-
-
-def refuse_session_bearer(configuration, request, target, route, looked_at) -> NoReturn:
-    """A session token: beside another token it is 400, and by itself only a server could tell of it."""
+def session_bearer(configuration, request, target, route, bearer: str, looked_at: set[str]) -> tuple[str, set[str]]:
+    """A session token: beside another token it is 400, and by itself only a server can tell of it."""
     found = places.tokens(request, target.query, looked_at, None).found
     check_hidden(target, looked_at, found)
-    sessions.check_single(configuration.sessions_of(route), places.cookies(request))
-    raise bad() if found else invalid()
+    if found:
+        sessions.check_single(configuration.sessions_of(route), places.cookies(request))
+        raise bad()
+    return bearer, {"session"}
+
+
+def by_session_bearer(configuration, request, target, route, text: str, now: float) -> Proven:
+    """Which of several servers to ask is nothing to find out by trying."""
+    found = configuration.sessions_of(route)
+    if len(found) > 1 or not found[0].server:
+        raise invalid()
+    return asked_sessions.by_bearer(configuration, request, target, found[0], text, now)
 
 
 def check_hidden(target: Target, looked_at: set[str], found: dict) -> None:
     """A parameter that only some backends would take for the token's."""
-    names = [place.partition(":")[2] for place in looked_at if place.startswith("query:")]
-    count = sum(places.hidden_parameters(target.query, name) for name in names)
+    count = hidden(target, looked_at)
     if count and (found or count > 1):
         raise AmbiguousToken()
     if count:
         raise Refused(401, "token_missing")
+
+
+def hidden(target: Target, looked_at: set[str]) -> int:
+    names = [place.partition(":")[2] for place in looked_at if place.startswith("query:")]
+    return sum(places.hidden_parameters(target.query, name) for name in names)
 
 
 class AmbiguousToken(Refused):
@@ -130,18 +141,15 @@ class AmbiguousToken(Refused):
         super().__init__(400, "bad_request", "token_missing")
 
 
-def by_session(configuration, request, route, now, beside: Proven | None) -> Proven | None:
+def by_session(configuration, request, target, route, now, beside: bool) -> Proven | None:
     for session in configuration.sessions_of(route):
         if not beside and sessions.is_present(session, places.cookies(request)):
             pages.check_session_page(request, session.trusted_origins)
         try:
-            found = fit(configuration, sessions.prove(session, places.cookies(request), now))
+            found = sessions.prove(configuration, request, target, session, now)
             if found:
-                check_session(configuration, found)
-        except Refused as refused:
-            if refused.status == 401 and beside:
-                continue  # a session that proves nobody takes nothing from the token's
-            raise
-        if found:
-            return found
+                return found
+        except Refused:
+            if not beside:
+                raise  # else, a session that proves nobody takes nothing from the token's
     return None

@@ -7,6 +7,7 @@ import unicodedata
 
 from .certificates import SOURCES
 from .proof import Proven, invalid
+from .settings import Configuration
 
 
 def claim(claims: dict, name: str):
@@ -96,3 +97,10 @@ def names_user(header: str) -> bool:
     kinds = ["x-user", "x-forwarded-user", "x-remote-user", "remote-user", "x-auth-request-user", "x-webauth-user"]
     return folded in ["x-user-id", "x-user-email", *kinds] or folded in [kind.replace("user", "email") for kind in kinds[1:]] or \
         folded.endswith("preferred-username")
+
+
+def fit(configuration: Configuration, somebody: Proven) -> Proven:
+    """A mapped claim that cannot stand in its header refuses the token."""
+    for header, name in configuration.identity.items():
+        header_value(of(somebody, name), header)
+    return somebody

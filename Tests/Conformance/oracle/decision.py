@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import claims, pages, places, targets, upstream_fields
 from .authentication import authenticate
 from .proof import Proven
 from .routing import Match, route_of
-from .settings import Answered, Configuration, Forwarded, Refused, Request, Route
+from .settings import Answered, Configuration, Forwarded, Question, Refused, Request, Route
 
 
 @dataclass
@@ -20,10 +21,12 @@ class Decision:
     told_origin: str | None = None
     route: Route | None = None
     somebody: Proven | None = None
+    questions: list[Question] = field(default_factory=list)
 
 
 def decide(configuration: Configuration, request: Request, now: float) -> Decision:
     decision = Decision(Answered(0, ()))
+    request = dataclasses.replace(request, questions=decision.questions)
     try:
         decision.outcome = steps(configuration, request, now, decision)
     except Refused as refused:

@@ -1,7 +1,7 @@
 """Whether the model can fail: one mistake at a time is put into it, and it must disagree with the program soon.
 
 `python -m oracle.mistakes 0-3` in Tests/Conformance prints after how many requests of these seeds each was found; the status is 1 where
-one never is. With `keys` behind it the mistakes are those of `keys_mistakes`, with `front` those of `front_mistakes`.
+one never is. With `keys` behind it the mistakes are those of `keys_mistakes`, and so on.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from unittest.mock import patch
 
 from harness.backend import Backend
 
-from . import authentication, claims, decision, front_mistakes, keys_mistakes, pages, places, proof, routing, sessions, upstream_fields
+from . import authentication, claims, decision, front_mistakes, keys_mistakes, pages, places, proof, routing, sessions, sessions_mistakes, \
+    upstream_fields
 from .front_witness import FrontWitness
 from .keys_witness import KeysWitness, People
+from .sessions_witness import SessionsWitness
 from .settings import Refused, with_settings
 from .witness import Witness
 
@@ -131,7 +133,8 @@ def with_people(seed: int, folder: Path, backends: list[Backend]) -> KeysWitness
     return KeysWitness(seed, folder, backends, People(folder))
 
 
-KINDS = {"": (MISTAKES, Witness), "keys": (keys_mistakes.MISTAKES, with_people), "front": (front_mistakes.MISTAKES, FrontWitness)}
+KINDS = {"": (MISTAKES, Witness), "keys": (keys_mistakes.MISTAKES, with_people), "front": (front_mistakes.MISTAKES, FrontWitness),
+         "sessions": (sessions_mistakes.MISTAKES, SessionsWitness)}
 
 
 def main() -> None:

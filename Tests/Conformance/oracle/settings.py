@@ -69,6 +69,20 @@ class Session:
     prefix: str = "better-auth"
     secure_cookies: bool = True
     trusted_origins: list[str] = field(default_factory=list)
+    cache: str = "auto"  # the form of `session_data`, or "off"
+    version: str = "1"
+    issuer: str | None = None  # of a cache with a published key
+    server: str | None = None  # the origin of the server that is asked
+    published: list[str] = field(default_factory=list)  # the algorithms of its keys, each with its name in lower case as `kid`
+
+    @property
+    def issuers(self) -> list[str]:
+        return [self.issuer] if self.issuer else [self.server, *self.trusted_origins]
+
+    @property
+    def place(self) -> str:
+        """The path of its API at that server."""
+        return f"/{self.name}/api/auth"
 
 
 @dataclass
@@ -119,6 +133,26 @@ class Route:
 
 
 @dataclass
+class SessionAnswer:
+    """What the server says of a session."""
+
+    status: int
+    body: bytes
+    cookies: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Question:
+    """About a session."""
+
+    about: tuple[str, str, str]  # the session's name; "cookie" or "bearer"; the value
+    token: str
+    fields: dict[str, list[str]]
+    told: SessionAnswer
+    is_sure: bool = True  # a no may be remembered, and how long the documentation does not say
+
+
+@dataclass
 class Configuration:
     listeners: list[Listener]
     upstreams: dict[str, Upstream]
@@ -137,6 +171,9 @@ class Configuration:
     proofs: set[tuple[str, str]] = field(default_factory=set)  # used up: the key's thumbprint, `jti`
     nonces: set[str] = field(default_factory=set)  # that the program has given
     requests: list[tuple[Request, float]] = field(default_factory=list)  # earlier ones, and when
+    told: dict[str, SessionAnswer] = field(default_factory=dict)  # what the server that is asked about sessions says, by the session's token
+    outage: SessionAnswer | None = None  # what it says meanwhile, whatever it is asked
+    verdicts: dict[tuple[str, str, str], SessionAnswer] = field(default_factory=dict)  # what it has said, by Question.about
 
     def issuers_of(self, route: Route) -> list[Issuer]:
         return [self.issuers[name] for name in route.names if name in self.issuers]
@@ -157,6 +194,7 @@ class Request:
     preface: bytes = b""  # a PROXY header
     opens_tunnel: bool = False  # a handshake of WebSocket
     certificate: Certificate | None = None  # that the connection was opened with
+    questions: list[Question] = field(default_factory=list)  # put to servers on its behalf
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key.lower() == name]

@@ -36,6 +36,7 @@ class Reply:
     told_origin: str | None
     challenges: list[str] = field(default_factory=list, kw_only=True)
     nonce: str | None = field(default=None, kw_only=True)
+    cookies: list[str] = field(default_factory=list, kw_only=True)
 
 
 @dataclass
@@ -205,4 +206,4 @@ def over_two(asked: Request, connection: http2.Connection) -> Reply:
 def reply_of(answer, body: bytes) -> Reply:
     headers = answer.headers
     return Reply(answer.status, code_of(answer.status, headers, body), headers.get("access-control-allow-origin"),
-                 challenges=headers.all("www-authenticate"), nonce=headers.get("dpop-nonce"))
+                 challenges=headers.all("www-authenticate"), nonce=headers.get("dpop-nonce"), cookies=headers.all("set-cookie"))

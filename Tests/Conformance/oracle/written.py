@@ -107,9 +107,15 @@ def issuer(one: Issuer, server: int) -> str:
 
 
 def session(one: Session) -> str:
-    return "\n".join([
+    lines = [
         f"[session.{one.name}]", 'provider = "better-auth"', 'secret = { env = "AUTH_SECRET" }', f'cookie_prefix = "{one.prefix}"',
-        f"secure_cookies = {str(one.secure_cookies).lower()}", f"trusted_origins = {strings(one.trusted_origins)}"])
+        f"secure_cookies = {str(one.secure_cookies).lower()}", f"trusted_origins = {strings(one.trusted_origins)}",
+        f'cookie_cache = "{one.cache}"', f'cookie_cache_version = "{one.version}"']
+    if one.server:
+        lines += [f'url = "{one.server}{one.place}"', 'cache_for = "1h"']
+    if one.issuer:
+        lines.append(f'issuer = "{one.issuer}"')
+    return "\n".join(lines)
 
 
 def route(one: Route) -> str:
