@@ -82,7 +82,7 @@ def prove(configuration, request, target, text: str, where: set[str], issuers: l
     by_proof = header is not None and header.scheme == "dpop" and header.credentials == text and "header" in where
     server = asked.who_answers(text, where, [issuer for issuer in issuers if issuer.dpop or not by_proof], issuers)
     try:
-        somebody = asked.prove(configuration, text, server, issuers, now) if server else proof.prove(text, where, issuers, now)
+        somebody = asked.prove(configuration, text, server, issuers, now) if server else proof.prove(text, where, issuers, now, request.fetches)
     except Refused as refused:
         if refused.codes == ("token_expired",) and (by_proof or is_doubtful(configuration, text, issuers)):
             raise Refused(401, "token_expired", "token_invalid") from None

@@ -22,11 +22,12 @@ class Decision:
     route: Route | None = None
     somebody: Proven | None = None
     questions: list[Question] = field(default_factory=list)
+    fetches: list[str] = field(default_factory=list)
 
 
 def decide(configuration: Configuration, request: Request, now: float) -> Decision:
     decision = Decision(Answered(0, ()))
-    request = dataclasses.replace(request, questions=decision.questions)
+    request = dataclasses.replace(request, questions=decision.questions, fetches=decision.fetches)
     try:
         decision.outcome = steps(configuration, request, now, decision)
     except Refused as refused:

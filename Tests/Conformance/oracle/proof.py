@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness import tokens as keys
 
-from . import signatures
+from . import network_keys, signatures
 from .settings import Issuer, Refused
 
 
@@ -67,7 +67,7 @@ def strict_object(data: bytes) -> dict:
     return value
 
 
-def prove(text: str, places: set[str], issuers: list[Issuer], now: float) -> Proven:
+def prove(text: str, places: set[str], issuers: list[Issuer], now: float, fetches: list[str]) -> Proven:
     parts = text.split(".")
     if len(parts) != 3:
         raise invalid()
@@ -75,11 +75,13 @@ def prove(text: str, places: set[str], issuers: list[Issuer], now: float) -> Pro
     signature = strict_base64(parts[2])
     if "crit" in header or "b64" in header:
         raise invalid()  # J3
+    if not isinstance(header.get("kid", ""), str):
+        raise invalid()
     issuer = issuer_of(claims, header, issuers)
     if not places & set(issuer.token_from):
         raise invalid()  # nobody looks there for this issuer
     check_type(header, issuer)
-    if not is_signed(header, f"{parts[0]}.{parts[1]}".encode(), signature, issuer):
+    if not is_signed(header, f"{parts[0]}.{parts[1]}".encode(), signature, issuer, fetches):
         raise invalid()
     user = check_claims(claims, issuer, now)
     return Proven(user, claims, issuer.name)
@@ -105,8 +107,13 @@ def check_type(header: dict, issuer: Issuer) -> None:
         raise invalid()
 
 
-def is_signed(header: dict, signed: bytes, signature: bytes, issuer: Issuer) -> bool:
+def is_signed(header: dict, signed: bytes, signature: bytes, issuer: Issuer, fetches: list[str]) -> bool:
     algorithm = header["alg"]
+    if issuer.network:
+        try:
+            return network_keys.is_signed(issuer.network, issuer, header, signed, signature, fetches)
+        except network_keys.KeysUnavailable:
+            raise Refused(503, "keys_unavailable") from None
     if issuer.source == "secret":
         return keys.signature(algorithm, secret(issuer.owner), signed) == signature
     if issuer.source == "jwks" and header.get("kid", algorithm.lower()) != algorithm.lower():

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass, field
 
 from .certificates import Certificate
+from .network_keys import Network
 from .revoked import Revoked
 
 
@@ -36,6 +37,7 @@ class Upstream:
     backend: int  # which of the recording backends
     authorization: str = "remove"  # "remove", "forward", "bearer", "mint"
     preserve_host: bool = True
+    protocol: str = "http/1.1"
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Issuer:
     iss: str
     audience: list[str]
     algorithms: list[str]
-    source: str  # "secret", "public_key", "jwks", "introspection"
+    source: str  # "secret", "public_key", "jwks", "introspection", "network"
     owner: str  # whose keys these are
     subject: list[str] = field(default_factory=lambda: ["sub"])
     types: list[str] = field(default_factory=lambda: ["JWT", "at+jwt"])
@@ -57,6 +59,7 @@ class Issuer:
     dpop: str | None = None
     dpop_lifetime: int = 60
     dpop_nonce: bool = False
+    network: Network | None = None  # where its keys come from
 
     def names(self, kind: str) -> list[str]:
         """The cookies, or the parameters, in which it looks for tokens."""
@@ -195,6 +198,8 @@ class Request:
     opens_tunnel: bool = False  # a handshake of WebSocket
     certificate: Certificate | None = None  # that the connection was opened with
     questions: list[Question] = field(default_factory=list)  # put to servers on its behalf
+    fetches: list[str] = field(default_factory=list)  # whose keys it is a reason to fetch
+    trailers: list[tuple[str, str]] = field(default_factory=list)  # behind the body, which then has no length
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.fields if key.lower() == name]

@@ -9,7 +9,7 @@ from .proof import Proven
 from .settings import Configuration, Request, Route, Upstream
 from .targets import Target
 
-HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authorization"}
+HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "http2-settings", "proxy-authorization"}
 FORWARDING = ["x-forwarded-*", "forwarded", "x-real-ip"]
 # What no client may say on any route, whatever `strip` is: certificates, httpoxy, other paths, methods, hosts and addresses.
 NEVER = [

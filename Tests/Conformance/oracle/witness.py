@@ -62,7 +62,7 @@ class Witness:
         written.write_keys(self.configuration, folder)
         self.prepare()
         admin = free_port()
-        text = written.document(self.configuration, [backend.port for backend in backends], admin)
+        text = written.document(self.configuration, [backend.port for backend in self.backends], admin)
         self.environment = environment(**written.environment(self.configuration))
         self.usher = Usher(folder, text, self.configuration.listeners[0].port, admin, self.environment)
 

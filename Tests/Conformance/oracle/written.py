@@ -83,14 +83,14 @@ def upstream(one: Upstream, port: int) -> str:
             "mint": '{ mint = { secret = { env = "MINT_SECRET" }, claims = { type = "access" } } }'}[one.authorization]
     return "\n".join([
         f"[upstream.{one.name}]", f'servers = ["127.0.0.1:{port}"]', f"authorization = {what}",
-        f"preserve_host = {str(one.preserve_host).lower()}", 'connect_timeout = "30s"'])
+        f"preserve_host = {str(one.preserve_host).lower()}", 'connect_timeout = "30s"', f'protocol = "{one.protocol}"'])
 
 
 def issuer(one: Issuer, server: int) -> str:
     key = {"secret": f'secret = {{ env = "SECRET_{one.owner.upper()}" }}', "public_key": f'public_key = {{ file = "{one.name}.pem" }}',
            "jwks": f'jwks = {{ file = "{one.name}.json" }}',
-           "introspection": f'introspection = {{ url = "http://127.0.0.1:{server}/", client_id = "usher", client_secret = {{ env = "MINT_SECRET" }} }}'
-           }[one.source]
+           "introspection": f'introspection = {{ url = "http://127.0.0.1:{server}/", client_id = "usher", client_secret = {{ env = "MINT_SECRET" }} }}',
+           "network": one.network and network(one, server)}[one.source]
     lines = [f'[issuer.{one.name}]', f'issuer = "{one.iss}"', f"audience = {strings(one.audience)}", key,
              f"subject = {strings(one.subject)}", f"token_from = {strings(one.token_from)}"]
     if one.source != "introspection":
@@ -104,6 +104,13 @@ def issuer(one: Issuer, server: int) -> str:
     if one.maximum_lifetime is not None:
         lines.append(f'maximum_lifetime = "{one.maximum_lifetime}s"')
     return "\n".join(lines)
+
+
+def network(one: Issuer, server: int) -> str:
+    """Refreshed because a token asks for it, and not by the clock."""
+    if one.network.discovers:
+        return 'jwks = "discover"'
+    return f'jwks = {{ url = "http://127.0.0.1:{server}{one.network.path}", refresh = "7d", cooldown = "{one.network.cooldown}" }}'
 
 
 def session(one: Session) -> str:
