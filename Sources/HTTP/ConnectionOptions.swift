@@ -7,6 +7,9 @@ struct ConnectionOptions {
     private(set) var upgrade = false
     /// True where an option may name a field.
     private var nominates = false
+    /// True where an option names a field of which nobody knows otherwise that it goes no further: it does not in a
+    /// trailer section either.
+    private(set) var nominatesMore = false
     private var count = 0
 
     /// Takes a Connection line.
@@ -18,12 +21,17 @@ struct ConnectionOptions {
             guard count <= HeadLimits.connectionOptions,
                 ASCII.endOfToken(bytes, from: Int(option.start)) >= option.end
             else { return .badConnection }
-            add(option: bytes.slice(option))
+            if !add(option: bytes.slice(option)) {
+                nominates = true
+                let flags = FieldName.lookUp(bytes, option).name.flags
+                if flags.isDisjoint(with: [.hopByHop, .framing]) { nominatesMore = true }
+            }
         }
         return nil
     }
 
-    private mutating func add(option: Span<UInt8>) {
+    /// False for what may name a field.
+    private mutating func add(option: Span<UInt8>) -> Bool {
         if ASCII.equalsIgnoringCase(option, "keep-alive") {
             keepAlive = true
         } else if ASCII.equalsIgnoringCase(option, "close") {
@@ -31,8 +39,9 @@ struct ConnectionOptions {
         } else if ASCII.equalsIgnoringCase(option, "upgrade") {
             upgrade = true
         } else {
-            nominates = true
+            return false
         }
+        return true
     }
 
     /// Whether the connection outlives the message (RFC 9112 §9.3).

@@ -77,6 +77,8 @@ public struct RequestHead: ~Copyable {
     private let inPlace = InPlace()
     private var framingFields = FramingFields()
     private var connection = ConnectionOptions()
+    /// True where `Connection` names fields that must not be passed on, in a trailer section neither (RFC 9110 §7.6.1).
+    public private(set) var dropsTrailers = false
     private var hostLine: ByteRange = .empty
     private var hasExpectation = false
     /// One bit for each name with `singleton` that came.
@@ -96,6 +98,7 @@ public struct RequestHead: ~Copyable {
         (upgradeIndex, originIndex, requestIDIndex) = (-1, -1, -1)
         framingFields = FramingFields()
         connection = ConnectionOptions()
+        dropsTrailers = false
         singletons = (0, 0)
     }
 
@@ -218,6 +221,7 @@ public struct RequestHead: ~Copyable {
             (wantsUpgrade, wantsWebSocket) = (true, true)
         }
         connection.markNominated(bytes, &fields)
+        dropsTrailers = connection.nominatesMore
         return nil
     }
 

@@ -38,12 +38,15 @@ public struct ResponseHead: ~Copyable {
     private let inPlace = InPlace()
     private var framingFields = FramingFields()
     private var connection = ConnectionOptions()
+    /// True where `Connection` names fields that must not be passed on, in a trailer section neither (RFC 9110 §7.6.1).
+    public private(set) var dropsTrailers = false
 
     /// Forgets the response.
     public mutating func reset() {
         fields.removeAll()
         framingFields = FramingFields()
         connection = ConnectionOptions()
+        dropsTrailers = false
         upgradeIndex = -1
         switchesToWebSocket = false
     }
@@ -92,6 +95,7 @@ public struct ResponseHead: ~Copyable {
             isUpgrade && version == .http11 && connection.upgrade && upgradeIndex >= 0
             && UpgradeField.isWebSocket(bytes, fields[Int(upgradeIndex)].valueRange)
         connection.markNominated(bytes, &fields)
+        dropsTrailers = connection.nominatesMore
         return nil
     }
 

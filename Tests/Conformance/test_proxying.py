@@ -216,6 +216,20 @@ def test_trailers_that_would_be_framing(proxy, backend, field):
         assert answer.status == 400
 
 
+def test_trailers_that_connection_names(proxy, backend):
+    """RFC 9110 §7.6.1: neither a field nor a trailer that an option names is passed on. Which of the trailers that is nobody remembers:
+    none is. `TE` says nothing of them."""
+    backend.script = answer_with(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: X-Sum\r\n\r\n"
+                                 + chunk(b"hello", trailers=b"X-Sum: 42\r\n"))
+    with proxy.client() as client:
+        for options, expected in [("X-Sum", []), ("keep-alive, x-other, x-sum", []), ("keep-alive, TE", ["42"])]:
+            client.send(render("POST", PUBLIC, {"Transfer-Encoding": "chunked", "Connection": options, "TE": "trailers"})
+                        + chunk(b"hello", trailers=b"X-Sum: 42\r\n"))
+            answer = client.response()
+            assert answer.status == 200 and answer.body == b"hello" and not answer.trailers.lines
+            assert backend.last.body == b"hello" and backend.last.trailers.all("x-sum") == expected, options
+
+
 def test_response_trailers(proxy, backend):
     backend.script = answer_with(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
                                  + chunk(b"hello", trailers=b"X-Sum: 42\r\n"))

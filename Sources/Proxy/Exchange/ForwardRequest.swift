@@ -38,6 +38,7 @@ extension Worker {
         exchanges[exchange].usesHTTP2 = usesHTTP2
         exchanges[exchange].keepsBody = usesHTTP2
         if usesHTTP2, hasUnknownLength { exchanges[exchange].requestBody.passesTrailers = true }
+        if head.dropsTrailers { exchanges[exchange].requestBody.passesTrailers = false }
         exchanges[exchange].retriesLeft = pools[upstream.index].settings.retries
         if let timeout = permit.timeoutMilliseconds {
             exchanges[exchange].deadline = min(

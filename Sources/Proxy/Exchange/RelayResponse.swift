@@ -213,6 +213,7 @@ extension Worker {
             exchanges[exchange].responseBody = BodyRelay(
                 responseHead.framing, as: isHTTP10 || isHTTP2 ? .identity : .chunked)
             if isHTTP2 { exchanges[exchange].responseBody.passesTrailers = true }
+            if responseHead.dropsTrailers { exchanges[exchange].responseBody.passesTrailers = false }
             if isHTTP10 { exchanges[exchange].keepsClient = false }
         }
         // A client that has not sent its whole body by now may have it thrown away, never taken for a request.
