@@ -15,12 +15,14 @@ from unittest.mock import patch
 from harness.backend import Backend
 
 from . import authentication, claims, decision, front_mistakes, keys_mistakes, network_mistakes, pages, places, proof, routing, sessions, \
-    sessions_mistakes, upstream_fields
+    sessions_mistakes, tunnels_mistakes, two_mistakes, upstream_fields
 from .front_witness import FrontWitness
 from .keys_witness import KeysWitness, People
 from .network_witness import NetworkWitness
 from .sessions_witness import SessionsWitness
 from .settings import Refused, with_settings
+from .tunnels_witness import TunnelsWitness
+from .two_witness import TwoWitness
 from .witness import Witness
 
 REQUESTS = 200
@@ -135,7 +137,8 @@ def with_people(seed: int, folder: Path, backends: list[Backend]) -> KeysWitness
 
 
 KINDS = {"": (MISTAKES, Witness), "keys": (keys_mistakes.MISTAKES, with_people), "front": (front_mistakes.MISTAKES, FrontWitness),
-         "sessions": (sessions_mistakes.MISTAKES, SessionsWitness), "network": (network_mistakes.MISTAKES, NetworkWitness)}
+         "sessions": (sessions_mistakes.MISTAKES, SessionsWitness), "network": (network_mistakes.MISTAKES, NetworkWitness),
+         "two": (two_mistakes.MISTAKES, TwoWitness), "tunnels": (tunnels_mistakes.MISTAKES, TunnelsWitness)}
 
 
 def main() -> None:

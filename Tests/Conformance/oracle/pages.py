@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 
+from . import peers
 from .routing import route_of
 from .settings import Answered, Configuration, CORS, Refused, Request, Route
 from .targets import Target
@@ -54,7 +55,9 @@ def page_of(request: Request) -> str | None:
 
 
 def is_safe(request: Request) -> bool:
-    return request.method in SAFE and not request.opens_tunnel
+    """An upgrade is one to whatever the backend takes it for, and no page can send the key by itself."""
+    upgrades = peers.is_nominated(request, "upgrade") and request.all("upgrade") or request.all("sec-websocket-key")
+    return request.method in SAFE and not request.opens_tunnel and not upgrades
 
 
 def is_listed(page: str | None, trusted: list[str]) -> bool:

@@ -6,6 +6,7 @@ import re
 import urllib.parse
 from dataclasses import dataclass, field
 
+from . import tunnels
 from .settings import Request
 from .targets import bad
 
@@ -101,6 +102,9 @@ def tokens(request: Request, query: str | None, places: set[str], bearer: str | 
             for cookie in cookies(request):
                 if cookie.name == name and cookie.value:
                     result.add(cookie.value, place)
+        elif kind == "websocket":
+            for value in tunnels.tokens(request):
+                result.add(value, place)
         else:
             for value in parameters(query, name):
                 result.parameters += 1

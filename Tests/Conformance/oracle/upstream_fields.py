@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import certificates, claims, peers, places, sessions
+from . import certificates, claims, peers, places, sessions, tunnels
 from .proof import Proven
 from .settings import Configuration, Request, Route, Upstream
 from .targets import Target
@@ -65,6 +65,12 @@ def upstream_fields(configuration: Configuration, request: Request, target: Targ
     for name, values in peers.origin(request, target).fields.items():
         for value in values:
             add(name, value)
+    if request.opens_tunnel:
+        fields |= {"connection": ["upgrade"], "upgrade": ["websocket"]}
+    if tunnels.bears_token(configuration, request, route):
+        fields.pop("sec-websocket-protocol", None)
+        for value in tunnels.left(request):
+            add("sec-websocket-protocol", value)
     add("host", target.authority if upstream.preserve_host else "SERVER")
     add("via", "2 usher" if request.listener.protocol == "h2" else "1.1 usher")
     return fields

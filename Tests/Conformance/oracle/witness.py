@@ -37,6 +37,8 @@ class Reply:
     challenges: list[str] = field(default_factory=list, kw_only=True)
     nonce: str | None = field(default=None, kw_only=True)
     cookies: list[str] = field(default_factory=list, kw_only=True)
+    call: str | None = field(default=None, kw_only=True)  # grpc-status
+    location: str | None = field(default=None, kw_only=True)
 
 
 @dataclass
@@ -206,4 +208,5 @@ def over_two(asked: Request, connection: http2.Connection) -> Reply:
 def reply_of(answer, body: bytes) -> Reply:
     headers = answer.headers
     return Reply(answer.status, code_of(answer.status, headers, body), headers.get("access-control-allow-origin"),
-                 challenges=headers.all("www-authenticate"), nonce=headers.get("dpop-nonce"), cookies=headers.all("set-cookie"))
+                 challenges=headers.all("www-authenticate"), nonce=headers.get("dpop-nonce"), cookies=headers.all("set-cookie"), call=headers.get("grpc-status"),
+                 location=headers.get("location"))
