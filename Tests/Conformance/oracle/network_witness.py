@@ -131,9 +131,9 @@ class NetworkWitness(Witness):
     def recover(self) -> None:
         """Who has asked in vain tries again by itself; what comes then is waited for."""
         waited_for = [issuer for issuer in self.living() if issuer.name in self.failing]
+        before = Counter(self.server.good)
         for issuer in self.living():
             issuer.network.outage = None
-        before = Counter(self.server.good)
         for issuer in waited_for:
             wait_until(lambda: self.server.good[issuer.name] > before[issuer.name])
             issuer.network.replace_known()
