@@ -6,7 +6,7 @@ import dataclasses
 import re
 from dataclasses import dataclass, field
 
-from . import claims, pages, places, targets, upstream_fields
+from . import claims, pages, places, replies, targets, upstream_fields
 from .authentication import authenticate
 from .proof import Proven
 from .routing import Match, route_of
@@ -23,6 +23,7 @@ class Decision:
     somebody: Proven | None = None
     questions: list[Question] = field(default_factory=list)
     fetches: list[str] = field(default_factory=list)
+    location: str | None = None  # where a browser is sent to sign in
 
 
 def decide(configuration: Configuration, request: Request, now: float) -> Decision:
@@ -32,6 +33,9 @@ def decide(configuration: Configuration, request: Request, now: float) -> Decisi
         decision.outcome = steps(configuration, request, now, decision)
     except Refused as refused:
         decision.outcome = Answered(refused.status, refused.codes, refused.errors)
+        if refused.status == 401 and decision.route and decision.route.sign_in and replies.navigates(request):
+            decision.outcome = Answered(302, () if len(refused.codes) < 2 else refused.codes)
+            decision.location = replies.sign_in(configuration, request, targets.parse(request.target, request.host), decision.route)
     decision.told_origin = pages.told_origin(configuration, decision.route, request)
     return decision
 

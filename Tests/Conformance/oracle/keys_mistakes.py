@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from unittest.mock import ANY
 
-from . import asked, certificates, claims, possession, proof, signatures, upstream_fields
+from . import asked, certificates, claims, possession, proof, replies, signatures, upstream_fields
 from .revoked import Revoked
 from .settings import Refused, with_settings
 
@@ -93,4 +93,7 @@ MISTAKES = [
     ("white space at the end of a claim stays", claims, "is_loose", lambda letter: False),
     ("who the user is may be any text", claims, "names_user", lambda header: False),
     ("numbers as they were read", claims, "plain", as_read),
+    ("no browser is sent to sign in", replies, "navigates", lambda request: False),
+    ("whoever gets a page is", replies, "navigates", lambda request: request.method == "GET"),
+    ("the way back has the token", replies, "without_tokens", lambda configuration, route, back: back),
 ]

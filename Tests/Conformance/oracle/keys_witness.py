@@ -13,7 +13,7 @@ from harness.backend import Backend
 from harness.standin import StandIn
 from harness.wire import Client
 
-from . import explained, random_keys, written
+from . import explained, random_keys, replies, written
 from .certificates import Certificate
 from .decision import Decision
 from .random_keys import NAMES
@@ -108,7 +108,7 @@ class KeysWitness(Witness):
         """It knows nothing of TLS, of servers that are asked, of nonces, nor of what was posted."""
         known = self.configuration.revoked == Revoked() and not any(
             issuer.source == "introspection" or issuer.dpop_nonce for issuer in self.configuration.issuers.values())
-        return known and not asked.listener.client_auth and explained.can_express(asked)
+        return known and not asked.listener.client_auth and not replies.navigates(asked) and explained.can_express(asked)
 
     def one(self, asked: Request) -> Client:
         client = super().one(asked)
@@ -128,6 +128,9 @@ class KeysWitness(Witness):
     def compare(self, asked: Request, expected: Decision, observed: Observed) -> list[str]:
         said = super().compare(asked, expected, observed)
         outcome, reply = expected.outcome, observed.reply
+        if reply.status == 302 or expected.location and isinstance(outcome, Answered) and len(outcome.codes) < 2:
+            if reply.location != expected.location or reply.challenges or reply.nonce:
+                said.append(f"sent to {reply.location} with {reply.challenges} and {reply.nonce}, not to {expected.location}")
         if isinstance(outcome, Answered) and outcome.errors and reply.status == 401:
             errors = re.findall('error="([^"]*)"', " ".join(reply.challenges))
             if not set(errors) & set(outcome.errors):

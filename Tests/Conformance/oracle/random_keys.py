@@ -41,7 +41,16 @@ def configuration(chance: random.Random) -> Configuration:
             issuer.dpop = chance.choice([None, "optional", "optional", "required" if issuer.token_from == ["header"] else "optional"])
         if issuer.dpop:
             issuer.dpop_lifetime, issuer.dpop_nonce = chance.choice([120, 300]), chance.random() < 0.25
+    drawn = apart(found, "sign-in")
+    for route in found.routes:
+        if route.names and drawn.random() < 0.4:
+            route.sign_in = drawn.choice(["/sign-in", "https://login.test/?from=usher"])
     return found
+
+
+def apart(configuration: Configuration, what: str) -> random.Random:
+    """For what came later: all else of a seed stays as it was."""
+    return random.Random(f"{what} {' '.join(route.path for route in configuration.routes)} {len(configuration.requests)}")
 
 
 def revoked(chance: random.Random) -> Revoked:
@@ -143,8 +152,18 @@ def request(chance: random.Random, configuration: Configuration, certificates: l
     lock(chance, configuration, asked, certificates)
     if made[0].bound and chance.random() < 0.97:
         add_proof(chance, configuration, asked, made[0])
+    drawn = apart(configuration, "navigate")
+    if asked.method == "GET" and drawn.random() < 0.25:
+        navigate(drawn, asked)
     configuration.requests.append((asked, time.time()))
     return asked
+
+
+def navigate(chance: random.Random, asked: Request) -> None:
+    """A browser that goes to a page, or almost."""
+    fields = chance.choice([[("Sec-Fetch-Mode", "navigate")]] * 4 + [
+        [("Accept", "text/html, */*;q=0.8")], [("Sec-Fetch-Mode", "cors"), ("Accept", "text/html")], [("Sec-Fetch-Site", "none"), ("Accept", "text/html")]])
+    asked.fields += [(name.lower(), value) for name, value in fields] if asked.listener.protocol == "h2" else fields
 
 
 def recent(configuration: Configuration) -> list[Request]:
