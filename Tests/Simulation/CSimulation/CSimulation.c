@@ -105,6 +105,8 @@ static inline void trace(const char *what, int stream, long result, const void *
     if (sim.traces) write_line(what, stream, result, bytes);
 }
 
+void sim_say(const char *text) { trace("say", -1, (long)strlen(text), text); }
+
 static int number_of(const struct object *object) { return (int)(object - sim.objects); }
 
 static long fail(int code) { errno = code; return -1; }

@@ -235,6 +235,8 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
                 world.ledger.noteTrailers(id: each.id, fields.map(\.1).joined())
                 break
             }
+            // Trailers, behind a head that came too late for a GOAWAY and was never looked at.
+            if number > last, number <= highest, flags & 1 == 1 { return }
             if number & 1 == 0 || number <= highest { return world.ledger.violate("stream \(number) again") }
             highest = number
             guard number <= last else { return }

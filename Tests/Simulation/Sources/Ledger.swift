@@ -125,7 +125,10 @@ final class Ledger {
     func noteHeadSeen(id: String) { if headSeen[id] == nil { headSeen[id] = step } }
     func noteLastWord(id: String) { lastWord[id] = step }
 
-    func violate(_ what: String) { violations.append(what) }
+    func violate(_ what: String) {
+        violations.append(what)
+        sim_say(what)
+    }
 
     func expect(_ plan: Plan) { plans[plan.id] = plan }
 

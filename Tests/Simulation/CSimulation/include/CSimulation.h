@@ -49,6 +49,8 @@ void sim_name_seed_at_crash(void);
 
 // Whether everything that happens is written to the standard error: to look at one seed.
 void sim_trace(bool is_on);
+// Writes a line among the others, where they are written.
+void sim_say(const char *text);
 
 int sim_listener(uint16_t port);
 // A further descriptor of the same listener: who has it accepts from the same queue.
