@@ -136,7 +136,8 @@ static inline SSL *usher_tls_client(SSL_CTX *context, const char *server, int is
     SSL_set_bio(session, input, output);
     SSL_set_connect_state(session);
     X509_VERIFY_PARAM *rules = SSL_get0_param(session);
-    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    /* Never the subject's CN (RFC 9525 6.3): it may be anybody's name, in a certificate that was not made for a server. */
+    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     int done = is_address ? X509_VERIFY_PARAM_set1_ip_asc(rules, server)
                           : X509_VERIFY_PARAM_set1_host(rules, server, 0) == 1 && SSL_set_tlsext_host_name(session, server) == 1;
     if (done != 1) {

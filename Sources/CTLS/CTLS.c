@@ -347,7 +347,8 @@ SSL *usher_tls_connect(SSL_CTX *context, int descriptor, const char *server, int
     if (session == NULL) return NULL;
     SSL_set_connect_state(session);
     X509_VERIFY_PARAM *rules = SSL_get0_param(session);
-    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    /* Never the subject's CN (RFC 9525 6.3): it may be anybody's name, in a certificate that was not made for a server. */
+    X509_VERIFY_PARAM_set_hostflags(rules, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     int done = is_address ? X509_VERIFY_PARAM_set1_ip_asc(rules, server) == 1
                           : X509_VERIFY_PARAM_set1_host(rules, server, 0) == 1
                                 && SSL_set_tlsext_host_name(session, server) == 1;

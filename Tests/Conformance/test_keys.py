@@ -306,7 +306,7 @@ def test_https_large_key_set(start, own_backend, authority):
         assert get(proxy, signed("one")).status == 200
 
 
-@pytest.mark.parametrize("kind", ["unknown authority", "other name", "expired", "no TLS", "TLS 1.1"])
+@pytest.mark.parametrize("kind", ["unknown authority", "other name", "subject", "expired", "no TLS", "TLS 1.1"])
 def test_https_that_does_not_hold(start, own_backend, authority, tmp_path, kind):
     names, days = ["127.0.0.1"], (-1, 30)
     context, ca = authority.context(names), authority.file
@@ -315,6 +315,8 @@ def test_https_that_does_not_hold(start, own_backend, authority, tmp_path, kind)
         ca = Authority(tmp_path / "other").file
     elif kind == "other name":
         context = authority.context(["127.0.0.2", "localhost"])
+    elif kind == "subject":
+        context = authority.context([], subject="localhost")
     elif kind == "expired":
         context = authority.context(names, (-30, -1))
     elif kind == "no TLS":
@@ -325,12 +327,12 @@ def test_https_that_does_not_hold(start, own_backend, authority, tmp_path, kind)
         context.set_ciphers("ALL:@SECLEVEL=0")
     with KeyServer(tls=context) as server:
         server.publish("one")
-        url = f"https://127.0.0.1:{server.port}/jwks"
+        url = f"https://{'localhost' if kind == 'subject' else '127.0.0.1'}:{server.port}/jwks"
         proxy = start(own_backend, configuration(issuer(url, ca=ca)), wait=False)
         wait_for(lambda: "keys could not be fetched" in log_of(proxy))
         reason = log_of(proxy)
         expected = {"unknown authority": "certificate is refused", "other name": "IP address mismatch",
-                    "expired": "certificate has expired"}.get(kind, "TLS failed")
+                    "subject": "hostname mismatch", "expired": "certificate has expired"}.get(kind, "TLS failed")
         assert expected in reason, reason
         assert get(proxy, signed("one")).status == 503
         assert server.requests == [] or kind == "no TLS"

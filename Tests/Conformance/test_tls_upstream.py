@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import tlslite
+from cryptography import x509
 from tlslite.constants import KeyUpdateMessageType
 
 from harness import configuration
@@ -86,12 +87,17 @@ def test_the_name_is_that_of_the_server_where_none_is_given(run, authority):
     ("expired", "server_certificate_expired"), ("name", "server_certificate_for_another_name"),
     ("authority", "server_certificate_of_unknown_authority"), ("self-signed", "server_certificate_self_signed"),
     ("not-yet", "server_certificate_not_yet_valid"), ("system", "server_certificate_of_unknown_authority"),
+    # The subject's name is nobody's proof (RFC 9525, 6.3): here it is that of a person's certificate.
+    ("subject", "server_certificate_for_another_name"), ("mail", "server_certificate_for_another_name"),
 ])
 def test_a_server_that_does_not_gets_nothing(run, authority, tmp_path, bad, detail):
     pair = {
         "expired": lambda: authority.sign("expired", ["tasks.internal"], days=(-9, -1)),
         "not-yet": lambda: authority.sign("not-yet", ["tasks.internal"], days=(2, 9)),
         "name": lambda: authority.sign("name", ["other.internal"]),
+        "subject": lambda: authority.sign("subject", [], common_name="tasks.internal"),
+        "mail": lambda: authority.sign(
+            "mail", [], common_name="tasks.internal", raw_names=[x509.RFC822Name("me@tasks.internal")]),
         "authority": lambda: Authority(tmp_path, "unknown").sign("x", ["tasks.internal"]),
         "self-signed": lambda: authority.sign("self", ["tasks.internal"], self_signed=True),
         "system": lambda: authority.sign("system", ["127.0.0.1"]),

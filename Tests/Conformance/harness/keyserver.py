@@ -124,8 +124,8 @@ class Authority:
             builder = builder.add_extension(extension, critical)
         return builder.sign(self.key, hashes.SHA256())
 
-    def context(self, names: list[str], days=(-1, 30), version=None) -> ssl.SSLContext:
-        """A server's context with a certificate for these names and addresses."""
+    def context(self, names: list[str], days=(-1, 30), version=None, subject="server") -> ssl.SSLContext:
+        """A server's context with a certificate for these names and addresses; without any, its subject alone has a name."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = []
         for name in names:
@@ -134,8 +134,8 @@ class Authority:
             except ValueError:
                 alternatives.append(x509.DNSName(name))
         certificate = self._sign(
-            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")]), key.public_key(),
-            self.certificate.subject, [(x509.SubjectAlternativeName(alternatives), False)], days)
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]), key.public_key(),
+            self.certificate.subject, [(x509.SubjectAlternativeName(alternatives), False)] if names else [], days)
         stem = self.folder / f"server-{id(certificate)}"
         (stem.with_suffix(".pem")).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         (stem.with_suffix(".key")).write_bytes(tokens.private_pem(key))
