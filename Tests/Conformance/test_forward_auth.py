@@ -252,7 +252,7 @@ http {{
       proxy_set_header Content-Length "";
       proxy_set_header X-Original-Method $request_method;
       proxy_set_header X-Original-URI $request_uri;
-      proxy_set_header X-Original-Host $http_host;
+      proxy_set_header X-Original-Host $host;
     }}
   }}
 }}
@@ -263,7 +263,7 @@ http {{
 def nginx(folder, port, text):
     """nginx with that configuration, from when it answers to the end of the block."""
     file = folder / "nginx.conf"
-    file.write_text(text)
+    file.write_text(text if "daemon off" in text else f"daemon off; pid {folder}/nginx.pid; {text}")
     process = subprocess.Popen([shutil.which("nginx"), "-c", str(file)], stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):
@@ -275,6 +275,21 @@ def nginx(folder, port, text):
     finally:
         process.terminate()
         process.wait(30)
+
+
+RECIPES = ["deploy/forward-auth/nginx.conf", "docs/forward-auth.md"]
+
+
+def recipe(source, port, backend, verify) -> str:
+    """One of ours for nginx, with these ports."""
+    text = (REPOSITORY / source).read_text()
+    if source.endswith(".md"):
+        servers = text.split("```nginx\n")[1].split("```")[0]
+        text = f"events {{}}\nhttp {{ access_log off; server {{ listen 8088;\n{servers} }} }}\n"
+    text = text.replace("pid /tmp/usher-nginx.pid;", "")
+    # All at once: a port that was put in may have another one's digits in it.
+    own = {"8088": f"127.0.0.1:{port}", "8000": str(backend), "8081": str(verify)}
+    return re.sub("|".join(own), lambda number: own[number[0]], text)
 
 
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: scripts/install-packages installs it")
@@ -300,27 +315,70 @@ def test_behind_a_real_nginx(start, own_backend, tmp_path):
 
 
 @needs_nginx
-@pytest.mark.parametrize("source", ["deploy/forward-auth/nginx.conf", "docs/forward-auth.md"])
+@pytest.mark.parametrize("source", RECIPES)
 def test_a_client_of_nginx_does_not_choose_its_address(start, own_backend, tmp_path, source):
     """nginx passes on what its client says, but for what is set: X-Forwarded-For would be believed, since nginx is."""
     verify, port = allocate()
     start(own_backend, TEXT + '[limits]\nfailed_authentications = {{ requests = 3, per = "1m" }}\n', verify=verify,
           trusted="127.0.0.1/32")
-    text = (REPOSITORY / source).read_text()
-    if source.endswith(".md"):
-        servers = text.split("```nginx\n")[1].split("```")[0]
-        text = f"events {{}}\nhttp {{ access_log off; server {{ listen 8088;\n{servers} }} }}\n"
-    else:
-        text = text.replace("pid /tmp/usher-nginx.pid;", "")
-    # All at once: a port that was put in may have another one's digits in it.
-    own = {"8088": f"127.0.0.1:{port}", "8000": str(own_backend.port), "8081": str(verify)}
-    text = re.sub("|".join(own), lambda number: own[number[0]], text)
-    with nginx(tmp_path, port, f"daemon off; pid {tmp_path}/nginx.pid; {text}"):
+    text = recipe(source, port, own_backend.port, verify)
+    with nginx(tmp_path, port, text):
         for number in range(6):
             with Client(port) as client:
                 lines = {"X-Forwarded-For": f"198.51.100.{number}", "Authorization": f"Bearer a.b.{number}"}
                 status = client.request("GET", "/api/alice/1", lines).status
         assert status == 500, "nginx makes this of 429"
+
+
+@needs_nginx
+@pytest.mark.parametrize("source", RECIPES)
+def test_H7_nginx_asks_about_the_host_that_it_serves(start, own_backend, tmp_path, source):
+    """Of `GET http://HOST/` that is HOST, whatever the line Host says (RFC 9112, 3.2.2): by it nginx chooses its server block."""
+    verify, port = allocate()
+    text = configuration.BACKEND + configuration.MAIN_ISSUER + """
+[listen.verify]
+address = "127.0.0.1:{verify}"
+mode = "forward-auth"
+trusted_proxies = ["127.0.0.1/32"]
+
+[[route]]
+host = "www.test"
+path = "/**"
+auth = "none"
+upstream = "backend"
+
+[[route]]
+host = "api.test"
+path = "/**"
+auth = "main"
+upstream = "backend"
+"""
+    start(own_backend, text, verify=verify)
+    block = re.compile(r"server \{\s*listen[^;]*;")
+    one = recipe(source, port, own_backend.port, verify)
+    place = block.search(one)
+    # The same block for each of the two names.
+    rest = one[place.start():]
+    depth, end = 0, 0
+    for end, sign in enumerate(rest):
+        depth += (sign == "{") - (sign == "}")
+        if sign == "}" and depth == 0:
+            break
+    server = rest[:end + 1]
+    both = "".join(server.replace(place[0], f"{place[0]} server_name {name};") for name in ("www.test", "api.test"))
+    with nginx(tmp_path, port, one[:place.start()] + both + rest[end + 1:]):
+        def ask(target, host, headers=b""):
+            with Client(port) as client:
+                client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n".encode() + headers + b"\r\n")
+                return client.response().status
+
+        assert ask("/x", "www.test") == 200 and ask("/x", "api.test") == 401
+        own_backend.clear()
+        assert ask("http://api.test/x", "www.test") == 401
+        assert own_backend.requests == []
+        assert ask("http://api.test/x", "www.test", f"Authorization: Bearer {token()}\r\n".encode()) == 200
+        assert own_backend.last.headers.get("host") != "www.test", "the backend serves the host that was asked about"
+        assert ask("http://www.test/x", "api.test") == 200
 
 
 def test_spoilt_questions(verify):
