@@ -107,6 +107,19 @@ def test_the_absolute_form_loses_it_too(proxy):
     assert proxy.backend.last.target == "/api/x?a=1"
 
 
+@pytest.mark.parametrize("path, before, after", [
+    ("/api/x", "https://usher.test/page?access_token=T&a=1", "https://usher.test/page"), ("/forward/x", "/page?a=1", "/page"),
+    ("/optional/x", "https://usher.test/?access_token=T", "https://usher.test/"), ("/api/x", "https://usher.test/", "https://usher.test/"),
+    # Nobody looks into the query there.
+    ("/header/x", "https://usher.test/page?a=1", "https://usher.test/page?a=1"), ("/public/x", "https://usher.test/?a=1", "https://usher.test/?a=1"),
+])
+def test_what_a_page_loads_does_not_say_the_token_that_opened_it(proxy, path, before, after):
+    token = tokens.token(issuer="https://header.test" if path == "/header/x" else "https://main.test")
+    headers = {"Referer": before.replace("T", token)} | ({} if path == "/public/x" else tokens.bearer(token))
+    assert proxy.get(path, headers).status == 200
+    assert proxy.backend.last.headers.all("referer") == [after]
+
+
 def test_two_different_tokens_are_400(proxy):
     one, two = tokens.token(), tokens.token(subject="bob")
     for target, headers in [

@@ -117,8 +117,14 @@ struct TokenPlaces: ~Copyable {
     }
 
     /// True where one of these issuers looks into cookies.
-    func readsCookies(_ issuers: IssuerSet) -> Bool {
-        for index in 0..<entries.count where entries[index].kind == .cookie {
+    func readsCookies(_ issuers: IssuerSet) -> Bool { reads(.cookie, issuers) }
+
+    /// True where one of these issuers looks into the query: a page that was opened with a token in it says so in the
+    /// `Referer` of all that it loads (RFC 6750 §5.3).
+    func readsQueries(_ issuers: IssuerSet) -> Bool { reads(.query, issuers) }
+
+    private func reads(_ kind: Entry.Kind, _ issuers: IssuerSet) -> Bool {
+        for index in 0..<entries.count where entries[index].kind == kind {
             if !entries[index].issuers.isDisjoint(with: issuers) { return true }
         }
         return false

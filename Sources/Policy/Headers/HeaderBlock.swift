@@ -114,12 +114,26 @@ extension PolicySnapshot {
                 run.flush(bytes, &buffer)
                 Subprotocols.append(line.valueRange, bytes, &buffer)
                 continue
+            case .referer
+            where tokenPlaces.readsQueries(permit.carried.issuers) && !identity.strips(line, bytes):
+                run.flush(bytes, &buffer)
+                appendWithoutQuery(line.valueRange, bytes, &buffer)
+                continue
             default: break
             }
             if !identity.strips(line, bytes) { run.keep(line, bytes, &buffer) }
         }
         run.flush(bytes, &buffer)
         return said
+    }
+
+    /// Writes the page that a request comes from up to its query, which may have the token that opened it.
+    private func appendWithoutQuery(_ page: ByteRange, _ bytes: Span<UInt8>, _ buffer: inout Buffer) {
+        let text = bytes.slice(page)
+        HeaderWriter.put("Referer: ", &buffer)
+        let end = ASCII.firstIndex(of: UInt8(ascii: "?"), in: text, from: 0, to: text.count)
+        HeaderWriter.put(text.extracting(first: end), &buffer)
+        HeaderWriter.put("\r\n", &buffer)
     }
 
     /// True where one of them looks into cookies, so that some are not for the backend: those of sessions never are, and
