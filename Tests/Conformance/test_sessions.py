@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 from harness import betterauth, tokens
+from harness.backend import slow_at
 from harness.betterauth import AuthServer, compact, cookies, jwt, payload, published, sealed, signed
 from harness.configuration import BACKEND, MAIN_ISSUER
 from harness.http2backend import HTTP2Backend
@@ -476,6 +477,38 @@ def test_the_servers_cookies_reach_the_client_once(run, server):
     # And not to bearers, who keep no cookies.
     server.sessions["B"] = payload("B")
     assert proxy.get("/api/x", tokens.bearer("B")).headers.all("set-cookie") == []
+
+
+@pytest.mark.parametrize("status", [200, 304, 404])
+def test_an_answer_with_the_servers_cookies_is_kept_by_no_cache(run, server, status):
+    """Set-Cookie keeps no cache from storing (RFC 9111, 7.3): it would give somebody's session to everybody."""
+    server.sessions["T"] = payload("T")
+    server.cookies = ["better-auth.session_token=new; Path=/; HttpOnly"]
+    proxy = run(server=server)
+    fields = [("Cache-Control", "public, max-age=3600"), ("Expires", "Thu, 01 Dec 2099 16:00:00 GMT"),
+              ("CDN-Cache-Control", "max-age=3600"), ("ETag", '"one"')]
+    proxy.backend.script = lambda exchange: exchange.reply(status, headers=fields)
+    answer = get(proxy, cookies("T"))
+    assert answer.status == status and answer.headers.all("set-cookie") == server.cookies
+    assert answer.headers.all("cache-control") == ["private, no-store"] and answer.headers.get("etag") == '"one"'
+    assert not answer.headers.all("expires") and not answer.headers.all("cdn-cache-control")
+    # One that brings no cookies is the backend's own, byte for byte.
+    plain = get(proxy, cookies("T"))
+    assert [plain.headers.all(name) for name, _ in fields] == [[value] for _, value in fields]
+    assert not plain.headers.all("set-cookie")
+
+
+def test_a_late_answer_brings_no_cookies_of_before(run, server):
+    """Whoever has signed out meanwhile would be signed in again by a cache that counts without a question."""
+    server.sessions["T"] = payload("T")
+    server.cookies = ["better-auth.session_token=T; Path=/", "better-auth.session_data=x; Max-Age=300"]
+    proxy = run(server=server)
+    proxy.backend.script = slow_at("/api/slow", 3.2)
+    answer = get(proxy, cookies("T"), "/api/slow")
+    assert answer.status == 200 and answer.headers.all("set-cookie") == []
+    # What comes next in time brings them: it is asked about anew.
+    server.sessions["U"] = payload("U")
+    assert get(proxy, cookies("U")).headers.all("set-cookie") == server.cookies
 
 
 def test_a_refused_request_keeps_its_cookies_too(run, server):

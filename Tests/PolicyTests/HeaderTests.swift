@@ -522,14 +522,10 @@ struct ResponseFieldTests {
         #expect(output == "grpc-status: 0\r\nServer-Timing: 3\r\n")
     }
 
-    @Test("an answer keeps its fields but those for one hop and its framing")
-    func response() throws {
+    /// What a client gets of an answer with these fields.
+    private func answered(_ lines: [String], isPersonal: Bool = false) -> String {
         var head = ResponseHead(fieldCapacity: 32)
-        let (bytes, box) = table([
-            "Content-Type: text/plain", "Connection: close, X-Hop", "X-Hop: 1", "Content-Length: 5",
-            "Set-Cookie: a=b",
-            "Keep-Alive: 1", "X-Request-Id: backend", "Set-Cookie: c=d",
-        ])
+        let (bytes, box) = table(lines)
         #expect(head.begin(status: 200, reason: .empty, version: .http11) == nil)
         for index in 0..<box.fields.count {
             let line = box.fields[index]
@@ -539,13 +535,48 @@ struct ResponseFieldTests {
         }
         #expect(head.finish(bytes.span, requestMethod: .get, byteCount: bytes.count) == nil)
         let id = Array("id-1".utf8)
-        let output = written {
-            ResponseFields.append(of: head, bytes: bytes.span, requestID: id.span, to: &$0)
+        return written {
+            ResponseFields.append(
+                of: head, bytes: bytes.span, requestID: id.span, isPersonal: isPersonal, to: &$0)
         }
+    }
+
+    @Test("an answer keeps its fields but those for one hop and its framing")
+    func response() throws {
+        let output = answered([
+            "Content-Type: text/plain", "Connection: close, X-Hop", "X-Hop: 1", "Content-Length: 5",
+            "Set-Cookie: a=b",
+            "Keep-Alive: 1", "X-Request-Id: backend", "Set-Cookie: c=d",
+        ])
         #expect(
             output
                 == "Content-Type: text/plain\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nVia: 1.1 usher\r\nX-Request-Id: id-1\r\n"
         )
+    }
+
+    @Test(
+        "an answer that gets somebody's cookies is kept by no cache, whatever the backend says",
+        arguments: [
+            "Cache-Control: public, max-age=3600", "cache-control: s-maxage=60",
+            "Expires: Thu, 01 Dec 2099 16:00:00 GMT",
+            "CDN-Cache-Control: max-age=60", "Vercel-CDN-Cache-Control: max-age=60",
+            "Surrogate-Control: max-age=60",
+            "Edge-Control: cache-maxage=60", "X-Accel-Expires: 60",
+        ])
+    func personal(line: String) {
+        let end = "Via: 1.1 usher\r\nX-Request-Id: id-1\r\n"
+        #expect(answered(["ETag: 1", line]) == "ETag: 1\r\n\(line)\r\n" + end)
+        #expect(
+            answered(["ETag: 1", line], isPersonal: true)
+                == "ETag: 1\r\nCache-Control: private, no-store\r\n" + end)
+    }
+
+    @Test("whatever else stands in an answer that gets somebody's cookies stays")
+    func personalKeepsTheRest() {
+        let line = "X-Cache-Control-Of: me\r\nExpires-In: 5\r\nAge: 4\r\nVary: Accept\r\n"
+        let output = answered(
+            ["X-Cache-Control-Of: me", "Expires-In: 5", "Age: 4", "Vary: Accept"], isPersonal: true)
+        #expect(output.hasPrefix(line + "Cache-Control: private, no-store\r\n"))
     }
 
     @Test(

@@ -9,17 +9,21 @@ public enum ResponseFields {
     /// Where the route has a rule for other origins, `crossOriginLines` take the place of what the backend says about
     /// them, and `Vary` names Origin.
     ///
+    /// `isPersonal` is an answer to which the caller adds cookies: whatever the backend says of caches, it does not know of
+    /// them, so that a shared cache would hand somebody's session to everybody (RFC 9111 §7.3).
+    ///
     /// False, and nothing is written, where they might not fit into the buffer's room.
     public static func append(
         of head: borrowing ResponseHead, bytes: Span<UInt8>, requestID: Span<UInt8>,
         crossOrigin: CrossOriginAnswer = .none, crossOriginLines: Span<UInt8> = Span(),
-        to buffer: inout Buffer
+        isPersonal: Bool = false, to buffer: inout Buffer
     ) -> Bool {
         let bound =
             HeaderWriter.bound(head.fields) + requestID.count + crossOriginLines.count
             + HeaderWriter.addedByteCount
         guard buffer.room >= bound else { return false }
-        appendKept(head, bytes, crossOrigin, &buffer)
+        appendKept(head, bytes, crossOrigin, isPersonal, &buffer)
+        if isPersonal { HeaderWriter.put("Cache-Control: private, no-store\r\n", &buffer) }
         if crossOrigin.isRuled {
             if crossOrigin.variesByOrigin { VaryField.append(of: head, bytes, &buffer) }
             HeaderWriter.put(crossOriginLines, &buffer)
@@ -31,7 +35,7 @@ public enum ResponseFields {
 
     private static func appendKept(
         _ head: borrowing ResponseHead, _ bytes: Span<UInt8>, _ crossOrigin: CrossOriginAnswer,
-        _ buffer: inout Buffer
+        _ isPersonal: Bool, _ buffer: inout Buffer
     ) {
         var run = KeptRun()
         for index in 0..<head.fields.count {
@@ -39,6 +43,7 @@ public enum ResponseFields {
             guard line.flags.isDisjoint(with: .removedFromResponse), line.name != .xRequestID else {
                 continue
             }
+            if isPersonal, line.isAboutCaches(bytes) { continue }
             if crossOrigin.isRuled {
                 guard !line.isAboutOtherOrigins(bytes), line.name != .vary || !crossOrigin.variesByOrigin
                 else { continue }
@@ -61,5 +66,23 @@ public enum ResponseFields {
         }
         run.flush(bytes, &buffer)
         return true
+    }
+}
+
+extension FieldLine {
+    /// True for what tells a cache to keep an answer: `Cache-Control` and those for some caches alone (RFC 9213: their names
+    /// end with it), `Expires`, and the older ones of single products, which count before both there.
+    func isAboutCaches(_ bytes: Span<UInt8>) -> Bool {
+        guard name != .cacheControl else { return true }
+        guard name == .other else { return false }
+        let text = bytes.slice(nameRange)
+        let suffix: StaticString = "-cache-control"
+        let count = suffix.utf8CodeUnitCount
+        return text.count > count
+            && ASCII.equalsIgnoringCase(text.extracting(droppingFirst: text.count - count), suffix)
+            || ASCII.equalsIgnoringCase(text, "expires")
+            || ASCII.equalsIgnoringCase(text, "surrogate-control")
+            || ASCII.equalsIgnoringCase(text, "edge-control")
+            || ASCII.equalsIgnoringCase(text, "x-accel-expires")
     }
 }

@@ -141,16 +141,17 @@ extension Exchange {
         return output.append("Sec-WebSocket-Protocol: bearer\r\n")
     }
 
-    /// Writes the answer's head for the client, but for the empty line at its end; false where it does not fit.
+    /// Writes the answer's head for the client, but for the empty line at its end; false where it does not fit. One that
+    /// `isPersonal` gets cookies besides: no cache may keep it.
     mutating func appendResponseHead(
         _ head: inout ResponseHead, in input: inout Buffer, date: inout DateField,
-        _ security: StrictTransportSecurity, to output: inout Buffer
+        _ security: StrictTransportSecurity, isPersonal: Bool, to output: inout Buffer
     ) -> Bool {
         let bytes = input.bytes
         return output.appendStatusLine(bytes, status: head.status, reason: head.reason)
             && ResponseFields.append(
                 of: head, bytes: bytes, requestID: notes.text(notes.requestID), crossOrigin: crossOrigin,
-                crossOriginLines: notes.text(notes.crossOrigin), to: &output)
+                crossOriginLines: notes.text(notes.crossOrigin), isPersonal: isPersonal, to: &output)
             && appendResponseFraming(head, to: &output)
             && (Self.hasDate(head) || date.append(to: &output))
             && (security == .none || head.hasTransportSecurity(bytes) || security.append(to: &output))

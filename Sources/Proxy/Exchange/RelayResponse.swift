@@ -226,7 +226,7 @@ extension Worker {
 
     /// Gives the client's output room for the head; false where no block is large enough.
     mutating func makeRoomForResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
-        let added = exchanges[exchange].hasAddedFields ? addedFields(exchange).count : 0
+        let added = getsAddedFields(exchange) ? addedFields(exchange).count : 0
         return makeRoom(responseHead.byteCount + addedHeadBytes + added, client)
     }
 
@@ -240,7 +240,8 @@ extension Worker {
         let server = exchanges[exchange].server.index
         return exchanges[exchange].appendResponseHead(
             &responseHead, in: &servers[server].transport.input, date: &dateField,
-            clients[client].strictTransportSecurity, to: &clients[client].transport.output)
+            clients[client].strictTransportSecurity, isPersonal: getsAddedFields(exchange),
+            to: &clients[client].transport.output)
             && appendAddedFields(exchange, client)
             && clients[client].transport.output.append("\r\n")
     }

@@ -26,6 +26,10 @@ extension Worker {
     /// that its word is heard.
     private static var verdictWaitMilliseconds: Int64 { 5000 }
 
+    /// How long behind a verdict an answer says what the server wants its client told, in milliseconds: most answers come
+    /// sooner, and few people sign out within it.
+    private static var addedFieldsMilliseconds: Int64 { 3000 }
+
     /// Lets the client whose head was just read wait for the answer to the policy's question, or answers it.
     mutating func awaitVerdict(_ client: UInt32, isQuestion: Bool = false) {
         if let question = policy.takeRateQuestion() {
@@ -79,14 +83,21 @@ extension Worker {
         fieldsOfExchange[exchange] = verdictWaits.fields
     }
 
+    /// True where the answer gets lines besides its own. One that comes late gets none: its client may have signed out
+    /// since, and the cookies of before would sign it in again. Whatever comes next is asked about anew.
+    func getsAddedFields(_ exchange: UInt32) -> Bool {
+        exchanges[exchange].hasAddedFields
+            && now < exchanges[exchange].started.advanced(byMilliseconds: Self.addedFieldsMilliseconds)
+    }
+
     /// The lines that the answer gets besides its own, with CRLF.
     func addedFields(_ exchange: UInt32) -> [UInt8] {
-        exchanges[exchange].hasAddedFields ? fieldsOfExchange[exchange] ?? [] : []
+        getsAddedFields(exchange) ? fieldsOfExchange[exchange] ?? [] : []
     }
 
     /// Writes them; false where they do not fit.
     mutating func appendAddedFields(_ exchange: UInt32, _ client: UInt32) -> Bool {
-        guard exchanges[exchange].hasAddedFields else { return true }
+        guard getsAddedFields(exchange) else { return true }
         return clients[client].transport.output.append(addedFields(exchange).span)
     }
 }
