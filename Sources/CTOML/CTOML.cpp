@@ -9,6 +9,7 @@
 
 #include "CTOML.h"
 
+#include <algorithm>
 #include <new>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ namespace {
 
 // toml++ bounds the nesting of values, but not of dotted keys; a configuration needs five levels.
 constexpr int maximum_depth = 64;
+constexpr const char *too_deep = "tables and arrays are nested more than 64 deep";
 
 ctoml_position position(const toml::source_position &place) { return {place.line, place.column}; }
 
@@ -67,7 +69,7 @@ ctoml_node describe(const toml::node &source) {
 // Appends the node and all below it; false when the tree is too deep.
 bool flatten(ctoml_document &document, const toml::node &source, const toml::key *key, int depth) {
     if (depth > maximum_depth) {
-        document.error = "tables and arrays are nested more than 64 deep";
+        document.error = too_deep;
         document.error_position = position(source.source().begin);
         return false;
     }
@@ -87,8 +89,88 @@ bool flatten(ctoml_document &document, const toml::node &source, const toml::key
     return true;
 }
 
+// The last byte of the string that begins there; where it does not end, that of its line or of the text: no TOML.
+size_t end_of_string(std::string_view source, size_t begin) {
+    const char quote = source[begin];
+    const std::string_view three = quote == '"' ? "\"\"\"" : "'''";
+    const bool has_lines = source.substr(begin, 3) == three;
+    for (size_t place = begin + (has_lines ? 3 : 1); place < source.size(); place++) {
+        if (source[place] == '\\' && quote == '"') {
+            place++;
+        } else if (has_lines && source.substr(place, 3) == three) {
+            // Up to two quotes more are the last of the content.
+            size_t end = place + 2;
+            for (int more = 0; more < 2 && end + 1 < source.size() && source[end + 1] == quote; more++) end++;
+            return end;
+        } else if (!has_lines && source[place] == quote) {
+            return place;
+        } else if (!has_lines && source[place] == '\n') {
+            return place - 1;
+        }
+    }
+    return source.size();
+}
+
+ctoml_position position(std::string_view source, size_t place) {
+    ctoml_position found{1, 1};
+    for (char byte : source.substr(0, place)) {
+        if (byte == '\n') found = {found.line + 1, 1};
+        else if ((byte & 0xC0) != 0x80) found.column++;
+    }
+    return found;
+}
+
+// Where a text that has not been parsed goes deeper than any that is taken; its size where it does not. toml++ calls itself
+// for each level of what it has parsed, if only to free it: a key of 80,000 parts ends with the stack.
+//
+// Outside strings and comments a dot is that of a key, but for one in a number or a time. So this counts a few levels more
+// than there are, and lets twice as many pass: `flatten` counts exactly.
+size_t end_of_shallow(std::string_view source) {
+    std::vector<int> outer; // the levels around each bracket that is open
+    int depth = 0;          // those around what is read
+    int key = 0;            // the dots of the key whose value is read
+    int dots = 0;
+    for (size_t place = 0; place < source.size(); place++) {
+        switch (source[place]) {
+        case '"':
+        case '\'': place = end_of_string(source, place); break;
+        case '#': place = std::min(source.find('\n', place), source.size()) - 1; break;
+        case '.': dots++; break;
+        case '=':
+            key = dots;
+            dots = 0;
+            break;
+        case '[':
+        case '{':
+            outer.push_back(depth);
+            depth += key + 1;
+            key = dots = 0;
+            break;
+        case ']':
+        case '}':
+            if (!outer.empty()) {
+                depth = outer.back();
+                outer.pop_back();
+            }
+            key = dots = 0;
+            break;
+        case ',':
+        case '\n': key = dots = 0; break;
+        default: break;
+        }
+        if (depth + dots > 2 * maximum_depth) return place;
+    }
+    return source.size();
+}
+
 void parse(ctoml_document &document, const char *bytes, size_t size) {
-    document.result = toml::parse(std::string_view{bytes, size});
+    const std::string_view source{bytes, size};
+    if (const size_t place = end_of_shallow(source); place < size) {
+        document.error = too_deep;
+        document.error_position = position(source, place);
+        return;
+    }
+    document.result = toml::parse(source);
     if (document.result.failed()) {
         document.error = std::string{document.result.error().description()};
         document.error_position = position(document.result.error().source().begin);

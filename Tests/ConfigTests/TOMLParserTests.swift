@@ -65,6 +65,43 @@ import Testing
         }
     }
 
+    /// So deep that toml++, which calls itself for each level, overflowed the stack.
+    @Test(arguments: [
+        ("a.", "a = 1"), ("[a.", "a]"), ("[[a.", "a]]"), ("x = { a.", "a = 1 }"),
+        ("x = [[{ 'a' .", "\"a\" = 1 }]]"),
+        ("x = '\\'\ny = \"\"\"\"\\\"\"\"\"\"\na.", "a = 1"), ("#'\n\"b\".", "c = 1"),
+    ])
+    func keysThatWouldOverflowTheStackAreRefused(before: String, after: String) {
+        let text = before + String(repeating: "a.", count: 400_000) + after
+        #expect {
+            _ = try TOMLParser.parse(Array(text.utf8))
+        } throws: { error in
+            guard let failure = error as? TOMLParser.Failure else { return false }
+            return failure.message == "tables and arrays are nested more than 64 deep"
+                && failure.position.line == before.utf8.count { $0 == 10 } + 1
+                && failure.position.column > 128
+        }
+    }
+
+    /// Dots that are no key's, and keys that are just deep enough.
+    @Test(arguments: [
+        "a = \"DOTS\"", "a = 'DOTS'", "a = \"\"\"DOTS\nDOTS\"\"\"\"\"", "a = '''DOTS\nDOTS'''", "# DOTS",
+        "a = 1 # DOTS", "a = \"\\\"DOTS\"", "a = '\\' # DOTS", "\"DOTS\" = 1", "'DOTS' = 1", "[\"DOTS\"]",
+        "a = \"\"\"\\\"\"\"DOTS\"\"\"", "a = \"\" # DOTS", "a = [\n'', # DOTS\n\"\"\"\"\"\", 'DOTS']",
+        "a = [ FLOATS ]", "a = { b = [ FLOATS ], c = 1979-05-27T07:32:00.999 }", "LINES",
+        "a = ''''DOTS'''''", "a = \"\"\"\"DOTS\"\"\"\"", "# \"\r\na = '# DOTS'\r\n",
+    ])
+    func dotsThatAreNoKeysAreNotCounted(form: String) throws {
+        let text = form.replacing("DOTS", with: String(repeating: ".a", count: 1000))
+            .replacing("FLOATS", with: String(repeating: "1.5, ", count: 1000))
+            .replacing("LINES", with: (0..<1000).map { "a.b.c.d\($0) = 1.5" }.joined(separator: "\n"))
+        _ = try parse(text)
+        let deepest = Array(repeating: "z", count: 64).joined(separator: ".")
+        _ = try parse("\(form.hasPrefix("[") ? "" : deepest + " = 1.5\n")\(text)")
+        _ = try parse("\(text)\n[\(deepest)]")
+        #expect(throws: TOMLParser.Failure.self) { try parse("\(text)\n[z.\(deepest)]") }
+    }
+
     @Test func nestingIsBounded() {
         let keys = Array(repeating: "a", count: 200).joined(separator: ".")
         #expect(throws: TOMLParser.Failure.self) { try TOMLParser.parse(Array("\(keys) = 1".utf8)) }

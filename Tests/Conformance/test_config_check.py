@@ -73,6 +73,7 @@ MISTAKES = {
     "unknown key in a table": (change("address =", "adress ="), "adress", "address"),
     "unknown key in a route": (GOOD + ROUTE + 'upstrem = "x"\n', "upstrem", "upstream"),
     "unknown key at the top": ("wokers = 2\n" + GOOD, "wokers", "workers"),
+    "key of 80,000 parts": (GOOD + "\n[deep]\n" + ".".join(["a"] * 80_000) + " = 1\n", "a.a.a", "nested more than 64 deep"),
     "unknown table": (GOOD + "\n[lisen.x]\naddress = \"127.0.0.1:1\"\n", "[lisen", "listen"),
     "unknown limit": (GOOD + '\n[limits]\nheader_byte = "1KiB"\n', "header_byte", "header_bytes"),
     "unknown upstream": (GOOD + ROUTE.replace('"tasks"', '"taks"'), '"taks"', "tasks"),
