@@ -86,6 +86,24 @@
         return true
     }
 
+    /// Moves the bytes into a block of the smallest class that holds them and as much again, where it is a smaller one: for
+    /// bytes that may wait for long, and to which few are added.
+    public mutating func shrink(in pool: inout BlockPool) {
+        guard let old = unsafe block, let smaller = BlockPool.SizeClass.holding(2 * self.count),
+            smaller < sizeClass
+        else { return }
+        let new = unsafe pool.take(smaller)
+        let count = self.count
+        // SAFETY: `new` is larger than all that `old` holds, and they are different blocks.
+        unsafe new.copyMemory(from: old + Int(head), byteCount: count)
+        unsafe pool.give(old, sizeClass)
+        unsafe block = new
+        sizeClass = smaller
+        limit = Int32(truncatingIfNeeded: smaller.byteCount)
+        head = 0
+        tail = Int32(count)
+    }
+
     /// Moves the bytes to the start of the block, so that all free room is behind them.
     public mutating func compact() {
         guard let memory = unsafe block, head > 0 else { return }

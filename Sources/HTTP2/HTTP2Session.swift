@@ -198,6 +198,13 @@ internal import HTTP
         _ = unsafe nghttp2_submit_rst_stream(session, 0, record.identifier, code.rawValue)
     }
 
+    /// Pays for a stream that has to be reset for what the client does.
+    public mutating func payForReset(now: Int64) {
+        // SAFETY: the state belongs to this value.
+        unsafe state.pointee.now = now
+        _ = unsafe state.pointee.pay(GlitchBudget.reset)
+    }
+
     // MARK: Answers
 
     /// Submits the head at the start of `text`: a status line of HTTP/1.1, canonical lines, an empty line. Gives its size

@@ -94,6 +94,28 @@ struct BufferTests {
         #expect(pool.bytesInUse == 0)
     }
 
+    @Test("Shrinking keeps the unread bytes, and room for as many more")
+    func shrink() {
+        var pool = BlockPool(keptBytes: 1 << 20)
+        var buffer = Buffer()
+        buffer.shrink(in: &pool)
+        #expect(buffer.isAttached == false)
+        buffer.attach(from: &pool, .medium)
+        #expect(buffer.append("abcdef") == true)
+        buffer.consume(2)
+        buffer.shrink(in: &pool)
+        #expect(text(buffer) == "cdef" && buffer.capacity == 4096 && buffer.room == 4092)
+        buffer.shrink(in: &pool)
+        #expect(pool.bytesInUse == 4096 && text(buffer) == "cdef")
+        buffer.detach(to: &pool)
+        buffer.attach(from: &pool)
+        for _ in 0..<2049 { #expect(buffer.append(7) == true) }
+        buffer.shrink(in: &pool)
+        #expect(buffer.capacity == 16_384 && buffer.count == 2049)
+        buffer.detach(to: &pool)
+        #expect(pool.bytesInUse == 0)
+    }
+
     @Test("Room comes from a first block, from the start of it, or from a larger one")
     func makeRoom() {
         var pool = BlockPool(keptBytes: 1 << 20)

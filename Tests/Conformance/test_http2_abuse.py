@@ -16,7 +16,7 @@ import pytest
 from harness import configuration
 from harness.http2 import (
     ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, INTERNAL_ERROR, PING, PREFACE,
-    PRIORITY, PROTOCOL_ERROR, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, Connection, Raw, frame, get)
+    PRIORITY, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, Connection, Raw, frame, get)
 
 LISTEN = 'protocols = ["h2", "http/1.1"]'
 LIMITS = '[limits]\nbody_timeout = "2s"\nheader_timeout = "2s"\nidle_timeout = "5s"\n'
@@ -211,6 +211,99 @@ def test_F7_windows_opened_by_the_byte(proxy):
                     code = int.from_bytes(content[4:8], "big")
                     break
         assert code == ENHANCE_YOUR_CALM, (taken, code)
+
+
+NO_WINDOW = PREFACE + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0") + frame(SETTINGS, ACK)
+
+
+def open_windows(raw, streams, by: int) -> None:
+    raw.send(b"".join(frame(WINDOW_UPDATE, 0, stream, by.to_bytes(4, "big")) for stream in streams))
+
+
+def test_F6_whole_answers_taken_by_the_byte(proxy):
+    """Kin of CVE-2019-9511: answers of usher's own are whole at once, and no route's time counts for them. A client that takes
+    a byte now and then holds them no longer than one that takes nothing."""
+    with others_are_served(proxy), Raw(proxy.port, handshake=False, timeout=60) as raw:
+        left = set(range(1, 41, 2))
+        raw.send(NO_WINDOW + b"".join(raw.headers(stream, get("/api/x")) for stream in sorted(left)))
+        while left:
+            open_windows(raw, left, 1)
+            waiting = set(left)
+            while waiting:
+                kind, flags, stream, content = raw.next(DATA, RST_STREAM, GOAWAY)
+                assert kind != GOAWAY and not (kind == DATA and flags & END_STREAM), (kind, stream, content)
+                waiting.discard(stream)
+                if kind == RST_STREAM:
+                    assert int.from_bytes(content, "big") == CANCEL
+                    left.discard(stream)
+            time.sleep(0.2)
+
+
+def test_a_whole_answer_may_take_longer_than_body_timeout(start, own_backend):
+    """Over a bad line: what counts is that it goes on."""
+    proxy = start(own_backend, configuration.SMALL + LIMITS.replace("2s", "5s"), listen=LISTEN)
+    own_backend.script = lambda e: e.reply(200, b"x" * 15_000)
+    with Raw(proxy.port, handshake=False, timeout=60) as raw:
+        raw.send(NO_WINDOW + raw.headers(1))
+        began, taken, ended = time.monotonic(), 0, False
+        while not ended:
+            time.sleep(0.6)
+            open_windows(raw, [1], 1200)
+            kind, flags, _, content = raw.next(DATA, RST_STREAM, GOAWAY)
+            assert kind == DATA, (kind, taken)
+            taken, ended = taken + len(content), bool(flags & END_STREAM)
+        assert taken == 15_000 and time.monotonic() - began > 5
+
+
+def test_F6_unread_answers_give_way_where_memory_is_short(start, own_backend):
+    """Without a token, and for longer than any client waits: they held the memory, and nobody else was served."""
+    limits = '[limits]\nbuffer_bytes = "1MiB"\nbody_timeout = "10m"\n'
+    proxy = start(own_backend, configuration.SMALL + limits, listen=LISTEN)
+    raws = [Raw(proxy.port, handshake=False, timeout=60) for _ in range(4)]
+    for raw in raws:
+        raw.send(NO_WINDOW + b"".join(raw.headers(stream, get("/api/x")) for stream in range(1, 241, 2)))
+        for _ in range(120):
+            assert raw.next(HEADERS, RST_STREAM, GOAWAY)[0] == HEADERS
+    with proxy.client(timeout=60) as client:
+        assert client.request("GET", "/public/x").status == 200
+    for raw in raws:
+        raw.sock.close()
+
+
+def test_F6_unread_answers_give_way_to_further_streams(start, own_backend):
+    """As above, by their number: a worker has 4,096 streams at least, and all were taken."""
+    limits = '[limits]\nconnections = 100\nbody_timeout = "10m"\n'
+    proxy = start(own_backend, configuration.SMALL + limits, listen=LISTEN)
+    raws = [Raw(proxy.port, handshake=False, timeout=60) for _ in range(33)]
+    for raw in raws:
+        raw.send(NO_WINDOW + b"".join(raw.headers(stream, get("/api/x")) for stream in range(1, 257, 2)))
+    end = time.monotonic() + 60
+    with Connection(proxy.port) as good:
+        while (answer := good.get("/public/x")).reset is not None:
+            assert answer.reset == REFUSED_STREAM and time.monotonic() < end
+            time.sleep(0.2)
+        assert answer.status == 200
+    for raw in raws:
+        raw.sock.close()
+
+
+def test_F7_answers_left_unread_again_and_again(start, own_backend):
+    """Streams that are reset because nobody takes their answers are resets that the client has provoked."""
+    proxy = start(own_backend, configuration.SMALL + LIMITS.replace('body_timeout = "2s"', 'body_timeout = "100ms"'), listen=LISTEN)
+    with others_are_served(proxy), Raw(proxy.port, handshake=False, timeout=60) as raw:
+        raw.send(NO_WINDOW)
+        ids = streams()
+
+        def attack():
+            for _ in range(50):
+                wave = [next(ids) for _ in range(100)]
+                yield b"".join(raw.headers(stream, get("/api/x")) for stream in wave)
+                for _ in wave:
+                    if raw.next(RST_STREAM, GOAWAY) is None:
+                        return
+
+        assert flood(raw, attack()) in (ENHANCE_YOUR_CALM, None)
+        assert raw.closed
 
 
 def test_small_messages_of_an_honest_client_pass(proxy):

@@ -14,7 +14,7 @@ extension Worker {
     /// Takes the connections that wait at a listener.
     mutating func acceptClients(_ listener: Handle) {
         for _ in 0..<Self.acceptsPerTurn {
-            guard hasRoomForConnection, !pool.isSpent else { return pauseAccepting() }
+            guard hasRoomForConnection, !pool.isSpent || findsMemory() else { return pauseAccepting() }
             switch listeners[listener.index].listener.accept() {
             case .connection(let socket, let address):
                 welcome(socket, from: address, at: listener)

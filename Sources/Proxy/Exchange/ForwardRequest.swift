@@ -17,7 +17,7 @@ extension Worker {
             return refuse(client, Refusal(.tooLarge, route: permit.route, permit.crossOrigin))
         }
         // What is under way already may still grow, and must have room to end.
-        guard !pool.isSpent else {
+        guard !pool.isSpent || findsMemory() else {
             return refuse(client, Refusal(.overloaded, route: permit.route, permit.crossOrigin))
         }
         let upstream = poolOfUpstream[permit.upstream]

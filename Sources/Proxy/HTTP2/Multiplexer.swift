@@ -263,8 +263,7 @@ extension Worker {
             clients[stream.index].transport.moveContent(
                 of: frame, to: &multiplexers[multiplexer].output, &pool)
             if clients[stream.index].phase == .lingering {
-                clientDeadlines.set(
-                    stream.index, now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds))
+                noteTaken(stream.index, frame.count)
             } else if touched.last != stream {
                 touched.append(stream)
             }

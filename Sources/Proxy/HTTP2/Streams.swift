@@ -15,6 +15,8 @@ struct StreamFacts {
     var headBytes: Int32 = 0
     /// Content in its input, in bytes: so much of its window is taken.
     var heldBytes: Int32 = 0
+    /// What the client has taken of a whole answer since its deadline was set, in bytes.
+    var takenBytes: Int32 = 0
     /// The request is an extended CONNECT for WebSocket (RFC 8441).
     var isWebSocket = false
 }
@@ -84,6 +86,7 @@ extension Worker {
     /// A new client for a stream; nil where there is no room, and the client may try again (RFC 9113 §8.7).
     private mutating func openStream(_ slot: Int32, _ multiplexer: UInt32, textBytes: Int) -> Handle? {
         // Where the listener is gone, the connection takes nothing more on: the client may ask elsewhere.
+        if streamCount >= streamLimit { dropUnread() }
         guard streamCount < streamLimit, !clients[multiplexers[multiplexer].client.index].isLast,
             let size = BlockPool.SizeClass.holding(textBytes + HTTP2Limits.streamWindowBytes)
         else {
@@ -254,6 +257,27 @@ extension Worker {
         clients[client].transport.output.detachIfEmpty(to: &pool)
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds))
         offerOutput(client, isComplete: true)
+    }
+
+    /// What a client has to take of a whole answer in `body_timeout`, in bytes. Nothing else ends the wait for it any more:
+    /// with a byte each time, a client would have as many blocks as it likes for hours (CVE-2019-9511).
+    private static var leastTakenBytes: Int32 { 1024 }
+
+    /// The client has taken so much of an answer that is whole.
+    mutating func noteTaken(_ client: UInt32, _ byteCount: Int32) {
+        clients[client].stream.takenBytes += byteCount
+        guard clients[client].stream.takenBytes >= Self.leastTakenBytes else { return }
+        clients[client].stream.takenBytes = 0
+        clientDeadlines.set(client, now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds))
+    }
+
+    /// Ends a stream whose client does not take its answer.
+    mutating func closeUnread(_ client: UInt32) {
+        let multiplexer = clients[client].multiplexer
+        if multiplexers.contains(multiplexer) {
+            multiplexers[multiplexer.index].session.payForReset(now: now.microseconds)
+        }
+        closeStream(client, .cancel)
     }
 
     /// Throws the input away, and opens the window that it took.

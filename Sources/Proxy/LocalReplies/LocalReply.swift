@@ -118,6 +118,8 @@ extension Worker {
         }
         if clients[client].transport.isStream {
             submitHead(client, .final(endsStream: exchanges[exchange].replyBytes == 0))
+            // It may wait for its client's window, and whoever gets it has proven nothing.
+            clients[client].transport.output.shrink(in: &pool)
         }
         advanceReply(exchange)
     }

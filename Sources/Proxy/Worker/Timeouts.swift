@@ -45,6 +45,8 @@ extension Worker {
 
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
+        case .lingering where clients[client].transport.isStream:
+            closeUnread(client)
         case .lingering, .greeting, .choosing, .handshaking:
             closeClient(client)
         case .multiplexing:
@@ -65,6 +67,30 @@ extension Worker {
         case .exchanging:
             exchangeTooSlow(clients[client].exchange.index)
         }
+    }
+
+    /// How long a whole answer is left to a client of HTTP/2 that takes nothing of it, in milliseconds, where there is no room
+    /// for others.
+    private static var unreadMilliseconds: Int64 { 1000 }
+    /// How often they are looked for at most, in milliseconds: it is a walk over all clients.
+    private static var unreadPauseMilliseconds: Int64 { 100 }
+
+    /// Makes room: whoever leaves answers unread gives way to whoever asks.
+    mutating func dropUnread() {
+        guard dropsUnreadAt <= now else { return }
+        dropsUnreadAt = now.advanced(byMilliseconds: Self.unreadPauseMilliseconds)
+        let newest = now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds - Self.unreadMilliseconds)
+        for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].phase == .lingering {
+            if clients[slot].transport.isStream, clientDeadlines.deadline(of: slot) <= newest {
+                closeUnread(slot)
+            }
+        }
+    }
+
+    /// True where unread answers held the memory that others need.
+    mutating func findsMemory() -> Bool {
+        dropUnread()
+        return !pool.isSpent
     }
 
     private mutating func exchangeTooSlow(_ exchange: UInt32) {

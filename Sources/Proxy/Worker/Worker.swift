@@ -143,6 +143,8 @@ public struct Worker: ~Copyable {
     var lookForRoomAt = Instant.never
     /// When accepting starts again after the system ran out of descriptors.
     var acceptAgain = Instant.never
+    /// From when on unread answers may be looked for again.
+    var dropsUnreadAt = Instant(microseconds: 0)
     var isDraining = false
     /// While draining: connections without a request stay open until the next one comes.
     var awaitsLastRequests = false
