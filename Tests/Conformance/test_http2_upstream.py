@@ -132,6 +132,89 @@ def test_trailers_both_ways(proxy, backend):
         assert answer.body == b"part" and answer.trailers.get("x-sum") == "7"
 
 
+@pytest.mark.parametrize("content", [b"hello", b""], ids=["5", "0"])
+@pytest.mark.parametrize("kind", ["application/grpc", "text/plain"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_trailers_of_an_answer_with_a_length(proxy, backend, kind, content, method):
+    """Both may be there (RFC 9113, 8.1), and Go's server writes the length by itself. The status of a call is in its trailers."""
+    is_read = threading.Event()
+
+    def answer(wire, seen):
+        wire.head(seen.stream, 200, ("content-type", kind), ("content-length", str(len(content))))
+        wire.data(seen.stream, content, end=False)
+        assert is_read.wait(30)
+        wire.trailers(seen.stream, ("grpc-status", "0"), ("x-user-id", "mallory"), ("x-sum", "7"))
+
+    backend.on_request = answer
+    with Connection(proxy.port) as connection:
+        stream = connection.start(get("/public/x", method, "usher.test", "http", ("content-type", kind), ("te", "trailers")))
+        told = connection.answers[stream]
+        assert connection.wait(lambda: told.status and told.body == content), told
+        is_read.set()
+        assert connection.answer(stream).ended and told.reset is None and told.body == content
+        assert told.headers.get("content-length") == str(len(content))
+        assert told.trailers and (told.trailers.get("grpc-status"), told.trailers.get("x-sum")) == ("0", "7"), told
+        # All of it at once.
+        told = connection.request(get("/public/x", method, "usher.test", "http", ("content-type", kind), ("te", "trailers")))
+        assert told.ended and told.body == content and told.trailers and told.trailers.get("grpc-status") == "0", told
+    # Where HTTP/1.1 has no place for them, they are dropped, and nobody waits for them.
+    is_read.clear()
+    with proxy.client() as client:
+        client.send(render(method, "/public/x"))
+        response = client.response(method)
+        assert (response.status, response.body, response.headers.get("content-length")) == (200, content, str(len(content)))
+        is_read.set()
+        client.send(render(method, "/public/x"))
+        assert client.response(method).body == content
+    wait(lambda: len(backend.requests) == 4)
+    assert {seen.connection for seen in backend.requests} == {1}
+
+
+@pytest.mark.parametrize("content", [b"hello", b""], ids=["5", "0"])
+def test_trailers_of_a_request_with_a_length(proxy, backend, content):
+    with Connection(proxy.port) as connection:
+        for is_late in (False, True):
+            length = ("content-length", str(len(content)))
+            stream = connection.start(get("/public/x", "POST", "usher.test", "http", length), end=False)
+            connection.data(stream, content)
+            if is_late:
+                wait(lambda: len(backend.requests) == 2 and backend.last.body == content)
+            connection.trailers(stream, [("x-check", "7"), ("x-user-id", "mallory")])
+            assert connection.answer(stream).status == 200
+            seen = backend.last
+            assert (seen.body, seen.trailers, seen.all("content-length")) == (content, [("x-check", "7")], [str(len(content))])
+        # What breaks the length, or the limit, does not pass for whole.
+        stream = connection.start(get("/public/x", "POST", "usher.test", "http", ("content-length", "9")), end=False)
+        connection.data(stream, b"short")
+        wait(lambda: len(backend.requests) == 3 and backend.last.body == b"short")
+        connection.trailers(stream, [("x-check", "7")])
+        assert connection.answer(stream).reset is not None
+        wait(lambda: backend.last.reset is not None)
+        assert not backend.last.ended
+
+
+@pytest.mark.parametrize("has_trailers", [False, True], ids=["end", "trailers"])
+@pytest.mark.parametrize("content", [b"hell", b"hello!"], ids=["shorter", "longer"])
+def test_an_answer_that_has_not_the_length_it_says_does_not_end_well(proxy, backend, content, has_trailers):
+    is_read = threading.Event()
+
+    def answer(wire, seen):
+        wire.head(seen.stream, 200, ("content-length", "5"))
+        wire.data(seen.stream, content[:4], end=False)
+        assert is_read.wait(30)
+        wire.data(seen.stream, content[4:], end=not has_trailers)
+        if has_trailers:
+            wire.trailers(seen.stream, ("x-sum", "7"))
+
+    backend.on_request = answer
+    with Connection(proxy.port) as connection:
+        stream = connection.start(get())
+        told = connection.answers[stream]
+        assert connection.wait(lambda: told.body == b"hell"), told
+        is_read.set()
+        assert connection.answer(stream).reset == INTERNAL_ERROR and not told.ended and told.body == b"hell" and told.trailers is None
+
+
 def test_interim_answers(proxy, backend):
     def answer(wire, seen):
         wire.head(seen.stream, 103, ("link", "</a>; rel=preload"))

@@ -21,8 +21,9 @@ extension Worker {
             return refuse(client, Refusal(.overloaded, route: permit.route, permit.crossOrigin))
         }
         let upstream = poolOfUpstream[permit.upstream]
-        let hasUnknownLength = head.framing == .chunked || head.framing == .untilClose
         let usesHTTP2 = pools[upstream.index].settings.speaksHTTP2
+        let framing = requestFraming(client, usesHTTP2: usesHTTP2)
+        let hasUnknownLength = framing == .chunked || framing == .untilClose
         // The server of an extended CONNECT proves nothing about the client's key: that is done here.
         let answersKey = usesHTTP2 && head.wantsWebSocket && !clients[client].transport.isStream
         let webSocketKey = answersKey ? WebSocketKey.range(in: head) : nil
@@ -30,8 +31,6 @@ extension Worker {
             return refuse(client, Refusal(.badRequest, route: permit.route, permit.crossOrigin))
         }
         let coding = hasUnknownLength && !usesHTTP2 ? BodyCoding.chunked : .identity
-        // A handshake announces no content to the backend, so it must have none (rule F1).
-        let framing = head.wantsWebSocket ? .none : head.framing
         let exchange = openExchange(
             client, requestBody: BodyRelay(framing, as: coding, limitBytes: maxBodyBytes))
         exchanges[exchange].pool = upstream
@@ -72,6 +71,16 @@ extension Worker {
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
+    }
+
+    /// How the end of a request's body is found.
+    private func requestFraming(_ client: UInt32, usesHTTP2: Bool) -> BodyFraming {
+        // A handshake announces no content to the backend, so it must have none (rule F1).
+        if head.wantsWebSocket { return .none }
+        guard usesHTTP2, case .length = head.framing, clients[client].transport.mayOweTrailers else {
+            return head.framing
+        }
+        return .untilClose
     }
 
     private static func userNumber(

@@ -207,6 +207,9 @@ extension Worker {
         let isHTTP10 = exchanges[exchange].version == .http10
         let isHTTP2 = exchanges[exchange].version == .http2
         switch responseHead.framing {
+        case .length where isHTTP2 && servers[exchanges[exchange].server.index].transport.mayOweTrailers:
+            exchanges[exchange].responseBody = BodyRelay(.untilClose, as: .identity)
+            exchanges[exchange].responseBody.passesTrailers = !responseHead.dropsTrailers
         case .none, .length:
             exchanges[exchange].responseBody = BodyRelay(responseHead.framing, as: .identity)
         case .chunked, .untilClose:

@@ -46,7 +46,8 @@ extension Worker {
     }
 
     /// Notes whether the answer, whose head is being taken, ends in trailers that have the call's status. Without them it
-    /// is not complete, so that they may stand for a part that is missing.
+    /// is not complete, so that they may stand for a part that is missing; but not where a length was announced, which an answer
+    /// that is cut off would not have (RFC 9113 §8.1.1).
     mutating func noteAnswerOfCall(_ exchange: UInt32) {
         let server = exchanges[exchange].server.index
         exchanges[exchange].answersCall =

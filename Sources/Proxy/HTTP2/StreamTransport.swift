@@ -4,6 +4,10 @@ internal import HTTP2
 // What a session does with the buffers of a stream, whoever's it is.
 
 extension Transport {
+    /// True of a stream whose end has not come, or has trailers before it. A length does not say that a message is over: trailers
+    /// may follow any content (RFC 9113 §8.1). That the content has the length is what the session sees to (§8.1.1).
+    var mayOweTrailers: Bool { isStream && !(hasEnded && trailing.isEmpty) }
+
     /// Keeps the trailer lines that a session has decoded until the body before them has gone on.
     mutating func keepTrailers(
         _ text: ByteRange, of scratch: borrowing HTTP2Scratch, from pool: inout BlockPool

@@ -35,6 +35,8 @@ def request(chance: random.Random, configuration: Configuration) -> Request:
     if found.method in ("POST", "PUT", "PATCH") and chance.random() < 0.6:
         found.body = chance.choice([b"", b"x", b"a" * 5000, bytes(range(256)) * 80])
         found.trailers = trailers(chance, is_two)
+        if is_two and found.trailers and chance.random() < 0.5:
+            found.fields.append(("content-length", str(len(found.body))))
     return found
 
 

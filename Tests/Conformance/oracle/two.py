@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from . import upstream_fields
-from .settings import Answered, Configuration, Forwarded, Request
+from .settings import Answered, Configuration, Forwarded, Request, Upstream
 
 # What ends, frames or routes a message, or says who sent it, is no trailer's to say (RFC 9110, 6.5.1).
 FORWARDING = upstream_fields.FORWARDING
@@ -34,9 +34,14 @@ def of_call(outcome: Answered) -> tuple[int, str | None]:
                  502: "14", 503: "14", 400: "13", 500: "13"}.get(outcome.status)
 
 
-def trailers(configuration: Configuration, request: Request) -> list[tuple[str, str]]:
+def has_place(request: Request, upstream: Upstream) -> bool:
+    """Behind a length HTTP/1.1 has none for trailers; over HTTP/2 a length says nothing of them (RFC 9113, 8.1)."""
+    return upstream.protocol == "h2" or request.first("content-length") is None
+
+
+def trailers(configuration: Configuration, request: Request, upstream: Upstream) -> list[tuple[str, str]]:
     """None, where `Connection` names what goes no further."""
-    if nominated(request) - upstream_fields.HOP_BY_HOP - {"close", "content-length"}:
+    if not has_place(request, upstream) or nominated(request) - upstream_fields.HOP_BY_HOP - {"close", "content-length"}:
         return []
     removed = [*stripped(configuration), *FORWARDING]
     return [(name.lower(), value) for name, value in request.trailers if name.lower() not in NO_TRAILERS and not upstream_fields.is_named(name, removed)]

@@ -24,6 +24,7 @@ MISTAKES = [
     ("neither is what is never passed on", two, "stripped", lambda configuration: [*configuration.strip, *configuration.identity]),
     ("who is in front may say so in trailers", two, "FORWARDING", []),
     ("what `Connection` names is a trailer", two, "nominated", lambda request: set()),
+    ("none passes behind a length", two, "has_place", lambda request, upstream: request.first("content-length") is None),
     ("no trailer passes", two, "trailers", lambda *given: []),
     ("an upgrade is none but to WebSocket", pages, "is_safe", lambda request: request.method in pages.SAFE),
 ]

@@ -119,7 +119,7 @@ class TwoWitness(Witness):
             said += self.pseudo_differences(outcome, self.seen[0])
         if (asked.body or b"") != one.body:
             said.append(f"{len(one.body)} bytes of the body arrived, not {len(asked.body or b'')}")
-        mine, theirs = two.trailers(self.configuration, asked), [(name.lower(), value) for name, value in one.trailers.lines]
+        mine, theirs = two.trailers(self.configuration, asked, outcome.upstream), [(name.lower(), value) for name, value in one.trailers.lines]
         if Counter(mine) != Counter(theirs):
             said.append(f"trailers: the backend saw {theirs}, not {mine}")
         return said
