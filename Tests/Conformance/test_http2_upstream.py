@@ -553,6 +553,97 @@ def test_a_client_that_leaves_cancels(proxy, backend):
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/x").text == "hello" and backend.connections == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_server_ends_its_stream_when_it_likes(proxy, backend, http2, method):
+    """A reset behind an answer that is whole says that the client has left: a handler that is still at work is cancelled, and some
+    servers count resets and end the connection for all."""
+    is_answered = threading.Event()
+
+    def answer(wire, seen):
+        if seen[":path"] != "/public/late":
+            return wire.answer(seen.stream)
+        wire.head(seen.stream, 200, ("content-length", "5"))
+        if method == "GET":
+            wire.data(seen.stream, b"hello", end=False)
+        assert is_answered.wait(30)
+        with wire.lock:
+            wire.h2.end_stream(seen.stream)
+
+    backend.on_request = answer
+    if http2:
+        with Connection(proxy.port) as connection:
+            stream = connection.start(get("/public/late", method))
+            told = connection.answers[stream]
+            content = b"hello" if method == "GET" else b""
+            assert connection.wait(lambda: told.status == 200 and told.body == content), told
+            assert connection.get().body == b"hello"
+            is_answered.set()
+            assert connection.answer(stream).ended and told.reset is None
+            assert connection.get().body == b"hello"
+    else:
+        with proxy.client() as client:
+            client.send(render(method, "/public/late"))
+            told = client.response(method)  # it does not wait for the end of the stream
+            assert (told.status, told.headers.get("content-length")) == (200, "5")
+            client.send(render("GET", "/public/x"))
+            assert client.response().body == b"hello"
+            is_answered.set()
+            client.send(render("GET", "/public/x"))
+            assert client.response().body == b"hello"
+    # The resets of what came before the last request would have come before it.
+    assert [(seen.connection, seen.reset) for seen in backend.requests] == [(1, None)] * 3
+
+
+def test_a_server_that_never_ends_its_stream(start):
+    """It has as long as it may be silent in the middle of a body; the stream counts among those that it takes meanwhile."""
+    limits = '\n[limits]\nbody_timeout = "1s"\n'
+    order = []
+
+    def answer(wire, seen):
+        order.append([one.reset for one in backend.requests[:-1]])
+        wire.head(seen.stream, 200, ("content-length", "5"))
+        wire.data(seen.stream, b"hello", end=False)
+
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as backend:
+        backend.on_request = answer
+        proxy = start(backend, configuration.SMALL + limits, upstream=UPSTREAM + "max_connections = 1")
+        with proxy.client() as client:
+            for _ in range(3):
+                client.send(render("GET", "/public/x"))
+                assert client.response().body == b"hello"
+        wait(lambda: [seen.reset for seen in backend.requests] == [CANCEL] * 3)
+        assert order == [[], [CANCEL], [CANCEL] * 2] and backend.connections == 1 and not backend.errors
+
+
+@pytest.mark.parametrize("ending", ["reset", "close", "stop"])
+def test_what_ends_a_stream_that_was_answered(proxy, backend, ending):
+    """A reset, the end of the connection and that of the proxy, while the server has not ended it: no answer suffers."""
+    is_read = threading.Event()
+
+    def answer(wire, seen):
+        wire.head(seen.stream, 200, ("content-length", "5"))
+        wire.data(seen.stream, b"hello", end=False)
+        if seen[":path"] == "/public/first":
+            assert is_read.wait(30)
+            wire.reset(seen.stream, INTERNAL_ERROR) if ending == "reset" else wire.close() if ending == "close" else None
+
+    def count():
+        return sum(value for (name, _), value in Metrics(proxy).samples.items() if name == "usher_upstream_server_connections")
+
+    backend.on_request = answer
+    with proxy.client() as client:
+        client.send(render("GET", "/public/first"))
+        assert client.response().body == b"hello"
+        wait(lambda: count() == 1)
+        is_read.set()
+        if ending != "stop":
+            wait(lambda: count() == 0)
+        client.send(render("GET", "/public/x"))
+        assert client.response().body == b"hello"
+    assert proxy.stop() == 0
+
+
 def test_a_client_that_breaks_off_its_upload_cancels(proxy, backend):
     """At once, and not when the body's time is up: the break is found by whoever keeps what came of the body."""
     with proxy.client() as http:

@@ -202,6 +202,8 @@ def test_F1_nothing_passes_before_the_backend_agrees(proxy, backend):
         answers[1] = client.response()
     assert [(a.status, a.body) for a in answers] == [(400, b"no"), (200, b"next")]
     assert backend.requests[0].body == b"" and backend.requests[1][":path"] == "/public/next"
+    # The stream of the handshake is not over from this side before it is reset, which came before the next request.
+    assert backend.requests[0].reset == CANCEL
 
 
 def test_F1_content_behind_an_extended_connect(proxy, backend):

@@ -126,7 +126,7 @@ extension Worker {
             exchanges[exchange].tokenDeadline, now.advanced(byMilliseconds: Self.shortAnswerMilliseconds))
         exchanges[exchange].status = responseHead.status
         exchanges[exchange].isServerReusable =
-            responseHead.isPersistent && !exchanges[exchange].bindsServer
+            responseHead.isPersistent && !exchanges[exchange].bindsServer || exchanges[exchange].usesHTTP2
         // An answer may come before all of the request is sent: the rest of it still has to be.
         if exchanges[exchange].sentAt != .never { exchanges[exchange].request.detach(to: &pool) }
         serverDeadlines.set(server, .never)

@@ -68,7 +68,9 @@ extension Worker {
     private mutating func takeContent(_ slot: Int32, _ range: ByteRange, _ carrier: UInt32) {
         let stream = carriers[carrier].session.owner(slot)
         let count = Int(range.count)
-        guard servers.contains(stream) else { return carriers[carrier].session.consume(slot, count) }
+        guard servers.contains(stream), servers[stream.index].phase != .ending else {
+            return carriers[carrier].session.consume(slot, count)
+        }
         guard servers[stream.index].transport.input.makeRoom(count, in: &pool),
             Self.append(range, of: &carriers[carrier].input, to: &servers[stream.index].transport.input)
         else {
@@ -236,6 +238,28 @@ extension Worker {
         // A connection that broke off is no word of the server's about this stream.
         if !servers[server].isCutOff { exchanges[exchange].serverReset = code }
         abandon(exchange, .upstreamTruncated)
+    }
+
+    /// A request was sent and its answer passed on, of which the server has not said that it is over: the length did, or the head.
+    /// It may be at work yet, and would take a reset for a client that has left; one reset after the other may end the connection
+    /// for all. It has as long as it may be silent in the middle of a body.
+    mutating func awaitStreamEnd(_ server: UInt32) {
+        let exchange = servers[server].exchange.index
+        // A handshake that was refused is not over from this side.
+        guard servers[server].stream.slot >= 0, !exchanges[exchange].wantsWebSocket else {
+            return closeServerStream(server)
+        }
+        servers[server].phase = .ending
+        servers[server].exchange = .none
+        servers[server].transport.releaseBuffers(to: &pool)
+        serverDeadlines.set(server, now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds))
+    }
+
+    /// Takes streams that only wait for their end off the books.
+    mutating func closeEndingStreams() {
+        for slot in 0..<servers.slots where servers.isLive(slot) && servers[slot].phase == .ending {
+            closeServerStream(slot)
+        }
     }
 
     /// Ends a stream, whatever is not sent or received yet.

@@ -309,6 +309,7 @@ extension Worker {
             }
         case .busy where servers[server].isLost: streamLost(server)
         case .busy: advanceExchange(servers[server].exchange.index)
+        case .ending: if servers[server].stream.slot < 0 { closeServerStream(server) }
         case .carrying: advanceCarrier(server)
         }
     }
@@ -378,7 +379,8 @@ extension Worker {
             pools[upstream.index].keepsConnections, !isWantedElsewhere(server),
             !servers[server].transport.isReadable
         else {
-            return closeServer(server, wasBusy: true)
+            return servers[server].transport.isStream
+                ? awaitStreamEnd(server) : closeServer(server, wasBusy: true)
         }
         servers[server].phase = .idle
         servers[server].exchange = .none

@@ -14,6 +14,8 @@ struct UpstreamConnection: ~Copyable {
         case idle
         /// A request is on it.
         case busy
+        /// Of a stream: its answer was passed on whole, and the server has not ended it yet.
+        case ending
         /// It speaks HTTP/2: requests are on its streams, each of which is an entry of its own.
         case carrying
     }

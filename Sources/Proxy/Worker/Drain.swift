@@ -262,6 +262,7 @@ extension Worker {
         sendStreams()
         endMultiplexers()
         for slot in 0..<clients.slots where clients.isLive(slot) { closeClient(slot) }
+        closeEndingStreams()
         // By the books of the pools: other workers, and one that gets this one's number, count on.
         for slot in 0..<pools.slots where pools.isLive(slot) {
             closeIdle(of: pools.handle(at: slot))

@@ -141,6 +141,8 @@ extension Worker {
             carrierFailed(servers[server].carrier, "")
         case .carrying:
             carrierTooSlow(server)
+        case .ending:
+            closeServerStream(server)
         case .connecting, .handshaking:
             counters.add(1, to: .upstreamConnectFailures)
             closeServer(server, wasBusy: true)
