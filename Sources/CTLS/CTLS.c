@@ -548,11 +548,12 @@ int usher_tls_fingerprint(const X509 *certificate, unsigned char *sha256) {
     return X509_digest(certificate, EVP_sha256(), sha256, &count) == 1 && count == 32;
 }
 
-int64_t usher_tls_status_end(const void *response, size_t count, X509 *leaf) {
+int64_t usher_tls_status_end(const void *response, size_t count, X509 *leaf, int64_t now) {
     const unsigned char *bytes = response;
     OCSP_RESPONSE *parsed = d2i_OCSP_RESPONSE(NULL, &bytes, (long)count);
     OCSP_BASICRESP *basic = NULL;
-    int64_t end = -1;
+    int64_t end = -1, end_of_others = -1;
+    int is_about_leaf = 0;
     if (parsed != NULL && OCSP_response_status(parsed) == OCSP_RESPONSE_STATUS_SUCCESSFUL
         && (basic = OCSP_response_get1_basic(parsed)) != NULL) {
         for (int place = 0; place < OCSP_resp_count(basic); place++) {
@@ -560,12 +561,18 @@ int64_t usher_tls_status_end(const void *response, size_t count, X509 *leaf) {
             const OCSP_CERTID *about = OCSP_SINGLERESP_get0_id(single);
             ASN1_INTEGER *serial = NULL;
             OCSP_id_get0_info(NULL, NULL, NULL, &serial, (OCSP_CERTID *)about);
-            if (serial == NULL || ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(leaf)) != 0) continue;
             ASN1_GENERALIZEDTIME *next = NULL;
-            if (OCSP_single_get0_status(single, NULL, NULL, NULL, &next) == V_OCSP_CERTSTATUS_GOOD)
-                end = next == NULL ? INT64_MAX : seconds(next);
+            int status = OCSP_single_get0_status(single, NULL, NULL, NULL, &next);
+            int64_t until = next == NULL ? INT64_MAX : seconds(next);
+            if (serial == NULL || ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(leaf)) != 0) {
+                if (until > end_of_others) end_of_others = until;
+                continue;
+            }
+            is_about_leaf = 1;
+            if (status == V_OCSP_CERTSTATUS_GOOD) end = until;
         }
     }
+    if (!is_about_leaf && end_of_others <= now) end = end_of_others;
     OCSP_BASICRESP_free(basic);
     OCSP_RESPONSE_free(parsed);
     ERR_clear_error();

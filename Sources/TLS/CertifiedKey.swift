@@ -33,6 +33,8 @@ public struct CertificateFacts: Sendable, Equatable {
     public var notBefore: Int64
     /// Until when it holds, in seconds since 1970.
     public var notAfter: Int64
+    /// Until when the answer of the OCSP responder holds, in seconds since 1970; nil without one.
+    public var statusNotAfter: Int64?
 }
 
 /// Why a certificate and a key cannot be used.
@@ -47,7 +49,7 @@ public enum CertificateFault: Error, Equatable, Sendable {
     case refused(String)
     /// A name in it has a control character or a comma, and could be read in two ways (rule F8).
     case badName
-    /// The answer of the OCSP responder is none, is out of date, or is about another certificate.
+    /// The answer of the OCSP responder is none, or is about another certificate and not out of date.
     case badStatus
     /// The text of authorities holds no certificate.
     case noAuthorities
@@ -82,16 +84,18 @@ public enum CertificateFault: Error, Equatable, Sendable {
         let leaf = unsafe usher_tls_certificate(certificates, 0)
         kind = unsafe Kind(rawValue: usher_tls_key_kind(key)) ?? .other
         let hosts = unsafe Self.hosts(leaf)
-        facts = unsafe CertificateFacts(
-            hosts: hosts ?? [], notBefore: usher_tls_not_before(leaf), notAfter: usher_tls_not_after(leaf))
         status = text.status
         statusEnd = unsafe Self.end(of: text.status, for: leaf)
+        facts = unsafe CertificateFacts(
+            hosts: hosts ?? [], notBefore: usher_tls_not_before(leaf), notAfter: usher_tls_not_after(leaf),
+            statusNotAfter: text.status == nil ? nil : statusEnd)
         ERR_clear_error()
         let fits = unsafe X509_check_private_key(leaf, key) == 1
         ERR_clear_error()
         guard hosts != nil else { throw .badName }
         guard fits else { throw .mismatch }
-        guard status == nil || statusEnd > Wall.seconds() else { throw .badStatus }
+        // One that is out of date is not shown to clients; it must not keep a certificate that holds out of use.
+        guard status == nil || statusEnd >= 0 else { throw .badStatus }
     }
 
     deinit {
@@ -151,7 +155,7 @@ public enum CertificateFault: Error, Equatable, Sendable {
         guard let status else { return 0 }
         // SAFETY: the bytes are read during the call.
         return unsafe status.withUnsafeBytes {
-            unsafe usher_tls_status_end($0.baseAddress, $0.count, leaf)
+            unsafe usher_tls_status_end($0.baseAddress, $0.count, leaf, Wall.seconds())
         }
     }
 }

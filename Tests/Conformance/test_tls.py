@@ -29,7 +29,9 @@ from websockets.sync.client import connect
 from harness import configuration
 from harness.authority import Authority
 from harness.kernel import Kernel
+from harness.process import command
 from harness.tokens import b64, bearer, token
+from harness.waiting import wait_until
 from harness.wire import Client, Closed, read_head, read_body
 
 LISTEN = """
@@ -804,6 +806,24 @@ def test_a_bad_pair_keeps_the_old_one_and_says_why(secure, authority, pairs, bad
             assert client.peer().serial_number == pair.certificate.serial_number
 
 
+def test_an_expired_pair_keeps_no_other_one_from_renewal(secure, authority, pairs):
+    """It is only warned of at the start; and what replaces it has to be no better."""
+    pairs["late"] = authority.sign("late-renewal", ["late.test"], days=(-10, -1))
+    pairs["timely"] = authority.sign("timely-renewal", ["usher.test"])
+    proxy = secure(names=("late", "timely"))
+    renewed = authority.sign("timely-renewal", ["usher.test"])
+    assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
+    renewed.cert_file.write_bytes(b"nobody")
+    proxy.wait_said(b"holds no certificate")
+    authority.sign("late-renewal", ["late.test"], days=(-9, -2))
+    wait_until(lambda: proxy.errors.count(b"certificates loaded") >= 2)
+    late = authority.sign("late-renewal", ["usher.test"], days=(-1, 9))
+    # As the first it is for whoever asks for no name that there is, and now for this one.
+    assert wait_certificate(proxy, authority, late.certificate.serial_number)
+    refusals = [line for line in bytes(proxy.errors).splitlines() if b"certificates not changed" in line]
+    assert not any(b"has expired" in line for line in refusals), refusals
+
+
 def test_sighup_with_another_certificate(secure, authority, pairs):
     proxy = secure(names=("main",))
     with Secure(proxy.secure, authority.client_context()) as before:
@@ -891,6 +911,55 @@ def test_an_ocsp_response_is_stapled(secure, authority, pairs, tmp_path):
         ["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.secure}", "-status", "-CAfile", str(authority.file),
          "-servername", "usher.test"], input=b"", capture_output=True, timeout=20)
     assert b"OCSP Response Status: successful" in run.stdout and b"Cert Status: good" in run.stdout, run.stdout[-600:]
+
+
+def shown_status(proxy, authority) -> bytes:
+    """What openssl says of the response that is stapled."""
+    return subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.secure}", "-status", "-CAfile", str(authority.file),
+         "-servername", "usher.test"], input=b"", capture_output=True, timeout=60).stdout
+
+
+def test_an_ocsp_response_that_is_out_of_date_keeps_nothing_from_being_used(secure, authority, pairs, tmp_path):
+    """It is not stapled, and warned of: neither the start, nor a reload, nor a renewed certificate waits for a new one."""
+    pairs["stale"] = authority.sign("stale", ["usher.test"])
+    file = tmp_path / "stale.ocsp"
+    file.write_bytes(staple(authority, pairs["stale"], -1))
+    proxy = secure(names=("stale",), tls=f'tls.ocsp = "{file}"')
+    proxy.wait_said(b"out of date")
+    assert b"OCSP response: no response sent" in shown_status(proxy, authority)
+    assert b"usher_tls_certificate_expiry_timestamp_seconds{" in proxy.admin_request("/metrics").body
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_said(b"configuration reloaded")
+    renewed = authority.sign("stale", ["usher.test"])
+    assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
+    assert b"OCSP response: no response sent" in shown_status(proxy, authority)
+    file.write_bytes(staple(authority, renewed, 3))
+    wait_until(lambda: b"Cert Status: good" in shown_status(proxy, authority))
+
+
+@pytest.mark.parametrize("days, refused", [(3, True), (-1, False)], ids=["in time", "out of date"])
+def test_an_ocsp_response_for_another_certificate(authority, pairs, tmp_path, days, refused):
+    """One that holds is a mistake, which clients would stumble over; one that does not is shown to nobody."""
+    file, text = tmp_path / "other.ocsp", tmp_path / "usher.toml"
+    file.write_bytes(staple(authority, pairs["other"], days))
+    text.write_text(f"""
+[listen.a]
+address = "127.0.0.1:1"
+tls.certificates = [{pairs["main"].toml()[:-1]}, ocsp = "{file}" }}]
+
+[upstream.u]
+servers = ["127.0.0.1:2"]
+
+[[route]]
+path = "/"
+auth = "none"
+upstream = "u"
+""")
+    run = command("check", "--config", str(text))
+    said = run.stdout + run.stderr
+    assert (run.returncode != 0) == refused, said
+    assert ("the OCSP response is none" if refused else "is out of date") in said
 
 
 @pytest.mark.parametrize("value, expected", [

@@ -292,6 +292,22 @@ def test_a_new_authority_is_taken_without_a_reload(run, authority, tmp_path):
     assert proxy.wait_log(status=503)["detail"] == "server_certificate_of_unknown_authority"
 
 
+def test_an_expired_client_certificate_keeps_no_new_authority_out(run, authority, tmp_path):
+    other = Authority(tmp_path, "next")
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(authority.file.read_bytes())
+    me = authority.sign("expired-me", ["usher.internal"], days=(-9, -1), client=True)
+    proxy, backend = run(
+        authority.sign("before-expired", ["tasks.internal"]),
+        tls=f'{{{{ ca = "{trusted}", server_name = "tasks.internal", certificate = "{me.cert_file}", key = "{me.key_file}" }}}}')
+    assert proxy.get("/public/x").status == 200
+    pair = other.sign("after-expired", ["tasks.internal"])
+    backend.context.load_cert_chain(pair.cert_file, pair.key_file)
+    trusted.write_bytes(other.file.read_bytes())
+    proxy.wait_said(b"certificates loaded")
+    wait_until(lambda: proxy.get("/public/x").status == 200)
+
+
 def test_a_new_client_certificate_is_shown_and_requests_under_way_finish(run, authority):
     me = authority.sign("rotating", ["usher.internal"], common_name="first", client=True)
     proxy, backend = run(

@@ -75,5 +75,5 @@ char *usher_tls_alternative_names(const X509 *certificate, int hosts_only);
 void usher_tls_free(char *text);
 int usher_tls_fingerprint(const X509 *certificate, unsigned char *sha256);
 /* When a response of an OCSP responder ends to hold, in seconds since 1970; -1 where it is none, is no "good", or is
-   not about this certificate. */
-int64_t usher_tls_status_end(const void *response, size_t count, X509 *leaf);
+   not about this certificate. One that is out of date `now` may be about any: nobody is shown it. */
+int64_t usher_tls_status_end(const void *response, size_t count, X509 *leaf, int64_t now);

@@ -120,6 +120,11 @@ extension ConfigurationReader {
                 loader.warning(
                     certificate.position, "\"\(path)\" is not valid yet: clients will refuse it")
             }
+            if let status, let end = facts.statusNotAfter, end <= now {
+                let file = loader.resolve(path: status.value)
+                loader.warning(
+                    status.position, "the OCSP response \"\(file)\" is out of date: it is not stapled")
+            }
         } catch {
             let place: SourcePosition =
                 switch error {

@@ -56,7 +56,7 @@ extension CertificateFault {
         case .refused(let reason): "\"\(certificate)\" cannot be used: \(reason)"
         case .badName: "\"\(certificate)\" has a name that could be read in two ways (F8)"
         case .badStatus:
-            "the OCSP response is none, is out of date, or is not a \"good\" for \"\(certificate)\""
+            "the OCSP response is none, or is not a \"good\" for \"\(certificate)\""
         case .noAuthorities: "there is no certificate among the authorities"
         case .outOfMemory: "there is not enough memory"
         }

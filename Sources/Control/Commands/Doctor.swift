@@ -165,7 +165,11 @@ public struct Doctor {
             for (files, text) in zip(tls.files, tls.settings.certificates) {
                 let name = "[listen.\(listener.name)] \(files.certificate)"
                 do throws(CertificateFault) {
-                    examine(try text.check(), name)
+                    let facts = try text.check()
+                    examine(facts, name)
+                    if let end = facts.statusNotAfter, end <= wallClockMicroseconds() / 1_000_000 {
+                        note("\(name): its OCSP response is out of date", "get a new one; it is not stapled")
+                    }
                 } catch {
                     bad(
                         "\(name): \(error.text(certificate: files.certificate, key: files.key))",

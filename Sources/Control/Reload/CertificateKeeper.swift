@@ -9,7 +9,8 @@ import TLS
 /// handshakes, and no connection with a request is dropped.
 ///
 /// A pair that does not fit keeps the one before: a key that is written a moment after its certificate is nothing to
-/// stumble over, and a mistake in the night takes nothing down.
+/// stumble over, and a mistake in the night takes nothing down. Each pair is judged alone: one that has expired keeps no
+/// other one from being renewed.
 struct CertificateKeeper {
     /// How often the files are looked at: one system call a file each time.
     static let pollMilliseconds: Int64 = 500
@@ -22,10 +23,10 @@ struct CertificateKeeper {
         var upstreams: [String] = []
     }
 
-    /// What the files of a table were when they were last read, by its title.
+    /// What the files of a pair, or of authorities, were when they were last read, by the table and what they are in it.
     private var stamps: [String: [FileStamp?]] = [:]
     private var nextPoll = Instant.never
-    /// Tables whose files have changed, and could not be read since.
+    /// Those whose files have changed, and could not be read since.
     private var unreadable: Set<String> = []
 
     /// When `poll` is to be called next.
@@ -37,7 +38,9 @@ struct CertificateKeeper {
         unreadable = []
         let hasFiles =
             configuration.listeners.contains { $0.tls != nil }
-            || configuration.upstreams.contains { $0.tls.map { !Self.paths($0).isEmpty } ?? false }
+            || configuration.upstreams.contains {
+                $0.tls?.authorityFile != nil || $0.tls?.certificateFiles != nil
+            }
         nextPoll = hasFiles ? now : .never
     }
 
@@ -49,108 +52,128 @@ struct CertificateKeeper {
         for place in configuration.listeners.indices {
             guard let tls = configuration.listeners[place].tls else { continue }
             let name = configuration.listeners[place].name
-            let title = "listen.\(name)"
-            guard hasNewFiles(title, Self.paths(tls)) else { continue }
-            let trouble: Logger.Metadata = ["listener": "\(name)"]
-            guard let new = attempt(title, trouble, log, { () throws(Refusal) in try Self.read(tls) }),
-                new != tls.settings
-            else { continue }
+            let reader = Place(title: "listen.\(name)", metadata: ["listener": "\(name)"], log: log)
+            guard let new = read(tls, reader), new != tls.settings else { continue }
             configuration.listeners[place].tls?.settings = new
             changes.listeners.append(name)
         }
         for place in configuration.upstreams.indices {
             guard let tls = configuration.upstreams[place].tls else { continue }
             let name = configuration.upstreams[place].name
-            let title = "upstream.\(name)"
-            guard hasNewFiles(title, Self.paths(tls)) else { continue }
-            let trouble: Logger.Metadata = ["upstream": "\(name)"]
-            guard let new = attempt(title, trouble, log, { () throws(Refusal) in try Self.read(tls) }),
-                new != tls
-            else { continue }
+            let reader = Place(title: "upstream.\(name)", metadata: ["upstream": "\(name)"], log: log)
+            let new = read(tls, reader)
+            guard new != tls else { continue }
             configuration.upstreams[place].tls = new
             changes.upstreams.append(name)
         }
         return changes
     }
 
-    /// True where one of the files is another than when they were last looked at, or they never were.
-    private mutating func hasNewFiles(_ title: String, _ paths: [String]) -> Bool {
-        guard !paths.isEmpty else { return false }
-        let current = paths.map { FileContents.stamp($0) }
-        guard stamps[title] != current else { return false }
-        stamps[title] = current
-        return true
+    /// Whose files they are.
+    private struct Place {
+        let title: String
+        let metadata: Logger.Metadata
+        let log: Logger
     }
 
-    /// What `read` gives; nil where something is wrong with the files, which is logged. Files that cannot be read now are
-    /// tried again at the next look, and logged once: the process may have had no descriptor for them.
-    private mutating func attempt<Value>(
-        _ title: String, _ metadata: Logger.Metadata, _ log: Logger, _ read: () throws(Refusal) -> Value
-    ) -> Value? {
-        do throws(Refusal) {
-            let value = try read()
-            unreadable.remove(title)
-            return value
-        } catch {
-            if error.isUnreadable {
-                stamps[title] = nil
-                guard unreadable.insert(title).inserted else { return nil }
-            } else {
-                unreadable.remove(title)
-            }
-            let reason: Logger.Metadata = ["reason": "\(error.reason)"]
-            log.error(
-                "certificates not changed: the old ones are used on",
-                metadata: metadata.merging(reason) { $1 })
-            return nil
-        }
-    }
-
-    private static func paths(_ tls: ListenerTLSConfiguration) -> [String] {
-        tls.files.flatMap { [$0.certificate, $0.key] + ($0.status.map { [$0] } ?? []) }
-            + (tls.clientAuthorityFile.map { [$0] } ?? [])
-    }
-
-    private static func paths(_ tls: UpstreamTLSConfiguration) -> [String] {
-        (tls.authorityFile.map { [$0] } ?? [])
-            + (tls.certificateFiles.map { [$0.certificate, $0.key] } ?? [])
-    }
-
-    /// The settings of a listener with the files as they are now.
-    private static func read(_ tls: ListenerTLSConfiguration) throws(Refusal) -> TLSServerSettings {
+    /// The settings of a listener with the files as they are now; those of a pair, or of the authorities, that do not fit
+    /// stay as they were, and keep no others from being used. Nil where all of it does not go together.
+    private mutating func read(_ tls: ListenerTLSConfiguration, _ place: Place) -> TLSServerSettings? {
         var settings = tls.settings
-        for place in tls.files.indices {
-            settings.certificates[place] = try read(tls.files[place])
-            try check(settings.certificates[place], tls.files[place])
+        for (number, files) in tls.files.enumerated() {
+            let old = settings.certificates[number]
+            settings.certificates[number] = read(files, insteadOf: old, place, "pair \(number)") ?? old
         }
-        if let file = tls.clientAuthorityFile {
-            let authorities = try contents(file)
+        if let file = tls.clientAuthorityFile,
+            let authorities = attempt(
+                [file], place, "authorities", { () throws(Refusal) in try Self.authorities(file) })
+        {
             if case .required = settings.clients {
                 settings.clients = .required(authorities: authorities)
             } else {
                 settings.clients = .optional(authorities: authorities)
             }
         }
-        try check(settings)
-        return settings
+        guard settings != tls.settings else { return nil }
+        do throws(CertificateFault) {
+            _ = try settings.check()
+            return settings
+        } catch {
+            complain(error.text(certificate: "certificates", key: "key"), place)
+            return nil
+        }
     }
 
-    /// TLS to the servers of an upstream with the files as they are now.
-    private static func read(_ tls: UpstreamTLSConfiguration) throws(Refusal) -> UpstreamTLSConfiguration {
+    /// TLS to the servers of an upstream with the files as they are now, each judged alone.
+    private mutating func read(_ tls: UpstreamTLSConfiguration, _ place: Place) -> UpstreamTLSConfiguration {
         var new = tls
-        if let file = tls.authorityFile {
-            let text = try contents(file)
-            guard (try? TLSClientSettings(trusting: text).check()) != nil else {
-                throw Refusal(reason: "\"\(file)\" holds no certificate")
-            }
+        if let file = tls.authorityFile,
+            let text = attempt(
+                [file], place, "authorities", { () throws(Refusal) in try Self.authorities(file) })
+        {
             new.authorities = text
         }
-        if let files = tls.certificateFiles {
-            let text = try read(files)
-            try check(text, files)
-            new.certificate = text
+        if let files = tls.certificateFiles, let old = tls.certificate {
+            new.certificate = read(files, insteadOf: old, place, "pair") ?? old
         }
         return new
+    }
+
+    /// The pair in those files, which has to be better than the old one; nil where nothing has changed, or it is not.
+    private mutating func read(
+        _ files: CertificateFiles, insteadOf old: CertifiedKeyText, _ place: Place, _ part: String
+    ) -> CertifiedKeyText? {
+        let paths = [files.certificate, files.key] + (files.status.map { [$0] } ?? [])
+        let read = attempt(paths, place, part) {
+            () throws(Refusal) -> (CertifiedKeyText, CertificateFacts)? in
+            let text = try Self.read(files)
+            guard text != old else { return nil }
+            return (text, try Self.check(text, files, insteadOf: old))
+        }
+        guard case (let text, let facts)?? = read else { return nil }
+        if let file = files.status, let end = facts.statusNotAfter, end <= Self.seconds {
+            place.log.warning(
+                "the OCSP response is out of date: it is not stapled",
+                metadata: place.metadata.merging(["file": "\(file)"]) { $1 })
+        }
+        return text
+    }
+
+    /// True where one of the files is another than when they were last looked at, or they never were.
+    private mutating func hasNewFiles(_ key: String, _ paths: [String]) -> Bool {
+        let current = paths.map { FileContents.stamp($0) }
+        guard stamps[key] != current else { return false }
+        stamps[key] = current
+        return true
+    }
+
+    /// What `read` gives; nil where the files are as they were, or something is wrong with them, which is logged. Files that
+    /// cannot be read now are tried again at the next look, and logged once: the process may have had no descriptor for them.
+    private mutating func attempt<Value>(
+        _ paths: [String], _ place: Place, _ part: String, _ read: () throws(Refusal) -> Value
+    ) -> Value? {
+        let key = "\(place.title) \(part)"
+        guard hasNewFiles(key, paths) else { return nil }
+        do throws(Refusal) {
+            let value = try read()
+            unreadable.remove(key)
+            return value
+        } catch {
+            if error.isUnreadable {
+                stamps[key] = nil
+                guard unreadable.insert(key).inserted else { return nil }
+            } else {
+                unreadable.remove(key)
+            }
+            complain(error.reason, place)
+            return nil
+        }
+    }
+
+    private func complain(_ reason: String, _ place: Place) {
+        place.log.error(
+            "certificates not changed: the old ones are used on",
+            metadata: place.metadata.merging(["reason": "\(reason)"]) { $1 })
     }
 
     private struct Refusal: Error {
@@ -174,25 +197,36 @@ struct CertificateKeeper {
         }
     }
 
-    private static func check(_ text: CertifiedKeyText, _ files: CertificateFiles) throws(Refusal) {
+    private static func authorities(_ file: String) throws(Refusal) -> [UInt8] {
+        let text = try contents(file)
+        guard (try? TLSClientSettings(trusting: text).check()) != nil else {
+            throw Refusal(reason: "\"\(file)\" holds no certificate")
+        }
+        return text
+    }
+
+    /// Throws where a pair is good for nothing, or has expired and the old one holds.
+    private static func check(
+        _ text: CertifiedKeyText, _ files: CertificateFiles, insteadOf old: CertifiedKeyText
+    ) throws(Refusal) -> CertificateFacts {
         let facts: CertificateFacts
         do throws(CertificateFault) {
-            facts = try text.check()
+            guard let first = try TLSServerSettings(name: "", certificates: [text]).check().first else {
+                throw CertificateFault.noCertificate
+            }
+            facts = first
         } catch {
             throw Refusal(reason: error.text(certificate: files.certificate, key: files.key))
         }
-        guard facts.notAfter > wallClockMicroseconds() / 1_000_000 else {
+        let oldHolds = (try? old.check()).map { $0.notAfter > seconds } ?? false
+        guard facts.notAfter > seconds || !oldHolds else {
             throw Refusal(reason: "\"\(files.certificate)\" has expired")
         }
+        return facts
     }
 
-    private static func check(_ settings: TLSServerSettings) throws(Refusal) {
-        do throws(CertificateFault) {
-            _ = try settings.check()
-        } catch {
-            throw Refusal(reason: error.text(certificate: "certificates", key: "key"))
-        }
-    }
+    /// The time of day, in seconds since 1970.
+    private static var seconds: Int64 { wallClockMicroseconds() / 1_000_000 }
 }
 
 extension Supervisor {
