@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
 import time
 import urllib.parse
@@ -16,6 +17,7 @@ from harness.configuration import BACKEND, MAIN_ISSUER
 from harness.dpop import Client
 from harness.ports import refusing_port
 from harness.process import command
+from harness.servers import with_hosts
 from harness.tokens import bearer
 from harness.waiting import wait_until
 
@@ -52,7 +54,7 @@ upstream = "backend"
 class Endpoint:
     """An introspection endpoint: `tokens` are active; `status`, `delay` and `body` make it misbehave."""
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1"):
         self.tokens: dict[str, dict] = {}
         self.asked: list[str] = []
         self.forms: list[dict] = []
@@ -81,7 +83,7 @@ class Endpoint:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -109,9 +111,9 @@ def endpoint():
 
 @pytest.fixture
 def run(start, own_backend, endpoint):
-    def run(workers=1, cache_for="30s", issuer="https://opaque.test", more="", url=None):
+    def run(workers=1, cache_for="30s", issuer="https://opaque.test", more="", url=None, prefix=()):
         return start(own_backend, CONFIGURATION, workers=workers, cache_for=cache_for, issuer=issuer, more=more,
-                     url=url or endpoint.url)
+                     url=url or endpoint.url, prefix=prefix)
     return run
 
 
@@ -323,6 +325,19 @@ def test_503_where_the_issuer_does_not_answer(run, endpoint, how):
 def test_503_where_it_is_down(run):
     proxy = run(url=f"http://127.0.0.1:{refusing_port()}/introspect")
     proxy.assert_refused(proxy.get("/api/x", bearer("t")), 503, "authentication_unavailable")
+
+
+def test_an_address_that_says_nothing_is_followed_by_the_next_one(run, tmp_path):
+    """It takes connections, and is silent: the first question is in vain, those behind it are not."""
+    well = Endpoint("127.0.0.3")
+    well.tokens |= {f"t{number}": claims() for number in range(20)}
+    port = well.server.server_port
+    with socket.create_server(("127.0.0.2", port)):
+        proxy = run(url=f"http://auth.test:{port}/introspect",
+                    prefix=with_hosts(tmp_path, "127.0.0.1 localhost\n127.0.0.2 auth.test\n127.0.0.3 auth.test\n"))
+        found = [proxy.get("/api/x", bearer(f"t{number}")).status for number in range(20)]
+        assert found.count(200) >= 10, found
+    well.down()
 
 
 def test_a_token_that_is_bound_to_a_key(run, endpoint):

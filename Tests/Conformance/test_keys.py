@@ -17,6 +17,7 @@ from harness.configuration import SMALL
 from harness.keyserver import Authority, KeyServer, key_set, response, signed
 from harness.ports import free_port
 from harness.process import command
+from harness.servers import with_hosts
 from harness.waiting import wait_until
 from harness.wire import Client
 
@@ -786,6 +787,28 @@ def test_an_address_that_swallows_everything_does_not_use_up_all_the_time(start,
     assert get(proxy, signed("one")).status == 200
     for each in [full, *fillers]:
         each.close()
+
+
+def test_an_address_that_says_nothing_is_not_where_the_next_fetch_begins(start, own_backend, tmp_path):
+    with KeyServer(host="127.0.0.3") as server, socket.create_server(("127.0.0.2", server.port)):
+        server.publish("one")
+        prefix = with_hosts(tmp_path, "127.0.0.1 localhost\n127.0.0.2 keys.test\n127.0.0.3 keys.test\n")
+        proxy = start(own_backend, configuration(issuer(f"http://keys.test:{server.port}/jwks")), prefix=prefix, wait=False)
+        wait_for(lambda: "keys loaded" in log_of(proxy), "a fetch from the other address")
+        proxy.wait_ready()
+        assert get(proxy, signed("one")).status == 200
+
+
+def test_https_that_proves_nothing_at_one_address_is_followed_by_the_next(start, own_backend, authority, tmp_path):
+    with KeyServer(tls=authority.context(["keys.test"]), host="127.0.0.3") as server, \
+            KeyServer(tls=authority.context(["other.test"]), port=server.port, host="127.0.0.2") as other:
+        server.publish("one")
+        prefix = with_hosts(tmp_path, "127.0.0.1 localhost\n127.0.0.2 keys.test\n127.0.0.3 keys.test\n")
+        url = f"https://keys.test:{server.port}/jwks"
+        proxy = start(own_backend, configuration(issuer(url, ca=authority.file, cooldown="10m")), prefix=prefix)
+        assert get(proxy, signed("one")).status == 200
+        assert "could not be fetched" not in log_of(proxy), "the first fetch went on to it"
+        assert other.requests == []
 
 
 def test_a_question_of_another_proxy_waits_for_keys_too(start, own_backend, server):

@@ -131,6 +131,18 @@ import Testing
         "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}"
             .utf8)
 
+    @Test func aSilentAddressIsTriedLast() throws {
+        let keys = try discovering()
+        let all = [1, 2, 3].map { SocketAddress.ipv4($0, port: 1) }
+        #expect(keys.inTurn(all) == all)
+        keys.silent = all[0]
+        #expect(keys.inTurn(all) == [all[1], all[2], all[0]])
+        keys.silent = all[2]
+        #expect(keys.inTurn(all) == all)
+        keys.silent = SocketAddress.ipv4(1, port: 2)
+        #expect(keys.inTurn(all) == all)
+    }
+
     @Test func whereMetadataIs() throws {
         let found = FetchedKeys.metadataURLs(try #require(RemoteURL("https://a.example/t/"))).map(
             \.description)

@@ -232,4 +232,22 @@ struct VerdictTests {
         #expect(server.address(now: start) == one)
         #expect(server.address(now: start.advanced(byMilliseconds: 30_000)) == nil, "looked up again")
     }
+
+    @Test("A look-up with the same addresses does not lead back to one that gives no answer")
+    func placeStays() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        let (one, two) = (SocketAddress.ipv4(1, port: 1), SocketAddress.ipv4(2, port: 1))
+        server.note(addresses: [one, two], now: start)
+        #expect(server.moveOn(from: one))
+        server.note(addresses: [one, two], now: start)
+        #expect(server.address(now: start) == two)
+        server.note(addresses: [two, one], now: start)
+        #expect(server.address(now: start) == two)
+        server.answered()
+        #expect(
+            server.moveOn(from: two) && server.address(now: start) == one, "it is the other one's turn again")
+        #expect(!server.moveOn(from: one), "none has answered since")
+        server.note(addresses: [two], now: start)
+        #expect(server.address(now: start) == two && !server.moveOn(from: two))
+    }
 }

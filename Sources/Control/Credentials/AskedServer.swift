@@ -46,6 +46,8 @@ final class AskedServer {
     private var addresses: [SocketAddress] = []
     private var addressesUntil = Instant(microseconds: .min)
     private var addressPlace = 0
+    /// Addresses in a row that gave no answer.
+    private var silentCount = 0
     private var brokenUntil = Instant(microseconds: .min)
     /// Trusts the authorities that the configuration names.
     private var context: TLSContext?
@@ -169,9 +171,13 @@ final class AskedServer {
 
     // MARK: Addresses
 
+    /// Takes in what a look-up has brought. The same addresses are no reason to go back to one that gives no answer, nor is
+    /// another order of them.
     func note(addresses: [SocketAddress], now: Instant) {
-        self.addresses = addresses
-        addressPlace = 0
+        if Set(addresses) != Set(self.addresses) {
+            self.addresses = addresses
+            (addressPlace, silentCount) = (0, 0)
+        }
         addressesUntil = now.advanced(byMilliseconds: Self.addressMilliseconds)
     }
 
@@ -181,20 +187,26 @@ final class AskedServer {
         return addresses[addressPlace]
     }
 
-    /// That address cannot be reached: the next one is tried. False where there is none.
+    /// That address gives no answer: the next one is tried. False where all have been since the last answer.
     func moveOn(from failed: SocketAddress) -> Bool {
         guard addressPlace < addresses.count else { return false }
         if addresses[addressPlace] != failed { return true }
-        addressPlace += 1
-        guard addressPlace < addresses.count else {
-            addressPlace = 0
+        addressPlace = (addressPlace + 1) % addresses.count
+        silentCount += 1
+        guard silentCount < addresses.count else {
+            silentCount = 0
             return false
         }
+        // What rests would be silent as well.
+        lines.removeAll { $0.question == nil && $0.connection.address == failed }
         return true
     }
 
     /// Somebody is there.
     func reached() { brokenUntil = Instant(microseconds: .min) }
+
+    /// Whoever is there has answered.
+    func answered() { silentCount = 0 }
 }
 
 /// A connection to such a server, and the question that it carries.

@@ -196,6 +196,7 @@ final class VerdictKeeper {
 
     private func settle(_ line: VerdictLine, of server: AskedServer, _ answer: FetchAnswer, _ now: Instant) {
         guard let question = line.question else { return server.drop(line) }
+        server.answered()
         do throws(FetchFailure) {
             let result = try server.source.verdict(answer)
             tell(server, question, result, RemoteSource.passable(answer.setCookies), now)
@@ -222,6 +223,10 @@ final class VerdictKeeper {
         }
         // The server closed a connection that had rested, as the question was on its way: it has not seen it.
         if line.isReused, line.deadline > now { return server.putBack(question) }
+        // Whoever does not answer, or does not prove itself, may be one of several: the next questions go to the next one,
+        // and this one too if it was not put.
+        let goesOn = server.moveOn(from: line.connection.address)
+        if goesOn, line.connection.isBeforeRequest { return server.putBack(question) }
         complain(server, failure.reason, now)
         tell(server, question, .unavailable, [], now)
     }

@@ -31,6 +31,8 @@ final class DocumentFetch {
     private let authorities: [UInt8]
     private var addresses: [SocketAddress] = []
     private var connection: FetchConnection?
+    /// The address that was tried last, as long as it has given no answer.
+    private(set) var silent: SocketAddress?
     private var lastFailure = "no address"
     private var redirectCount = 0
     /// The server has answered, whatever it was.
@@ -71,6 +73,7 @@ final class DocumentFetch {
         connection = nil
         while !addresses.isEmpty {
             let address = addresses.removeFirst()
+            silent = address
             do throws(FetchFailure) {
                 token = tokens.next()
                 connectDeadline =
@@ -99,11 +102,13 @@ final class DocumentFetch {
         do throws(FetchFailure) {
             guard let answer = try connection.advance() else { return nil }
             hasAnswer = true
+            silent = nil
             secondsAhead = answer.dateSeconds.map { wallClockMicroseconds() / 1_000_000 - $0 }
             return try conclude(answer, poller, &tokens)
         } catch {
             lastFailure = error.reason
-            return error.mayHelpToTryAnother ? connect(poller, &tokens) : .failed(error.reason)
+            let mayTryAnother = error.mayHelpToTryAnother || connection.isBeforeRequest
+            return mayTryAnother ? connect(poller, &tokens) : .failed(error.reason)
         }
     }
 

@@ -15,6 +15,8 @@ final class FetchConnection {
     private var phase = Phase.connecting
     /// It is not known yet whether anybody is there.
     var isConnecting: Bool { phase == .connecting }
+    /// Whoever is there has not been asked yet: it may still be that it does not prove itself.
+    var isBeforeRequest: Bool { phase != .exchanging }
     private var pool = BlockPool(keptBytes: 65_536)
     /// Bytes as they come from the socket.
     private var input = Buffer()

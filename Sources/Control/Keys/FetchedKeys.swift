@@ -23,6 +23,8 @@ final class FetchedKeys {
     var fetch: DocumentFetch?
     /// The look-up that is under way, perhaps of an earlier fetch.
     var lookup: (identifier: UInt32, host: String)?
+    /// The address that gave no answer when one was last to be had: the next one is tried before it.
+    var silent: SocketAddress?
     /// What is still to be fetched, the current one first.
     private(set) var steps: [Step] = []
     /// What went wrong since the fetch began.
@@ -132,6 +134,12 @@ final class FetchedKeys {
             if isConfirmed { steps.removeFirst() }
             return !isConfirmed
         }
+    }
+
+    /// Those addresses, from the one behind the silent one on.
+    func inTurn(_ addresses: [SocketAddress]) -> [SocketAddress] {
+        guard let place = silent.flatMap(addresses.firstIndex(of:)) else { return addresses }
+        return Array(addresses[(place + 1)...] + addresses[...place])
     }
 
     func forgetKeys() {

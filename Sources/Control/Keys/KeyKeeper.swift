@@ -183,7 +183,7 @@ final class KeyKeeper {
         guard !addresses.isEmpty else {
             return fail(issuer, "the name \"\(fetch.url.host)\" has no address", poller, now)
         }
-        settle(issuer, fetch.start(addresses, poller, &tokens), poller, now)
+        settle(issuer, fetch.start(issuer.inTurn(addresses), poller, &tokens), poller, now)
     }
 
     private func settle(
@@ -229,6 +229,7 @@ final class KeyKeeper {
 
     private func fail(_ issuer: FetchedKeys, _ reason: String, _ poller: borrowing Poller, _ now: Instant) {
         issuer.hasAnswer = issuer.fetch?.hasAnswer ?? false
+        if let silent = issuer.fetch?.silent { issuer.silent = silent }
         issuer.fetch = nil
         if issuer.skipAlternative(reason) { return next(issuer, poller, now) }
         // The keys were not looked for elsewhere, but they are where they were.

@@ -12,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 SCRIPT = r"""
 import http.server, os, socket, socketserver, sys
 name, address, state = sys.argv[1:]
@@ -98,6 +100,15 @@ class Server:
         fresh = self.state.with_suffix(".new")
         fresh.write_text("".join(f"{kind} {status}\n" for kind, status in kinds.items()))
         fresh.rename(self.state)
+
+
+def with_hosts(folder: Path, text: str) -> tuple[str, ...]:
+    """What goes before a command that is to see this as its /etc/hosts; skips where there is no mount namespace to be had."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    hosts = folder / "hosts"
+    hosts.write_text(text)
+    return ("unshare", "-m", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
 
 
 class NameServer:
