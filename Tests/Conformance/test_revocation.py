@@ -16,6 +16,7 @@ from websockets.sync.server import serve
 
 from harness import tokens
 from harness.configuration import SMALL
+from harness.waiting import wait_until
 from harness.wire import Client
 
 REVOCATION = SMALL + """
@@ -288,6 +289,35 @@ def test_an_open_websocket_ends_when_a_reload_revokes_its_token(streaming, tmp_p
         assert closed.value.rcvd.code == 1008 and closed.value.rcvd.reason == "the token was revoked"
         staying.send("again")
         assert staying.recv(timeout=20) == "again"
+
+
+def test_a_list_that_changes_is_no_reload(start, own_backend, tmp_path):
+    """With `watch` neither: two reloads would end the streams of those who are not in it."""
+    file = tmp_path / "revoked.json"
+    file.write_text("{}")
+
+    def echo(socket):
+        for message in socket:
+            socket.send(message)
+
+    with serve(echo, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = start(own_backend, STREAMS, preamble="watch = true\n", file=f'file = "{file}"', sockets=server.socket.getsockname()[1])
+        with connect(f"ws://127.0.0.1:{proxy.port}/ws/x", additional_headers=tokens.bearer(tokens.token(jti="mine"))) as staying:
+            revoked: list[str] = []
+            for name in ("a", "b", "c"):
+                revoked.append(name)
+                write(file, {"jti": revoked})
+                wait_until(lambda: proxy.errors.count(b"revocations loaded") == len(revoked))
+                # Longer than it takes to see that a file stays as it is.
+                time.sleep(1)
+                staying.send(name)
+                assert staying.recv(timeout=20) == name
+            assert b"configuration reloaded" not in proxy.errors
+            # What else the file says is watched as before.
+            write(proxy.file, proxy.file.read_text() + "\n")
+            proxy.wait_said(b"configuration reloaded")
+        server.shutdown()
 
 
 def reload(proxy) -> None:

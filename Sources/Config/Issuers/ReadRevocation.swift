@@ -9,7 +9,8 @@ extension ConfigurationReader {
         guard let path = section.string("file") else {
             return RevocationConfiguration(file: nil, list: .init())
         }
-        guard let bytes = loader.read(path: path.value, at: path.position) else { return nil }
+        // It is looked at for itself: with `watch` a change would be a reload besides, and one ends the streams of two before.
+        guard let bytes = loader.readUnwatched(path: path.value, at: path.position) else { return nil }
         let file = loader.resolve(path: path.value)
         guard let list = RevocationList(bytes) else {
             loader.error(

@@ -83,6 +83,12 @@ final class Loader {
         let resolved = resolve(path: path)
         if !filesRead.contains(resolved) { stamps[resolved] = files.stamp(path: resolved) }
         filesRead.append(resolved)
+        return readUnwatched(path: path, at: position)
+    }
+
+    /// The same of a file whose changes somebody else looks after: none of them is a reason to reload.
+    func readUnwatched(path: String, at position: SourcePosition) -> [UInt8]? {
+        let resolved = resolve(path: path)
         switch files.read(path: resolved) {
         case .contents(let bytes): return bytes
         case let failure:
