@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import resource
+import signal
 import socket
 import subprocess
 import threading
@@ -23,7 +24,7 @@ from harness.http2 import Connection
 from harness.kernel import Kernel
 from harness.ports import free_port, refusing_port
 from harness.servers import NameServer, Server
-from harness.standin import stop_listening
+from harness.standin import StandIn, stop_listening
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import render
@@ -564,11 +565,11 @@ def named(start, tmp_path):
         if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
             pytest.skip("no mount namespaces here")
 
-        def run(servers, upstream="", hosts_text=None):
+        def run(servers, upstream="", hosts_text=None, interval="1s"):
             if hosts_text:
                 hosts.write_text(hosts_text)
             script = f'mount --bind {resolv} /etc/resolv.conf && mount --bind {hosts} /etc/hosts && exec "$@"'
-            return start(None, TEXT, servers=servers, upstream='resolve_interval = "1s"\nslow_start = "0s"\n' + upstream,
+            return start(None, TEXT, servers=servers, upstream=f'resolve_interval = "{interval}"\nslow_start = "0s"\n' + upstream,
                          prefix=("unshare", "-m", "sh", "-c", script, "sh"))
         yield names, run
 
@@ -611,6 +612,20 @@ def test_addresses_change_without_a_reload_and_those_that_stay_keep_their_connec
         wait_until(lambda: names.questions > seen + 2)
         assert tally(proxy, 10) == {"b": 5, "c": 5}
         proxy.wait_said("its addresses are used on")
+
+
+@needs_root
+def test_a_reload_with_a_shorter_interval_looks_up_sooner(named, tmp_path):
+    names, run = named
+    port = free_port()
+    with Server(tmp_path, "a", f"127.0.0.2:{port}"), Server(tmp_path, "b", f"127.0.0.3:{port}"):
+        names.addresses = ["127.0.0.2"]
+        proxy = run(f'"moving.test:{port}"', interval="1h")
+        wait_until(lambda: proxy.get("/public/x").body == b"a")
+        names.addresses = ["127.0.0.3"]
+        proxy.file.write_text(proxy.file.read_text().replace('resolve_interval = "1h"', 'resolve_interval = "1s"'))
+        proxy.signal(signal.SIGHUP)
+        wait_until(lambda: proxy.get("/public/x").body == b"b")
 
 
 @needs_root
@@ -666,8 +681,39 @@ def test_the_family_that_answers_is_taken(named, tmp_path):
         stop_listening(listener)
 
 
+@needs_root
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists() or not Path("/proc/net/if_inet6").read_text(), reason="no IPv6 here")
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_server_that_is_away_keeps_its_family(named, was_there):
+    """While neither family takes connections, none of them is better than the one that did; and one that never did is only
+    guessed, and looked for again long before the interval is over."""
+    _, run = named
+    with Answering("::1") as there:
+        if not was_there:
+            there.down()
+        proxy = run(f'"both.test:{there.port}"', "retries = 0", "127.0.0.1 both.test\n::1 both.test\n",
+                    interval="1s" if was_there else "1h")
+        if was_there:
+            wait_until(lambda: proxy.get("/public/x").body == b"::1")
+            there.down()
+            time.sleep(2.5)  # two look-ups find nobody
+        there.up()
+        wait_until(lambda: proxy.get("/public/x").body == b"::1")
+        changes = [line for line in proxy.errors.decode().splitlines() if "addresses of a server" in line]
+        assert len(changes) == (1 if was_there else 2), changes
+
+
+class Answering(StandIn):
+    """Answers one request a connection with the address that it listens at."""
+
+    def _serve(self, connection):
+        with connection:
+            if connection.recv(4096):
+                body = self.host.encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
 def test_reload_keeps_health_and_connections(start, servers):
-    import signal
     two = servers("a", "b")
     proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH)
     two[0].answers(health=500)

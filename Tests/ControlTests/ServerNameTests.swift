@@ -35,18 +35,26 @@ struct ServerNameTests {
     @Test("one family alone is taken as it is")
     func oneFamily() {
         let other = SocketAddress.ipv4(0x7f00_0002, port: 1)
-        #expect(AddressFamilies.reachable(among: [four, other]) == [four, other])
-        #expect(AddressFamilies.reachable(among: [six]) == [six])
-        #expect(AddressFamilies.reachable(among: []) == [])
+        #expect(AddressFamilies.reachable(among: [four, other]) == .init(addresses: [four, other]))
+        #expect(AddressFamilies.reachable(among: [six], known: .four) == .init(addresses: [six]))
+        #expect(AddressFamilies.reachable(among: []) == .init(addresses: []))
     }
 
-    @Test("of two families IPv4 is taken where it takes connections, and where none does")
+    @Test("of two families that take no connections the known one stays; without one IPv4 is a guess")
+    func noneAnswers() {
+        let both = [six, four]
+        #expect(AddressFamilies.reachable(among: both) == .init(addresses: [four], isGuess: true))
+        #expect(AddressFamilies.reachable(among: both, known: .four) == .init(addresses: [four]))
+        #expect(AddressFamilies.reachable(among: both, known: .six) == .init(addresses: [six]))
+    }
+
+    @Test("of two families IPv4 is taken where it takes connections")
     func fourFirst() throws {
-        #expect(AddressFamilies.reachable(among: [six, four]) == [four])
         let listener = try Listener(at: .ipv4(0x7f00_0001, port: 0))
         let port = try #require(listener.address.port)
         let both = [six.with(port: port), four.with(port: port)]
-        #expect(AddressFamilies.reachable(among: both) == [four.with(port: port)])
+        #expect(
+            AddressFamilies.reachable(among: both, known: .six) == .init(addresses: [four.with(port: port)]))
     }
 
     @Test("IPv6 is taken where IPv4 takes no connections")
@@ -57,7 +65,7 @@ struct ServerNameTests {
             let refusing = try RefusingPort()
             let both = [four.with(port: refusing.number), six.with(port: refusing.number)]
             guard let listener = try? Listener(at: both[1]) else { continue }
-            #expect(AddressFamilies.reachable(among: both) == [both[1]])
+            #expect(AddressFamilies.reachable(among: both) == .init(addresses: [both[1]]))
             _ = listener.descriptor
             return
         }
@@ -81,5 +89,21 @@ struct ServerNameTests {
         #expect(book.deadline < Instant.now().advanced(byMilliseconds: 5_000))
         book.retain([unknown: 60_000])
         #expect(book.addresses(of: known).isEmpty)
+    }
+
+    @Test("a shorter interval brings the next look-up forward, and a longer one does not put it off")
+    func shorterInterval() throws {
+        var log = Logger(label: "test")
+        log.logLevel = .critical
+        let book = try NameBook(log: log)
+        let name = NameBook.Name(host: "127.0.0.1", port: 8000)
+        book.add([name: 3_600_000], now: .now())
+        book.waitForAnswers(milliseconds: 60_000)
+        let now = Instant.now()
+        #expect(book.deadline > now.advanced(byMilliseconds: 1_800_000))
+        book.add([name: 1000], now: now)
+        #expect(book.deadline <= now.advanced(byMilliseconds: 1000))
+        book.add([name: 3_600_000], now: now)
+        #expect(book.deadline <= now.advanced(byMilliseconds: 1000))
     }
 }

@@ -17,12 +17,35 @@ final class NameBook {
         var interval: Int64
         /// Sorted, so that a resolver that rotates them changes nothing.
         var addresses: [SocketAddress] = []
+        /// They are of one of two families, of which none has taken a connection yet.
+        var isGuess = false
         var wasAnswered = false
+        /// Look-ups in a row that brought nothing certain.
         var failures = 0
+        /// The log says that it cannot be looked up.
+        var isWarned = false
         var next: Instant
         var lookup: (identifier: UInt32, thread: NameLookup)?
         /// Nobody asks for it any more; it goes when its look-up has ended.
         var isForgotten = false
+
+        /// The family that is known to take connections.
+        var knownFamily: AddressFamilies.Family? {
+            isGuess ? nil : addresses.first.flatMap(AddressFamilies.family)
+        }
+
+        /// Takes over an interval; what is due later than it allows is brought forward.
+        mutating func take(interval: Int64, now: Instant) {
+            self.interval = interval
+            next = min(next, now.advanced(byMilliseconds: interval))
+        }
+
+        /// When a look-up that brought nothing certain is repeated: soon, and then ever later.
+        mutating func retry(now: Instant) {
+            let doubled = NameBook.firstRetryMilliseconds << Int64(min(failures, 16))
+            next = now.advanced(byMilliseconds: min(doubled, interval))
+            failures += 1
+        }
     }
 
     /// Where look-ups are answered; the loop watches it.
@@ -34,7 +57,7 @@ final class NameBook {
     private var hasUntoldChange = false
 
     /// After a failure, doubled up to the interval.
-    private static let firstRetryMilliseconds: Int64 = 500
+    fileprivate static let firstRetryMilliseconds: Int64 = 500
     /// Threads that look up at once: one name must not wait for another, but a thousand names need not have a thread
     /// each.
     private static let largestLookupCount = 64
@@ -55,7 +78,7 @@ final class NameBook {
             if entries[name] == nil {
                 entries[name] = Entry(interval: interval, next: now)
             } else {
-                entries[name]?.interval = interval
+                entries[name]?.take(interval: interval, now: now)
                 entries[name]?.isForgotten = false
             }
         }
@@ -93,11 +116,12 @@ final class NameBook {
         lastIdentifier &+= 1
         do throws(Errno) {
             let thread = try NameLookup(
-                name.host, port: name.port, identifier: lastIdentifier, oneFamily: true, answerTo: answers)
+                name.host, port: name.port, identifier: lastIdentifier, oneFamily: true,
+                known: entries[name]?.knownFamily, answerTo: answers)
             entries[name]?.lookup = (lastIdentifier, thread)
         } catch {
             // No thread to be had: as if the name had not been found.
-            settle(name, [], now)
+            settle(name, LookupAnswer(identifier: lastIdentifier, addresses: []), now)
         }
     }
 
@@ -114,27 +138,33 @@ final class NameBook {
                 entries.removeValue(forKey: asked.key)
                 continue
             }
-            if settle(asked.key, answer.addresses, now) { hasChanged = true }
+            if settle(asked.key, answer, now) { hasChanged = true }
         }
         return hasChanged
     }
 
     /// True where the addresses have changed.
     @discardableResult
-    private func settle(_ name: Name, _ found: [SocketAddress], _ now: Instant) -> Bool {
+    private func settle(_ name: Name, _ answer: LookupAnswer, _ now: Instant) -> Bool {
         guard var entry = entries[name] else { return false }
         defer { entries[name] = entry }
         entry.wasAnswered = true
-        guard !found.isEmpty else {
-            let doubled = Self.firstRetryMilliseconds << Int64(min(entry.failures, 16))
-            entry.next = now.advanced(byMilliseconds: min(doubled, entry.interval))
-            entry.failures += 1
-            if entry.failures == 1 { warn(name, isKnown: !entry.addresses.isEmpty) }
+        guard !answer.addresses.isEmpty else {
+            if !entry.isWarned { warn(name, isKnown: !entry.addresses.isEmpty) }
+            entry.isWarned = true
+            entry.retry(now: now)
             return false
         }
-        entry.failures = 0
-        entry.next = now.advanced(byMilliseconds: entry.interval)
-        let sorted = Array(found.sorted { $0.description < $1.description }.prefix(Self.largestAddressCount))
+        entry.isWarned = false
+        entry.isGuess = answer.isGuess
+        if answer.isGuess {
+            entry.retry(now: now)
+        } else {
+            entry.failures = 0
+            entry.next = now.advanced(byMilliseconds: entry.interval)
+        }
+        let sorted = Array(
+            answer.addresses.sorted { $0.description < $1.description }.prefix(Self.largestAddressCount))
         guard sorted != entry.addresses else { return false }
         entry.addresses = sorted
         log.info(
@@ -168,7 +198,7 @@ final class NameBook {
             return
         }
         run(now: .now())
-        while entries.values.contains(where: { !$0.wasAnswered }) {
+        while entries.values.contains(where: { !$0.wasAnswered && !$0.isForgotten }) {
             let left = end.microseconds(since: .now()) / 1000
             guard left > 0, !Signal.endIsPending else { return }
             _ = poller.wait(timeoutMilliseconds: Int32(min(left, Self.lookMilliseconds)))

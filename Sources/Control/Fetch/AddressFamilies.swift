@@ -12,33 +12,60 @@ enum AddressFamilies {
     /// How long the question may take at all.
     private static let patienceMilliseconds: Int64 = 1000
 
-    /// The addresses of one family: of the only one there is; of IPv4 where that takes connections, or answers no later
-    /// than 250 ms after IPv6 was tried too; of IPv4 where neither does. Blocks for up to a second.
-    ///
-    /// IPv4 is first, other than in the RFC, for "localhost": what listens there mostly listens on 127.0.0.1, and
-    /// trusts it.
-    static func reachable(among addresses: [SocketAddress]) -> [SocketAddress] {
-        let four = addresses.filter { if case .ipv4 = $0 { true } else { false } }
-        let six = addresses.filter { if case .ipv6 = $0 { true } else { false } }
-        guard let firstFour = four.first, let firstSix = six.first else { return four.isEmpty ? six : four }
-        do throws(Errno) {
-            return try prefersSix(firstFour, firstSix) ? six : four
-        } catch {
-            return four
+    /// One of the two.
+    enum Family { case four, six }
+
+    /// What was found.
+    struct Choice: Equatable {
+        var addresses: [SocketAddress]
+        /// Neither family took a connection, and it was not known which one did before.
+        var isGuess = false
+    }
+
+    /// The family of an address; nil for a Unix socket.
+    static func family(of address: SocketAddress) -> Family? {
+        switch address {
+        case .ipv4: .four
+        case .ipv6: .six
+        default: nil
         }
     }
 
-    private static func prefersSix(_ four: SocketAddress, _ six: SocketAddress) throws(Errno) -> Bool {
-        var poller = try Poller()
+    /// The addresses of one family: of the only one there is; of IPv4 where that takes connections, or answers no later
+    /// than 250 ms after IPv6 was tried too. Where neither does, of the one that is known: a server that is away for a moment
+    /// comes back where it was. Without one IPv4 is a guess. Blocks for up to a second.
+    ///
+    /// IPv4 is first, other than in the RFC, for "localhost": what listens there mostly listens on 127.0.0.1, and
+    /// trusts it.
+    static func reachable(among addresses: [SocketAddress], known: Family? = nil) -> Choice {
+        let four = addresses.filter { family(of: $0) == .four }
+        let six = addresses.filter { family(of: $0) == .six }
+        guard let firstFour = four.first, let firstSix = six.first else {
+            return Choice(addresses: four.isEmpty ? six : four)
+        }
+        switch firstThatAnswers(firstFour, firstSix) ?? known {
+        case .four: return Choice(addresses: four)
+        case .six: return Choice(addresses: six)
+        case nil: return Choice(addresses: four, isGuess: true)
+        }
+    }
+
+    /// Nil where neither does, or there is no descriptor left to ask.
+    private static func firstThatAnswers(_ four: SocketAddress, _ six: SocketAddress) -> Family? {
+        guard var poller = try? Poller() else { return nil }
         let start = Instant.now()
         let first = Attempt(at: four, 0, poller)
         switch wait(&poller, first, nil, until: start.advanced(byMilliseconds: staggerMilliseconds)) {
-        case 0: return false
+        case 0: return .four
         default: break
         }
         let second = Attempt(at: six, 1, poller)
         let end = start.advanced(byMilliseconds: patienceMilliseconds)
-        return wait(&poller, first, second, until: end) == 1
+        return switch wait(&poller, first, second, until: end) {
+        case 0: .four
+        case 1: .six
+        default: nil
+        }
     }
 
     /// The number of the attempt that succeeds first; nil where none does, or time is over.

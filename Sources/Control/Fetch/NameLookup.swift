@@ -6,6 +6,8 @@ struct LookupAnswer: Sendable {
     let identifier: UInt32
     /// The addresses in the resolver's order; none where the name has none.
     let addresses: [SocketAddress]
+    /// It has both families, and which of them takes connections is not known.
+    var isGuess = false
 }
 
 /// One look-up of a host name, on a thread of its own: the resolver may block for many seconds, and a slow name must
@@ -14,15 +16,19 @@ final class NameLookup {
     private var thread: Thread?
 
     /// Starts to look up; the answer comes into `inbox`. Throws where the system has no thread left.
-    /// `oneFamily`: where the name has IPv4 and IPv6 addresses, only those of the family that takes connections.
+    /// `oneFamily`: where the name has IPv4 and IPv6 addresses, only those of the family that takes connections, or of the
+    /// `known` one that did.
     init(
         _ host: String, port: UInt16, identifier: UInt32, oneFamily: Bool = false,
-        answerTo inbox: Inbox<LookupAnswer>
+        known: AddressFamilies.Family? = nil, answerTo inbox: Inbox<LookupAnswer>
     ) throws(Errno) {
         thread = try Thread(name: "usher-lookup") {
             let found = SocketAddress.resolve(host, port: port)
-            let addresses = oneFamily ? AddressFamilies.reachable(among: found) : found
-            inbox.send(LookupAnswer(identifier: identifier, addresses: addresses))
+            let choice =
+                oneFamily
+                ? AddressFamilies.reachable(among: found, known: known) : .init(addresses: found)
+            inbox.send(
+                LookupAnswer(identifier: identifier, addresses: choice.addresses, isGuess: choice.isGuess))
         }
     }
 
