@@ -119,6 +119,17 @@ public final class ServerState: Sendable {
         ejectionCount.wrappingAdd(1, ordering: .relaxed)
     }
 
+    /// It is taken out until then at the longest.
+    public func limitEjection(until end: Instant) {
+        var seen = ejectedUntil.load(ordering: .relaxed)
+        while seen > end.microseconds {
+            let (exchanged, original) = ejectedUntil.weakCompareExchange(
+                expected: seen, desired: end.microseconds, ordering: .relaxed)
+            if exchanged { return }
+            seen = original
+        }
+    }
+
     /// When it came back last; nil where it was never away.
     var returned: Instant? {
         let last = max(returnedAt.load(ordering: .relaxed), ejectedUntil.load(ordering: .relaxed))

@@ -224,6 +224,24 @@ def test_a_dead_server_is_ejected_and_tried_again(start, servers):
     proxy.wait_said("server ejected")
 
 
+@pytest.mark.parametrize("then", ["", 'eject = { consecutive_failures = 2, for = "1s" }'], ids=["no rule", "a shorter one"])
+def test_a_reload_with_another_rule_ends_an_ejection(start, servers, then):
+    two = servers("a", "b")
+    rule = 'eject = { consecutive_failures = 2, for = "1h" }'
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\nbalance = "round-robin"\n' + rule)
+    two[0].answers(status=500)
+    tally(proxy, 10)
+    assert metric(proxy, "usher_upstream_server_ejected", two[0]) == 1
+    two[0].answers(status=200)
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_said("configuration reloaded")
+    assert metric(proxy, "usher_upstream_server_ejected", two[0]) == 1, "the same rule changes nothing"
+    proxy.file.write_text(proxy.file.read_text().replace(rule, then))
+    proxy.signal(signal.SIGHUP)
+    wait_until(lambda: set(tally(proxy, 10)) == {"a", "b"})
+    assert metric(proxy, "usher_upstream_server_ejected", two[0]) == 0
+
+
 def test_500s_eject_but_at_most_half_of_the_servers(start, servers):
     two = servers("a", "b")
     proxy = start(None, TEXT, servers=listed(two),
@@ -629,6 +647,29 @@ def test_a_reload_with_a_shorter_interval_looks_up_sooner(named, tmp_path):
 
 
 @needs_root
+def test_names_of_a_configuration_that_is_refused_are_not_looked_up(named):
+    names, run = named
+    port = free_port()
+    names.addresses = ["127.0.0.2"]
+    proxy = run(f'"127.0.0.1:{port}"')
+    text = proxy.file.read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        proxy.file.write_text(text.replace(
+            "[listen.public]", f'[listen.more]\naddress = "127.0.0.1:{taken.getsockname()[1]}"\n\n[listen.public]').replace(
+            f'"127.0.0.1:{port}"', f'"127.0.0.1:{port}", "refused.test:{port}"'))
+        proxy.signal(signal.SIGHUP)
+        proxy.wait_said("configuration not changed")
+    assert names.questions > 0
+
+    def is_quiet():
+        """For twice the interval, and more."""
+        seen = names.questions
+        time.sleep(2.5)
+        return names.questions == seen
+    wait_until(is_quiet)
+
+
+@needs_root
 def test_a_refused_address_is_no_retry(named, tmp_path):
     names, run = named
     port = free_port()
@@ -711,6 +752,32 @@ class Answering(StandIn):
             if connection.recv(4096):
                 body = self.host.encode()
                 connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+def test_health_is_seen_behind_a_reload_that_failed(start, servers):
+    """One that wanted more workers, and a port that is taken: it leaves no other view of the servers behind."""
+    two = servers("a", "b")
+    proxy = start(None, TEXT, servers=listed(two), upstream='slow_start = "0s"\n' + FAST_HEALTH)
+    text = proxy.file.read_text()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        proxy.file.write_text(text.replace("workers = 1", "workers = 2").replace(
+            "[listen.public]", f'[listen.more]\naddress = "127.0.0.1:{taken.getsockname()[1]}"\n\n[listen.public]'))
+        proxy.signal(signal.SIGHUP)
+        proxy.wait_said("configuration not changed")
+    two[0].answers(health=500)
+    wait_until(lambda: metric(proxy, "usher_upstream_server_up", two[0]) == 0)
+    # So seldom that a view of its own would stay wrong for an hour.
+    proxy.file.write_text(text.replace('interval = "100ms"', 'interval = "1h"'))
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_said("configuration reloaded")
+    assert metric(proxy, "usher_upstream_server_up", two[0]) == 0
+    assert tally(proxy, 10) == {"b": 10}
+    # More workers go on with what is known, too.
+    proxy.file.write_text(proxy.file.read_text().replace("workers = 1", "workers = 3"))
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_said("number of workers changed")
+    assert metric(proxy, "usher_upstream_server_up", two[0]) == 0
+    assert sum(tally(proxy, 10)["b"] for _ in range(3)) == 30
 
 
 def test_reload_keeps_health_and_connections(start, servers):

@@ -24,6 +24,19 @@ struct ServerStateTests {
         #expect(same.requests == 14, "fewer workers lose no count")
     }
 
+    @Test("an ejection can be cut short, and is never made longer by that")
+    func limitedEjection() {
+        let state = ServerState(workers: 1)
+        state.limitEjection(until: now)
+        #expect(!state.isEjected(at: now) && state.returned == nil)
+        state.eject(until: now.advanced(byMilliseconds: 500))
+        state.limitEjection(until: now.advanced(byMilliseconds: 900))
+        #expect(!state.isEjected(at: now.advanced(byMilliseconds: 500)))
+        state.limitEjection(until: now.advanced(byMilliseconds: 100))
+        #expect(state.isEjected(at: now.advanced(byMilliseconds: 99)))
+        #expect(!state.isEjected(at: now.advanced(byMilliseconds: 100)) && state.ejections == 1)
+    }
+
     @Test("an upstream's counts go on as well")
     func upstream() {
         let before = UpstreamState(workers: 2)

@@ -11,7 +11,9 @@ import Upstream
 final class BackendKeeper {
     let names: NameBook
     private let checker: HealthChecker
+    /// How many workers the states have room for, and those that were prepared last.
     private var workers: Int
+    private var preparedWorkers: Int
     /// What the log gets; its level may change.
     var log: Logger {
         didSet {
@@ -39,7 +41,7 @@ final class BackendKeeper {
     private static let lookMilliseconds: Int64 = 1000
 
     init(workers: Int, log: Logger) throws(Errno) {
-        self.workers = workers
+        (self.workers, preparedWorkers) = (workers, workers)
         self.log = log
         names = try NameBook(log: log)
         checker = HealthChecker(log: log)
@@ -47,29 +49,33 @@ final class BackendKeeper {
 
     // MARK: Settings
 
-    /// Makes room for so many workers in what is known of upstreams and servers. The settings that `prepare` gives from
-    /// then on have it.
-    func makeRoom(forWorkers count: Int) {
-        guard count > workers else { return }
-        workers = count
-        servers = servers.mapValues { ServerState($0, workers: count) }
-        upstreams = upstreams.mapValues { UpstreamState($0, workers: count) }
-    }
-
-    /// The upstreams of a configuration with the addresses that are known. Waits up to two seconds for names that were
-    /// never looked up; what has no address then gets it later.
-    func prepare(_ configuration: Configuration) throws(StartFailure) -> [UpstreamSettings] {
+    /// The upstreams of a configuration with the addresses that are known, and room for that many workers, or for those
+    /// that there are, in what is known of upstreams and servers. Waits up to two seconds for names that were never looked
+    /// up; what has no address then gets it later. Either `commit` or `refuse` follows.
+    func prepare(_ configuration: Configuration, workers count: Int? = nil) throws(StartFailure)
+        -> [UpstreamSettings]
+    {
         names.add(Self.names(of: configuration.upstreams), now: .now())
         names.waitForAnswers(milliseconds: Self.patienceMilliseconds)
+        preparedWorkers = max(count ?? workers, workers)
         return try configuration.upstreams.map { (upstream) throws(StartFailure) in try settings(upstream) }
     }
 
-    /// The configuration holds from now on: forgets what it does not name, and checks what it says.
+    /// The configuration that was prepared last holds from now on: forgets what it does not name, and checks what it says.
     func commit(_ configuration: Configuration, _ settings: [UpstreamSettings], now: Instant) {
         configured = configuration.upstreams
+        workers = preparedWorkers
         names.retain(Self.names(of: configured))
         adopt(settings, now)
-        upstreams = upstreams.filter { name, _ in settings.contains { $0.name == name } }
+        upstreams = Dictionary(settings.map { ($0.name, $0.state) }) { first, _ in first }
+    }
+
+    /// What was prepared last does not come to hold: all is as before, and its names are looked up no more.
+    func refuse(now: Instant) {
+        preparedWorkers = workers
+        let names = Self.names(of: configured)
+        self.names.add(names, now: now)
+        self.names.retain(names)
     }
 
     private func adopt(_ settings: [UpstreamSettings], _ now: Instant) {
@@ -77,7 +83,12 @@ final class BackendKeeper {
         checker.configure(settings, now: now)
         var kept: [ServerKey: ServerState] = [:]
         for upstream in settings {
-            for server in upstream.servers { kept[Self.key(upstream.name, server)] = server.state }
+            let end = now.advanced(byMilliseconds: upstream.ejection?.milliseconds ?? 0)
+            for server in upstream.servers {
+                kept[Self.key(upstream.name, server)] = server.state
+                // Out by a rule that is gone: not known to fail. By a longer one: no longer than the new one says.
+                server.state.limitEjection(until: end)
+            }
         }
         servers = kept
         ejectionsSeen = ejectionsSeen.filter { kept[$0.key] != nil }
@@ -98,13 +109,9 @@ final class BackendKeeper {
     }
 
     private func settings(_ upstream: UpstreamConfiguration) throws(StartFailure) -> UpstreamSettings {
-        var state = upstreams[upstream.name]
-        if state == nil {
-            state = UpstreamState(workers: workers)
-            upstreams[upstream.name] = state
-        }
-        return try UpstreamSettings(
-            upstream, servers: serverSettings(upstream), state: state ?? UpstreamState(workers: workers))
+        var state = upstreams[upstream.name] ?? UpstreamState(workers: preparedWorkers)
+        if preparedWorkers > workers { state = UpstreamState(state, workers: preparedWorkers) }
+        return try UpstreamSettings(upstream, servers: serverSettings(upstream), state: state)
     }
 
     private func serverSettings(_ upstream: UpstreamConfiguration) -> [ServerSettings] {
@@ -114,9 +121,11 @@ final class BackendKeeper {
             where !list.contains(where: { $0.address == address }) {
                 var settings = ServerSettings(
                     address: address, authority: server.address.authority, weight: server.weight,
-                    state: ServerState(workers: workers))
-                let key = Self.key(upstream.name, settings)
-                if let known = servers[key] { settings.state = known } else { servers[key] = settings.state }
+                    state: ServerState(workers: preparedWorkers))
+                if let known = servers[Self.key(upstream.name, settings)] {
+                    settings.state =
+                        preparedWorkers > workers ? ServerState(known, workers: preparedWorkers) : known
+                }
                 list.append(settings)
             }
         }

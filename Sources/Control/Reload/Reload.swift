@@ -92,6 +92,7 @@ extension Supervisor {
                 ])
             return nil
         } catch {
+            backends.refuse(now: Instant.now())
             log.error("configuration not changed", metadata: ["reason": "\(error.reason)"])
             return error.reason
         }
@@ -102,8 +103,7 @@ extension Supervisor {
 
     private func swap(to new: Configuration) throws(StartFailure) {
         let workers = workerCount(after: new)
-        backends.makeRoom(forWorkers: workers)
-        var compiled = try Supervisor.compile(new, backends, keys)
+        var compiled = try Supervisor.compile(new, backends, keys, workers: workers)
         // An address that the reload before gave up may be wanted again before every worker has closed it.
         if book.opensAny(of: compiled.listeners) { crew.settle(milliseconds: Self.settleMilliseconds) }
         let prepared: ListenerBook.Prepared
@@ -197,12 +197,14 @@ extension Supervisor {
     /// The settings that the workers get, after one compilation to see that they do compile: with the keys that there are
     /// already, for a worker that could not take them over would have to end.
     static func compile(
-        _ configuration: Configuration, _ backends: BackendKeeper, _ keys: KeyKeeper? = nil
+        _ configuration: Configuration, _ backends: BackendKeeper, _ keys: KeyKeeper? = nil,
+        workers: Int? = nil
     ) throws(StartFailure) -> ProxySettings {
         var policy = configuration.policy
         keys?.preview(&policy, under: configuration.keyIssuers)
         try check(policy)
-        let settings = ProxySettings(configuration, upstreams: try backends.prepare(configuration))
+        let settings = ProxySettings(
+            configuration, upstreams: try backends.prepare(configuration, workers: workers))
         for listener in settings.listeners {
             do throws(CertificateFault) { _ = try listener.security?.check() } catch {
                 throw StartFailure("[listen.\(listener.name)]: TLS cannot be set up: \(error)")
