@@ -127,18 +127,6 @@ internal import HTTP
         return false
     }
 
-    /// Ends the connection with GOAWAY, once the frames before it are sent. A stream whose head has not come whole is not
-    /// among those that it names: nothing was done about it, and its client may ask again (RFC 9113 §8.7).
-    public mutating func end(_ code: HTTP2ErrorCode) {
-        // SAFETY: the session and its state belong to this value.
-        unsafe state.pointee.isOver = true
-        if let unfinished = unsafe state.pointee.unfinishedRequest {
-            _ = unsafe nghttp2_session_terminate_session2(session, max(0, unfinished - 2), code.rawValue)
-        } else {
-            _ = unsafe nghttp2_session_terminate_session(session, code.rawValue)
-        }
-    }
-
     /// True where a header section has begun and not ended: the client owes the rest.
     public var isInsideHead: Bool {
         // SAFETY: the state belongs to this value.
@@ -378,20 +366,5 @@ internal import HTTP
         guard unsafe !frame.isEmpty else { return }
         let fits = unsafe output.append(Span(_unsafeBytes: frame))
         precondition(fits, "room for one frame was kept")
-    }
-
-    // MARK: The end
-
-    /// Says that the connection will end soon, without naming a last stream (RFC 9113 §6.8).
-    public mutating func announceEnd() {
-        // SAFETY: the session belongs to this value.
-        _ = unsafe nghttp2_submit_shutdown_notice(session)
-    }
-
-    /// Says which stream is the last that is answered. Those that are open go on; later ones are not looked at.
-    public mutating func refuseNewStreams() {
-        // SAFETY: the session belongs to this value.
-        let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
-        _ = unsafe nghttp2_submit_goaway(session, 0, last, HTTP2ErrorCode.noError.rawValue, nil, 0)
     }
 }

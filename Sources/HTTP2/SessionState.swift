@@ -48,6 +48,8 @@ struct StreamRecord: BitwiseCopyable {
     var isExhausted = false
     /// Nothing more is received.
     var isOver = false
+    /// The last stream that a GOAWAY of ours names, once it is to be sent: what comes behind it is not looked at.
+    var lastStream = Int32.max
     /// The other side's SETTINGS have come.
     var hasSettings = false
     /// A section that a read left unfinished.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -20,7 +21,8 @@ from websockets.sync.server import serve
 
 from harness import configuration
 from harness.http2 import (
-    CANCEL, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, Connection, Raw, frame, get)
+    CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, Connection, Raw, frame, get)
 from harness.ports import free_port
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
@@ -626,6 +628,41 @@ def test_requests_between_the_two_goaways_are_served(short):
         raw.send(raw.headers(1))
         assert raw.status(1) == 200
     assert short.wait() == 0
+
+
+def content_bytes(raw: Raw) -> int:
+    return sum(len(found[3]) for found in raw.frames if found[0] == DATA)
+
+
+def test_what_came_while_the_last_word_waited_is_not_forwarded(start, own_backend):
+    """The GOAWAY that names the last stream waits behind a download: what it leaves out may be sent again by its client."""
+    size = 12_000_000
+
+    def script(exchange):
+        exchange.read_body()
+        exchange.reply(200, b"x" * size if exchange.request.target == "/public/big" else b"done")
+
+    own_backend.script = script
+    proxy = start(own_backend, STRICT + '[limits]\ndrain_timeout = "100s"\nbody_timeout = "60s"\n', listen=LISTEN)
+    with Raw(proxy.port, receive_buffer=8192, timeout=60) as raw:
+        raw.send(frame(SETTINGS, 0, 0, b"\0\4\x7f\xff\xff\xff") + frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\0\0"))
+        raw.send(raw.headers(1, get("/public/big")))
+        own_backend.wait_requests(1)
+        time.sleep(0.5)
+        proxy.signal(signal.SIGTERM)
+        # Longer than usher leaves between the announcement and the last word; where it did not, the POST is served.
+        time.sleep(1.5)
+        raw.send(raw.headers(3, [*get("/public/pay", "POST"), ("content-length", "5")], END_HEADERS) + frame(DATA, END_STREAM, 3, b"money"))
+        time.sleep(0.5)
+        raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        while raw.read():
+            pass
+    assert content_bytes(raw) == size + (len(b"done") if any(f[0] == DATA and f[2] == 3 for f in raw.frames) else 0)
+    last = min(int.from_bytes(f[3][:4], "big") for f in raw.frames if f[0] == GOAWAY)
+    is_answered = any(f[0] == HEADERS and f[2] == 3 for f in raw.frames)
+    is_forwarded = "/public/pay" in [r.target for r in own_backend.requests]
+    assert (is_forwarded, is_answered) == (last >= 3, last >= 3)
+    assert proxy.wait() == 0
 
 
 def test_reload_keeps_connections(proxy, connection):

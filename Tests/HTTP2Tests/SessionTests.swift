@@ -302,6 +302,22 @@ import Testing
         peer.close()
     }
 
+    @Test("what comes while the last word waits is behind the last stream, and no later word takes it back")
+    func behindTheLast() throws {
+        var peer = try Peer()
+        _ = peer.receive(request(1))
+        _ = peer.sent()
+        peer.session.refuseNewStreams()
+        _ = peer.receive(request(3))
+        #expect(peer.session.isBehindLast(0) == false)
+        #expect(peer.session.isBehindLast(1) == true)
+        peer.session.end(.noError)
+        let words = peer.sent()
+        #expect(words.map(\.type).allSatisfy { $0 == goAway })
+        #expect(words.map { Array($0.payload.prefix(4)) } == [[0, 0, 0, 1], [0, 0, 0, 1]])
+        peer.close()
+    }
+
     @Test("the end is announced, and the last stream named")
     func goingAway() throws {
         var peer = try Peer()

@@ -85,6 +85,7 @@ extension Worker {
 
     /// A new client for a stream; nil where there is no room, and the client may try again (RFC 9113 §8.7).
     private mutating func openStream(_ slot: Int32, _ multiplexer: UInt32, textBytes: Int) -> Handle? {
+        guard !multiplexers[multiplexer].session.isBehindLast(slot) else { return nil }
         // Where the listener is gone, the connection takes nothing more on: the client may ask elsewhere.
         if streamCount >= streamLimit { dropUnread() }
         guard streamCount < streamLimit, !clients[multiplexers[multiplexer].client.index].isLast,
