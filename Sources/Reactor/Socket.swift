@@ -74,6 +74,9 @@ public struct Socket: ~Copyable {
         _ = linux_shutdown_write(file.number)
     }
 
+    /// The bytes that the kernel has taken and the peer's has not: what is still to be delivered.
+    public borrowing func undeliveredBytes() -> Int { Int(linux_undelivered(file.number)) }
+
     /// Has the connection's end look to the peer like a failure, and not like the end of what it was sent.
     public borrowing func resetAtClose() {
         _ = linux_reset_at_close(file.number)

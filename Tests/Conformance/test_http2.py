@@ -23,6 +23,7 @@ from harness import configuration
 from harness.http2 import (
     CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, Connection, Raw, frame, get)
+from harness.metrics import Metrics
 from harness.ports import free_port
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
@@ -663,6 +664,49 @@ def test_what_came_while_the_last_word_waited_is_not_forwarded(start, own_backen
     is_forwarded = "/public/pay" in [r.target for r in own_backend.requests]
     assert (is_forwarded, is_answered) == (last >= 3, last >= 3)
     assert proxy.wait() == 0
+
+
+SLOW = """
+[limits]
+idle_timeout = "{idle}"
+body_timeout = "{body}"
+drain_timeout = "100s"
+"""
+
+
+def start_slow_reader(proxy, size) -> Raw:
+    """A client that has begun to read its answer, and stops; the rest is with the kernel."""
+    proxy.backend.script = lambda e: e.reply(200, b"x" * size)
+    raw = Raw(proxy.port, receive_buffer=32768, timeout=60)
+    raw.send(frame(SETTINGS, 0, 0, b"\0\4\0\x80\0\0") + frame(WINDOW_UPDATE, 0, 0, b"\0\x80\0\0"))
+    raw.send(raw.headers(1, get("/public/big")))
+    while content_bytes(raw) < 100_000:
+        assert raw.read()
+    return raw
+
+
+@pytest.mark.parametrize("why", ["drain", "idle"])
+def test_who_reads_slowly_gets_its_answer_whole(start, own_backend, why):
+    """Its windows meet a socket that usher has closed: the kernel resets the connection, and destroys what is under way."""
+    proxy = start(own_backend, STRICT + SLOW, listen=LISTEN, idle="1s" if why == "idle" else "60s", body="60s")
+    with start_slow_reader(proxy, 1_000_000) as raw:
+        if why == "drain":
+            proxy.signal(signal.SIGTERM)
+        time.sleep(5)
+        raw.send(frame(WINDOW_UPDATE, 0, 0, b"\0\1\0\0"))
+        time.sleep(0.3)
+        while raw.read():
+            pass
+    assert content_bytes(raw) == 1_000_000
+    if why == "drain":
+        assert proxy.wait() == 0
+
+
+def test_who_takes_nothing_of_its_answer_loses_the_connection(start, own_backend):
+    """It is all with the kernel, and usher has nothing more to write: `body_timeout` holds all the same."""
+    proxy = start(own_backend, STRICT + SLOW, listen=LISTEN, idle="1s", body="2s")
+    with start_slow_reader(proxy, 1_000_000):
+        wait_until(lambda: Metrics(proxy)["usher_connections_open"] == 0, 60)
 
 
 def test_reload_keeps_connections(proxy, connection):

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -104,6 +105,12 @@ static inline int linux_pending_error(int fd) {
     socklen_t length = sizeof error;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) return errno;
     return error;
+}
+
+/* Bytes that were written and not acknowledged (SIOCOUTQ, by its older name); 0 where nobody can tell. */
+static inline int linux_undelivered(int fd) {
+    int count = 0;
+    return ioctl(fd, TIOCOUTQ, &count) < 0 ? 0 : count;
 }
 
 static inline int linux_shutdown_write(int fd) { return USHER_RESULT(shutdown(fd, SHUT_WR)); }

@@ -60,6 +60,11 @@ struct Downstream: ~Copyable {
     var isLeftOver = false
     /// Bytes thrown away while lingering.
     var discarded = 0
+    /// The connection speaks HTTP/2, or has: its client sends while it reads.
+    var speaksHTTP2 = false
+    /// What the kernel had still to deliver when that was looked at last, in bytes, and since when it has not become less.
+    var undelivered = 0
+    var undeliveredSince = Instant.never
     /// Of a connection that speaks HTTP/2, and of its streams: the session.
     var multiplexer = Handle.none
     /// Of a stream.

@@ -136,6 +136,27 @@ extension Worker {
 
     /// How long a client may take to close after the last answer, in milliseconds.
     private static var lingerMilliseconds: Int64 { 2000 }
+
+    /// The client has not closed. One of HTTP/2 that is still taking what the kernel has for it gets more time.
+    mutating func lingerTooSlow(_ client: UInt32) {
+        guard clients[client].speaksHTTP2, isStillTaking(client) else { return closeClient(client) }
+        clientDeadlines.set(client, now.advanced(byMilliseconds: Self.lingerMilliseconds))
+    }
+
+    /// True where the kernel has bytes for a client that goes on to take them: some since this was asked last, or none for less
+    /// than `body_timeout`. A client of HTTP/2 opens windows as it reads: were the connection closed, the first
+    /// of these frames would have the kernel reset it, and destroy those bytes (RFC 9112 §9.6).
+    mutating func isStillTaking(_ client: UInt32) -> Bool {
+        let before = clients[client].undelivered
+        let left = clients[client].transport.socket.undeliveredBytes()
+        clients[client].undelivered = left
+        guard left >= before, before > 0 else {
+            clients[client].undeliveredSince = now
+            return left > 0 || before > 0
+        }
+        return clients[client].undeliveredSince.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds) > now
+    }
+
     /// How much of an unwanted body is read before the connection is cut, in bytes: many clients write all of theirs
     /// before they look for an answer, and those that only somewhat exceed what a route takes must find it.
     private static var lingerBytes: Int { 64 << 20 }

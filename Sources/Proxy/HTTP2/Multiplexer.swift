@@ -105,6 +105,7 @@ extension Worker {
                 limits: HTTP2Limits(head: headLimits), memory: sessionMemory, now: now.microseconds)
         else { return closeClient(client) }
         clients[client].phase = .multiplexing
+        clients[client].speaksHTTP2 = true
         clients[client].multiplexer = multiplexers.insert(
             Multiplexer(session, client: clients.handle(at: client)))
         if isDraining || clients[client].isLast { announceEnd(client) }
@@ -289,6 +290,7 @@ extension Worker {
         if multiplexers[multiplexer].session.streamCount > 0 {
             multiplexers[multiplexer].idleDeadline = .never
         } else if multiplexers[multiplexer].idleDeadline == .never {
+            clients[client].undelivered = 0
             multiplexers[multiplexer].idleDeadline = now.advanced(
                 byMilliseconds: limits.idleTimeoutMilliseconds)
         }
@@ -316,6 +318,10 @@ extension Worker {
             // The client is slow, or its network, and may ask again: it has done nothing that it should stop doing.
             multiplexers[multiplexer].headDeadline = .never
             multiplexers[multiplexer].session.end(.noError)
+        } else if multiplexers[multiplexer].idleDeadline <= now, isStillTaking(client) {
+            // What was framed is with the kernel, and not yet with the client, which reads it: it is not idle.
+            multiplexers[multiplexer].idleDeadline = now.advanced(
+                byMilliseconds: min(limits.idleTimeoutMilliseconds, limits.bodyTimeoutMilliseconds))
         } else if multiplexers[multiplexer].idleDeadline <= now {
             // Once: a client that does not read would have the worker come back to it at once, over and over.
             multiplexers[multiplexer].idleDeadline = .never

@@ -47,8 +47,10 @@ extension Worker {
         switch clients[client].phase {
         case .lingering where clients[client].transport.isStream:
             closeUnread(client)
-        case .lingering, .greeting, .choosing, .handshaking:
+        case .greeting, .choosing, .handshaking:
             closeClient(client)
+        case .lingering:
+            lingerTooSlow(client)
         case .multiplexing:
             multiplexerTooSlow(client)
         case .reading:
