@@ -470,6 +470,57 @@ def test_goaway_mid_flight(proxy, backend):
     assert backend.connections == 2
 
 
+def test_what_waits_for_a_stream_goes_elsewhere_when_the_server_says_goaway(start):
+    """It was refused only when a stream of that connection ended, while later requests were served on another one."""
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as backend:
+        done = threading.Event()
+
+        def answer(wire, seen):
+            if seen[":path"] == "/public/long":
+                wire.head(seen.stream)
+                done.wait(90)
+                wire.data(seen.stream, b"long")
+            else:
+                wire.answer(seen.stream)
+
+        backend.on_request = answer
+        proxy = start(backend, upstream=UPSTREAM + 'max_connections = 1\nresponse_timeout = "30s"')
+        with proxy.client() as slow, proxy.client(60) as waits:
+            slow.send(render("GET", "/public/long"))
+            assert slow.head().status == 200
+            waits.send(render("POST", "/public/waits", {"Content-Length": "1"}, b"x"))
+            time.sleep(0.5)
+            backend.wires[0].goaway(1)
+            assert waits.response().status == 200
+            done.set()
+            assert slow.reader.until(b"0\r\n\r\n").endswith(b"long\r\n0\r\n\r\n")
+        assert [seen[":path"] for seen in backend.requests] == ["/public/long", "/public/waits"] and backend.connections == 2
+
+
+def test_what_waits_for_a_stream_goes_elsewhere_when_its_connection_is_doubted(start):
+    """The server has gone without a word: what would be sent behind the request that has told so has another one's chance."""
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as backend:
+        said = threading.Event()
+
+        def answer(wire, seen):
+            if wire.number > 1 or seen[":path"] == "/public/early":
+                wire.answer(seen.stream)
+                said.set()
+
+        backend.on_request = answer
+        proxy = start(backend, upstream=UPSTREAM + 'max_connections = 1\nresponse_timeout = "8s"', workers=1)
+        # What the connection says ends with this answer's stream, and not with its content: that would be a word behind a request.
+        assert proxy.get("/public/early").status == 200 and said.wait(30)
+        with proxy.client(60) as first, proxy.client(60) as waits:
+            first.send(render("POST", "/public/first", {"Content-Length": "1"}, b"x"))
+            wait(lambda: len(backend.requests) == 2)
+            time.sleep(3)
+            waits.send(render("POST", "/public/waits", {"Content-Length": "1"}, b"x"))
+            assert (first.response().status, waits.response().status) == (504, 200)
+        assert [(seen.connection, seen[":path"]) for seen in backend.requests] == [
+            (1, "/public/early"), (1, "/public/first"), (2, "/public/waits")]
+
+
 def test_a_lost_connection_is_not_taken_for_refusal(proxy, backend):
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/0").status_code == 200
     backend.on_request = lambda wire, seen: wire.close()

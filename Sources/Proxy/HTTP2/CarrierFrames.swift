@@ -39,6 +39,10 @@ extension Worker {
         if !carriers[carrier.index].isReady, carriers[carrier.index].session.hasSettings {
             carrierReady(carrier)
         }
+        if !carriers[carrier.index].hasRefused, !carriers[carrier.index].session.takesRequests {
+            carriers[carrier.index].hasRefused = true
+            refuseUnsent(carrier, onlyMovable: false)
+        }
         advanceAnswered()
         guard carriers.contains(carrier) else { return false }
         if !goesOn {
@@ -46,6 +50,28 @@ extension Worker {
             if carriers.contains(carrier) { loseCarrier(carrier) }
         }
         return goesOn
+    }
+
+    /// Has requests that wait for a stream on a connection of no use any more look for another one. Nothing of them was sent, and
+    /// nghttp2 would say so only when a stream ends: later requests would be served before.
+    ///
+    /// - Parameter onlyMovable: those that may not be sent elsewhere wait on.
+    mutating func refuseUnsent(_ carrier: Handle, onlyMovable: Bool) {
+        for slot in 0..<carriers[carrier.index].session.slots
+        where carriers[carrier.index].session.isUnsent(slot) {
+            let stream = carriers[carrier.index].session.owner(slot)
+            guard servers.contains(stream) else { continue }
+            guard !onlyMovable || isMovable(stream.index) else { continue }
+            carriers[carrier.index].session.setOwner(slot, .none)
+            carriers[carrier.index].session.reset(slot, .cancel)
+            noteLoss(stream, code: HTTP2ErrorCode.refusedStream.rawValue, isOfConnection: false)
+        }
+    }
+
+    private func isMovable(_ server: UInt32) -> Bool {
+        let exchange = servers[server].exchange
+        return !exchange.isNone && exchanges[exchange.index].isReplayable
+            && exchanges[exchange.index].retriesLeft > 0
     }
 
     private static func receive(

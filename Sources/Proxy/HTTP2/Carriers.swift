@@ -33,6 +33,8 @@ struct Carrier: ~Copyable {
     var isReady = false
     /// No further request goes onto it.
     var isEnding = false
+    /// The server has said so, and requests that waited for a stream were told.
+    var hasRefused = false
     /// It is among those that write at the end of the turn.
     var isUnsent = false
     /// It is among those with work left over.

@@ -185,6 +185,8 @@ extension Worker {
             milliseconds == 0 || mayDoubtMore(like: carrier)
         else { return }
         carriers[carrier].isEnding = true
+        refuseUnsent(carriers.handle(at: carrier), onlyMovable: true)
+        advanceAnswered()
     }
 
     /// True while fewer doubted connections of the same server still have streams than it may have others: one that works for long
