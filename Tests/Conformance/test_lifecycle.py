@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness import configuration, tokens
+from harness.authority import Authority
+from harness.http2 import HEADERS, PREFACE, SETTINGS, Raw, frame
+from harness.metrics import Metrics
 from harness.ports import free_port, refusing_port
 from harness.process import BINARY, environment, unused_port
 from harness.tokens import bearer, token
@@ -91,6 +94,53 @@ def test_drain_of_idle_connections_is_quick(start, own_backend):
     proxy.signal(signal.SIGTERM)
     assert proxy.wait(15) == 0 and time.monotonic() - started < 15, "the drain may take twenty"
     assert all(client.ended() for client in clients)
+
+
+@pytest.mark.parametrize("protocols", ['["http/1.1"]', '["h2", "http/1.1"]', '["h2"]'])
+def test_a_first_request_that_crosses_the_drain_is_served(start, own_backend, protocols):
+    """For a second. A machine that others want may take longer than that over the request, and has another try."""
+    def is_served() -> bool:
+        proxy = start(own_backend, MORE, drain="20s", listen=f"protocols = {protocols}")
+        with Raw(proxy.port, handshake=False, timeout=20) as raw:
+            wait_until(lambda: Metrics(proxy)["usher_connections_open"] == 1)
+            proxy.signal(signal.SIGTERM)
+            wait_until(lambda: cannot_connect(proxy.port))
+            if "http/1.1" in protocols:
+                raw.send(render("GET", "/public/x"))
+                served = raw.read() is None and raw.buffer.startswith(b"HTTP/1.1 200")
+            else:
+                raw.send(PREFACE + frame(SETTINGS) + raw.headers(1))
+                served = raw.next(HEADERS) is not None
+        assert proxy.wait() == 0
+        return served
+
+    assert any(is_served() for _ in range(5))
+
+
+def cannot_connect(port) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("first", [b"", b"PRI"], ids=["silent", "part of a preface"])
+@pytest.mark.parametrize("kind", ["plain", "TLS", "PROXY"])
+def test_who_has_asked_for_nothing_holds_up_no_drain(start, own_backend, tmp_path, kind, first):
+    listen = 'protocols = ["h2", "http/1.1"]\n'
+    if kind == "TLS":
+        listen += f"tls.certificates = [{Authority(tmp_path).sign('main', ['usher.test']).toml()}]"
+    elif kind == "PROXY":
+        listen += 'trusted_proxies = ["127.0.0.0/8"]\nproxy_protocol = true'
+        first = first and b"PROXY"
+    limits = '\n[limits]\ndrain_timeout = "100s"\nhandshake_timeout = "100s"\nheader_timeout = "100s"\nidle_timeout = "100s"\n'
+    proxy = start(own_backend, configuration.SMALL + limits, listen=listen)
+    with socket.create_connection(("127.0.0.1", proxy.port)) as sock:
+        sock.sendall(b"\x16\x03\x01" if first and kind == "TLS" else first)
+        wait_until(lambda: Metrics(proxy)["usher_connections_open"] == 1)
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait(50) == 0
 
 
 def test_readiness_goes_first(start, own_backend):

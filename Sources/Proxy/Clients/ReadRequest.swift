@@ -95,6 +95,13 @@ extension Worker {
     /// would cross the request on its way.
     private static var firstRequestMilliseconds: Int64 { 1000 }
 
+    /// The same for a connection that has not come to its first request yet: whoever says nothing holds up no drain.
+    mutating func hurryWhileDraining(_ client: UInt32) {
+        guard isDraining, !awaitsLastRequests else { return }
+        let end = now.advanced(byMilliseconds: Self.firstRequestMilliseconds)
+        clientDeadlines.set(client, min(clientDeadlines.deadline(of: client), end))
+    }
+
     /// Sets the deadline of a client that is to send a head, or the rest of one.
     private mutating func awaitHead(_ client: UInt32) {
         if clients[client].transport.input.isEmpty {

@@ -61,6 +61,7 @@ extension Worker {
         let hadInput = !clients[client].transport.input.isEmpty
         guard clients[client].transport.secure(by: context, &pool) else { return closeClient(client) }
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.handshakeTimeoutMilliseconds))
+        hurryWhileDraining(client)
         guard hadInput else { return }
         clients[client].transport.isReadable = true
         shakeHands(client)

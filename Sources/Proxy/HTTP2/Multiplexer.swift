@@ -87,7 +87,7 @@ extension Worker {
             }
         }
         let isSilent = clients[client].transport.input.isEmpty
-        guard !isSilent || ((!isDraining || awaitsLastRequests) && !clients[client].isLast) else {
+        guard !isSilent || !clients[client].isLast else {
             closeClient(client)
             return false
         }
@@ -95,6 +95,7 @@ extension Worker {
             clients[client].headStarted = now
             clientDeadlines.set(client, now.advanced(byMilliseconds: limits.headerTimeoutMilliseconds))
         }
+        hurryWhileDraining(client)
         return false
     }
 

@@ -221,10 +221,15 @@ extension Worker {
         awaitsLastRequests = false
         drainTunnels()
         dropListeners(except: [])
-        for slot in 0..<clients.slots where clients.isLive(slot) && clients[slot].phase == .reading {
-            // A request may lie in the kernel already: it is still served. Without one the connection closes.
-            clients[slot].transport.isReadable = true
-            readRequests(slot)
+        for slot in 0..<clients.slots where clients.isLive(slot) {
+            switch clients[slot].phase {
+            case .reading:
+                // A request may lie in the kernel already: it is still served. Without one the connection closes.
+                clients[slot].transport.isReadable = true
+                readRequests(slot)
+            case .greeting, .handshaking: hurryWhileDraining(slot)
+            default: break
+            }
         }
         drainMultiplexers()
         for upstream in poolOfUpstream { closeIdle(of: upstream) }
