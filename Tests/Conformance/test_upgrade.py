@@ -18,7 +18,7 @@ from harness.ports import refusing_port
 from harness.process import command, environment, unused_port
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
-from harness.wire import Client
+from harness.wire import Client, render
 
 PREAMBLE = 'takeover = "next.sock"\n'
 MORE = configuration.SMALL + """
@@ -199,6 +199,45 @@ def test_socket_of_nobody(start, own_backend):
 def test_sockets_of_another_process_are_left_alone(start, own_backend):
     proxy = start(own_backend, MORE, env={"LISTEN_PID": "1", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "public:a:b"})
     assert proxy.get("/public/x").status == 200
+
+
+@pytest.mark.parametrize("configured", ["127.0.0.1:{admin}", "unix:admin.sock"], ids=["loopback", "unix"])
+def test_F9_admin_pages_are_where_their_socket_is(start, own_backend, monkeypatch, configured):
+    """Whoever can reach it counts, not the address of the file: changes need a token, and names of others are refused."""
+    monkeypatch.setattr(configuration, "PREAMBLE", configuration.PREAMBLE.replace("127.0.0.1:{admin}", configured))
+    listener = socket.create_server(("0.0.0.0", 0))
+    port = listener.getsockname()[1]
+    text = MORE + "\n[revocation]\n"
+    proxy = activated(start, own_backend, listener, "admin", text, ports=(unused_port(), port), preamble=PREAMBLE)
+    proxy.wait_said(f"admin pages on 0.0.0.0:{port}")
+    assert b"the admin listener can be reached from other machines" in proxy.errors
+
+    def check():
+        for path in ("/reload", "/revocations"):
+            with Client(port) as client:
+                answer = client.request("POST", path, body=b"{}", host=f"127.0.0.1:{port}")
+            assert answer.status == 403 and b"admin.token" in answer.body
+        with Client(port) as client:
+            assert client.request("GET", "/status.json", host="evil.example").status == 403
+        assert proxy.admin_request("/status.json").status == 200
+    check()
+    # who takes the socket over judges it in the same way
+    following = successor(start, proxy, text)
+    wait_for(following, b"took over the listeners")
+    assert proxy.wait() == 0
+    check()
+    listener.close()
+
+
+def test_admin_pages_on_a_socket_of_this_machine(start, own_backend, monkeypatch):
+    monkeypatch.setattr(configuration, "PREAMBLE", configuration.PREAMBLE.replace("127.0.0.1:{admin}", "0.0.0.0:{admin}"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    proxy = activated(start, own_backend, listener, "admin", ports=(unused_port(), port))
+    with Client(port) as client:
+        assert client.request("POST", "/reload", body=b"", host=f"127.0.0.1:{port}").status == 200
+    assert proxy.ready()
+    listener.close()
 
 
 # sd_notify

@@ -107,16 +107,26 @@ struct AdminAccess {
 }
 
 extension AdminAccess {
-    /// What the configuration allows.
-    init(_ admin: AdminConfiguration?) {
-        guard let admin else { return }
-        names = admin.names
-        var isLocal = false
-        switch admin.address {
-        case .unix: (isReachedByBrowsers, isLocal) = (false, true)
-        case .ip(let host, _): isLocal = host.isLoopback
-        case .name: break
+    /// What the configuration allows on a socket that listens there. That is not always at the configuration's address: a
+    /// service manager may have opened it elsewhere.
+    init(_ admin: AdminConfiguration?, at real: SocketAddress?) {
+        guard let admin, let real else {
+            changes = .refused
+            return
         }
-        changes = admin.token.map { .token($0) } ?? (isLocal ? .free : .refused)
+        names = admin.names
+        if case .unix = real { isReachedByBrowsers = false }
+        changes = admin.token.map { .token($0) } ?? (real.isOfThisMachine ? .free : .refused)
+    }
+}
+
+extension SocketAddress {
+    /// True where nobody can connect from another machine.
+    var isOfThisMachine: Bool {
+        switch self {
+        case .unix: true
+        case .ipv4(let host, _): host >> 24 == 127
+        case .ipv6(let high, let low, _): high == 0 && low == 1
+        }
     }
 }

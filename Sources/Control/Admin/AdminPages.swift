@@ -1,5 +1,6 @@
 import Config
 import JOSE
+import Logging
 import Reactor
 
 extension Supervisor {
@@ -11,6 +12,7 @@ extension Supervisor {
         do throws(Errno) {
             if let taken = book.inherited.take(name: "admin", address: address).first {
                 admin = try AdminServer(inherited: taken)
+                warnOfAdmin(at: taken.real, wanted: address)
             } else {
                 admin = try AdminServer(at: address)
             }
@@ -18,6 +20,14 @@ extension Supervisor {
         } catch {
             throw StartFailure("cannot listen on \(address) (admin): \(StartFailure.words(error))")
         }
+    }
+
+    /// The file says that only this machine can ask, and the socket that somebody else has opened is not so.
+    private func warnOfAdmin(at real: SocketAddress, wanted: SocketAddress) {
+        guard wanted.isOfThisMachine, !real.isOfThisMachine else { return }
+        log.warning(
+            "the admin listener can be reached from other machines: its socket was handed over, and is elsewhere",
+            metadata: ["address": "\(real)", "configured": "\(wanted)"])
     }
 
     /// Answers on the admin listener from now on.
@@ -39,7 +49,8 @@ extension Supervisor {
     var adminState: AdminState {
         let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
         return AdminState(
-            notReadyReason: notReadyReason, access: AdminAccess(configuration.admin), revoke: revoke,
+            notReadyReason: notReadyReason, access: AdminAccess(configuration.admin, at: admin?.address),
+            revoke: revoke,
             reload: { self.reloadAndTell() },
             configuration: { EffectiveConfiguration.json(self.configuration) },
             routes: { RouteRow.table(self.configuration.routes) }, status: { self.statusText }

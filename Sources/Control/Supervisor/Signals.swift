@@ -108,7 +108,7 @@ extension Supervisor {
         log.info(
             "listening on \(addresses), \(workers), \(routes)",
             metadata: ["version": "\(Version.usher)"])
-        if let admin = configuration.admin { log.info("admin pages on \(SocketAddress(admin.address))") }
+        if let address = admin?.address { log.info("admin pages on \(address)") }
     }
 
     private func reopenAccessLog() {
