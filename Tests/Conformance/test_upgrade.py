@@ -131,6 +131,53 @@ def test_a_successor_that_cannot_start_changes_nothing(start, own_backend):
     assert proxy.wait() == 0
 
 
+def held_at(target: str, released: threading.Event):
+    def answer(exchange):
+        exchange.read_body()
+        if exchange.request.target == target:
+            released.wait(60)
+        exchange.echo()
+    return answer
+
+
+def test_the_first_signal_after_a_takeover_cuts_nothing_off(start, own_backend):
+    """`systemctl stop` signals every process of a unit, the one that drains for the other too: it had none before."""
+    released = threading.Event()
+    own_backend.script = held_at("/public/slow", released)
+    text = MORE.replace("4s", "60s")
+    proxy = start(own_backend, text, preamble=PREAMBLE)
+    with proxy.client() as busy, proxy.client() as idle:
+        assert idle.request("GET", "/public/x").status == 200
+        busy.send(render("GET", "/public/slow"))
+        own_backend.wait_requests(2)
+        following = successor(start, proxy, text)
+        wait_for(following, b"took over the listeners")
+        proxy.wait_said("another process has taken over: draining")
+        proxy.signal(signal.SIGTERM)
+        assert idle.ended(25), "what is idle waits for no last request any more"
+        released.set()
+        assert busy.response().status == 200
+    assert proxy.wait() == 0
+
+
+def test_the_second_signal_after_a_takeover_ends_at_once(start, own_backend):
+    released = threading.Event()
+    own_backend.script = held_at("/public/slow", released)
+    text = MORE.replace("4s", "60s")
+    proxy = start(own_backend, text, preamble=PREAMBLE)
+    with proxy.client() as busy:
+        busy.send(render("GET", "/public/slow"))
+        own_backend.wait_requests(1)
+        wait_for(successor(start, proxy, text), b"took over the listeners")
+        proxy.wait_said("another process has taken over: draining")
+        proxy.signal(signal.SIGTERM)
+        proxy.wait_said("told to end")
+        proxy.signal(signal.SIGINT)  # another one than the first, which may come twice in a breath
+        proxy.expected_status = proxy.wait()
+        assert proxy.expected_status == 1
+    released.set()
+
+
 def test_nobody_to_take_over_from(start, own_backend):
     proxy = start(own_backend, MORE, preamble=PREAMBLE, arguments=("--takeover",))
     assert proxy.get("/public/x").status == 200

@@ -10,17 +10,26 @@ import Telemetry
 extension Supervisor {
     func obey(_ signal: Signal) {
         switch signal {
-        case .terminate, .interrupt:
-            if phase.deadline != nil {
-                log.warning("second signal: ending at once")
-                phase = .over(exitStatus: 1)
-            } else {
-                signals.takeAgain(signal, withinMilliseconds: Self.repetitionMilliseconds)
-                drain()
-            }
+        case .terminate, .interrupt: end(by: signal)
         case .hangUp: reloadSoon()
         case .reopen: reopenAccessLog()
         }
+    }
+
+    /// Drains at the first signal, and ends at the second. The drain that makes way for another process is nobody's signal.
+    private func end(by signal: Signal) {
+        if case .over = phase { return }
+        guard !isToldToEnd else {
+            log.warning("second signal: ending at once")
+            phase = .over(exitStatus: 1)
+            return
+        }
+        isToldToEnd = true
+        signals.takeAgain(signal, withinMilliseconds: Self.repetitionMilliseconds)
+        guard phase.deadline != nil else { return drain() }
+        log.info("told to end while another process has taken over: idle connections are closed now")
+        closesIdleAt = .never
+        crew.drain()
     }
 
     /// Who sends a signal twice and means one does so in the same breath; nobody can have seen what the first one did.

@@ -42,6 +42,8 @@ public final class Supervisor {
     var book = ListenerBook()
     var admin: AdminServer?
     var phase = Phase.starting
+    /// A signal to end has come: the next one ends at once.
+    var isToldToEnd = false
     /// The keys that are fetched while the proxy runs.
     let keys: KeyKeeper
     /// The servers that are asked about credentials.
