@@ -355,6 +355,26 @@ def test_watchdog(start, own_backend, tmp_path):
     assert proxy.get("/public/x").status == 200
 
 
+def test_watchdog_while_workers_are_added(start, own_backend, tmp_path):
+    """Workers of a reload owe no answer to a question that was asked before they were there."""
+    manager = Manager(str(tmp_path / "notify"))
+    proxy = start(own_backend, MORE, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"})
+    manager.wait(WATCHDOG="1")
+
+    def add(workers):
+        proxy.file.write_text(proxy.file.read_text().replace(f"workers = {workers - 1}\n", f"workers = {workers}\n"))
+        proxy.signal(signal.SIGHUP)
+        wait_until(lambda: proxy.errors.count(b"number of workers changed") == workers - 1)
+    add(2)
+    before = manager.count("WATCHDOG")
+    for workers in range(3, 41):
+        add(workers)
+        time.sleep(0.3)
+        if manager.count("WATCHDOG") > before:
+            return
+    pytest.fail("no sign of life while workers are added in each interval of two")
+
+
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH, WAIT_ALL = 0x4206, 0x4207, 17, 0x40000000
 
 

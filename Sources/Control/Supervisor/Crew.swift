@@ -36,6 +36,8 @@ struct Crew {
     /// The spans of each worker, on their way to the collector.
     private(set) var spans: [SpanQueue] = []
     private(set) var startedCount = 0
+    /// How many threads have ended since the start.
+    private(set) var endedCount = 0
     /// Those whose threads have not ended.
     private var running: Set<Int> = []
     /// Those of them that are to end while others stay.
@@ -237,7 +239,9 @@ struct Crew {
     mutating func note(_ report: WorkerReport) {
         switch report {
         case .started: startedCount += 1
-        case .failed(let index, _), .ended(let index): running.remove(index)
+        case .failed(let index, _), .ended(let index):
+            running.remove(index)
+            endedCount += 1
         }
     }
 

@@ -10,7 +10,7 @@ struct ServiceManager {
     private let watchdogMicroseconds: Int64?
     /// When the next sign of life is due.
     private(set) var deadline: Instant = .never
-    private var heartbeat: Heartbeat?
+    private var asked: Asked?
 
     /// What the environment says; it watches this process where WATCHDOG_PID is missing or names it.
     init(_ environment: [String: String], process: Int32 = processIdentifier()) {
@@ -40,17 +40,33 @@ struct ServiceManager {
     mutating func beat(of crew: Crew, at now: Instant) {
         guard let watchdogMicroseconds, deadline <= now else { return }
         deadline = now.advanced(byMilliseconds: max(1, watchdogMicroseconds / 2000))
-        // A worker that has ended will answer nothing: what is said of its end is in its report.
-        if heartbeat.map({ $0.count >= crew.runningCount }) ?? true { send("WATCHDOG=1") }
-        let next = Heartbeat()
-        heartbeat = next
-        crew.send(next)
+        if asked?.isAnswered(in: crew) ?? true { send("WATCHDOG=1") }
+        let next = Asked(of: crew)
+        asked = next
+        crew.send(next.heartbeat)
     }
 
     private func send(_ text: String) {
         guard let socket else { return }
         notifyServiceManager(at: socket, text)
     }
+}
+
+/// A question for a sign of life, and whom it went to: workers that a reload has added since do not know of it.
+struct Asked {
+    let heartbeat = Heartbeat()
+    /// So many it went to.
+    private let workers: Int
+    /// So many had ended before.
+    private let ended: Int
+
+    init(of crew: Crew) {
+        (workers, ended) = (crew.runningCount, crew.endedCount)
+    }
+
+    /// True when all have answered, but for those that have ended since and will not: what is said of their end is in
+    /// their reports.
+    func isAnswered(in crew: Crew) -> Bool { heartbeat.count >= workers - (crew.endedCount - ended) }
 }
 
 extension Supervisor {
