@@ -29,11 +29,22 @@ struct ConfigurationOption: ParsableArguments {
     ) throws -> (Configuration, LoadedConfiguration) {
         let loaded = source(overrides: overrides).load()
         if showsWarnings || loaded.hasErrors { Console.error(loaded.render()) }
-        guard let configuration = loaded.configuration else {
-            let count = loaded.diagnostics.count { $0.severity == .error }
-            Console.error("\(loaded.path): \(Supervisor.counted(count, "error"))\n")
-            throw ExitCode.failure
-        }
+        guard let configuration = loaded.configuration else { throw refusal(loaded) }
         return (configuration, loaded)
+    }
+
+    /// Where the proxy can be asked how it is: of a file with mistakes too, for the proxy that it was changed under runs
+    /// on. Ends the command as `load` does where the file does not say.
+    func entrance() throws -> LoadedConfiguration.Entrance {
+        let loaded = source().load()
+        if let entrance = loaded.entrance { return entrance }
+        Console.error(loaded.render())
+        throw refusal(loaded)
+    }
+
+    private func refusal(_ loaded: LoadedConfiguration) -> ExitCode {
+        let count = loaded.diagnostics.count { $0.severity == .error }
+        Console.error("\(loaded.path): \(Supervisor.counted(count, "error"))\n")
+        return .failure
     }
 }

@@ -8,7 +8,8 @@ struct HealthcheckCommand: ParsableCommand {
         abstract: "Ask a running usher whether it is ready, for containers.",
         discussion: """
             Asks /readyz on the admin address of the configuration. Where admin is off, it is enough that the first \
-            listener takes a connection. Exits with 0 or 1, and prints one line.
+            listener takes a connection. Mistakes elsewhere in the configuration do not matter: a proxy that runs \
+            goes on with what it had. Exits with 0 or 1, and prints one line.
             """)
 
     @OptionGroup var file: ConfigurationOption
@@ -33,7 +34,7 @@ struct HealthcheckCommand: ParsableCommand {
         if let url, let named = HealthTarget(url: url) {
             target = named
         } else {
-            target = HealthTarget(try file.load().0)
+            target = HealthTarget(try file.entrance())
         }
         let finding = target.probe(timeoutMilliseconds: timeout.seconds * 1000)
         // Whoever asks whether the proxy is well has that in the status, though the words went nowhere.

@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -313,6 +315,44 @@ def test_healthcheck(proxy):
 def test_healthcheck_of_nobody(tmp_path):
     (tmp_path / "usher.toml").write_text(GOOD + f'\n[admin]\naddress = "127.0.0.1:{unused_port()}"\n')
     assert command("healthcheck", "--config", tmp_path / "usher.toml").returncode == 1
+
+
+@pytest.mark.parametrize("old, new", [
+    ("workers =", "wokers ="), ('auth = "main"', 'auth = "mian"'), ("USHER_TEST_SECRET", "USHER_TEST_NO_SUCH_SECRET"),
+    ('[listen.public]\naddress = "127.0.0.1:', '[listen.public]\naddress = "127.0.0.1'),
+    ("[admin]\n", '[admin]\ntoken = { file = "nowhere" }\n')], ids=["key", "name", "secret", "listener", "token"])
+def test_healthcheck_by_a_file_with_mistakes(start, own_backend, old, new):
+    """A reload refused it and the proxy is well: a container that is replaced then gets one that cannot start."""
+    proxy = start(own_backend)
+    text = proxy.file.read_text()
+    assert old in text
+    proxy.file.write_text(text.replace(old, new))
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_said("configuration not changed")
+    done = command("healthcheck", "--config", proxy.file, "--timeout", "30s")
+    assert done.returncode == 0 and "/readyz answered 200" in done.stdout and not done.stderr, done
+
+
+def test_healthcheck_by_a_file_with_mistakes_without_admin_pages(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (tmp_path / "usher.toml").write_text("wokers = 1\n" + GOOD.replace("127.0.0.1:8080", f"127.0.0.1:{port}"))
+        done = command("healthcheck", "--config", tmp_path / "usher.toml", "--timeout", "30s")
+    assert done.returncode == 0 and "takes connections" in done.stdout, done
+    done = command("healthcheck", "--config", tmp_path / "usher.toml")
+    assert done.returncode == 1 and "unhealthy" in done.stdout, done
+
+
+@pytest.mark.parametrize("more, words", [
+    ('\n[admin]\naddress = "127.0.0.1"\n', "lacks a port"), ('\n[admin]\nadress = "127.0.0.1:1"\n', 'unknown key "adress"'),
+    ("\n[admin\n", "this is not TOML")], ids=["address", "key", "not TOML"])
+def test_healthcheck_of_an_address_that_cannot_be_read(tmp_path, more, words):
+    """No other one is asked in its place."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        text = GOOD.replace("127.0.0.1:8080", f"127.0.0.1:{listener.getsockname()[1]}")
+        (tmp_path / "usher.toml").write_text(text + more)
+        done = command("healthcheck", "--config", tmp_path / "usher.toml")
+    assert done.returncode == 1 and words in done.stderr and not done.stdout, done
 
 
 def test_admin_answers(proxy):

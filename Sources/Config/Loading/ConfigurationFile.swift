@@ -9,12 +9,22 @@ public struct LoadedConfiguration: Sendable {
     public var source: String
     /// Present if and only if there is no error among the diagnostics.
     public var configuration: Configuration?
+    /// Where a proxy that runs with this file can be asked how it is; there also where the rest has mistakes.
+    public var entrance: Entrance?
     /// All mistakes and warnings, in the order of the file.
     public var diagnostics: [Diagnostic]
     /// The files that were read, this one included: where one changes, the configuration may be another.
     public var files: [String] = []
     /// Which state each of these was in before it was read; what is not here was not there.
     public var stamps: [String: FileStamp] = [:]
+
+    /// One of the places where a proxy takes connections.
+    public enum Entrance: Sendable, Equatable {
+        /// The admin listener.
+        case admin(EndpointAddress)
+        /// The first listener, where there is no admin listener.
+        case listener(EndpointAddress)
+    }
 
     /// Whether the configuration cannot be used.
     public var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
@@ -75,10 +85,12 @@ extension Configuration {
             let configuration = ConfigurationReader(loader: loader).configuration(root)
             let diagnostics = loader.sortedDiagnostics
             let isUsable = !diagnostics.contains { $0.severity == .error }
-            return LoadedConfiguration(
+            var loaded = LoadedConfiguration(
                 path: path, source: SourceMask.mask(source, loader.inlineSecrets),
                 configuration: isUsable ? configuration : nil, diagnostics: diagnostics,
                 files: [path] + loader.filesRead, stamps: loader.stamps)
+            loaded.entrance = entrance(of: configuration, in: root)
+            return loaded
         } catch {
             let isWide = text.starts(with: [0xFF, 0xFE]) || text.starts(with: [0xFE, 0xFF])
             loader.error(
@@ -90,6 +102,17 @@ extension Configuration {
                 path: path, source: SourceMask.maskSuspiciousLines(source), configuration: nil,
                 diagnostics: loader.diagnostics, files: [path])
         }
+    }
+}
+
+extension Configuration {
+    /// A table of the admin listener that cannot be read is none that is not there: what it says would have been asked.
+    private static func entrance(of found: Configuration?, in root: TOMLNode) -> LoadedConfiguration.Entrance?
+    {
+        guard let found, case .table(let table) = root.value else { return nil }
+        if let admin = found.admin { return .admin(admin.address) }
+        if table["admin"] != nil { return nil }
+        return found.listeners.first.map { .listener($0.address) }
     }
 }
 

@@ -29,11 +29,10 @@ public struct HealthTarget: Equatable {
 
     /// The admin listener of a configuration, or its first listener where admin is off. An address that means all
     /// interfaces is asked on loopback.
-    public init(_ configuration: Configuration) {
-        if let admin = configuration.admin {
-            self.init(address: SocketAddress(admin.address).reachable, path: "/readyz")
-        } else {
-            self.init(address: SocketAddress(configuration.listeners[0].address).reachable, path: nil)
+    public init(_ entrance: LoadedConfiguration.Entrance) {
+        switch entrance {
+        case .admin(let address): self.init(address: SocketAddress(address).reachable, path: "/readyz")
+        case .listener(let address): self.init(address: SocketAddress(address).reachable, path: nil)
         }
     }
 
