@@ -92,6 +92,9 @@ struct ExplanationText {
     }
 
     private var routeText: String {
+        if configuration.listeners[request.listener].redirectPort != nil {
+            return "the listener sends everybody to the secure one"
+        }
         guard let route else { return "" }
         let methods = route.methods.isEmpty ? "" : route.methods.joined(separator: ",") + " "
         let hosts = route.hosts.isEmpty ? "" : route.hosts.joined(separator: ",")

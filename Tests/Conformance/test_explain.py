@@ -262,6 +262,11 @@ address = "127.0.0.1:8080"
 address = "127.0.0.1:8443"
 tls.certificates = [CERTIFICATE]
 
+[listen.plain]
+address = "127.0.0.1:8081"
+mode = "redirect"
+redirect = "https:8443"
+
 [upstream.tasks]
 servers = ["127.0.0.1:8000"]
 
@@ -295,7 +300,10 @@ redirect = "https"
     (("GET", "/api/x", "-H", "Origin: https://app.example.com"), 401,
      ["Access-Control-Allow-Origin: https://app.example.com", "WWW-Authenticate: Bearer"]),
     (("GET", "http://api.test/old/x?y=1"), 308, ["Location: https://api.test/old/x?y=1"]),
-], ids=["sign-in", "preflight", "cors", "redirect"])
+    (("GET", "http://api.test/nope?y=1", "--listener", "plain"), 308, ["Location: https://api.test:8443/nope?y=1\n"]),
+    (("GET", "http://api.test/api/x", "--listener", "plain"), 308, ["Location: https://api.test:8443/api/x\n"]),
+    (("GET", "http://api.test/old/%2e%2e/x", "--listener", "plain"), 400, ["dot_segment"]),
+], ids=["sign-in", "preflight", "cors", "redirect", "listener of redirects", "listener of redirects, a route", "listener of redirects, refused"])
 def test_answers_for_browsers(tmp_path, arguments, status, parts):
     """What the proxy answers itself: the same fields as on the wire."""
     pair = Authority(tmp_path).sign("main", ["api.test"])

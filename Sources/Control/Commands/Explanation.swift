@@ -104,6 +104,12 @@ public struct Explanation: Sendable {
             answer(to: .badRequestLine)
             return
         }
+        if let port = configuration.listeners[request.listener].redirectPort {
+            // Such a listener has no routes.
+            let rejection = snapshot.redirect(head: head, bytes: bytes.span, port: Int32(port))
+            note(rejection, bytes, snapshot, now)
+            return
+        }
         let server = configuration.upstreams.map { $0.servers.first?.address.authority ?? "" }
         var round = DecisionRound.first
         while true {
