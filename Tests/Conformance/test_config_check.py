@@ -138,6 +138,8 @@ MISTAKES = {
     "workers 0": ("workers = 0\n" + GOOD, "workers = 0", "workers"),
     "workers text": ('workers = "many"\n' + GOOD, '"many"', "auto"),
     "no listener": (change('[listen.public]\naddress = "127.0.0.1:8080"\n', ""), None, "listen"),
+    "limit of a name that is taken": (
+        GOOD + '\n[rate_limit.failed-authentications]\nkey = "user"\nrequests = 1\nper = "1s"\n', "[rate_limit.", 'the name "failed-authentications" is taken'),
     "CORS for everybody with credentials": (GOOD + '\n[cors.app]\norigins = ["*"]\ncredentials = true\n', '"*"', "credentials"),
     "CORS for null": (GOOD + '\n[cors.app]\norigins = ["null"]\n', '"null"', "null"),
     "CORS for a pattern": (GOOD + '\n[cors.app]\norigins = ["https://*.example.com"]\n', "https://*", "origin"),

@@ -2,9 +2,18 @@ extension ConfigurationReader {
     /// More would be no limit, and a microsecond is what the buckets count in.
     private static let requestRange = 1...1_000_000
 
+    /// What /metrics calls the limit of `[limits]`.
+    private static let reservedName = "failed-authentications"
+
     /// All `[rate_limit.NAME]`.
     func rateLimits(_ section: Section) -> [RateLimitConfiguration] {
         section.namedTables("rate_limit").compactMap { named in
+            if named.name.value == Self.reservedName {
+                loader.error(
+                    named.name.position,
+                    "the name \"\(Self.reservedName)\" is taken: in the metrics it stands for "
+                        + "\"failed_authentications\" of [limits]; choose another one")
+            }
             let section = Section(
                 "[rate_limit.\(named.name.value)]", named.table, at: named.position,
                 keys: ["key", "requests", "per", "burst", "shared"], loader: loader)
