@@ -131,6 +131,27 @@ def test_a_successor_that_cannot_start_changes_nothing(start, own_backend):
     assert proxy.wait() == 0
 
 
+LATE = '\n[issuer.late]\nissuer = "https://late.test"\naudience = ["a"]\njwks = {{ url = "http://127.0.0.1:{nobody}/jwks" }}\n'
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
+def test_the_old_one_ends_while_the_successor_waits_for_keys(start, own_backend, number):
+    """Nobody else serves then: it begins, as it would have begun with nobody to take over from."""
+    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    following = successor(start, proxy, MORE + LATE, nobody=refusing_port())
+    wait_for(proxy, b"listeners lent to another process")
+    proxy.signal(number)
+    proxy.expected_status = proxy.wait()
+    with following.client(timeout=50) as client:
+        assert client.request("GET", "/public/x").status == 200, "a minute is what keys are waited for"
+    answer = following.admin_request("/readyz")
+    assert answer.status == 503 and b"late" in answer.body, "the admin pages are its own"
+    # the next one finds it where it looked for the first one
+    last = successor(start, proxy)
+    wait_for(last, b"took over the listeners")
+    assert following.wait() == 0
+
+
 def held_at(target: str, released: threading.Event):
     def answer(exchange):
         exchange.read_body()

@@ -72,6 +72,23 @@ extension Supervisor {
         } else {
             log.warning("the process before has not said that it drains")
         }
+        succeed()
+    }
+
+    /// The process before ends while this one waits for keys: nobody serves, so the workers begin at once, and requests wait
+    /// for the keys as after any start.
+    func losePredecessor() {
+        guard predecessor != nil else { return }
+        log.warning("the process before has ended, or ends: starting without waiting for keys")
+        succeed()
+        guard prepared != nil else { return }
+        startDeadline = min(
+            startDeadline, Instant.now().advanced(byMilliseconds: Self.sharedPatienceMilliseconds))
+    }
+
+    /// What the process before has done, this one does from now on.
+    private func succeed() {
+        if let descriptor = predecessor?.descriptor { poller.remove(descriptor) }
         if let descriptor = predecessor?.successors { successors = Successors(owning: descriptor) }
         predecessor = nil
         do throws(Errno) {

@@ -61,6 +61,9 @@ struct Predecessor: ~Copyable {
     /// The socket at which successors ask.
     private(set) var successors: Int32?
 
+    /// What a poller watches: the process before says nothing until it is told something, so this is its end.
+    var descriptor: Int32 { socket.descriptor }
+
     /// Asks the process that waits at a path; nil where none does. Throws where it does not answer as it should.
     static func ask(at path: String) throws(StartFailure) -> Predecessor? {
         do throws(Errno) {

@@ -245,6 +245,9 @@ public final class Supervisor {
             try poller.add(verdicts.lookups.descriptor, token: Token.verdictLookups, for: .readable)
             try poller.add(shared.channels.reports.descriptor, token: Token.shared, for: .readable)
             try poller.add(spanExporter.lookups.descriptor, token: Token.exportLookups, for: .readable)
+            if let descriptor = predecessor?.descriptor {
+                try poller.add(descriptor, token: Token.predecessor, for: .readable)
+            }
         } catch {
             throw StartFailure(error)
         }
@@ -277,6 +280,7 @@ public final class Supervisor {
         case Token.keyRequests: noteKeyRequests()
         case Token.successors: noteSuccessor()
         case Token.successor: hearSuccessor()
+        case Token.predecessor: losePredecessor()
         case Token.lookups: keys.noteLookups(poller, now: Instant.now())
         case Token.serverLookups: noteServerAddresses()
         case _ where Token.isProbe(token): backends.advance(token, now: Instant.now())

@@ -13,6 +13,8 @@ enum Token {
     static let successors: UInt64 = 7
     /// That process says something.
     static let successor: UInt64 = 8
+    /// The process whose listeners this one takes over says something, or has gone.
+    static let predecessor: UInt64 = 9
     static let questions: UInt64 = 20
     static let verdictLookups: UInt64 = 21
     static let shared: UInt64 = 22
