@@ -152,6 +152,23 @@ def test_the_old_one_ends_while_the_successor_waits_for_keys(start, own_backend,
     assert following.wait() == 0
 
 
+def test_who_connects_and_says_nothing_holds_no_takeover_up(start, own_backend):
+    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.connect(str(proxy.folder / "next.sock"))
+        end = time.monotonic() + 60
+        while True:
+            following = successor(start, proxy)
+            wait_until(lambda: b"took over the listeners" in following.errors or following.process.poll() is not None)
+            if following.process.poll() is None:
+                break
+            following.expected_status = following.wait()
+            assert time.monotonic() < end, bytes(following.errors)[-2000:]
+            time.sleep(0.2)
+    assert proxy.wait() == 0
+    assert following.get("/public/x").status == 200
+
+
 def held_at(target: str, released: threading.Event):
     def answer(exchange):
         exchange.read_body()

@@ -121,7 +121,7 @@ extension Supervisor {
     }
 
     func noteSuccessor() {
-        if successors?.accept(poller) == false {
+        if successors?.accept(poller, now: Instant.now()) == false {
             log.warning("a process that may not take over, or not now, has asked for the listeners")
         }
     }

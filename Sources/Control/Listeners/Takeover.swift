@@ -126,6 +126,10 @@ struct Successors: ~Copyable {
     private(set) var process: Int32 = 0
     /// It has everything.
     private(set) var hasLent = false
+    /// When it connected, while it has said nothing yet.
+    private var silentSince: Instant?
+    /// So soon has every process asked for the listeners that connects in order to.
+    private static let silenceMilliseconds: Int64 = 1000
 
     init(at path: String) throws(Errno) {
         socket = try HandoverSocket.listening(at: path)
@@ -137,14 +141,17 @@ struct Successors: ~Copyable {
 
     var descriptor: Int32 { socket.descriptor }
 
-    /// Takes the next process that connected, where none is served already; false where it is not to be trusted.
-    mutating func accept(_ poller: borrowing Poller) -> Bool {
+    /// Takes the next process that connected, where none is served already; false where it is not to be trusted. One that
+    /// only holds the line makes way.
+    mutating func accept(_ poller: borrowing Poller, now: Instant) -> Bool {
         do throws(Errno) {
             let new = try socket.accept()
-            guard asking == nil, let process = new.trustedPeer() else { return false }
+            guard asking == nil || isSilent(at: now), let process = new.trustedPeer() else { return false }
+            asking = nil
             try poller.add(new.descriptor, token: Token.successor, for: .readable)
             self.process = process
             hasLent = false
+            silentSince = now
             asking = consume new
             return true
         } catch {
@@ -152,9 +159,15 @@ struct Successors: ~Copyable {
         }
     }
 
+    private func isSilent(at now: Instant) -> Bool {
+        guard let silentSince else { return false }
+        return silentSince.advanced(byMilliseconds: Self.silenceMilliseconds) <= now
+    }
+
     /// What the asking process says; nil, and forgets it, where it has gone or talks nonsense.
     mutating func receive() -> TakeoverMessage? {
         guard let current = asking.take() else { return nil }
+        silentSince = nil
         var message: TakeoverMessage?
         if let received = try? current.receive() {
             for descriptor in received.descriptors { _ = FileDescriptor(owning: descriptor) }
