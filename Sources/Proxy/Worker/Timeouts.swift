@@ -109,8 +109,10 @@ extension Worker {
         }
         let code = slowSide(exchange)
         if exchanges[exchange].hasResponseHead { return abandon(exchange, code) }
-        if code == .upstreamTimeout { doubtCarrier(of: exchange, after: Self.silenceMilliseconds) }
+        let doubted =
+            code == .upstreamTimeout ? doubtCarrier(of: exchange, after: Self.silenceMilliseconds) : .none
         reply(exchange, code)
+        leaveDoubted(doubted)
     }
 
     /// Who is at fault for a pause or for the end of the whole exchange.
@@ -155,8 +157,9 @@ extension Worker {
         // Others have all the streams that the server takes: it has not seen the request.
         case .busy where waitsForStream(server): reply(exchange, .overloaded)
         case .busy:
-            doubtCarrier(of: exchange, after: 0)
+            let doubted = doubtCarrier(of: exchange, after: 0)
             reply(exchange, .upstreamTimeout)
+            leaveDoubted(doubted)
         }
     }
 
@@ -165,16 +168,16 @@ extension Worker {
     private static var silenceMilliseconds: Int64 { 5000 }
 
     /// A request got no answer in its time. Where nothing else came on its connection either, and not for so long while others
-    /// waited there too, no further one goes there.
-    private mutating func doubtCarrier(of exchange: UInt32, after milliseconds: Int64) {
+    /// waited there too, no further one goes there: then this is the connection, else none.
+    private mutating func doubtCarrier(of exchange: UInt32, after milliseconds: Int64) -> Handle {
         let server = exchanges[exchange].server
         guard !server.isNone, servers[server.index].transport.isStream,
             carriers.contains(servers[server.index].carrier)
-        else { return }
+        else { return .none }
         let carrier = servers[server.index].carrier.index
         let sentAt =
             exchanges[exchange].sentAt == .never ? exchanges[exchange].started : exchanges[exchange].sentAt
-        guard carriers[carrier].isReady, carriers[carrier].lastRead <= sentAt else { return }
+        guard carriers[carrier].isReady, carriers[carrier].lastRead <= sentAt else { return .none }
         // Two that were alone, with a long time between them, say no more than one of them.
         let isOld =
             carriers[carrier].silentSince.advanced(byMilliseconds: 2 * Self.silenceMilliseconds) < sentAt
@@ -183,9 +186,16 @@ extension Worker {
         }
         guard carriers[carrier].silentSince.advanced(byMilliseconds: milliseconds) <= now,
             milliseconds == 0 || mayDoubtMore(like: carrier)
-        else { return }
+        else { return .none }
         carriers[carrier].isEnding = true
-        refuseUnsent(carriers.handle(at: carrier), onlyMovable: true)
+        return carriers.handle(at: carrier)
+    }
+
+    /// What waits for a stream there and may go elsewhere does. Only once the request that ran out of time is answered: it may
+    /// wait for a stream itself, and would get an answer for that, too.
+    private mutating func leaveDoubted(_ carrier: Handle) {
+        guard !carrier.isNone, carriers.contains(carrier) else { return }
+        refuseUnsent(carrier, onlyMovable: true)
         advanceAnswered()
     }
 
