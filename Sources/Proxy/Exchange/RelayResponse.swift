@@ -229,8 +229,7 @@ extension Worker {
 
     /// Gives the client's output room for the head; false where no block is large enough.
     mutating func makeRoomForResponseHead(_ exchange: UInt32, _ client: UInt32) -> Bool {
-        let added = getsAddedFields(exchange) ? addedFields(exchange).count : 0
-        return makeRoom(responseHead.byteCount + addedHeadBytes + added, client)
+        makeRoom(responseHead.byteCount + addedHeadBytes + addedByteCount(exchange), client)
     }
 
     /// What the proxy adds to an answer's head at most, in bytes: Via, X-Request-Id, Date, framing, connection, which

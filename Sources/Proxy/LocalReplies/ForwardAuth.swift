@@ -65,7 +65,7 @@ extension Worker {
         exchanges[exchange].status = 200
         let fits =
             makeRoom(
-                Self.ownAnswerBytes + policy.identityLines(of: permit).count + addedFields(exchange).count,
+                Self.ownAnswerBytes + policy.identityLines(of: permit).count + addedByteCount(exchange),
                 client)
             && clients[client].transport.output.appendStatusLine(200)
             && clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")

@@ -111,7 +111,7 @@ extension Worker {
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
             exchanges[exchange].keepsClient = false
         }
-        guard makeRoom(Self.ownAnswerBytes + addedFields(exchange).count, client),
+        guard makeRoom(Self.ownAnswerBytes + addedByteCount(exchange), client),
             appendReply(exchange, client, code, rejection)
         else {
             return abandon(exchange, code)

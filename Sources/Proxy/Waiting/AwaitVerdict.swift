@@ -90,14 +90,22 @@ extension Worker {
             && now < exchanges[exchange].started.advanced(byMilliseconds: Self.addedFieldsMilliseconds)
     }
 
-    /// The lines that the answer gets besides its own, with CRLF.
-    func addedFields(_ exchange: UInt32) -> [UInt8] {
-        getsAddedFields(exchange) ? fieldsOfExchange[exchange] ?? [] : []
+    /// The length of these lines in bytes. Most answers have none: they pay for the look alone, not for the array.
+    func addedByteCount(_ exchange: UInt32) -> Int {
+        getsAddedFields(exchange) ? keptByteCount(exchange) : 0
     }
 
-    /// Writes them; false where they do not fit.
+    @inline(never)
+    private func keptByteCount(_ exchange: UInt32) -> Int { fieldsOfExchange[exchange]?.count ?? 0 }
+
+    /// Writes the lines, each with its CRLF; false where they do not fit.
     mutating func appendAddedFields(_ exchange: UInt32, _ client: UInt32) -> Bool {
-        guard getsAddedFields(exchange) else { return true }
-        return clients[client].transport.output.append(addedFields(exchange).span)
+        !getsAddedFields(exchange) || appendKeptFields(exchange, client)
+    }
+
+    @inline(never)
+    private mutating func appendKeptFields(_ exchange: UInt32, _ client: UInt32) -> Bool {
+        guard let fields = fieldsOfExchange[exchange] else { return true }
+        return clients[client].transport.output.append(fields.span)
     }
 }
