@@ -253,13 +253,16 @@ int usher_tls_use_certificate(SSL_CTX *context, const STACK_OF(X509) *certificat
     return done;
 }
 
-int usher_tls_trust_authorities(SSL_CTX *context, const void *pem, int count) {
+X509_STORE *usher_tls_new_store(const void *pem, int count) {
     STACK_OF(X509) *certificates = usher_tls_read_certificates(pem, count);
+    X509_STORE *store = X509_STORE_new();
     int added = 0;
-    for (int place = 0; place < sk_X509_num(certificates); place++)
-        added += X509_STORE_add_cert(SSL_CTX_get_cert_store(context), sk_X509_value(certificates, place)) == 1;
+    for (int place = 0; store != NULL && place < sk_X509_num(certificates); place++)
+        added += X509_STORE_add_cert(store, sk_X509_value(certificates, place)) == 1;
     usher_tls_free_certificates(certificates);
-    return added;
+    if (added > 0) return store;
+    X509_STORE_free(store);
+    return NULL;
 }
 
 int usher_tls_ask_clients(SSL_CTX *context, const void *pem, int count, int is_required) {

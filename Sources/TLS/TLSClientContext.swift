@@ -3,8 +3,8 @@ internal import CTLS
 
 /// TLS to the servers of an upstream, as plain values.
 public struct TLSClientSettings: Sendable, Equatable {
-    /// The authorities that are trusted, as PEM text.
-    public var authorities: [UInt8]
+    /// Whom it trusts.
+    public var trusted: TrustedAuthorities
     /// The name that every server must prove; nil: the one by which the configuration names each.
     public var serverName: String?
     /// What is shown to servers that ask for a certificate.
@@ -12,10 +12,13 @@ public struct TLSClientSettings: Sendable, Equatable {
     /// What is offered, the preferred one first.
     public var protocols: [ApplicationProtocol] = [.http11]
 
-    /// Trusts these authorities.
+    /// Trusts the authorities of a PEM text.
     public init(trusting authorities: [UInt8]) {
-        self.authorities = authorities
+        self.init(trusting: TrustedAuthorities(authorities))
     }
+
+    /// Trusts these authorities.
+    public init(trusting authorities: TrustedAuthorities) { trusted = authorities }
 
     /// Sees whether a context can be made of it.
     public func check() throws(CertificateFault) {
@@ -43,12 +46,7 @@ public struct TLSClientSettings: Sendable, Equatable {
         // SAFETY: the context knows this object's address; whoever uses the context keeps the object alive.
         unsafe usher_tls_set_owner(made, Unmanaged.passUnretained(self).toOpaque())
         unsafe usher_tls_keep_sessions(made, TLSClientContext.sessionCallback)
-        guard let count = Int32(exactly: settings.authorities.count), count > 0 else { throw .noAuthorities }
-        let added = unsafe settings.authorities.withUnsafeBytes { text in
-            // SAFETY: the text is read during the call, and has `count` bytes.
-            unsafe usher_tls_trust_authorities(made, text.baseAddress, count)
-        }
-        guard added > 0 else { throw .noAuthorities }
+        guard unsafe settings.trusted.use(in: made) else { throw .noAuthorities }
         if let text = settings.certificate { try unsafe CertifiedKey(text).use(in: made) }
         guard unsafe usher_tls_set_protocols(made, settings.protocols.mask, 0) == 1 else {
             throw .outOfMemory

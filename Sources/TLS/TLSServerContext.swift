@@ -17,10 +17,19 @@ internal import CTLS
     /// SAFETY: each is owned by this object, from `addContext` to `deinit`.
     private var contexts: [OpaquePointer] = unsafe []
 
-    /// Compiles the settings.
-    public init(_ settings: TLSServerSettings, tickets: TicketKeys) throws(CertificateFault) {
+    /// Compiles the settings. What the context of the same thread before has parsed is not parsed again: a certificate takes
+    /// up to a millisecond, a listener may have hundreds, and mostly one of them is renewed.
+    public init(
+        _ settings: TLSServerSettings, tickets: TicketKeys, renewing before: TLSServerContext? = nil
+    ) throws(CertificateFault) {
         var certificates: [CertifiedKey] = []
-        for text in settings.certificates { certificates.append(try CertifiedKey(text)) }
+        for text in settings.certificates {
+            if let parsed = before?.certificate(text) {
+                certificates.append(parsed)
+            } else {
+                certificates.append(try CertifiedKey(text))
+            }
+        }
         guard !certificates.isEmpty else { throw .noCertificate }
         self.settings = settings
         self.tickets = tickets
@@ -37,6 +46,11 @@ internal import CTLS
 
     /// The context that a session starts with.
     var first: OpaquePointer { unsafe contexts[0] }
+
+    /// The parsed pair of that text; nil where there is none.
+    private func certificate(_ text: CertifiedKeyText) -> CertifiedKey? {
+        settings.certificates.firstIndex(of: text).map { certificates[$0] }
+    }
 
     private func addContext(_ set: [Int]) throws(CertificateFault) {
         ERR_clear_error()

@@ -203,6 +203,27 @@ private final class Wire {
         }
     }
 
+    @Test func authoritiesAreSharedByThreads() async throws {
+        let settings = TLSClientSettings(trusting: Fixture.bytes(Fixture.caCertificate))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    for _ in 0..<20 {
+                        let wire = Wire()
+                        var server = try self.accept(wire, self.serverContext())
+                        var client = try self.connect(wire, TLSClientContext(settings))
+                        let outcome = self.shakeHands(&client, &server)
+                        guard case .done = outcome.client else {
+                            Issue.record("\(outcome.client)")
+                            return
+                        }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
     @Test func namesThatAreNone() throws {
         let (wire, context) = (Wire(), try clientContext())
         for (name, isAddress) in [("", false), ("a\u{0}.test", false), ("main.test", true)] {

@@ -32,7 +32,8 @@ int usher_tls_set_protocols(SSL_CTX *context, int protocols, int is_server);
 int usher_tls_use_certificate(SSL_CTX *context, const STACK_OF(X509) *certificates, EVP_PKEY *key);
 /* Demands (or, where it is optional, asks for) a certificate of one of these authorities; how many there are. */
 int usher_tls_ask_clients(SSL_CTX *context, const void *pem, int count, int is_required);
-int usher_tls_trust_authorities(SSL_CTX *context, const void *pem, int count);
+/* The certificates of a PEM text; NULL where there are none, or memory is short. */
+X509_STORE *usher_tls_new_store(const void *pem, int count);
 void usher_tls_set_server_name_callback(SSL_CTX *context, int (*callback)(SSL *, int *, void *), void *argument);
 void usher_tls_set_status_callback(SSL_CTX *context, int (*callback)(SSL *, void *));
 int usher_tls_staple(SSL *session, const void *response, size_t count);

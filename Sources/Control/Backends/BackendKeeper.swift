@@ -1,6 +1,7 @@
 import Config
 import Logging
 import Reactor
+import TLS
 import Upstream
 
 /// What the control thread knows of the servers behind the proxy: their addresses, and how they are.
@@ -58,7 +59,12 @@ final class BackendKeeper {
         names.add(Self.names(of: configuration.upstreams), now: .now())
         names.waitForAnswers(milliseconds: Self.patienceMilliseconds)
         preparedWorkers = max(count ?? workers, workers)
-        return try configuration.upstreams.map { (upstream) throws(StartFailure) in try settings(upstream) }
+        var known = current.compactMap(\.security?.trusted)
+        return try configuration.upstreams.map { (upstream) throws(StartFailure) in
+            let settings = try settings(upstream, known)
+            if let trusted = settings.security?.trusted { known.append(trusted) }
+            return settings
+        }
     }
 
     /// The configuration that was prepared last holds from now on: forgets what it does not name, and checks what it says.
@@ -108,10 +114,13 @@ final class BackendKeeper {
         return names
     }
 
-    private func settings(_ upstream: UpstreamConfiguration) throws(StartFailure) -> UpstreamSettings {
+    private func settings(_ upstream: UpstreamConfiguration, _ known: [TrustedAuthorities])
+        throws(StartFailure) -> UpstreamSettings
+    {
         var state = upstreams[upstream.name] ?? UpstreamState(workers: preparedWorkers)
         if preparedWorkers > workers { state = UpstreamState(state, workers: preparedWorkers) }
-        return try UpstreamSettings(upstream, servers: serverSettings(upstream), state: state)
+        return try UpstreamSettings(
+            upstream, servers: serverSettings(upstream), state: state, knowing: known)
     }
 
     private func serverSettings(_ upstream: UpstreamConfiguration) -> [ServerSettings] {

@@ -64,9 +64,10 @@ extension ListenerSettings {
 }
 
 extension UpstreamSettings {
-    init(_ upstream: UpstreamConfiguration, servers: [ServerSettings], state: UpstreamState)
-        throws(StartFailure)
-    {
+    init(
+        _ upstream: UpstreamConfiguration, servers: [ServerSettings], state: UpstreamState,
+        knowing known: [TrustedAuthorities] = []
+    ) throws(StartFailure) {
         self.init(name: upstream.name, servers: servers, state: state)
         balance = Balance(upstream.balance)
         connectTimeoutMilliseconds = upstream.connectTimeout.wholeMilliseconds
@@ -79,7 +80,7 @@ extension UpstreamSettings {
         ejection = upstream.eject.map(EjectionSettings.init)
         slowStartMilliseconds = upstream.slowStart.wholeMilliseconds
         security = try upstream.tls.map { (tls) throws(StartFailure) in
-            try TLSClientSettings(tls, upstream: upstream.name)
+            try TLSClientSettings(tls, upstream: upstream.name, knowing: known)
         }
         speaksHTTP2 = upstream.backendProtocol == .http2
         health?.speaksHTTP2 = speaksHTTP2
@@ -88,15 +89,18 @@ extension UpstreamSettings {
 }
 
 extension TLSClientSettings {
-    /// What an upstream's `tls` says, with the system's authorities where it names none.
-    init(_ tls: UpstreamTLSConfiguration, upstream: String) throws(StartFailure) {
+    /// What an upstream's `tls` says, with the system's authorities where it names none. Those that are known are not parsed
+    /// again.
+    init(_ tls: UpstreamTLSConfiguration, upstream: String, knowing known: [TrustedAuthorities] = [])
+        throws(StartFailure)
+    {
         let authorities = tls.authorities ?? SystemAuthorities(environment: SystemFiles.environment()).load()
         guard !authorities.isEmpty else {
             throw StartFailure(
                 "[upstream.\(upstream)]: the system has no file of trusted certificates; name one with \"tls.ca\""
             )
         }
-        self.init(trusting: authorities)
+        self.init(trusting: known.first { $0.text == authorities } ?? TrustedAuthorities(authorities))
         serverName = tls.serverName
         certificate = tls.certificate
         do throws(CertificateFault) { try check() } catch {

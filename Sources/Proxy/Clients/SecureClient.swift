@@ -29,7 +29,8 @@ extension Worker {
             if let known {
                 contexts.append(known)
             } else {
-                contexts.append(try TLSServerContext(settings, tickets: tickets))
+                let old = before.first { $0?.settings.name == settings.name } ?? nil
+                contexts.append(try TLSServerContext(settings, tickets: tickets, renewing: old))
             }
         }
         return contexts
