@@ -120,7 +120,10 @@ extension UpstreamPool {
             least = candidates[place]
         }
         var kept = 0
-        for place in 0..<candidates.count where !isLessBusy(least, than: candidates[place], now) {
+        // Another worker may eject a server at any moment, which changes its share: the least busy one stays whatever it
+        // is compared with now, so that somebody is left.
+        for place in 0..<candidates.count
+        where candidates[place] == least || !isLessBusy(least, than: candidates[place], now) {
             candidates[kept] = candidates[place]
             kept += 1
         }

@@ -1,6 +1,7 @@
 import Bytes
 import HTTP
 import Reactor
+import Synchronization
 import Testing
 
 @testable import Upstream
@@ -49,8 +50,40 @@ private func isNear(_ value: Int, _ expected: Double, within part: Double) -> Bo
     abs(Double(value) - expected) <= expected * part
 }
 
+private final class Flag: Sendable {
+    let value = Atomic(false)
+}
+
 @Suite("How servers are chosen")
 struct BalancingTests {
+    @Test("another worker may eject a server at any moment of a choice")
+    func ejectionInTheMiddle() async {
+        var pool = UpstreamPool(upstream([1, 1], .leastRequests, slowStart: 60_000), workers: 1)
+        let now = seconds(1000)
+        // One of them has one request, the other two.
+        for _ in 0..<3 { _ = pool.choose(at: now, user: 0) }
+        let states = [pool.endpoints[0].state, pool.endpoints[1].state]
+        let isOver = Flag()
+        async let ejecting: Void = Self.eject(states, at: now, until: isOver)
+        for _ in 0..<1_000_000 {
+            let chosen = server(pool.choose(at: now, user: 0))
+            #expect(chosen >= 0)
+            if chosen >= 0 { pool.closedInUse(server: chosen) }
+        }
+        isOver.value.store(true, ordering: .relaxed)
+        await ejecting
+    }
+
+    /// Takes them out, and back in at once, as fast as it goes.
+    private static func eject(_ states: [ServerState], at now: Instant, until isOver: Flag) async {
+        while !isOver.value.load(ordering: .relaxed) {
+            for state in states {
+                state.eject(until: now)
+                state.limitEjection(until: seconds(0))
+            }
+        }
+    }
+
     @Test(
         "each way spreads as the weights say",
         arguments: [Balance.roundRobin, .randomTwo, .hashUser])

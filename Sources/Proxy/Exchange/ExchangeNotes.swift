@@ -28,32 +28,40 @@ struct ExchangeNotes: ~Copyable {
     /// The key of a WebSocket handshake of HTTP/1.1, where the server speaks HTTP/2 and so proves nothing of it.
     private(set) var webSocketKey = ByteRange.empty
 
-    /// The most of what the client says of itself: last in the block, so that it crowds out nothing else.
+    // What an answer says, and who it was, is kept whole or not at all: half of a line is another line, and half of a name
+    // another user. It is noted first; the client chooses how long some of the rest is, which gets what is left.
+
+    /// The most of what the client says of itself.
     private static let agentBytes = 256
-    /// The most of one text that is kept: six of them and a path fit into the block of 4 KiB.
+    /// The most of one text for the log.
     private static let textBytes = 448
     /// The most of a path: a target may have 8 KiB, and nobody reads that in a log.
     private static let pathBytes = 1024
+    /// Left for what comes after the head is gone: the server's name, and what goes wrong with it.
+    private static let laterBytes = 512
 
-    /// Keeps method and path.
-    mutating func note(_ head: borrowing RequestHead, in input: inout Buffer) {
+    /// Keeps what the log says of a request, after everything else.
+    mutating func noteForLog(_ head: borrowing RequestHead, in input: inout Buffer, route: [UInt8]?) {
         let bytes = input.bytes
-        method = keep(bytes.extracting(head.methodRange.bounds))
-        path = keep(bytes.extracting(head.path.bounds), limit: Self.pathBytes)
+        method = keepBeginning(bytes.extracting(head.methodRange.bounds))
+        if let route { self.route = keepBeginning(route.span) }
+        path = keepBeginning(bytes.extracting(head.path.bounds), limit: Self.pathBytes)
     }
 
-    /// Keeps where the client comes from, without the query, which may bear a secret, and what it says that it is.
+    /// Keeps where the client comes from, without the query, which may bear a secret, and what it says that it is: the first
+    /// line of each.
     mutating func noteAgent(_ head: borrowing RequestHead, in input: inout Buffer) {
         let bytes = input.bytes
         for index in 0..<head.fields.count {
             let value = head.fields[index].valueRange
             switch head.fields[index].name {
-            case .userAgent: userAgent = keep(bytes.extracting(value.bounds), limit: Self.agentBytes)
-            case .referer:
+            case .userAgent where userAgent.isEmpty:
+                userAgent = keepBeginning(bytes.extracting(value.bounds), limit: Self.agentBytes)
+            case .referer where referer.isEmpty:
                 let text = bytes.extracting(value.bounds)
                 var end = 0
                 while end < text.count, text[end] != 0x3f, text[end] != 0x23 { end += 1 }
-                referer = keep(text.extracting(first: end), limit: Self.agentBytes)
+                referer = keepBeginning(text.extracting(first: end), limit: Self.agentBytes)
             default: break
             }
         }
@@ -65,7 +73,7 @@ struct ExchangeNotes: ~Copyable {
     ) {
         let bytes = input.bytes
         if let range = RequestIdentifier.accepted(of: head, bytes: bytes) {
-            requestID = keep(bytes.extracting(range.bounds))
+            requestID = keepWhole(bytes.extracting(range.bounds))
         } else {
             note(requestID: fresh)
         }
@@ -81,7 +89,7 @@ struct ExchangeNotes: ~Copyable {
     }
 
     mutating func note(webSocketKey range: ByteRange, in input: inout Buffer) {
-        webSocketKey = keep(input.bytes.slice(range))
+        webSocketKey = keepWhole(input.bytes.slice(range))
     }
 
     mutating func note(_ trace: TraceParent) {
@@ -102,24 +110,23 @@ struct ExchangeNotes: ~Copyable {
         let start = memory.count
         if fresh.append(to: &memory) { requestID = ByteRange(from: start, to: memory.count) }
     }
-    mutating func note(route text: [UInt8]) { route = keep(text.span) }
 
     mutating func note(userOf permit: borrowing Permit, _ policy: borrowing PolicySnapshot) {
-        user = keep(policy.subject(of: permit))
+        user = keepWhole(policy.subject(of: permit))
     }
 
     /// Whoever was refused with a token that is good, but not for this request.
     mutating func note(userOf rejection: Rejection, _ policy: borrowing PolicySnapshot) {
-        user = keep(policy.subject(of: rejection))
+        user = keepWhole(policy.subject(of: rejection))
     }
 
     mutating func note(server: Int, of upstream: inout UpstreamPool) {
-        self.upstream = keep(upstream.name(ofServer: server))
+        self.upstream = keepWhole(upstream.name(ofServer: server))
     }
 
     /// The policy may be another one when the answer comes, so its lines are copied.
     mutating func note(_ answer: CrossOriginAnswer, _ policy: borrowing PolicySnapshot) {
-        crossOrigin = keep(policy.crossOriginLines(answer), limit: CrossOriginSpec.maximumLineBytes)
+        crossOrigin = keepWhole(policy.crossOriginLines(answer))
     }
 
     mutating func note(_ path: ReturnPath, in input: inout Buffer) {
@@ -132,15 +139,23 @@ struct ExchangeNotes: ~Copyable {
         if memory.append(text) { refusal = ByteRange(start: start, count: text.utf8CodeUnitCount) }
     }
 
+    /// As above, where nothing closer to the cause is known.
+    mutating func noteUnlessKnown(refusal text: StaticString) {
+        if refusal.isEmpty { note(refusal: text) }
+    }
+
     /// A text that was kept.
     @_lifetime(borrow self)
     func text(_ range: ByteRange) -> Span<UInt8> {
         memory.bytes.extracting(range.bounds)
     }
 
-    private mutating func keep(_ text: Span<UInt8>, limit: Int = ExchangeNotes.textBytes) -> ByteRange {
-        let kept = text.extracting(first: min(text.count, limit, memory.room))
+    private mutating func keepWhole(_ text: Span<UInt8>) -> ByteRange {
         let start = memory.count
-        return memory.append(kept) ? ByteRange(start: start, count: kept.count) : .empty
+        return memory.append(text) ? ByteRange(start: start, count: text.count) : .empty
+    }
+
+    private mutating func keepBeginning(_ text: Span<UInt8>, limit: Int = textBytes) -> ByteRange {
+        keepWhole(text.extracting(first: max(0, min(text.count, limit, memory.room - Self.laterBytes))))
     }
 }

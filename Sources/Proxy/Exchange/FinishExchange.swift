@@ -143,14 +143,18 @@ extension Worker {
         clientDeadlines.set(client, now.advanced(byMilliseconds: Self.lingerMilliseconds))
     }
 
+    /// So many bytes a client has to take in each `body_timeout`, or the rest.
+    private static var leastTakenBytes: Int { 1024 }
+
     /// True where the kernel has bytes for a client that goes on to take them: some since this was asked last, or none for less
     /// than `body_timeout`. A client of HTTP/2 opens windows as it reads: were the connection closed, the first
     /// of these frames would have the kernel reset it, and destroy those bytes (RFC 9112 §9.6).
     mutating func isStillTaking(_ client: UInt32) -> Bool {
         let before = clients[client].undelivered
         let left = clients[client].transport.socket.undeliveredBytes()
-        clients[client].undelivered = left
-        guard left >= before, before > 0 else {
+        // A byte now and then is not reading: it would hold the connection for days.
+        guard before > 0, left > max(before - Self.leastTakenBytes, 0) else {
+            clients[client].undelivered = left
             clients[client].undeliveredSince = now
             return left > 0 || before > 0
         }

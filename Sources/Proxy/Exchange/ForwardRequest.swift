@@ -41,7 +41,8 @@ extension Worker {
         exchanges[exchange].retriesLeft = pools[upstream.index].settings.retries
         if let timeout = permit.timeoutMilliseconds {
             exchanges[exchange].deadline = min(
-                exchanges[exchange].deadline, now.advanced(byMilliseconds: timeout))
+                exchanges[exchange].deadline,
+                exchanges[exchange].started.advanced(byMilliseconds: timeout))
         }
         if pools[upstream.index].settings.balance == .hashUser {
             exchanges[exchange].user = Self.userNumber(policy, permit, head, &clients[client])
@@ -62,6 +63,7 @@ extension Worker {
         if accessLog.isOn || exchanges[exchange].isTraced {
             exchanges[exchange].notes.note(userOf: permit, policy)
         }
+        noteForLog(exchange, client, route: permit.route)
         if !permit.preservesHost || head.host.isEmpty { exchanges[exchange].hostServer = 0 }
         guard writeRequestHead(exchange, client, permit) else {
             // The head is still in the input: nothing behind it may be read.
@@ -104,7 +106,7 @@ extension Worker {
                 client: clients.handle(at: client), method: head.method,
                 version: clients[client].transport.isStream ? .http2 : head.version,
                 keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
-                requestBody: requestBody, started: now))
+                requestBody: requestBody, started: min(now, clients[client].waitsSince)))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
         exchanges[handle.index].headBytes = head.byteCount
         if let method = clients[client].askedBy {
@@ -116,12 +118,13 @@ extension Worker {
         clients[client].exchange = handle
         clients[client].phase = .exchanging
         clients[client].headStarted = .never
+        clients[client].waitsSince = .never
         clients[client].isFresh = false
         clients[client].halfClosedAt = .never
         return handle.index
     }
 
-    /// Keeps what the answer will say of the request, and the log, where there is one.
+    /// Keeps the name of the request, and who sent it.
     mutating func noteRequest(_ exchange: UInt32, _ client: UInt32, route: Int?) {
         exchanges[exchange].routeRow = rows.row(ofRoute: route)
         let fresh = requestIDs.next()
@@ -131,12 +134,16 @@ extension Worker {
         if accessLog.isOn || exchanges[exchange].isTraced, policy.trusts(peer) {
             exchanges[exchange].notes.note(clientOf: head, in: &clients[client].transport.input, peer, policy)
         }
+    }
+
+    /// Keeps what the log says of the request besides, when all is kept that the answer will say, and who it is.
+    mutating func noteForLog(_ exchange: UInt32, _ client: UInt32, route: Int?) {
         guard accessLog.isOn else { return }
-        exchanges[exchange].notes.note(head, in: &clients[client].transport.input)
+        exchanges[exchange].notes.noteForLog(
+            head, in: &clients[client].transport.input, route: route.map { routeNames[$0] })
         if accessLog.wantsAgent {
             exchanges[exchange].notes.noteAgent(head, in: &clients[client].transport.input)
         }
-        if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
     }
 
     /// Keeps what the answer will say to pages of other origins.

@@ -30,6 +30,7 @@ extension Worker {
             return clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")
                 && exchanges[exchange].appendLocation(
                     rejection, policy, to: &clients[client].transport.output)
+                && appendAddedFields(exchange, client)
         case .problem:
             return false
         }

@@ -60,12 +60,13 @@ extension Worker {
         let exchange = openExchange(client, requestBody: BodyRelay(.none, as: .identity))
         noteRequest(exchange, client, route: permit.route)
         exchanges[exchange].notes.note(userOf: permit, policy)
+        noteForLog(exchange, client, route: permit.route)
         clients[client].transport.input.consume(head.byteCount)
         exchanges[exchange].phase = .replying
         exchanges[exchange].status = 200
         let fits =
             makeRoom(
-                Self.ownAnswerBytes + policy.identityLines(of: permit).count + addedByteCount(exchange),
+                Self.ownAnswerBytes + policy.confirmationByteCount(of: permit) + addedByteCount(exchange),
                 client)
             && clients[client].transport.output.appendStatusLine(200)
             && clients[client].transport.output.append("Content-Length: 0\r\nCache-Control: no-store\r\n")

@@ -75,11 +75,12 @@ extension Worker {
         if refusal.closesConnection { exchanges[exchange].keepsClient = false }
         noteRequest(exchange, client, route: refusal.route)
         if refusal.crossOrigin.isRuled { note(exchange, refusal.crossOrigin) }
+        exchanges[exchange].notes.note(refusal: refusal.detail)
+        if let rejection = refusal.rejection { exchanges[exchange].notes.note(userOf: rejection, policy) }
         if case .signIn(let path)? = refusal.rejection?.form {
             exchanges[exchange].notes.note(path, in: &clients[client].transport.input)
         }
-        exchanges[exchange].notes.note(refusal: refusal.detail)
-        if let rejection = refusal.rejection { exchanges[exchange].notes.note(userOf: rejection, policy) }
+        noteForLog(exchange, client, route: refusal.route)
         clients[client].transport.input.consume(head.byteCount)
         dropBody(exchange, client)
         reply(exchange, refusal.code, refusal.rejection)
@@ -111,7 +112,8 @@ extension Worker {
         if !exchanges[exchange].requestBody.isComplete || clients[client].isLast || isDraining {
             exchanges[exchange].keepsClient = false
         }
-        guard makeRoom(Self.ownAnswerBytes + addedByteCount(exchange), client),
+        let scopes = rejection.map { policy.scopeByteCount($0) } ?? 0
+        guard makeRoom(Self.ownAnswerBytes + scopes + addedByteCount(exchange), client),
             appendReply(exchange, client, code, rejection)
         else {
             return abandon(exchange, code)
@@ -124,7 +126,7 @@ extension Worker {
         advanceReply(exchange)
     }
 
-    /// The largest answer of the proxy's own, in bytes: about 1 KiB, and room for a long list of scopes.
+    /// The largest answer of the proxy's own, in bytes, what the configuration writes into it not counted: about 1 KiB.
     static var ownAnswerBytes: Int { 8192 }
 
     /// Makes room for that many bytes behind what the client has yet to read; false beyond the largest block.

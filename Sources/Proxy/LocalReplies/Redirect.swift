@@ -28,6 +28,7 @@ extension Worker {
         let exchange = openExchange(client, requestBody: BodyRelay(head.framing, as: .identity))
         noteRequest(exchange, client, route: route)
         if crossOrigin.isRuled { note(exchange, crossOrigin) }
+        noteForLog(exchange, client, route: route)
         exchanges[exchange].phase = .replying
         exchanges[exchange].status = 308
         let fits =

@@ -28,17 +28,19 @@ extension Worker {
     /// Acts on every deadline that has passed.
     mutating func expireDeadlines() {
         if acceptAgain <= now { resumeAccepting() }
-        clientDeadlines.expire(at: now, into: &expired)
+        // What is done about one may end another, give its slot to somebody else, or set its deadline anew.
+        clientDeadlines.expire(at: now, into: &expiredSlots)
+        while let slot = expiredSlots.popLast() { expired.append(clients.handle(at: slot)) }
         while let client = expired.popLast() {
-            // One that went before may have set this one anew.
-            if clients.isLive(client), clientDeadlines.deadline(of: client) == .never {
-                clientTooSlow(client)
+            if clients.contains(client), clientDeadlines.deadline(of: client.index) == .never {
+                clientTooSlow(client.index)
             }
         }
-        serverDeadlines.expire(at: now, into: &expired)
+        serverDeadlines.expire(at: now, into: &expiredSlots)
+        while let slot = expiredSlots.popLast() { expired.append(servers.handle(at: slot)) }
         while let server = expired.popLast() {
-            if servers.isLive(server), serverDeadlines.deadline(of: server) == .never {
-                serverTooSlow(server)
+            if servers.contains(server), serverDeadlines.deadline(of: server.index) == .never {
+                serverTooSlow(server.index)
             }
         }
     }

@@ -91,7 +91,8 @@ public struct Worker: ~Copyable {
     var head: RequestHead
     var responseHead: ResponseHead
     var trailerFields = FieldTable(capacity: HeadLimits.trailerCount)
-    var expired: [UInt32] = []
+    var expired: [Handle] = []
+    var expiredSlots: [UInt32] = []
     var multiplexScratch = HTTP2Scratch()
     let sessionMemory = HTTP2Memory()
     var requestIDs = RequestIDs()
@@ -105,7 +106,7 @@ public struct Worker: ~Copyable {
     var rateWaits = WaitingClients<UInt64>(capacity: 4096)
     var rateQuestions: [UInt64: RateQuestion] = [:]
     /// Fields that answers get besides their own, by exchange: what the server that was asked wants to tell the client.
-    var fieldsOfExchange: [UInt32: [UInt8]] = [:]
+    var fieldsOfExchange: [UInt32: AddedFields] = [:]
     /// Whether the request that is being decided on has waited.
     var decisionRound = DecisionRound.first
 
