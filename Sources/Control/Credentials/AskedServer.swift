@@ -36,8 +36,15 @@ final class AskedServer {
     /// Nothing is logged before then.
     var quietUntil = Instant(microseconds: .min)
 
-    /// Everything that was asked and not answered yet, with the end of the patience.
-    private var flights: [RemoteKey: Instant] = [:]
+    /// A question that was asked and is not answered yet.
+    private struct Flight {
+        /// The end of the patience.
+        let end: Instant
+        /// How often a connection for it has failed before it was put.
+        var failures = 0
+    }
+
+    private var flights: [RemoteKey: Flight] = [:]
     /// What waits for a connection; the first ones are taken from the front, up to `taken`.
     private var queue: [RemoteQuestion] = []
     private var taken = 0
@@ -73,7 +80,7 @@ final class AskedServer {
             tally.unavailable += 1
             return RemoteAnswer(key: question.key, result: .unavailable)
         }
-        flights[question.key] = now.advanced(byMilliseconds: Self.patienceMilliseconds)
+        flights[question.key] = Flight(end: now.advanced(byMilliseconds: Self.patienceMilliseconds))
         // Nobody waits for its answer any more, but it is under way: a second one could be overtaken by the first.
         if !lines.contains(where: { $0.question?.key == question.key }) {
             queue.append(question)
@@ -100,7 +107,17 @@ final class AskedServer {
         taken = 0
     }
 
-    /// A question that was put on a connection which failed goes first on the next.
+    /// As `putBack`, of a question whose connection has failed; false where it has been to every address: connections to
+    /// several fail at once, and would send each other's questions round and round.
+    func putElsewhere(_ question: RemoteQuestion) -> Bool {
+        guard let failures = flights[question.key]?.failures else { return true }
+        guard failures < addresses.count else { return false }
+        flights[question.key]?.failures += 1
+        putBack(question)
+        return true
+    }
+
+    /// A question that is still to be put goes first on the next connection.
     func putBack(_ question: RemoteQuestion) {
         guard flights[question.key] != nil else { return }
         queue.insert(question, at: taken)
@@ -116,14 +133,14 @@ final class AskedServer {
 
     /// Counts what came of a question that has waited, once.
     private func land(_ key: RemoteKey, _ result: RemoteAnswer.Result, now: Instant) {
-        guard let end = flights.removeValue(forKey: key) else { return }
+        guard let end = flights.removeValue(forKey: key)?.end else { return }
         let asked = Instant(microseconds: end.microseconds - Self.patienceMilliseconds * 1000)
         tally.note(result, microseconds: now.microseconds(since: asked))
     }
 
     /// Answers those whose patience is over before they got a connection.
     func expire(now: Instant) -> [RemoteAnswer] {
-        let late = flights.filter { $0.value <= now }
+        let late = flights.filter { $0.value.end <= now }
         guard !late.isEmpty else { return [] }
         let waiting = queue[taken...].filter { late[$0.key] == nil }
         queue = Array(waiting)
@@ -146,7 +163,7 @@ final class AskedServer {
 
     /// When something is due: of what waits, the first has waited longest.
     var deadline: Instant {
-        let patience = next.flatMap { flights[$0.key] } ?? .never
+        let patience = next.flatMap { flights[$0.key]?.end } ?? .never
         return lines.reduce(patience) { min($0, $1.deadline) }
     }
 

@@ -218,7 +218,7 @@ final class VerdictKeeper {
         server.drop(line)
         guard let question = line.question else { return }
         if line.connection.isConnecting || failure.mayHelpToTryAnother {
-            server.putBack(question)
+            if !server.putElsewhere(question) { tell(server, question, .unavailable, [], now) }
             return connectFailed(server, line.connection.address, failure, now)
         }
         // The server closed a connection that had rested, as the question was on its way: it has not seen it.
@@ -226,9 +226,11 @@ final class VerdictKeeper {
         // Whoever does not answer, or does not prove itself, may be one of several: the next questions go to the next one,
         // and this one too if it was not put.
         let goesOn = server.moveOn(from: line.connection.address)
-        if goesOn, line.connection.isBeforeRequest { return server.putBack(question) }
+        if goesOn, line.connection.isBeforeRequest, server.putElsewhere(question) { return }
         complain(server, failure.reason, now)
         tell(server, question, .unavailable, [], now)
+        // Nobody there proves itself: whoever waits would only try the same again.
+        if !goesOn, line.connection.isBeforeRequest { answers += server.giveUp(now: now) }
     }
 
     /// The next address may do better; where none is left, everybody who waits is told.

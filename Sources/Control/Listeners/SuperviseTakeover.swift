@@ -76,9 +76,15 @@ extension Supervisor {
     }
 
     /// The process before ends while this one waits for keys: nobody serves, so the workers begin at once, and requests wait
-    /// for the keys as after any start.
+    /// for the keys as after any start. One that goes on is left alone: two would serve by two configurations.
     func losePredecessor() {
         guard predecessor != nil else { return }
+        if predecessor?.hasDismissed() == true {
+            log.critical(
+                "cannot start", metadata: ["reason": "the process before goes on: it takes no successor now"])
+            phase = .over(exitStatus: 1)
+            return
+        }
         log.warning("the process before has ended, or ends: starting without waiting for keys")
         succeed()
         guard prepared != nil else { return }

@@ -20,6 +20,8 @@ enum TakeoverMessage: Equatable {
     case ready
     /// Old to new: I drain.
     case draining
+    /// Old to new: I go on, and you do not begin.
+    case dismissed
 
     init?(_ text: String) {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
@@ -29,6 +31,7 @@ enum TakeoverMessage: Equatable {
         case ("complete", 1): self = .complete
         case ("ready", 1): self = .ready
         case ("draining", 1): self = .draining
+        case ("dismissed", 1): self = .dismissed
         case ("listener", 3), ("admin", 3):
             guard let address = SocketAddress(lines[1]), let real = SocketAddress(lines[2]) else {
                 return nil
@@ -47,6 +50,7 @@ enum TakeoverMessage: Equatable {
         case .complete: "complete"
         case .ready: "ready"
         case .draining: "draining"
+        case .dismissed: "dismissed"
         }
     }
 }
@@ -105,6 +109,12 @@ struct Predecessor: ~Copyable {
         } else {
             listeners.append(socket)
         }
+    }
+
+    /// True where the process before has said that it goes on; there is something to read, or it has ended.
+    borrowing func hasDismissed() -> Bool {
+        let message = try? socket.receive()
+        return message.flatMap { TakeoverMessage($0.text) } == .dismissed
     }
 
     /// Says that this process serves; false where the old one has not confirmed that it drains.
@@ -177,8 +187,9 @@ struct Successors: ~Copyable {
         return message
     }
 
-    /// Ends the conversation.
+    /// Ends the conversation. This process goes on: whoever only saw an end would take it for that of the process.
     mutating func dismiss() {
+        try? send(.dismissed)
         asking = nil
     }
 

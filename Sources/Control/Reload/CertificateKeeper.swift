@@ -26,8 +26,8 @@ struct CertificateKeeper {
     /// What the files of a pair, or of authorities, were when they were last read, by the table and what they are in it.
     private var stamps: [String: [FileStamp?]] = [:]
     private var nextPoll = Instant.never
-    /// Those whose files have changed, and could not be read since.
-    private var unreadable: Set<String> = []
+    /// Those whose files have changed, and could not be used since, for a reason that may pass without another change.
+    private var passing: Set<String> = []
 
     /// When `poll` is to be called next.
     var deadline: Instant { nextPoll }
@@ -35,7 +35,7 @@ struct CertificateKeeper {
     /// Takes over a configuration. The files may have changed since it was loaded: the first poll reads them again.
     mutating func configure(_ configuration: Configuration, now: Instant) {
         stamps = [:]
-        unreadable = []
+        passing = []
         let hasFiles =
             configuration.listeners.contains { $0.tls != nil }
             || configuration.upstreams.contains {
@@ -147,8 +147,9 @@ struct CertificateKeeper {
         return true
     }
 
-    /// What `read` gives; nil where the files are as they were, or something is wrong with them, which is logged. Files that
-    /// cannot be read now are tried again at the next look, and logged once: the process may have had no descriptor for them.
+    /// What `read` gives; nil where the files are as they were, or something is wrong with them, which is logged. What may pass
+    /// by itself is tried again at the next look, and logged once: the process may have had no descriptor for the files, and a
+    /// response of OCSP about the certificate before is out of date one day.
     private mutating func attempt<Value>(
         _ paths: [String], _ place: Place, _ part: String, _ read: () throws(Refusal) -> Value
     ) -> Value? {
@@ -156,14 +157,14 @@ struct CertificateKeeper {
         guard hasNewFiles(key, paths) else { return nil }
         do throws(Refusal) {
             let value = try read()
-            unreadable.remove(key)
+            passing.remove(key)
             return value
         } catch {
-            if error.isUnreadable {
+            if error.mayPass {
                 stamps[key] = nil
-                guard unreadable.insert(key).inserted else { return nil }
+                guard passing.insert(key).inserted else { return nil }
             } else {
-                unreadable.remove(key)
+                passing.remove(key)
             }
             complain(error.reason, place)
             return nil
@@ -178,8 +179,8 @@ struct CertificateKeeper {
 
     private struct Refusal: Error {
         let reason: String
-        /// It is not known what the file holds.
-        var isUnreadable = false
+        /// The same files may do at another time: they could not be read, or wait for a response of OCSP to lapse.
+        var mayPass = false
     }
 
     private static func read(_ files: CertificateFiles) throws(Refusal) -> CertifiedKeyText {
@@ -193,7 +194,7 @@ struct CertificateKeeper {
         do throws(Errno) {
             return try FileContents.read(path, limitBytes: largestFileBytes, waits: false)
         } catch {
-            throw Refusal(reason: "cannot read \"\(path)\": \(error)", isUnreadable: error != Errno(EFBIG))
+            throw Refusal(reason: "cannot read \"\(path)\": \(error)", mayPass: error != Errno(EFBIG))
         }
     }
 
@@ -216,7 +217,9 @@ struct CertificateKeeper {
             }
             facts = first
         } catch {
-            throw Refusal(reason: error.text(certificate: files.certificate, key: files.key))
+            throw Refusal(
+                reason: error.text(certificate: files.certificate, key: files.key),
+                mayPass: error == .badStatus)
         }
         let oldHolds = (try? old.check()).map { $0.notAfter > seconds } ?? false
         guard facts.notAfter > seconds || !oldHolds else {

@@ -158,6 +158,7 @@ extension Supervisor {
             configuration.admin?.names = new.names
         }
         if isTakeoverMoved {
+            successors?.dismiss()
             closeSuccessors()
             openSuccessors()
         }
