@@ -521,6 +521,23 @@ def test_what_waits_for_a_stream_goes_elsewhere_when_its_connection_is_doubted(s
             (1, "/public/early"), (1, "/public/first"), (2, "/public/waits")]
 
 
+def test_what_was_moved_from_a_doubted_connection_is_not_taken_for_who_was_too_late(start):
+    """Those behind the first are given up in the same turn; a slot that this frees is one's that has just been moved, whose
+    connection was closed for it."""
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as backend:
+        backend.on_request = lambda wire, seen: (
+            None if wire.number == 1 and "hang" in seen[":path"] else wire.answer(seen.stream))
+        proxy = start(backend, upstream=UPSTREAM + 'max_connections = 1\nresponse_timeout = "2s"\nretries = 1', workers=1)
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            # The order in which slots are free again turns.
+            assert [answer.status for answer in pool.map(proxy.get, [f"/public/{n}" for n in range(3)])] == [200] * 3
+            late = [pool.submit(proxy.get, f"/public/hang{n}") for n in range(3) if not time.sleep(0.005)]
+            time.sleep(1)
+            assert proxy.get("/public/later").status == 200
+            assert {answer.result().status for answer in late} <= {503, 504}
+        assert Metrics(proxy)["usher_upstream_connect_failures_total"] == 0
+
+
 def test_a_lost_connection_is_not_taken_for_refusal(proxy, backend):
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/0").status_code == 200
     backend.on_request = lambda wire, seen: wire.close()

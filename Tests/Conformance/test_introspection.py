@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 import json
 import socket
 import threading
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from harness import tokens
+from harness.authority import Authority
 from harness.configuration import BACKEND, MAIN_ISSUER
 from harness.dpop import Client
 from harness.ports import refusing_port
@@ -338,6 +340,39 @@ def test_an_address_that_says_nothing_is_followed_by_the_next_one(run, tmp_path)
         found = [proxy.get("/api/x", bearer(f"t{number}")).status for number in range(20)]
         assert found.count(200) >= 10, found
     well.down()
+
+
+def test_a_server_that_proves_itself_at_no_address_is_left_alone(run, tmp_path, own_backend):
+    """Lines that failed side by side sent each other's questions round all addresses, again and again: 2,400 handshakes for 100
+    tokens that anybody may send."""
+    trusted, other = (Authority(tmp_path, name) for name in ("trusted authority", "other authority"))
+    context = other.server_context(other.sign("server", ["auth.test"]))
+    handshakes = 0
+    server = socket.create_server(("0.0.0.0", 0))
+
+    def serve():
+        nonlocal handshakes
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            handshakes += 1
+            try:
+                connection.settimeout(5)
+                context.wrap_socket(connection, server_side=True).close()
+            except OSError:
+                connection.close()
+
+    for _ in range(16):
+        threading.Thread(target=serve, daemon=True).start()
+    port = server.getsockname()[1]
+    hosts = "127.0.0.1 localhost\n" + "".join(f"127.0.0.{n} auth.test\n" for n in range(2, 6))
+    proxy = run(url=f'https://auth.test:{port}/introspect", ca = "{trusted.file}', prefix=with_hosts(tmp_path, hosts))
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda n: proxy.get("/api/x", bearer(f"opaque{n}")).status, range(100)))
+    assert set(answers) == {503} and 0 < handshakes <= 4 * 100, handshakes
+    server.close()
 
 
 def test_a_token_that_is_bound_to_a_key(run, endpoint):

@@ -938,6 +938,19 @@ def test_an_ocsp_response_that_is_out_of_date_keeps_nothing_from_being_used(secu
     wait_until(lambda: b"Cert Status: good" in shown_status(proxy, authority))
 
 
+def test_a_renewed_certificate_waits_for_the_response_about_the_old_one_no_longer_than_it_holds(
+        secure, authority, pairs, tmp_path):
+    """Nobody looked at the files again, for none of them had changed: the old one was shown until it had expired, and after."""
+    pairs["renewed"] = authority.sign("renewed", ["usher.test"])
+    file = tmp_path / "renewed.ocsp"
+    file.write_bytes(staple(authority, pairs["renewed"], 8 / 86400))
+    proxy = secure(names=("renewed",), tls=f'tls.ocsp = "{file}"')
+    renewed = authority.sign("renewed", ["usher.test"])
+    proxy.wait_said(b"certificates not changed")
+    assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
+    assert bytes(proxy.errors).count(b"certificates not changed") == 1, "said once"
+
+
 @pytest.mark.parametrize("days, refused", [(3, True), (-1, False)], ids=["in time", "out of date"])
 def test_an_ocsp_response_for_another_certificate(authority, pairs, tmp_path, days, refused):
     """One that holds is a mistake, which clients would stumble over; one that does not is shown to nobody."""

@@ -152,6 +152,21 @@ def test_the_old_one_ends_while_the_successor_waits_for_keys(start, own_backend,
     assert following.wait() == 0
 
 
+@pytest.mark.parametrize("preamble", ['takeover = "elsewhere.sock"\n', ""], ids=["moved", "removed"])
+def test_the_old_one_moves_its_takeover_while_a_successor_waits_for_keys(start, own_backend, preamble):
+    """It goes on: its successor took it for dead, and both answered, by two configurations."""
+    proxy = start(own_backend, MORE, preamble=PREAMBLE)
+    text = proxy.file.read_text()
+    following = successor(start, proxy, MORE + LATE, nobody=refusing_port())
+    wait_for(proxy, b"listeners lent to another process")
+    proxy.file.write_text(text.replace(PREAMBLE, preamble))
+    proxy.signal(signal.SIGHUP)
+    following.expected_status = following.wait()
+    assert following.expected_status == 1 and b"the process before goes on" in following.errors
+    assert b"starting without waiting" not in following.errors
+    assert all(proxy.get("/public/x").status == 200 for _ in range(10)) and proxy.ready()
+
+
 def test_who_connects_and_says_nothing_holds_no_takeover_up(start, own_backend):
     proxy = start(own_backend, MORE, preamble=PREAMBLE)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:

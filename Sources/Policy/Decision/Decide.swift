@@ -108,7 +108,7 @@ extension PolicySnapshot {
         }
         // What an earlier request left behind that has to wait is this one's business no more.
         unusedProof = nil
-        if route.redirectPort > 0 { return .reject(redirection(route, target, head, bytes, origin.peer)) }
+        if route.redirectPort > 0 { return sendElsewhere(head, target, bytes, origin, route) }
         switch authenticate(head, bytes, route, origin, now: now, &carried) {
         case .severalTokens:
             let place = Int(route.specIndex)
@@ -150,6 +150,16 @@ extension PolicySnapshot {
             }
             return .permit(permit(route, target, bytes, peer, identity, carried))
         }
+    }
+
+    /// Nobody is asked who they are before they are sent to another place, so that limits by user count addresses.
+    private mutating func sendElsewhere(
+        _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
+        _ origin: borrowing RequestOrigin, _ route: CompiledRoute
+    ) -> Decision {
+        let outcome = checkUserLimit(route, .none, head, bytes, origin)
+        guard case .passes = outcome else { return Self.stopped(by: outcome, route, .none) }
+        return .reject(redirection(route, target, head, bytes, origin.peer))
     }
 
     /// What becomes of a request that a limit does not let pass.

@@ -150,6 +150,11 @@ public struct Rejection: Sendable {
         self.wait = wait
     }
 
+    /// What a request gets that was permitted, and whose token ended while it waited for a server.
+    ///
+    /// - Parameter code: `tokenExpired` or `tokenInvalid`.
+    public init(endOfToken code: ReasonCode) { self.init(code, route: nil) }
+
     /// The kinds of answers that are made here.
     public enum Form: Sendable, BitwiseCopyable {
         /// A problem document with the status of the code.

@@ -105,6 +105,12 @@ extension PolicySnapshot {
         return (!schemes.bearer || buffer.append(", ")) && appendProofChallenge(rejection, to: &buffer)
     }
 
+    /// The length in bytes of the scopes that a challenge names, once for each scheme; the rest is short.
+    public func scopeByteCount(_ rejection: Rejection) -> Int {
+        guard rejection.code == .insufficientScope, let route = rejection.route else { return 0 }
+        return 2 * routes.requirements.scopeByteCount(route)
+    }
+
     private func appendBearerChallenge(_ rejection: Rejection, to buffer: inout Buffer) -> Bool {
         buffer.append("Bearer realm=\"usher\"") && appendTokenError(rejection, to: &buffer)
     }

@@ -7,4 +7,9 @@ extension PolicySnapshot {
         buffer.append(identityLines(of: permit))
             && buffer.append(credentials(authorizations.mode(permit.upstream), permit))
     }
+
+    /// The length of these lines in bytes.
+    public func confirmationByteCount(of permit: borrowing Permit) -> Int {
+        identityLines(of: permit).count + credentials(authorizations.mode(permit.upstream), permit).count
+    }
 }

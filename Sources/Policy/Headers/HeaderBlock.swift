@@ -94,7 +94,9 @@ extension PolicySnapshot {
             !forwardsAuthorization && !tokenPlaces.provingIssuers.isDisjoint(with: permit.carried.issuers)
         for index in 0..<head.fields.count {
             let line = head.fields[index]
-            guard line.flags.isDisjoint(with: .removedFromRequest) else { continue }
+            guard line.flags.isDisjoint(with: .removedFromRequest), !identity.strips(line, bytes) else {
+                continue
+            }
             if line.flags.contains(.forwarding) {
                 guard permit.peerIsTrusted, !line.flags.contains(.alias), said.note(line) else { continue }
             }
@@ -114,14 +116,13 @@ extension PolicySnapshot {
                 run.flush(bytes, &buffer)
                 Subprotocols.append(line.valueRange, bytes, &buffer)
                 continue
-            case .referer
-            where tokenPlaces.readsQueries(permit.carried.issuers) && !identity.strips(line, bytes):
+            case .referer where tokenPlaces.readsQueries(permit.carried.issuers):
                 run.flush(bytes, &buffer)
                 appendWithoutQuery(line.valueRange, bytes, &buffer)
                 continue
             default: break
             }
-            if !identity.strips(line, bytes) { run.keep(line, bytes, &buffer) }
+            run.keep(line, bytes, &buffer)
         }
         run.flush(bytes, &buffer)
         return said

@@ -81,6 +81,11 @@ struct RequirementTable: ~Copyable {
         return true
     }
 
+    /// The length in bytes of what `appendScopes` adds, and of a space more.
+    func scopeByteCount(_ route: Int) -> Int {
+        routes[route].scopes.bounds.reduce(0) { $0 + literals.span(scopes[$1]).count + 1 }
+    }
+
     /// Adds the scopes of the route, one space between them; false where they do not fit.
     func appendScopes(_ route: Int, to buffer: inout Buffer) -> Bool {
         let range = routes[route].scopes

@@ -13,8 +13,12 @@ extension Worker {
 
     /// Takes the connections that wait at a listener.
     mutating func acceptClients(_ listener: Handle) {
-        for _ in 0..<Self.acceptsPerTurn {
-            guard hasRoomForConnection, !pool.isSpent || findsMemory() else { return pauseAccepting() }
+        for number in 0..<Self.acceptsPerTurn {
+            guard hasRoomForConnection, !pool.isSpent || findsMemory() else {
+                // Somebody is there, or this would not have been called; behind the first one perhaps nobody.
+                if number == 0 { counters.add(1, to: .connectionsRefused) }
+                return pauseAccepting()
+            }
             switch listeners[listener.index].listener.accept() {
             case .connection(let socket, let address):
                 welcome(socket, from: address, at: listener)
@@ -52,7 +56,7 @@ extension Worker {
             counters.add(1, to: .connectionsRefused)
             return counters.add(1, to: .connectionsClosed)
         }
-        let isCounted = limits.connectionsPerAddress != nil && !peer.address.isNone && !policy.trusts(peer)
+        let isCounted = isCounted(peer)
         guard !isCounted || ledger.admit(peer.address, limit: limits.connectionsPerAddress ?? .max) else {
             counters.add(1, to: .connectionsRefused)
             return counters.add(1, to: .connectionsClosed)
@@ -73,6 +77,12 @@ extension Worker {
         }
         let timeout = isGreeted ? limits.headerTimeoutMilliseconds : limits.idleTimeoutMilliseconds
         clientDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))
+    }
+
+    /// True where connections from there are held to a number: trusted proxies come for many, and a Unix socket has no
+    /// address.
+    func isCounted(_ peer: PeerFacts) -> Bool {
+        limits.connectionsPerAddress != nil && !peer.address.isNone && !policy.trusts(peer)
     }
 
     /// What a connection begins with: HTTP/1, unless the listener speaks HTTP/2 too.

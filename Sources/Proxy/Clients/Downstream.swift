@@ -50,6 +50,9 @@ struct Downstream: ~Copyable {
     var askedBy: Method?
     /// When the first byte of the head that is being read arrived.
     var headStarted = Instant.never
+    /// Since when the request whose head was read last has waited for keys, for a verdict or for a shared limit; never where it
+    /// has not.
+    var waitsSince = Instant.never
     /// No further request is read: the listener is gone, or the proxy drains.
     var isLast = false
     /// It has not carried a request yet: its first may be on its way.

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import Policy
 internal import Reactor
+internal import Telemetry
 
 // Step 1b: where the listener says so, a connection begins with a PROXY header, and is its source's from then on.
 
@@ -39,12 +40,16 @@ extension Worker {
         }
     }
 
-    /// The connection is the source's; its first request may be here already.
+    /// The connection is the source's, and one of those that it may have; its first request may be here already.
     private mutating func welcome(_ client: UInt32, from source: IPAddress?) {
         if let source {
             clients[client].peer = PeerFacts(
                 address: source, listener: clients[client].peer.listener,
                 isSecure: clients[client].peer.isSecure)
+            guard countSource(client) else {
+                counters.add(1, to: .connectionsRefused)
+                return closeClient(client)
+            }
         }
         if let security = securities[clients[client].peer.listener] {
             return beginHandshake(client, security)
@@ -52,5 +57,14 @@ extension Worker {
         clients[client].phase = firstPhase(at: clients[client].peer.listener)
         clients[client].transport.input.detachIfEmpty(to: &pool)
         advanceClient(client)
+    }
+
+    /// False where the source has all the connections that it may have.
+    private mutating func countSource(_ client: UInt32) -> Bool {
+        let peer = clients[client].peer
+        guard isCounted(peer) else { return true }
+        guard ledger.admit(peer.address, limit: limits.connectionsPerAddress ?? .max) else { return false }
+        clients[client].countedAddress = peer.address
+        return true
     }
 }

@@ -321,6 +321,7 @@ extension Worker {
     /// The backend's answer breaks the rules before anything of it was passed on.
     mutating func badResponse(_ exchange: UInt32) {
         dropServer(exchange)
+        exchanges[exchange].notes.note(refusal: "answer_malformed")
         reply(exchange, .upstreamInvalidResponse)
     }
 

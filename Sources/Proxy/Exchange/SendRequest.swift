@@ -74,6 +74,10 @@ extension Worker {
 
     /// Sends the head and what of the body lies behind it; false where it is not all gone yet.
     private mutating func sendHead(_ exchange: UInt32) -> Bool {
+        if exchanges[exchange].sentBytes == 0, exchanges[exchange].tokenDeadline < now {
+            refuseLate(exchange)
+            return false
+        }
         let server = exchanges[exchange].server.index
         if servers[server].transport.isStream { return submitRequest(exchange) }
         // The event may still be to come that tells of it: what lay there before the request went out would be taken for its
@@ -167,6 +171,12 @@ extension Worker {
         return fits
     }
 
+    /// The token of a request that waited for a server has ended meanwhile: nothing goes out in its user's name any more.
+    private mutating func refuseLate(_ exchange: UInt32) {
+        let code = noteTokenEnd(exchange)
+        reply(exchange, code, Rejection(endOfToken: code))
+    }
+
     private mutating func requestIsSent(_ exchange: UInt32) {
         let server = exchanges[exchange].server.index
         exchanges[exchange].sentAt = now
@@ -251,7 +261,10 @@ extension Worker {
         guard saysNothing, isSafe, exchanges[exchange].retriesLeft > 0,
             progress == .nothingSent || pools[exchanges[exchange].pool.index].permitsRetry(at: now)
         else {
-            return reply(exchange, wasRefused ? .upstreamUnavailable : .upstreamInvalidResponse)
+            if wasRefused { return replyUnavailable(exchange, "no_connection") }
+            exchanges[exchange].notes.note(
+                refusal: progress == .answered ? "answer_broken_off" : "closed_without_answer")
+            return reply(exchange, .upstreamInvalidResponse)
         }
         // Only a connection that had served before can have been closed between two requests, through nobody's fault.
         if !wasReused, !wasRefused { noteFailure(at: exchanges[exchange].pool, server: number) }

@@ -118,7 +118,7 @@ extension Worker {
     private mutating func streamFailed(_ exchange: UInt32, server: Int, _ choice: CarrierChoice) {
         if case .crowded = choice { return tryElsewhere(exchange, after: server) }
         counters.add(1, to: .upstreamConnectFailures)
-        if case .exhausted = choice { return reply(exchange, .upstreamUnavailable) }
+        if case .exhausted = choice { return replyUnavailable(exchange, "out_of_resources") }
         connectFailed(exchange, server: server)
     }
 

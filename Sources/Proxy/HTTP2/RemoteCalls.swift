@@ -13,7 +13,7 @@ extension Worker {
         guard Self.isRemoteCall(head, &clients[client].transport.input) else { return }
         exchanges[exchange].isGRPC = true
         guard let patience = Self.patience(head, &clients[client].transport.input) else { return }
-        exchanges[exchange].deadline = now.advanced(byMilliseconds: patience)
+        exchanges[exchange].deadline = exchanges[exchange].started.advanced(byMilliseconds: patience)
     }
 
     private static func isRemoteCall(_ head: borrowing RequestHead, _ input: inout Buffer) -> Bool {

@@ -29,7 +29,7 @@ extension Worker {
             case .refuse:
                 return reply(exchange, .overloaded)
             case .unavailable:
-                return reply(exchange, .upstreamUnavailable)
+                return replyUnavailable(exchange, "no_healthy_server")
             }
         }
     }
@@ -112,7 +112,7 @@ extension Worker {
             // No server is at fault, and none would do better.
             counters.add(1, to: .upstreamConnectFailures)
             pools[upstream.index].closedInUse(server: server)
-            return reply(exchange, .upstreamUnavailable)
+            return replyUnavailable(exchange, "out_of_resources")
         }
         counters.add(1, to: .upstreamConnects)
         servers[handle.index].openedAt = now
@@ -177,6 +177,12 @@ extension Worker {
         }
     }
 
+    /// No server can be had; the log says why, as closely as it is known.
+    mutating func replyUnavailable(_ exchange: UInt32, _ detail: StaticString) {
+        exchanges[exchange].notes.noteUnlessKnown(refusal: detail)
+        reply(exchange, .upstreamUnavailable)
+    }
+
     /// A connect was refused or took too long: nothing was sent, so another server may be tried.
     mutating func connectFailed(_ exchange: UInt32, server: Int) {
         noteFailure(at: exchanges[exchange].pool, server: server)
@@ -188,9 +194,8 @@ extension Worker {
         exchanges[exchange].server = .none
         let upstream = exchanges[exchange].pool
         if tryNextAddress(exchange, after: server) { return }
-        guard exchanges[exchange].retriesLeft > 0 else { return reply(exchange, .upstreamUnavailable) }
-        guard pools[upstream.index].serverCount > 1 else {
-            return reply(exchange, .upstreamUnavailable)
+        guard exchanges[exchange].retriesLeft > 0, pools[upstream.index].serverCount > 1 else {
+            return replyUnavailable(exchange, "no_connection")
         }
         exchanges[exchange].retriesLeft -= 1
         counters.add(1, to: .upstreamRetries)

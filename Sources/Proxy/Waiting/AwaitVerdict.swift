@@ -80,14 +80,14 @@ extension Worker {
     /// Keeps the fields for the answer of an exchange that begins.
     mutating func addFields(to exchange: UInt32) {
         exchanges[exchange].hasAddedFields = true
-        fieldsOfExchange[exchange] = verdictWaits.fields
+        fieldsOfExchange[exchange] = AddedFields(
+            lines: verdictWaits.fields, end: now.advanced(byMilliseconds: Self.addedFieldsMilliseconds))
     }
 
     /// True where the answer gets lines besides its own. One that comes late gets none: its client may have signed out
     /// since, and the cookies of before would sign it in again. Whatever comes next is asked about anew.
     func getsAddedFields(_ exchange: UInt32) -> Bool {
-        exchanges[exchange].hasAddedFields
-            && now < exchanges[exchange].started.advanced(byMilliseconds: Self.addedFieldsMilliseconds)
+        exchanges[exchange].hasAddedFields && keptByteCount(exchange) > 0
     }
 
     /// The length of these lines in bytes. Most answers have none: they pay for the look alone, not for the array.
@@ -96,7 +96,10 @@ extension Worker {
     }
 
     @inline(never)
-    private func keptByteCount(_ exchange: UInt32) -> Int { fieldsOfExchange[exchange]?.count ?? 0 }
+    private func keptByteCount(_ exchange: UInt32) -> Int {
+        guard let fields = fieldsOfExchange[exchange], now < fields.end else { return 0 }
+        return fields.lines.count
+    }
 
     /// Writes the lines, each with its CRLF; false where they do not fit.
     mutating func appendAddedFields(_ exchange: UInt32, _ client: UInt32) -> Bool {
@@ -106,6 +109,14 @@ extension Worker {
     @inline(never)
     private mutating func appendKeptFields(_ exchange: UInt32, _ client: UInt32) -> Bool {
         guard let fields = fieldsOfExchange[exchange] else { return true }
-        return clients[client].transport.output.append(fields.span)
+        return clients[client].transport.output.append(fields.lines.span)
     }
+}
+
+/// What a server that was asked tells the client of a request.
+struct AddedFields {
+    /// Lines, each with its CRLF.
+    let lines: [UInt8]
+    /// An answer that comes later gets none of them.
+    let end: Instant
 }

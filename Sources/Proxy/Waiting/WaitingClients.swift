@@ -96,9 +96,10 @@ struct WaitingClients<Key: Hashable> {
 }
 
 extension Worker {
-    /// That client, with what is known of the request that is being decided on.
-    func waiting(_ client: UInt32, isQuestion: Bool) -> WaitingClient {
-        WaitingClient(
+    /// That client, with what is known of the request that is being decided on. Its time runs from now on, not from the decision.
+    mutating func waiting(_ client: UInt32, isQuestion: Bool) -> WaitingClient {
+        clients[client].waitsSince = min(clients[client].waitsSince, now)
+        return WaitingClient(
             client: clients.handle(at: client), isQuestion: isQuestion, round: decisionRound,
             verdictCount: verdictWaits.count, fields: verdictWaits.fields)
     }
