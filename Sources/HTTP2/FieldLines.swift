@@ -165,7 +165,7 @@ enum FieldLines {
     }
 
     /// Lists the lines from `start` on, up to an empty one or the end; gives how many fields there are then, and
-    /// where the lines end. Nil where they are too many: what comes last is the identity, and half a head is none.
+    /// where the lines end. Nil where one is broken, or they are too many: what comes last is the identity, and half a head is none.
     private static func collect(
         _ text: Span<UInt8>, from start: Int, _ base: UnsafeMutablePointer<UInt8>,
         _ fields: UnsafeMutablePointer<nghttp2_nv>, after used: Int, isOfTunnel: Bool = false,
@@ -176,7 +176,8 @@ enum FieldLines {
         while offset < text.count, text[offset] != 0x0D, count < capacity {
             let nameEnd = ASCII.firstIndex(of: 0x3A, in: text, from: offset, to: text.count)
             let end = ASCII.firstIndex(of: 0x0D, in: text, from: nameEnd + 1, to: text.count)
-            precondition(nameEnd + 2 <= end && end < text.count, "the proxy writes canonical lines")
+            // The proxy writes canonical lines. Were one broken, its own message would fail, and nobody else's.
+            guard nameEnd + 2 <= end && end < text.count else { return nil }
             let name = text.extracting(offset..<nameEnd)
             // SAFETY: all offsets lie inside of the text, whose address is `base`; `count` is below the capacity.
             if isRequest, name.count == 4, ASCII.equalsIgnoringCase(name, "host") {

@@ -187,9 +187,9 @@ struct Successors: ~Copyable {
         return message
     }
 
-    /// Ends the conversation. This process goes on: whoever only saw an end would take it for that of the process.
+    /// Ends the conversation. This process goes on: who has the sockets and only saw an end would take it for that of the process.
     mutating func dismiss() {
-        try? send(.dismissed)
+        if hasLent { try? send(.dismissed) }
         asking = nil
     }
 
