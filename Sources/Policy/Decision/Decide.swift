@@ -153,6 +153,7 @@ extension PolicySnapshot {
     }
 
     /// Nobody is asked who they are before they are sent to another place, so that limits by user count addresses.
+    @inline(never)
     private mutating func sendElsewhere(
         _ head: borrowing RequestHead, _ target: borrowing CanonicalTarget, _ bytes: Span<UInt8>,
         _ origin: borrowing RequestOrigin, _ route: CompiledRoute

@@ -41,12 +41,13 @@ struct ExchangeNotes: ~Copyable {
     private static let laterBytes = 512
 
     /// Keeps what the log says of a request, after everything else.
-    mutating func noteForLog(_ head: borrowing RequestHead, in input: inout Buffer, route: [UInt8]?) {
+    mutating func noteForLog(_ head: borrowing RequestHead, in input: inout Buffer) {
         let bytes = input.bytes
         method = keepBeginning(bytes.extracting(head.methodRange.bounds))
-        if let route { self.route = keepBeginning(route.span) }
         path = keepBeginning(bytes.extracting(head.path.bounds), limit: Self.pathBytes)
     }
+
+    mutating func note(route text: [UInt8]) { route = keepBeginning(text.span) }
 
     /// Keeps where the client comes from, without the query, which may bear a secret, and what it says that it is: the first
     /// line of each.

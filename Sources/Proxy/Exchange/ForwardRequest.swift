@@ -139,8 +139,8 @@ extension Worker {
     /// Keeps what the log says of the request besides, when all is kept that the answer will say, and who it is.
     mutating func noteForLog(_ exchange: UInt32, _ client: UInt32, route: Int?) {
         guard accessLog.isOn else { return }
-        exchanges[exchange].notes.noteForLog(
-            head, in: &clients[client].transport.input, route: route.map { routeNames[$0] })
+        if let route { exchanges[exchange].notes.note(route: routeNames[route]) }
+        exchanges[exchange].notes.noteForLog(head, in: &clients[client].transport.input)
         if accessLog.wantsAgent {
             exchanges[exchange].notes.noteAgent(head, in: &clients[client].transport.input)
         }
