@@ -18,7 +18,17 @@ struct CredentialMask {
             if case .query(let name) = $0 { name } else { nil }
         }
         for field in request.fields where Self.fields.contains(field.name.lowercased()) {
-            secrets += field.value.split { " ;=,".contains($0) }.map(String.init).filter { $0.count >= 16 }
+            secrets += Self.values(of: field).flatMap { $0.split { " ;=,".contains($0) } }
+                .map(String.init).filter { $0.count >= 16 }
+        }
+    }
+
+    /// What of a field is a credential: of cookies not the names, by which people find their mistakes.
+    private static func values(of field: (name: String, value: String)) -> [Substring] {
+        guard field.name.lowercased() == "cookie" else { return [field.value[...]] }
+        return field.value.split(separator: ";").map { pair in
+            guard let sign = pair.firstIndex(of: "=") else { return pair }
+            return pair[pair.index(after: sign)...]
         }
     }
 

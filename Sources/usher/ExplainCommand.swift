@@ -17,9 +17,11 @@ struct ExplainCommand: ParsableCommand {
               usher explain GET https://api.example.com/api/alice/tasks --token @token.txt
               usher explain GET /api/alice/tasks -H 'X-User-Id: mallory'
 
-            Exits with 0 where the request goes to the backend, with 2 where the proxy refuses it, and with 1 where \
-            the configuration or the arguments cannot be used. Tokens, cookies and other credentials are never \
-            printed.
+            A server that is asked about sessions or opaque tokens is not asked here: the answer then depends on it.
+
+            Exits with 2 where the proxy refuses the request, with 1 where the configuration or the arguments cannot be \
+            used, else with 0: it goes to the backend, or the proxy answers a preflight or redirects, or the answer \
+            depends on a server that is not asked here. Tokens, cookies and other credentials are never printed.
             """)
 
     @OptionGroup var file: ConfigurationOption
@@ -29,7 +31,7 @@ struct ExplainCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "http://host/path, https://host/path as over TLS, or /path with the host \"localhost\".",
+            "http://host/path, https://host/path as over TLS, or /path as it is on the wire, with the host \"localhost\".",
             valueName: "url"))
     var url: String
 
@@ -77,7 +79,7 @@ struct ExplainCommand: ParsableCommand {
         }
         let mask = CredentialMask(request, configuration)
         try Console.output(ExplanationText(explanation, request, configuration, mask).text, terminator: "")
-        if explanation.refusedBy != nil { throw ExitCode(2) }
+        if explanation.isRefused { throw ExitCode(2) }
     }
 
     // MARK: The request
@@ -139,9 +141,9 @@ struct ExplainCommand: ParsableCommand {
     }
 
     private func parts(of url: String) throws -> (isSecure: Bool, host: String, target: String) {
-        // What follows `#` a client keeps for itself.
-        let url = String(url.prefix { $0 != "#" })
         if url.hasPrefix("/") || url == "*" { return (false, "localhost", url) }
+        // What follows `#` of a URL, a client keeps for itself.
+        let url = String(url.prefix { $0 != "#" })
         for (scheme, isSecure) in [
             ("http://", false), ("https://", true), ("ws://", false), ("wss://", true),
         ] where url.lowercased().hasPrefix(scheme) {

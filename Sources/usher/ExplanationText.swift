@@ -25,7 +25,7 @@ struct ExplanationText {
         self.mask = mask
         addRequest()
         addChecks()
-        if explanation.refusedBy == nil { addForwarded() } else { addAnswer() }
+        addEnd()
     }
 
     /// The whole of it, with a line feed behind each line.
@@ -57,8 +57,8 @@ struct ExplanationText {
         add(.route, "route", routeText)
         if let limit = route?.rateLimit { note("limit", "\(limit): nothing is counted here") }
         for key in explanation.keys { note("keys", text(key)) }
-        if let asked = explanation.asked { note("keys", "\(asked) decides about it, and is not asked here") }
-        if route != nil { add(.authentication, "token", tokenText) }
+        if let asked, !explanation.isUndecided { note("session", "\(asked) would be asked, too") }
+        if route != nil { add(.authentication, isPreflight ? "cors" : "token", tokenText) }
         if let route, !route.require.isEmpty {
             add(.requirements, "require", route.require.map(RouteRow.text).joined(separator: " or "))
         }
@@ -73,6 +73,7 @@ struct ExplanationText {
         guard let refused = explanation.refusedBy else { return addRow("ok", name, text) }
         guard step != refused else {
             if explanation.code == .ok { return addRow("ok", name, "\(text): the proxy answers itself") }
+            if let asked, explanation.isUndecided { return addRow("?", name, "\(asked) decides about it") }
             let detail = explanation.detail.isEmpty ? "" : " (\(explanation.detail))"
             addRow("NO", name, "\(explanation.code.text)\(detail)" + (hint(step).map { ": \($0)" } ?? ""))
             return
@@ -104,7 +105,10 @@ struct ExplanationText {
     private var tokenText: String {
         if let route, route.authentication == .open { return "none is looked at" }
         if explanation.refusedBy == .route { return "" }
-        guard let user = explanation.user else { return "nobody: there is none, and none is needed" }
+        guard let user = explanation.user else {
+            let text = "nobody: there is none, and none is needed"
+            return misnamedCookie.map { "\(text); \($0)" } ?? text
+        }
         let issuer = explanation.issuer.map(name) ?? ""
         guard let expires = explanation.expires else { return "\(user), by \(issuer)" }
         return "\(user), by \(issuer), for another \(Self.duration(expires - Self.now))"
@@ -142,13 +146,52 @@ struct ExplanationText {
         guard let route else { return nil }
         switch explanation.code {
         case .tokenMissing:
-            return "the route takes credentials of \(names(of: route).joined(separator: ", "))"
-        case .originRefused:
-            return "a cookie counts for more than reading only with an Origin that is trusted"
+            return misnamedCookie
+                ?? "the route takes credentials of \(names(of: route).joined(separator: ", "))"
+        case .originRefused: return originHint(route)
         case .tokenInvalid, .tokenExpired: break
         default: return nil
         }
         return TokenParts(request)?.reason(explanation.detail, accepted: accepted(by: route), now: Self.now)
+    }
+
+    /// What is asked is whether a page may send such a request: `[cors.NAME]` alone says so, whoever its cookies are of.
+    private var isPreflight: Bool {
+        explanation.code == .originRefused && request.method == "OPTIONS" && route?.crossOrigin != nil
+            && value(of: "access-control-request-method") != nil
+    }
+
+    private func originHint(_ route: RouteConfiguration) -> String {
+        guard isPreflight, let rule = route.crossOrigin else {
+            return "a cookie counts for more than reading only with an Origin that is trusted"
+        }
+        return "a preflight, and \"origins\" of [cors.\(rule)] lacks \(value(of: "origin") ?? "its Origin")"
+    }
+
+    /// Says that a session's cookie has the name that it would have under the other value of `secure_cookies`; nil where
+    /// none has.
+    private var misnamedCookie: String? {
+        guard let route else { return nil }
+        var cookies: [String] = []
+        for field in request.fields where field.name.lowercased() == "cookie" {
+            for pair in field.value.split(separator: ";") {
+                cookies.append(String(pair.drop { $0 == " " }.prefix { $0 != "=" }))
+            }
+        }
+        for session in configuration.sessions where names(of: route).contains(session.name) {
+            let plain = "\(session.cookiePrefix).session_token"
+            let secure = "__Secure-\(plain)"
+            let (wanted, other) = session.secureCookies ? (secure, plain) : (plain, secure)
+            guard cookies.contains(other) else { continue }
+            return "the cookie is called \(other), but with secure_cookies = \(session.secureCookies) "
+                + "[session.\(session.name)] reads \(wanted)"
+        }
+        return nil
+    }
+
+    /// The value of the first field of that name, which is in lower case.
+    private func value(of name: String) -> String? {
+        request.fields.first { $0.name.lowercased() == name }?.value
     }
 
     private func accepted(by route: RouteConfiguration) -> [IssuerConfiguration] {
@@ -166,6 +209,30 @@ struct ExplanationText {
 
     // MARK: The end
 
+    private mutating func addEnd() {
+        if let asked, explanation.isUndecided {
+            lines.append("Answer: depends on \(asked), which is not asked here")
+        } else if explanation.refusedBy != nil {
+            addAnswer()
+        } else if configuration.listeners[request.listener].answersForwardAuth {
+            addConfirmation()
+        } else {
+            addForwarded()
+        }
+    }
+
+    /// The server that would have to be asked.
+    private var asked: String? { explanation.asked }
+
+    /// What a proxy in front is told: all else about the request that goes on is its own matter.
+    private mutating func addConfirmation() {
+        lines.append("The proxy that asks gets")
+        lines.append("  HTTP/1.1 200 OK")
+        for field in explanation.fields { lines.append("  " + mask.line(field)) }
+        lines.append("")
+        lines.append("Answer: 200 and the identity headers, for the proxy that asks")
+    }
+
     private mutating func addForwarded() {
         guard let place = explanation.upstream else { return }
         let upstream = configuration.upstreams[place]
@@ -176,11 +243,8 @@ struct ExplanationText {
         if !gone.isEmpty { lines.append("and not the client's \(gone.joined(separator: ", "))") }
         lines.append("")
         let servers = upstream.servers.map { $0.address.description }.joined(separator: " or ")
-        if configuration.listeners[request.listener].answersForwardAuth {
-            lines.append("Answer: 200 and the identity headers, for the proxy that asks")
-        } else {
-            lines.append("Answer: the backend's (\(servers))")
-        }
+        let doubt = asked.map { "; 400 if \($0), which is not asked here, names somebody else" } ?? ""
+        lines.append("Answer: the backend's (\(servers))\(doubt)")
     }
 
     /// The names of the client's fields that are not passed on as they are.

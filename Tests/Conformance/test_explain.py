@@ -27,6 +27,11 @@ trusted_proxies = ["10.0.0.0/8"]
 address = "127.0.0.1:8082"
 protocols = ["h2"]
 
+[listen.verify]
+address = "127.0.0.1:8083"
+mode = "forward-auth"
+trusted_proxies = ["127.0.0.1/32"]
+
 [upstream.tasks]
 servers = ["127.0.0.1:8000"]
 
@@ -310,10 +315,47 @@ def test_answers_for_browsers(tmp_path, arguments, status, parts):
     text = BROWSER.replace("CERTIFICATE", pair.toml())
     (tmp_path / "usher.toml").write_text(text)
     done = command("explain", "--config", tmp_path / "usher.toml", *arguments)
-    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.returncode == (0 if status in (204, 308) else 2), done.stdout + done.stderr
     assert f"HTTP/1.1 {status} " in done.stdout
     for part in parts:
         assert part in done.stdout, (part, done.stdout)
+
+
+@pytest.mark.parametrize("preflight", [True, False])
+def test_a_preflight_is_refused_by_its_rule(tmp_path, preflight):
+    """The hint led to `trusted_origins`, which has no say in it."""
+    (tmp_path / "usher.toml").write_text(BROWSER.replace("tls.certificates = [CERTIFICATE]", ""))
+    more = ("-H", "Access-Control-Request-Method: PUT") if preflight else ()
+    done = command("explain", "--config", tmp_path / "usher.toml", "OPTIONS", "/api/x", "-H", "Origin: https://evil.example", *more)
+    assert done.returncode == 2 and ("Answer: 403 origin_refused" in done.stdout) == preflight, done.stdout
+    assert ("  NO  cors     origin_refused: a preflight, and \"origins\" of [cors.web] lacks https://evil.example" in done.stdout) == preflight
+    assert "cookie counts" not in done.stdout
+
+
+def test_what_a_proxy_in_front_is_told(explain):
+    """What its backend sees is its own matter: of that nothing can be said here."""
+    done = explain("GET", "/whole/x", "--listener", "verify", "-H", "X_User_Id: mallory", token=good())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("The proxy that asks gets\n  HTTP/1.1 200 OK\n  X-User-Id: alice\n\n"
+                                "Answer: 200 and the identity headers, for the proxy that asks\n"), done.stdout
+    assert "  Authorization: Bearer …\n" in explain("GET", "/service/x", "--listener", "verify", token=good()).stdout
+    done = explain("POST", "/public/x", "--listener", "verify", "-H", "Content-Length: 10485761")
+    assert done.returncode == 0 and "200 OK\n\nAnswer" in done.stdout, done.stdout
+
+
+def test_a_handshake_goes_on_as_one(explain):
+    done = explain("GET", "/public/x", "-H", "Connection: keep-alive, Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13",
+                   "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    assert "  Connection: upgrade\n  Upgrade: websocket\nand not the client's Connection\n" in done.stdout, done.stdout
+    done = explain("POST", "/public/x", "-H", "Content-Length: 5")
+    assert "  Content-Length: 5\n" in done.stdout and "and not" not in done.stdout, done.stdout
+
+
+def test_a_fragment_is_none_of_a_target(explain):
+    """A client takes it off a URL; on the wire it is a mistake."""
+    assert explain("GET", "http://api.test/public/x#y").returncode == 0
+    done = explain("GET", "/public/x#y")
+    assert done.returncode == 2 and "Answer: 400 bad_request" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("arguments", [
@@ -349,9 +391,109 @@ upstream = "backend"
     with betterauth.AuthServer() as server:
         (tmp_path / "usher.toml").write_text(text.replace("URL", server.url))
         done = explained()
-        assert done.returncode == 2 and "session.browser were not fetched" in done.stdout, done.stdout
+        assert done.returncode == 0 and "session.browser were not fetched" in done.stdout, done.stdout
+        assert done.stdout.endswith("\nAnswer: depends on session.browser, which is not asked here\n")
         server.keys = {"keys": [tokens.jwk(tokens.key_for("EdDSA", "better-auth"), kid="cache", alg="EdDSA")]}
         done = explained()
         assert done.returncode == 0 and "alice, by browser" in done.stdout and "session.browser were fetched" in done.stdout
-        assert explained("--offline").returncode == 2
+        assert "Answer: depends on session.browser" in explained("--offline").stdout
         assert server.asked == 0
+
+
+ASKED = """
+[listen.public]
+address = "127.0.0.1:8080"
+[upstream.backend]
+servers = ["127.0.0.1:1"]
+[issuer.main]
+issuer = "https://main.test"
+audience = ["https://api.test"]
+secret = { env = "USHER_TEST_SECRET" }
+[issuer.opaque]
+issuer = "https://opaque.test"
+audience = ["https://api.test"]
+introspection = { url = "http://127.0.0.1:1/introspect", client_id = "usher", client_secret = { env = "USHER_TEST_SECRET" } }
+[session.browser]
+provider = "better-auth"
+secret = { env = "AUTH_SECRET" }
+cookie_cache = "off"
+url = "http://127.0.0.1:1/api/auth"
+trusted_origins = ["https://app.test"]
+[revocation]
+[shared]
+redis = "redis://127.0.0.1:1"
+when_unavailable = "refuse"
+[rate_limit.few]
+key = "user"
+requests = 1
+per = "1h"
+[[route]]
+path = "/opaque/**"
+auth = "opaque"
+scopes = ["tasks:read"]
+upstream = "backend"
+[[route]]
+path = "/session/{user_id}"
+auth = ["main", "browser"]
+require = { sub = "{user_id}" }
+upstream = "backend"
+[[route]]
+path = "/maybe/**"
+auth = "optional:browser"
+upstream = "backend"
+[[route]]
+path = "/main/**"
+auth = "main"
+rate_limit = "few"
+upstream = "backend"
+"""
+
+
+@pytest.fixture
+def asked(tmp_path):
+    def run(*arguments):
+        (tmp_path / "usher.toml").write_text(ASKED)
+        return command("explain", "--config", tmp_path / "usher.toml", *arguments, env=environment(AUTH_SECRET=betterauth.SECRET))
+    return run
+
+
+COOKIE = betterauth.cookies("T", prefix="__Secure-better-auth")
+
+
+@pytest.mark.parametrize("arguments, server, later", [
+    (("GET", "/opaque/x", "-H", "Authorization: Bearer opaque-token-0123456789"), "issuer.opaque", "scopes   not reached: tasks:read"),
+    (("GET", "/session/alice", "-H", f"Cookie: {COOKIE}"), "session.browser", "require  not reached: sub={user_id}"),
+    (("GET", "/maybe/x", "-H", f"Cookie: {COOKIE}"), "session.browser", "ok  route"),
+], ids=["introspection", "session", "optional"])
+def test_what_a_server_decides_is_left_open(asked, arguments, server, later):
+    """It said 503, also while a running proxy would have let the request pass."""
+    done = asked(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"  ?   token    {server} decides about it\n" in done.stdout and later in done.stdout, done.stdout
+    assert done.stdout.endswith(f"\nAnswer: depends on {server}, which is not asked here\n") and "503" not in done.stdout
+
+
+def test_what_no_server_has_a_say_in_is_told(asked):
+    for arguments, code in [(("GET", "/session/alice", "-H", "Cookie: __Secure-better-auth.session_token=forged.x"), "token_invalid"),
+                            (("POST", "/session/alice", "-H", f"Cookie: {COOKIE}", "-H", "Origin: https://evil.test"), "origin_refused"),
+                            (("GET", "/opaque/x"), "token_missing")]:
+        done = asked(*arguments)
+        assert done.returncode == 2 and code in done.stdout and "depends" not in done.stdout, done.stdout
+    done = asked("GET", "/session/alice", "-H", f"Cookie: {COOKIE}", "-H", f"Authorization: Bearer {token()}")
+    assert done.returncode == 0 and "X-User-Id: alice" in done.stdout, done.stdout
+    assert "; 400 if session.browser, which is not asked here, names somebody else\n" in done.stdout
+
+
+def test_a_cookie_under_the_name_of_the_other_setting(asked):
+    cookie = COOKIE.replace("__Secure-", "")
+    for target in ("/session/alice", "/maybe/x"):
+        done = asked("GET", target, "-H", f"Cookie: a=1; {cookie}")
+        assert ("the cookie is called better-auth.session_token, but with secure_cookies = true [session.browser] reads "
+                "__Secure-better-auth.session_token") in done.stdout, done.stdout
+        assert cookie.partition("=")[2] not in done.stdout
+
+
+def test_a_store_that_is_not_asked_refuses_nothing(asked):
+    """With `when_unavailable = "refuse"` every token was 503 `shared_unavailable`."""
+    done = asked("GET", "/main/x", "-H", f"Authorization: Bearer {token()}")
+    assert done.returncode == 0 and "few: nothing is counted here" in done.stdout, done.stdout

@@ -53,7 +53,7 @@ public struct Explanation: Sendable {
     public private(set) var upstream: Int?
     /// The target that the backend sees.
     public private(set) var target = ""
-    /// The fields that the backend sees, or those of the proxy's own answer.
+    /// The fields that the backend sees, or those of the proxy's own answer, or those that a proxy in front is to pass on.
     public private(set) var fields: [String] = []
     /// The status of the proxy's own answer; 0 where the request goes to the backend.
     public private(set) var status: UInt16 = 0
@@ -63,12 +63,19 @@ public struct Explanation: Sendable {
     public private(set) var keys: [KeyNote] = []
     /// The server that alone could judge the credential, and was not asked; nil where none was needed.
     public private(set) var asked: String?
+    /// True where the answer is that server's to decide: what is in `code`, `status` and `fields` is what a client is told
+    /// while nobody can ask it.
+    public var isUndecided: Bool { asked != nil && code == .authenticationUnavailable }
+    /// True where the proxy refuses. A preflight that is answered and a redirection are no refusals.
+    public var isRefused: Bool { refusedBy != nil && code != .ok && !isUndecided }
     /// The peer's forwarding headers are believed.
     public private(set) var peerIsTrusted = false
     /// What is done about traces; nil: their fields are like any other.
     private let tracing: TracingSettings?
     /// The listener takes no other version; the request is thought of as text of HTTP/1.1 all the same.
     private let comesOverHTTP2: Bool
+    /// The listener answers questions of another proxy, which forwards the request itself.
+    private let answersForwardAuth: Bool
 
     /// Finds out what would become of a request at `now`, in seconds since 1970. `fetch` gives the keys of an issuer
     /// that has them on the network, or why they are not there.
@@ -78,7 +85,11 @@ public struct Explanation: Sendable {
     ) throws(StartFailure) {
         tracing = configuration.tracing.map { TracingSettings($0) }
         comesOverHTTP2 = configuration.listeners[request.listener].protocols == .http2
+        answersForwardAuth = configuration.listeners[request.listener].answersForwardAuth
         var policy = configuration.policy
+        // Nothing is counted here, and of revocations the file's alone are looked at: a store that was not asked is no
+        // reason for a 503.
+        policy.sharedLimits = nil
         policy.revocations = configuration.revocation?.list ?? RevocationList()
         var snapshot: PolicySnapshot
         do throws(PolicyError) {
@@ -113,7 +124,10 @@ public struct Explanation: Sendable {
         let server = configuration.upstreams.map { $0.servers.first?.address.authority ?? "" }
         var round = DecisionRound.first
         while true {
-            switch snapshot.decide(head: head, bytes: bytes.span, peer: peer, now: now, round: round) {
+            let decision = snapshot.decide(
+                head: head, bytes: bytes.span, peer: peer, now: now, round: round,
+                answersPreflights: !answersForwardAuth)
+            switch consume decision {
             case .awaitKeys(let wait):
                 note(wait.issuer, fetch(wait.issuer), &snapshot)
                 round = .last
@@ -128,7 +142,15 @@ public struct Explanation: Sendable {
                 asked = question?.key.source
                 round = .last
             case .permit(let permit):
-                note(permit, head, bytes, peer, server, snapshot)
+                note(permit, snapshot)
+                guard !answersForwardAuth else {
+                    // A question has no body, and its asker forwards everything but this by itself.
+                    fields = Self.lines(Self.written { snapshot.appendConfirmation(of: permit, to: &$0) })
+                    return
+                }
+                noteForwarded(permit, head, bytes, peer, server, snapshot)
+                addFraming(
+                    head, speaksHTTP2: configuration.upstreams[permit.upstream].backendProtocol == .http2)
                 if case .length(let length) = head.framing, length > UInt64(clamping: permit.maxBodyBytes) {
                     refuseBody(permit.crossOrigin, snapshot)
                 }
@@ -201,15 +223,18 @@ public struct Explanation: Sendable {
         if crossOrigin.variesByOrigin { fields.append("Vary: Origin") }
     }
 
-    private mutating func note(
-        _ permit: borrowing Permit, _ head: borrowing RequestHead, _ bytes: [UInt8], _ peer: PeerFacts,
-        _ servers: [String], _ snapshot: borrowing PolicySnapshot
-    ) {
+    private mutating func note(_ permit: borrowing Permit, _ snapshot: borrowing PolicySnapshot) {
         route = permit.route
         upstream = permit.upstream
         expires = permit.expires
         user = permit.isAnonymous ? nil : Self.text(snapshot.subject(of: permit))
         issuer = snapshot.issuer(of: permit)
+    }
+
+    private mutating func noteForwarded(
+        _ permit: borrowing Permit, _ head: borrowing RequestHead, _ bytes: [UInt8], _ peer: PeerFacts,
+        _ servers: [String], _ snapshot: borrowing PolicySnapshot
+    ) {
         target = Self.written { permit.appendTarget(bytes.span, to: &$0) }
         let id = Array("(one for each request)".utf8)
         let server = Array(servers[permit.upstream].utf8)
@@ -225,6 +250,16 @@ public struct Explanation: Sendable {
         fields = Self.lines(written)
         if comesOverHTTP2, let place = fields.lastIndex(of: "Via: 1.1 usher") {
             fields[place] = "Via: 2 usher"
+        }
+    }
+
+    /// The lines that frame the request, which the proxy writes by itself.
+    private mutating func addFraming(_ head: borrowing RequestHead, speaksHTTP2: Bool) {
+        // Over HTTP/2 it is an extended CONNECT (RFC 8441), whose pseudo-header says what these lines do.
+        if head.wantsWebSocket {
+            fields += speaksHTTP2 ? [":protocol: websocket"] : ["Connection: upgrade", "Upgrade: websocket"]
+        } else if case .length(let length) = head.framing {
+            fields.append("Content-Length: \(length)")
         }
     }
 
