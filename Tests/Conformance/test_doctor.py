@@ -79,9 +79,9 @@ def test_a_socket_in_no_folder(tmp_path):
 TEXT = configuration.SMALL.replace("/api/**", "/api/tasks/**").replace("/public/**", "/public")
 
 
-def doctor(tmp_path, backend, text=TEXT, port=None, admin=None, **env):
-    whole = (configuration.PREAMBLE + text).format(
-        workers=1, port=port or unused_port(), admin=admin or unused_port(), listen="", upstream="", backend=backend)
+def doctor(tmp_path, backend, text=TEXT, port=None, admin=None, preamble=configuration.PREAMBLE, listen="", **env):
+    whole = (preamble + text).format(
+        workers=1, port=port or unused_port(), admin=admin or unused_port(), listen=listen, upstream="", backend=backend)
     (tmp_path / "usher.toml").write_text(whole)
     done = command("doctor", "--config", tmp_path / "usher.toml", env=environment(**env), timeout=120)
     done.lines = done.stdout.splitlines()
@@ -174,6 +174,36 @@ def test_port_is_ours(tmp_path, start, own_backend, careless):
     proxy = start(own_backend)
     done = doctor(tmp_path, careless().server_port, port=proxy.port, admin=proxy.admin)
     assert done.returncode == 0 and done.stdout.count("listens there already") == 2, done.stdout
+
+
+WITHOUT_ADMIN = configuration.PREAMBLE.replace('[admin]\naddress = "127.0.0.1:{admin}"\n', "")
+
+
+@pytest.mark.parametrize("mode", ["", 'mode = "forward-auth"\ntrusted_proxies = ["192.0.2.0/24"]\n'], ids=["proxy", "forward-auth"])
+def test_port_is_an_usher_s_without_admin_pages(tmp_path, start, own_backend, careless, mode):
+    """Beside the usher that runs, its own listener was BAD."""
+    proxy = start(own_backend, listen=mode)
+    done = doctor(tmp_path, careless().server_port, port=proxy.port, preamble=WITHOUT_ADMIN)
+    (place,) = [number for number, line in enumerate(done.lines) if "[listen.public]" in line]
+    assert done.lines[place] == f"note  [listen.public] 127.0.0.1:{proxy.port}: an usher listens there already", done.stdout
+    assert "if that is the one of this file, nothing is wrong" in done.lines[place + 1] and done.returncode == 0
+    assert not own_backend.requests
+
+
+@pytest.mark.parametrize("listen, mark, status", [
+    ("", "BAD", 1), ('trusted_proxies = ["127.0.0.1/32"]\nproxy_protocol = true', "note", 0)], ids=["asked", "cannot be asked"])
+def test_port_is_somebody_s_without_admin_pages(tmp_path, careless, listen, mark, status):
+    other = careless()
+    done = doctor(tmp_path, careless().server_port, port=other.server_port, preamble=WITHOUT_ADMIN, listen=listen)
+    (place,) = [number for number, line in enumerate(done.lines) if "[listen.public]" in line]
+    assert done.lines[place].startswith(mark) and "Address already in use" in done.lines[place] and done.returncode == status, done.stdout
+    assert "if that is this usher, nothing is wrong; else end the program" in done.lines[place + 1]
+
+
+def test_a_certificate_that_has_a_day_left(tmp_path, careless):
+    pair = Authority(tmp_path).sign("short", ["a.test"], days=(-1, 1.5))
+    done = doctor(tmp_path, careless().server_port, listen=f"tls.certificates = [{pair.toml()}]")
+    assert any(line.startswith("note") and line.endswith(": expires in 1 day") for line in done.lines), done.stdout
 
 
 # Servers that speak TLS are asked the same

@@ -1,5 +1,6 @@
 public import Config
 import Logging
+import Proxy
 import Reactor
 import TLS
 
@@ -91,19 +92,45 @@ public struct Doctor {
 
     private func examineListeners() {
         let running = runningVersion
-        var places = configuration.listeners.map { ("[listen.\($0.name)]", SocketAddress($0.address)) }
-        if let admin = configuration.admin { places.append(("[admin]", SocketAddress(admin.address))) }
-        for (name, address) in places {
-            guard let reason = Self.obstacle(at: address) else {
-                good("\(name) \(address): free")
-                continue
-            }
-            if let running, Self.takesConnections(address) {
-                good("\(name) \(address): usher \(running) listens there already")
-            } else {
-                bad("\(name) \(address): \(reason)", Self.remedy(address, reason))
-            }
+        for listener in configuration.listeners {
+            examine(
+                SocketAddress(listener.address), "[listen.\(listener.name)]", running,
+                saysWhoItIs: listener.tls == nil && !listener.proxyProtocol && listener.protocols != .http2)
         }
+        if let admin = configuration.admin {
+            examine(SocketAddress(admin.address), "[admin]", running, saysWhoItIs: true)
+        }
+    }
+
+    /// `saysWhoItIs`: what usher answers there to a request in plain HTTP/1.1 tells that it is usher.
+    private func examine(
+        _ address: SocketAddress, _ table: String, _ running: String?, saysWhoItIs: Bool
+    ) {
+        let name = "\(table) \(address)"
+        guard let reason = Self.obstacle(at: address) else { return good("\(name): free") }
+        guard Self.takesConnections(address) else {
+            return bad("\(name): \(reason)", Self.remedy(address, reason))
+        }
+        if let running {
+            good("\(name): usher \(running) listens there already")
+        } else if saysWhoItIs, Self.isUsher(address) {
+            note(
+                "\(name): an usher listens there already",
+                "if that is the one of this file, nothing is wrong; \(Self.eviction)")
+        } else if !saysWhoItIs, configuration.admin == nil {
+            note(
+                "\(name): \(reason); without [admin] it cannot be told by whom",
+                "if that is this usher, nothing is wrong; \(Self.eviction)")
+        } else {
+            bad("\(name): \(reason)", "if that is this usher, nothing is wrong; \(Self.eviction)")
+        }
+    }
+
+    /// Whether an usher answers there, found out by a target that it passes on to no backend: its problem documents name it.
+    private static func isUsher(_ address: SocketAddress) -> Bool {
+        let probe = WaitingProbe(address: address.reachable, host: "localhost")
+        guard let answer = try? probe.get("/usher-doctor/../"), answer.status >= 400 else { return false }
+        return String(decoding: answer.body, as: UTF8.self).contains("\"urn:problem-type:usher:")
     }
 
     /// The version of the usher that answers at the admin address; nil where none does.
@@ -118,6 +145,8 @@ public struct Doctor {
     }
 
     private static let taken = "somebody listens there"
+    private static let eviction =
+        "else end the program that has the address (ss -ltnp shows it), or take another one"
 
     private static func remedy(_ address: SocketAddress, _ reason: String) -> String {
         if case .unix = address, reason != taken {
@@ -127,7 +156,7 @@ public struct Doctor {
         if reason.contains("annot assign") {
             return "take an address of this machine (ip address shows them)"
         }
-        return "end the program that has the address (ss -ltnp shows it), or take another one"
+        return eviction
     }
 
     /// Why nobody could listen there; nil where somebody could.
@@ -187,7 +216,8 @@ public struct Doctor {
         } else if facts.notBefore > now {
             bad("\(name): does not hold yet", "see whether this machine's clock is right")
         } else if days < Self.fewDays {
-            note("\(name): expires in \(days) days", "renew it; usher takes the new file without a restart")
+            let rest = Supervisor.counted(Int(days), "day")
+            note("\(name): expires in \(rest)", "renew it; usher takes the new file without a restart")
         } else {
             good("\(name): holds for \(days) days, for \(facts.hosts.joined(separator: ", "))")
         }
