@@ -6,9 +6,12 @@ import Control
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Look at the surroundings of a configuration: backends, keys, ports, clocks, limits.",
+        abstract:
+            "Look at the surroundings of a configuration: backends, what else is asked, keys, ports, clocks, limits.",
         discussion: """
-            Sends some harmless GET requests to the backends and says which. Every finding that is not as it should be \
+            Sends some harmless GET requests to the backends and says which; one GET each to servers that are asked about \
+            sessions and tokens and to the collector of [tracing], which need only answer; and logs in at the store of \
+            [shared]. Every finding that is not as it should be \
             comes with a remedy. Exits with 1 where something will not work, else with 0.
             """)
 

@@ -14,6 +14,7 @@ from harness.authority import Authority
 from harness.http2backend import HTTP2Backend
 from harness.keyserver import KeyServer
 from harness.process import command, environment, unused_port
+from harness.store import SERVER, Store
 
 
 class Careless(BaseHTTPRequestHandler):
@@ -204,6 +205,79 @@ def test_a_certificate_that_has_a_day_left(tmp_path, careless):
     pair = Authority(tmp_path).sign("short", ["a.test"], days=(-1, 1.5))
     done = doctor(tmp_path, careless().server_port, listen=f"tls.certificates = [{pair.toml()}]")
     assert any(line.startswith("note") and line.endswith(": expires in 1 day") for line in done.lines), done.stdout
+
+
+# What else a running proxy needs
+
+SERVICES = TEXT + """
+[issuer.opaque]
+issuer = "https://opaque.test"
+audience = ["https://api.test"]
+introspection = {{ url = "http://127.0.0.1:%(opaque)s/introspect?key=hidden", client_id = "usher", client_secret = {{ env = "USHER_TEST_SECRET" }} }}
+
+[session.browser]
+provider = "better-auth"
+secret = {{ env = "AUTH_SECRET" }}
+cookie_cache = "off"
+url = "http://127.0.0.1:%(session)s/api/auth"
+trusted_origins = ["https://app.test"]
+
+[shared]
+redis = "redis://127.0.0.1:%(store)s"
+%(shared)s
+
+[tracing]
+url = "http://127.0.0.1:%(collector)s/v1/traces"
+"""
+TABLES = ["issuer.opaque", "session.browser", "shared", "tracing"]
+
+
+def test_what_else_is_asked_is_away(tmp_path, careless):
+    """Nothing was said of it, though every token was 503."""
+    ports = {"opaque": unused_port(), "session": unused_port(), "store": unused_port(), "collector": unused_port(),
+             "shared": 'when_unavailable = "refuse"'}
+    done = doctor(tmp_path, careless(careless=False).server_port, SERVICES % ports, AUTH_SECRET=betterauth.SECRET)
+    for table, port in zip(TABLES, list(ports.values())[:4], strict=True):
+        (place,) = [number for number, line in enumerate(done.lines) if f"[{table}]" in line]
+        line = done.lines[place]
+        assert line.startswith("BAD") and f"127.0.0.1:{port}" in line and line.endswith("Connection refused"), done.stdout
+        assert "remedy: start it, or correct" in done.lines[place + 1]
+    assert done.returncode == 1 and "4 things to mend." in done.stdout and "hidden" not in done.stdout
+
+
+def test_what_else_is_asked_says_nothing(tmp_path, careless):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        ports = dict.fromkeys(["opaque", "session", "store", "collector"], port) | {"shared": ""}
+        done = doctor(tmp_path, careless(careless=False).server_port, SERVICES % ports, AUTH_SECRET=betterauth.SECRET)
+    for table in TABLES:
+        (line,) = [line for line in done.lines if f"[{table}]" in line]
+        assert line.startswith("BAD") and "in time" in line, done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(SERVER is None, reason="no redis-server: scripts/install-packages installs it")
+@pytest.mark.parametrize("password", ["right", "wrong-password"])
+def test_what_else_is_asked_is_there(tmp_path, careless, password):
+    other = careless()
+    with Store(tmp_path, "requirepass right") as store:
+        ports = dict.fromkeys(["opaque", "session", "collector"], other.server_port) | {"store": store.port, "shared": 'password = {{ env = "STORE" }}'}
+        done = doctor(tmp_path, careless(careless=False).server_port, SERVICES % ports, AUTH_SECRET=betterauth.SECRET, STORE=password)
+    for table in TABLES:
+        (line,) = [line for line in done.lines if f"[{table}]" in line]
+        assert line.startswith("BAD" if table == "shared" and password != "right" else "ok"), done.stdout
+    assert {path for path, _ in other.seen} == {"/introspect?key=hidden", "/api/auth/get-session", "/v1/traces"}
+    assert password == "right" or "WRONGPASS" in done.stdout and password not in done.stdout
+    assert done.returncode == (password != "right") and "hidden" not in done.stdout
+
+
+def test_a_collector_that_proves_nothing(tmp_path, careless):
+    server, authority = careless(), Authority(tmp_path)
+    server.socket = authority.server_context(authority.sign("other", ["other.test"])).wrap_socket(server.socket, server_side=True)
+    text = TEXT + f'\n[tracing]\nurl = "https://localhost:{server.server_port}/v1/traces"\nca = "{authority.file}"\n'
+    done = doctor(tmp_path, careless(careless=False).server_port, text)
+    (line,) = [line for line in done.lines if "[tracing]" in line]
+    assert line.startswith("BAD") and "does not prove to be the server" in line and "hostname mismatch" in line and done.returncode == 1, done.stdout
 
 
 # Servers that speak TLS are asked the same

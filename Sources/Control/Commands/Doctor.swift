@@ -27,8 +27,8 @@ public struct Doctor {
         public let remedy: String?
     }
 
-    private let configuration: Configuration
-    private let environment: [String: String]
+    let configuration: Configuration
+    let environment: [String: String]
     private let report: (Finding) -> Void
 
     /// A doctor who tells `report` each finding as soon as there is one.
@@ -46,6 +46,7 @@ public struct Doctor {
         examineListeners()
         examineCertificates()
         for upstream in configuration.upstreams { examine(upstream) }
+        examineServices()
         examineKeys()
     }
 

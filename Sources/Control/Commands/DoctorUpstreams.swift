@@ -16,9 +16,7 @@ extension Doctor {
         for server in upstream.servers {
             let name = "[upstream.\(upstream.name)] \(server.address)"
             guard let address = SocketAddress.first(of: server.address) else {
-                bad(
-                    "\(name): the name has no address",
-                    "write the name right, or an address; see getent hosts NAME")
+                tellNoAddress(name)
                 continue
             }
             let host = if case .unix = server.address { "localhost" } else { "\(server.address)" }
@@ -75,6 +73,10 @@ extension Doctor {
                 "start the backend, or correct the address; inside a container, 127.0.0.1 is the container itself"
             )
         }
+    }
+
+    func tellNoAddress(_ name: String) {
+        bad("\(name): the name has no address", "write the name right, or an address; see getent hosts NAME")
     }
 
     private func examineClock(_ answer: WaitingProbe.Answer, _ name: String) {
