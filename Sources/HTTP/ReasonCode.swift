@@ -105,7 +105,7 @@ public enum ReasonCode: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .upstreamTimeout: "The backend took too long."
         case .upstreamInvalidResponse: "The backend gave an invalid answer."
         case .keysUnavailable: "The keys to verify tokens are not available."
-        case .authenticationUnavailable: "The server that knows the session is not available."
+        case .authenticationUnavailable: "The server that knows these credentials is not available."
         case .sharedUnavailable: "The store that proxies share is not available."
         case .overloaded: "The proxy is overloaded."
         case .internalError: "The proxy failed."

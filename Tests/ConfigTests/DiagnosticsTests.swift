@@ -120,7 +120,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
             "18:19: \"a b\" in \"expose_headers\" is not a header name", "18:31: named twice"),
         .add(
             .route, "[cors.app]\norigins = [\"http://a\"]\nheaders = [\"*\", \"a\"]\nmax_age = \"2d\"",
-            "16:12: \"*\" in \"headers\" stands alone", "17:11: between 0ms and 1d"),
+            "16:12: \"*\" in \"headers\" stands alone", "17:11: between 0s and 1d"),
         .add(.route, "[cors.app]\norigins = [\"http://a\"]\nmax_age = \"1500ms\"", "16:11: whole seconds"),
         .add(
             .route,
@@ -364,7 +364,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         .add(.issuer, "types = []", "10:9: is empty"),
         .add(.issuer, "types = [\"\"]", "10:10: is empty"),
         .add(.issuer, "required_type = 1", "10:17: true or false"),
-        .add(.issuer, "leeway = \"1h\"", "10:10: between 0ms and 10m, not 1h"),
+        .add(.issuer, "leeway = \"1h\"", "10:10: between 0s and 10m, not 1h"),
         .add(.issuer, "leeway = 30", "10:10: is a bare number"),
         .add(.issuer, "maximum_lifetime = \"0s\"", "10:20: between 1s and 3650d"),
         .add(.issuer, "maximum_lifetime = \"off\"", "10:20: must be a duration"),

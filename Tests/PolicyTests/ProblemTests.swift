@@ -38,6 +38,13 @@ struct ProblemTests {
         #expect(Problem.detail(.noRoute).description == Problem.detail(.notFound).description)
     }
 
+    @Test(
+        "who may not ask at all is told nothing of a token, and who bears an opaque one nothing of a session")
+    func whoIsMeant() {
+        #expect(!Problem.detail(.forbidden).description.contains("token"))
+        #expect(!ReasonCode.authenticationUnavailable.title.description.contains("session"))
+    }
+
     @Test("does not write what does not fit")
     func room() {
         var buffer = Buffer()

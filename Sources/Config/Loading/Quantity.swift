@@ -41,6 +41,8 @@ enum Quantity {
     static func text(_ duration: Duration) -> String {
         let (seconds, attoseconds) = duration.components
         let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000
+        // Nothing is the same in every unit, and seconds are what people write.
+        guard milliseconds != 0 else { return "0s" }
         return text(milliseconds, units: durationUnits.map { ($0.name, $0.milliseconds) })
     }
 

@@ -76,7 +76,7 @@ public enum Problem {
         case .tokenExpired: "Get a new token."
         case .insufficientScope: "Get a token with the scopes named in WWW-Authenticate."
         case .notYours: "The token is good, but this is for another user or role."
-        case .forbidden: "The token does not allow this."
+        case .forbidden: "Whoever asks is not allowed to ask here."
         case .originRefused: "The request comes from an origin that is not trusted."
         case .noRoute, .notFound: "Nothing is served under this method, host and path."
         case .rateLimited: "Wait as long as Retry-After says."
