@@ -18,6 +18,7 @@ from harness.backend import slow_at
 from harness.keyserver import KeyServer, key_set, response, signed
 from harness.load import Load
 from harness.ports import free_port
+from harness.process import command, environment
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import Client, render
@@ -472,3 +473,29 @@ def test_a_drain_waits_for_workers_that_a_reload_has_left_over(start, own_backen
     proxy.signal(signal.SIGTERM)
     assert all(client.response().status == 200 for client in clients)
     assert proxy.wait() == 0
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_another_admin_address_waits_for_the_next_start(start, own_backend, moved):
+    """`usher healthcheck` goes by the file, and says that the proxy is unwell: the log says why."""
+    proxy = start(own_backend)
+    text = proxy.file.read_text()
+    proxy.file.write_text(text.replace(f"127.0.0.1:{proxy.admin}", f"127.0.0.1:{free_port()}") if moved else text)
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_said("configuration reloaded")
+    lines = [json.loads(line) for line in proxy.errors.decode().splitlines() if "admin address" in line]
+    assert len(lines) == moved
+    for line in lines:
+        assert "usher healthcheck, which goes by the file" in line["message"] and line["in_force"] == f"127.0.0.1:{proxy.admin}"
+    healthy = command("healthcheck", "--config", proxy.file, env=environment()).returncode == 0
+    assert healthy != moved
+
+
+def test_an_address_that_is_taken_is_told_with_the_file(start, own_backend):
+    proxy = start(own_backend)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        proxy.file.write_text(proxy.file.read_text() + f'\n[listen.more]\naddress = "127.0.0.1:{other.getsockname()[1]}"\n')
+        proxy.signal(signal.SIGHUP)
+        proxy.wait_said("configuration not changed")
+    (line,) = [json.loads(line) for line in proxy.errors.decode().splitlines() if "configuration not changed" in line]
+    assert line["file"] == str(proxy.file) and "already in use" in line["reason"]

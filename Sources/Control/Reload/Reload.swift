@@ -93,7 +93,9 @@ extension Supervisor {
             return nil
         } catch {
             backends.refuse(now: Instant.now())
-            log.error("configuration not changed", metadata: ["reason": "\(error.reason)"])
+            log.error(
+                "configuration not changed",
+                metadata: ["file": "\(loaded.path)", "reason": "\(error.reason)"])
             return error.reason
         }
     }
@@ -128,7 +130,9 @@ extension Supervisor {
             throw error
         }
         if new.admin?.address != configuration.admin?.address {
-            log.warning("a change of the admin address takes effect at the next start")
+            log.warning(
+                "a change of the admin address takes effect at the next start: until then usher healthcheck, which goes by the file, asks in vain",
+                metadata: ["in_force": "\(configuration.admin.map { "\($0.address)" } ?? "none")"])
         }
         backends.commit(new, compiled.upstreams, now: Instant.now())
         keys.configure(new.keyIssuers, now: Instant.now())
