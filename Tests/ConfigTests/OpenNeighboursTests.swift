@@ -107,6 +107,88 @@ struct OpenNeighboursTests {
         #expect(warnings(route("/pub/**", "main", strips), route("/admin/**", "main")) == [])
     }
 
+    @Test(
+        "A slash that is missing, a capture, and the same path for other methods or hosts are neighbours, too"
+    )
+    func narrowNeighbours() {
+        let open = route("/**", "none")
+        let bare = warnings(open, route("/admin/", "main"))
+        #expect(
+            bare.count == 1 && bare[0].contains("/admin is not this route and goes to the open route /**")
+                && bare[0].contains("write \"/admin/**\""))
+        for wide in ["/users/{id}", "/users/me"] {
+            for auth in ["none", "optional:main"] {
+                let wider = route(wide, auth)
+                let methods = warnings(wider, route("/users/me", "main", "methods = [\"GET\"]"))
+                #expect(methods.count == 1 && methods[0].contains("route \(wide), HEAD too"), "\(methods)")
+                let hosts = warnings(wider, route("/users/me", "main", "host = \"a.test\""))
+                #expect(hosts.count == 1 && hosts[0].contains("go to the") && hosts[0].contains(wide))
+            }
+        }
+        #expect(warnings(route("/{page}", "none"), route("/admin/", "main")).count == 1)
+        #expect(warnings(route("/users/{id}/", "none"), route("/users/me", "main")).count == 1)
+    }
+
+    @Test(
+        "No alarm about what is meant: pages beside protected ones, and reading for more people than writing")
+    func deliberate() {
+        #expect(warnings(route("/users/{id}", "none"), route("/users/me", "main")) == [])
+        #expect(warnings(route("/**", "none"), route("/", "main")) == [], "a path without it is none")
+        #expect(warnings(route("/admin/", "none"), route("/admin", "main")) == [], "written for that alone")
+        #expect(warnings(route("/**", "none"), route("/admin/", "main"), route("/admin", "none")) == [])
+        let all = "methods = [\"POST\", \"PUT\", \"PATCH\", \"DELETE\"]"
+        for path in ["/posts", "/posts/{id}", "/posts/**"] {
+            #expect(warnings(route(path, "none"), route(path, "main", all)) == [])
+            #expect(warnings(route(path, "none", "methods = [\"GET\"]"), route(path, "main")) == [])
+            let open = route(path, "none", "methods = [\"GET\"]")
+            #expect(warnings(open, route(path, "main", "methods = [\"POST\"]")) == [])
+        }
+        // PUT and DELETE are nobody's, and so everybody's.
+        let some = warnings(route("/posts", "none"), route("/posts", "main", "methods = [\"POST\"]"))
+        #expect(some.count == 1 && some[0].contains("give that route \"methods\", too"))
+        // Two routes may name all that changes something between them.
+        #expect(
+            warnings(
+                route("/posts", "none"), route("/posts", "main", "methods = [\"POST\", \"PUT\"]"),
+                route("/posts", "optional:main", "methods = [\"PATCH\", \"DELETE\"]")) == [])
+    }
+
+    @Test("A route that asks less of the token is one that asks for less")
+    func lessDemanding() {
+        let any = route("/**", "main")
+        for demand in ["require = { role = \"admin\" }", "scopes = [\"admin\"]"] {
+            let slash = warnings(any, route("/admin", "main", demand))
+            #expect(
+                slash.count == 1
+                    && slash[0].contains("/admin/ is not this route and goes to the less demanding route /**")
+            )
+            #expect(warnings(any, route("/admin/**", "main", demand)) == [])
+            #expect(warnings(any, route("/admin/**", "main", "host = \"a.test\"\n\(demand)")).count == 1)
+            #expect(warnings(any, route("/admin/**", "main", "methods = [\"GET\"]\n\(demand)")).count == 1)
+            // To change something may take more than to read it.
+            #expect(warnings(any, route("/admin/**", "main", "methods = [\"DELETE\"]\n\(demand)")) == [])
+            let other = route("/**", "main", "require = { role = \"owner\" }\nscopes = [\"x\"]")
+            #expect(warnings(other, route("/admin", "main", demand)) == [], "neither asks for less")
+            #expect(warnings(route("/**", "main", demand), route("/admin", "main", demand)) == [])
+        }
+        // Scopes by method, as most interfaces have them.
+        #expect(
+            warnings(
+                any, route("/tasks/**", "main", "methods = [\"GET\"]\nscopes = [\"read\"]"),
+                route(
+                    "/tasks/**", "main",
+                    "methods = [\"POST\", \"PUT\", \"PATCH\", \"DELETE\"]\nscopes = [\"read\", \"write\"]"))
+                == [])
+    }
+
+    @Test("One server by several names", arguments: ["localhost", "[::1]", "web.localhost"])
+    func names(host: String) {
+        let text = "[upstream.local]\nservers = [\"\(host):8000\"]\n"
+        #expect(warnings(route("/**", "none", to: "local"), route("/admin", "main"), text).count == 1)
+        let other = text.replacing("8000", with: "8009")
+        #expect(warnings(route("/**", "none", to: "local"), route("/admin", "main"), other) == [])
+    }
+
     @Test("A third route that takes some of them is not enough")
     func partly() {
         let open = route("/**", "none")

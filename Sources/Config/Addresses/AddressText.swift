@@ -14,6 +14,15 @@ extension HostAddress {
     public var isLoopback: Bool {
         isIPv6 ? bytes == [UInt8](repeating: 0, count: 15) + [1] : bytes[0] == 127
     }
+
+    /// The IPv4 address that an IPv6 address such as `::ffff:10.0.0.1` stands for (RFC 4291, 2.5.5.2); nil for any other.
+    var mapped: HostAddress? {
+        guard isIPv6, bytes.starts(with: [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF]) else { return nil }
+        return HostAddress(bytes: Array(bytes.suffix(4)))
+    }
+
+    /// Whether it is 0.0.0.0 or ::, at which a listener takes what comes for any address.
+    var isUnspecified: Bool { bytes.allSatisfy { $0 == 0 } }
 }
 
 extension HostAddress: CustomStringConvertible {

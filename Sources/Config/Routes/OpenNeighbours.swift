@@ -1,39 +1,52 @@
 internal import Policy
 
-// Warnings about what a protected route leaves to a wider one that asks for less: nothing is wrong with either, but together
+// Warnings about what a protected route leaves to another one that asks for less: nothing is wrong with either, but together
 // they say something that was hardly meant. Only where both lead to the same backend, which may take one request for the
 // other, and only of what no third route holds back.
 
 extension ConfigurationReader {
     /// Warns where another spelling, method or host of a protected route's requests would go to a route of the same backend
-    /// that lets nobody in particular through, or where such a route leads to the same paths behind a prefix.
+    /// that asks for less, or where a route for everybody leads to the same paths behind a prefix.
     func warnOfOpenNeighbours(_ configuration: Configuration) {
         let routes = RoutesByPrefix(configuration.routes)
         let servers = ServersByUpstream(configuration.upstreams)
         let shortcuts = Shortcuts(configuration.routes, servers)
         for route in configuration.routes where route.strictness > 0 {
             warnOfPrefix(route, routes, shortcuts)
-            let neighbours = routes.covering(route.path).filter {
-                $0.path.segments.last == .rest && $0.isLaxer(than: route) && servers.areShared($0, route)
-            }
+            warnOfSpelling(route, routes, servers)
+            guard !route.methods.isEmpty || !route.hosts.isEmpty else { continue }
+            let neighbours = Self.laxer(than: route, at: route.path, routes, servers)
             guard !neighbours.isEmpty else { continue }
-            warnOfSlash(route, routes, neighbours)
             if !route.methods.isEmpty { warnOfMethods(route, routes, neighbours) }
             if !route.hosts.isEmpty { warnOfHosts(route, routes, neighbours) }
         }
     }
 
-    private func warnOfSlash(
-        _ route: RouteConfiguration, _ routes: RoutesByPrefix, _ neighbours: [RouteConfiguration]
+    /// The routes that match all such paths, lead to a server of that route, and ask for less.
+    private static func laxer(
+        than route: RouteConfiguration, at path: PathPattern, _ routes: RoutesByPrefix,
+        _ servers: ServersByUpstream
+    ) -> [RouteConfiguration] {
+        routes.covering(path).filter { $0.isLaxer(than: route) && servers.areShared($0, route) }
+    }
+
+    /// The same path with a slash behind it, or without the one that it has. A route that is written for that spelling and
+    /// nothing else is meant as it is.
+    private func warnOfSpelling(
+        _ route: RouteConfiguration, _ routes: RoutesByPrefix, _ servers: ServersByUpstream
     ) {
-        guard route.path.isExact else { return }
+        guard let spelling = route.path.otherSpelling else { return }
         var other = route
-        other.path = route.path.withSlash
+        other.path = spelling
+        let neighbours = Self.laxer(than: route, at: spelling, routes, servers).filter {
+            !$0.path.isAlike(spelling)
+        }
         guard let wider = Self.taker(of: other, routes, neighbours) else { return }
+        let whole = route.path.text.hasSuffix("/") ? spelling.text : route.path.text
         loader.warning(
             route.position,
-            "\(route.path.text)/ is not this route and goes to the \(wider.laxness) route \(wider.path.text), though "
-                + "many backends serve both alike; write \"\(route.path.text)/**\" to cover it")
+            "\(spelling.text) is not this route and goes to the \(wider.laxness) route \(wider.path.text), though "
+                + "many backends serve both alike; write \"\(whole)/**\" to cover it")
     }
 
     /// Behind its prefix, a laxer route leads to the paths that this one protects; the first of such routes is named.
@@ -56,14 +69,42 @@ extension ConfigurationReader {
     private func warnOfMethods(
         _ route: RouteConfiguration, _ routes: RoutesByPrefix, _ neighbours: [RouteConfiguration]
     ) {
-        var other = route
-        other.methods = []
-        guard let wider = Self.taker(of: other, routes, neighbours) else { return }
+        guard let wider = Self.takerOfOtherMethods(route, routes, neighbours) else { return }
+        let remedy =
+            wider.path.isAlike(route.path)
+            ? "give that route \"methods\", too" : "leave \"methods\" out to cover them"
         loader.warning(
             route.position,
             "other methods than \(route.methods.joined(separator: ", ")) go to the \(wider.laxness) route "
-                + "\(wider.path.text), HEAD too if it is not named; leave \"methods\" out to cover them")
+                + "\(wider.path.text), HEAD too if it is not named; \(remedy)")
     }
+
+    /// The neighbour that gets requests with another method, where that was hardly meant.
+    ///
+    /// Two routes with one path may well let everybody read and some people write, and a route that asks for more than
+    /// the one around it may be about a single method: of those, only what leaves changes to more people is told.
+    private static func takerOfOtherMethods(
+        _ route: RouteConfiguration, _ routes: RoutesByPrefix, _ neighbours: [RouteConfiguration]
+    ) -> RouteConfiguration? {
+        let isAboutReading = route.methods.allSatisfy(readingMethods.contains)
+        let wider = neighbours.filter { !$0.path.isAlike(route.path) && $0.strictness < 2 }
+        var other = route
+        other.methods = []
+        if let taker = taker(of: other, routes, wider) { return taker }
+        let deliberate = neighbours.filter { neighbour in
+            guard neighbour.methods.isEmpty else { return false }
+            return neighbour.strictness < 2 ? neighbour.path.isAlike(route.path) : isAboutReading
+        }
+        guard !deliberate.isEmpty else { return nil }
+        for method in changingMethods where !route.methods.contains(method) {
+            other.methods = [method]
+            if let taker = taker(of: other, routes, deliberate) { return taker }
+        }
+        return nil
+    }
+
+    private static let readingMethods = ["GET", "HEAD", "OPTIONS"]
+    private static let changingMethods = ["POST", "PUT", "PATCH", "DELETE"]
 
     private func warnOfHosts(
         _ route: RouteConfiguration, _ routes: RoutesByPrefix, _ neighbours: [RouteConfiguration]
@@ -180,7 +221,9 @@ private struct ServersByUpstream {
     init(_ upstreams: [UpstreamConfiguration]) {
         var owners: [EndpointAddress: [String]] = [:]
         for upstream in upstreams {
-            for server in upstream.servers { owners[server.address, default: []].append(upstream.name) }
+            for server in upstream.servers {
+                owners[server.address.throughLoopback, default: []].append(upstream.name)
+            }
         }
         for (number, names) in Set(owners.values).enumerated() {
             for name in names { numbers[name, default: []].insert(number) }
@@ -193,85 +236,5 @@ private struct ServersByUpstream {
     /// True where the requests of both routes may reach one server.
     func areShared(_ one: RouteConfiguration, _ other: RouteConfiguration) -> Bool {
         !self[one].isDisjoint(with: self[other])
-    }
-}
-
-extension PathPattern {
-    /// The literal segments in front of everything else.
-    fileprivate var prefix: ArraySlice<Segment> {
-        segments.prefix { if case .literal = $0 { true } else { false } }
-    }
-
-    /// True where the path ends with a segment, so that the same path with a slash behind it is another.
-    fileprivate var isExact: Bool {
-        switch segments.last {
-        case .rest, .literal(""), nil: false
-        case .literal, .capture: true
-        }
-    }
-
-    /// The same with a slash behind it.
-    fileprivate var withSlash: PathPattern {
-        PathPattern(segments: segments + [.literal("")], text: text + "/")
-    }
-
-    /// True where every path of the other pattern is one of this pattern.
-    fileprivate func covers(_ other: PathPattern) -> Bool {
-        let isOpenEnded = segments.last == .rest
-        let prefix = isOpenEnded ? segments.dropLast() : segments[...]
-        guard isOpenEnded ? prefix.count <= other.segments.count : prefix.count == other.segments.count else {
-            return false
-        }
-        return zip(prefix, other.segments).allSatisfy { mine, its in
-            if case .capture = mine { return its != .rest && its != .literal("") }
-            return mine == its
-        }
-    }
-}
-
-extension RouteConfiguration {
-    /// 0 for everybody, 1 for nobody and somebody, 2 for somebody alone; a redirection leads to no backend.
-    fileprivate var strictness: Int {
-        if redirectPort != nil { return 2 }
-        return switch authentication {
-        case .open: 0
-        case .optional: 1
-        case .required: 2
-        }
-    }
-
-    /// The word for it in a warning.
-    fileprivate var laxness: String { strictness == 0 ? "open" : "optional" }
-
-    /// How many segments `strip_prefix` takes off.
-    fileprivate var strippedCount: Int { stripPrefix?.utf8.count { $0 == 0x2f } ?? 0 }
-
-    /// The path as the backend sees it.
-    fileprivate var backendPath: PathPattern {
-        PathPattern(segments: Array(path.segments.dropFirst(strippedCount)), text: path.text)
-    }
-
-    fileprivate func isLaxer(than other: RouteConfiguration) -> Bool {
-        strictness < other.strictness && redirectPort == nil && other.redirectPort == nil
-            && path.covers(other.path)
-    }
-
-    /// True where this route serves each of those requests, unless a more specific one does.
-    fileprivate func takesAll(of request: RouteConfiguration) -> Bool {
-        path.covers(request.path) && Self.covers(hosts, request.hosts)
-            && Self.covers(methods, request.methods)
-    }
-
-    /// The same for some of those hosts and methods; none of them are meant only where all are.
-    fileprivate func takesSome(of request: RouteConfiguration) -> Bool {
-        path.covers(request.path) && Self.meets(hosts, request.hosts) && Self.meets(methods, request.methods)
-    }
-
-    private static func covers(_ mine: [String], _ its: [String]) -> Bool {
-        mine.isEmpty || (!its.isEmpty && its.allSatisfy { mine.contains($0) })
-    }
-
-    private static func meets(_ mine: [String], _ its: [String]) -> Bool {
-        mine.isEmpty || its.contains { mine.contains($0) }
     }
 }
