@@ -199,7 +199,8 @@ def test_every_mistake_in_one_run(check):
 
 @pytest.mark.parametrize("path, methods, auth, warned", [
     ("/admin", "", "main", "/admin/**"), ("/admin/{id}", "", "main", "/admin/{id}/**"), ("/admin/**", "", "main", None),
-    ("/admin/**", 'methods = ["GET"]', "main", "methods"), ("/admin", "", "none", None)])
+    ("/admin/**", 'methods = ["GET"]', "main", "methods"), ("/admin", "", "none", None), ("/admin/", "", "main", "/admin/**"),
+    ("/health", 'methods = ["GET"]', "main", "/health")])
 def test_what_a_protected_route_leaves_to_an_open_one(check, path, methods, auth, warned):
     """A slash at the end, or another method, would go to the open route: not an error, but hardly meant."""
     done = check(GOOD + f"""
@@ -219,7 +220,7 @@ upstream = "tasks"
     assert bool(lines) == bool(warned) and (not warned or warned in lines[0]), done.text
 
 
-SESSION = GOOD + """
+SESSION = change('auth = "main"', 'auth = ["main", "browser"]') + """
 [session.browser]
 provider = "better-auth"
 secret = {{ env = "USHER_TEST_SECRET" }}
@@ -322,6 +323,9 @@ NO_EFFECT = {
     "a sample of nothing": (GOOD + '\n[log]\naccess = "off"\nsample = { "2xx" = 0.1 }\n', "sample"),
     "the form of nothing": (GOOD + '\n[log]\naccess = "off"\naccess_format = "combined"\n', "access_format"),
     "proxies on a socket": (change('address = "127.0.0.1:8080"', 'address = "unix:u.sock"\ntrusted_proxies = ["10.0.0.0/8"]'), "trusted_proxies"),
+    "an issuer of no route": (
+        GOOD + '\n[issuer.app]\nissuer = "https://b.example"\naudience = "a"\njwks = { url = "https://b.example/jwks" }\n', "[issuer.app]"),
+    "a session of no route": (session().replace(', "browser"]', "]"), "[session.browser]"),
     "a limit of no route": (GOOD + '\n[rate_limit.one]\nkey = "user"\nrequests = 5\nper = "1s"\n', "[rate_limit.one]"),
     "pages of no route": (GOOD + '\n[cors.app]\norigins = ["https://a.example"]\n', "[cors.app]"),
     "revoked by nobody": (GOOD + "\n[revocation]\n", "[revocation]"),

@@ -129,6 +129,14 @@ def test_start_does_not_wait_for_keys_but_readiness_does(start, own_backend, ser
     assert get(proxy, signed("one")).status == 200
 
 
+def test_nobody_waits_for_the_keys_of_an_issuer_that_no_route_names(start, own_backend, server):
+    server.answer = lambda connection, _: connection.close()
+    proxy = start(own_backend, configuration(issuer(server.url)).replace('["main", "keys"]', '"main"'))
+    assert proxy.admin_request("/readyz").status == 200
+    wait_for(lambda: "keys could not be fetched" in log_of(proxy), what="an attempt")
+    assert b"usher_keys{" not in proxy.admin_request("/metrics").body, "nothing to be alarmed at"
+
+
 def test_requests_wait_for_the_first_keys(start, own_backend, server):
     gate = threading.Event()
 

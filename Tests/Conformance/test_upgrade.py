@@ -25,6 +25,13 @@ MORE = configuration.SMALL + """
 [limits]
 drain_timeout = "4s"
 """
+# With keys that do not come, for tokens that a route accepts.
+LATE = MORE.replace('auth = "main"', 'auth = ["main", "late"]') + """
+[issuer.late]
+issuer = "https://late.test"
+audience = ["a"]
+jwks = {{ url = "http://127.0.0.1:{nobody}/jwks" }}
+"""
 
 
 def successor(start, old, text=MORE, workers=1, **more):
@@ -108,11 +115,10 @@ def test_unix_listener_and_admin(start, own_backend, tmp_path):
 
 def test_a_successor_that_cannot_start_changes_nothing(start, own_backend):
     """Its keys do not come: it gives up or is killed, and the old one goes on."""
-    keys = '\n[issuer.late]\nissuer = "https://late.test"\naudience = ["a"]\njwks = {{ url = "http://127.0.0.1:{nobody}/jwks" }}\n'
     proxy = start(own_backend, MORE, preamble=PREAMBLE)
     with Load(proxy.port, keeping=1, fresh=2) as load:
         load.wait(20)
-        following = successor(start, proxy, MORE + keys, nobody=refusing_port())
+        following = successor(start, proxy, LATE, nobody=refusing_port())
         wait_for(proxy, b"listeners lent to another process")
         load.wait(50)
         assert proxy.ready(), "the admin pages are still the old one's"
@@ -131,14 +137,11 @@ def test_a_successor_that_cannot_start_changes_nothing(start, own_backend):
     assert proxy.wait() == 0
 
 
-LATE = '\n[issuer.late]\nissuer = "https://late.test"\naudience = ["a"]\njwks = {{ url = "http://127.0.0.1:{nobody}/jwks" }}\n'
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
 def test_the_old_one_ends_while_the_successor_waits_for_keys(start, own_backend, number):
     """Nobody else serves then: it begins, as it would have begun with nobody to take over from."""
     proxy = start(own_backend, MORE, preamble=PREAMBLE)
-    following = successor(start, proxy, MORE + LATE, nobody=refusing_port())
+    following = successor(start, proxy, LATE, nobody=refusing_port())
     wait_for(proxy, b"listeners lent to another process")
     proxy.signal(number)
     proxy.expected_status = proxy.wait()

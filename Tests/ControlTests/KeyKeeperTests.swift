@@ -35,6 +35,23 @@ struct KeyKeeperTests {
         }
     }
 
+    @Test("nobody waits for the keys of an issuer whose tokens no route accepts")
+    func unused() throws {
+        let poller = try Poller()
+        let keeper = try KeyKeeper(environment: [:], log: Logger(label: "test"))
+        let start = Instant.now()
+        let configured = try issuers(port: 1)
+        keeper.configure(configured, used: [], now: start)
+        keeper.run(poller, now: start)
+        #expect(keeper.issuersWithoutKeys == [] && keeper.fetched("main")?.fetches == 1)
+        #expect(keeper.status(now: start).map(\.isExpected) == [false], "there is nothing to be alarmed at")
+        keeper.configure(configured, used: ["main"], now: start)
+        #expect(keeper.issuersWithoutKeys == ["main"] && keeper.status(now: start)[0].isExpected)
+        #expect(keeper.fetched("main")?.fetches == 1, "a route that needs them is no reason to begin again")
+        keeper.configure(configured, now: start)
+        #expect(keeper.issuersWithoutKeys == ["main"])
+    }
+
     @Test("J7: keys that were chosen by another rule are fetched anew", arguments: [false, true])
     func otherRule(isOther: Bool) throws {
         let poller = try Poller()

@@ -25,6 +25,14 @@ extension ConfigurationReader {
         let routes = configuration.routes
         warnOfUnused("rate_limit", root, Set(routes.compactMap(\.rateLimit)))
         warnOfUnused("cors", root, Set(routes.compactMap(\.crossOrigin)))
+        // A file without routes is warned of as a whole.
+        if !routes.isEmpty {
+            let used = configuration.authenticatorsInUse
+            warnOfUnused(
+                "issuer", root, used, "no route names it in \"auth\", so that its tokens count nowhere")
+            warnOfUnused(
+                "session", root, used, "no route names it in \"auth\", so that its cookies count nowhere")
+        }
         // With a shared store, it is the list there that is looked at.
         if let revocation = configuration.revocation, revocation.file == nil, configuration.admin == nil,
             configuration.shared == nil
@@ -38,12 +46,15 @@ extension ConfigurationReader {
     }
 
     /// Tables that no route names: a limit that holds nobody.
-    private func warnOfUnused(_ key: String, _ root: Section, _ used: Set<String>) {
+    private func warnOfUnused(
+        _ key: String, _ root: Section, _ used: Set<String>, _ reason: String? = nil
+    ) {
         guard case .table(let tables)? = root.table[key]?.node.value else { return }
         for entry in tables.entries where !used.contains(entry.key) {
             loader.warning(
                 entry.node.start,
-                "[\(key).\(entry.key)] has no effect: no route has \(key) = \"\(entry.key)\"")
+                "[\(key).\(entry.key)] has no effect: "
+                    + (reason ?? "no route has \(key) = \"\(entry.key)\""))
         }
     }
 

@@ -83,6 +83,23 @@ extension Configuration {
     /// The issuers whose keys are needed: those of the file, and those of sessions behind them.
     public var keyIssuers: [IssuerConfiguration] { issuers + sessions.compactMap(\.keyIssuer) }
 
+    /// The names of the issuers and sessions that some route accepts.
+    var authenticatorsInUse: Set<String> {
+        Set(
+            routes.flatMap { route in
+                switch route.authentication {
+                case .open: [String]()
+                case .required(let names), .optional(let names): names
+                }
+            })
+    }
+
+    /// The names of those of `keyIssuers` whose tokens some route accepts: nobody waits for the keys of the others.
+    public var keyIssuersInUse: Set<String> {
+        let used = authenticatorsInUse
+        return used.union(sessions.filter { used.contains($0.name) }.map(\.remoteName))
+    }
+
     /// The servers that are asked about credentials.
     public var remoteSources: [RemoteSource] {
         sessions.compactMap(\.remoteSource) + issuers.compactMap(\.remoteSource)

@@ -19,6 +19,8 @@ final class FetchedKeys {
     let algorithms: [TokenAlgorithm]
     private var spec: IssuerSpec
     var refresher: KeyRefresher
+    /// Some route accepts its tokens; else nobody waits for the keys.
+    var isInUse = true
     /// The document that is being fetched.
     var fetch: DocumentFetch?
     /// The look-up that is under way, perhaps of an earlier fetch.
@@ -190,7 +192,7 @@ final class FetchedKeys {
             issuer: name, keys: report.usableKeys, fetches: fetches, failures: failures,
             ageSeconds: keys == nil ? nil : max(0, now.microseconds(since: refresher.fetchedAt)) / 1_000_000,
             secondsAhead: secondsAhead, isOptional: remote.areOptional,
-            isExpected: !remote.areOptional || refresher.fetchedAt != .never)
+            isExpected: isInUse && !remote.areOptional || refresher.fetchedAt != .never)
     }
 }
 

@@ -31,8 +31,9 @@ final class KeyKeeper {
 
     // MARK: Settings
 
-    /// Takes over the issuers of a configuration. One whose keys come from where they came from keeps them.
-    func configure(_ configured: [IssuerConfiguration], now: Instant) {
+    /// Takes over the issuers of a configuration. One whose keys come from where they came from keeps them. `used` are the
+    /// names of those that somebody needs; nil: all of them.
+    func configure(_ configured: [IssuerConfiguration], used: Set<String>? = nil, now: Instant) {
         var kept: [FetchedKeys] = []
         for configuration in configured {
             guard case .remote(let remote) = configuration.keySource else { continue }
@@ -48,6 +49,7 @@ final class KeyKeeper {
         let same = Set(kept.filter { one in issuers.contains { $0 === one } }.map(\.name))
         notices.removeAll { !same.contains($0.issuer) }
         issuers = kept
+        for issuer in issuers { issuer.isInUse = used?.contains(issuer.name) ?? true }
     }
 
     /// Puts the keys that there are into a policy that was compiled from the same configuration. Whoever gets it counts
@@ -275,9 +277,9 @@ final class KeyKeeper {
     /// What there is of an issuer.
     func fetched(_ name: String) -> FetchedKeys? { issuers.first { $0.name == name } }
 
-    /// The names of the issuers that have no keys, and cannot do without.
+    /// The names of the issuers that have no keys, and cannot do without: not of those whose tokens no route accepts.
     var issuersWithoutKeys: [String] {
-        issuers.filter { $0.keys == nil && !$0.remote.areOptional }.map(\.name)
+        issuers.filter { $0.keys == nil && $0.isInUse && !$0.remote.areOptional }.map(\.name)
     }
 
     /// What the metrics say of each issuer.

@@ -13,7 +13,7 @@ struct KeyStatus {
     let secondsAhead: Int64?
     /// There may be no keys.
     let isOptional: Bool
-    /// There should be keys: they are not optional, or there were some.
+    /// There should be keys: they are not optional and some route needs them, or there were some.
     let isExpected: Bool
 
     /// The text of all families; empty where no issuer needs keys that are fetched.

@@ -135,7 +135,7 @@ extension Supervisor {
                 metadata: ["in_force": "\(configuration.admin.map { "\($0.address)" } ?? "none")"])
         }
         backends.commit(new, compiled.upstreams, now: Instant.now())
-        keys.configure(new.keyIssuers, now: Instant.now())
+        keys.configure(new.keyIssuers, used: new.keyIssuersInUse, now: Instant.now())
         keys.fill(&compiled.policy)
         verdicts.configure(new.remoteSources)
         verdicts.fill(&compiled.policy)

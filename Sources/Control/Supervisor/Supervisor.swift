@@ -148,7 +148,8 @@ public final class Supervisor {
             try SpanExporter(environment: source.environment, log: logger)
         }
         spanExporter.configure(configuration.tracing, now: Instant.now())
-        keys.configure(configuration.keyIssuers, now: Instant.now())
+        keys.configure(
+            configuration.keyIssuers, used: configuration.keyIssuersInUse, now: Instant.now())
         verdicts.configure(configuration.remoteSources)
         verdicts.fill(&settings.policy)
         revocations.configure(configuration, now: Instant.now())
