@@ -66,6 +66,7 @@ struct JWKParser: ~Copyable {
         guard let type = document.member(Self.kty.span, of: node), document.node(type).kind == .string else {
             throw Refusal("no kty")
         }
+        if document.equal(type, Self.oct.span) { throw Refusal("a secret (kty oct), and no public key") }
         do throws(KeyError) {
             switch document.copy(of: type) {
             case Array("RSA".utf8):
@@ -127,6 +128,7 @@ struct JWKParser: ~Copyable {
     private static let verify = Array("verify".utf8)
     private static let kid = Array("kid".utf8)
     private static let kty = Array("kty".utf8)
+    private static let oct = Array("oct".utf8)
     private static let crv = Array("crv".utf8)
     private static let ed25519 = Array("Ed25519".utf8)
     private static let n = Array("n".utf8)

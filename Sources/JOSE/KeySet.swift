@@ -30,6 +30,20 @@ public struct KeySetReport: Sendable, Equatable {
 
     /// A report of nothing.
     public init() {}
+
+    /// What would become of the issuer's JWK Set, also of one that holds no usable key; of nothing where there is no such set.
+    public init(_ spec: IssuerSpec) {
+        guard case .jwks(let text) = spec.keys else { return }
+        self = KeySet.report(
+            on: text, algorithms: spec.effectiveAlgorithms, requiresKeyAlgorithm: spec.requiresNamedKeys)
+    }
+
+    /// The first reasons for which keys were left out, for a message; empty where there was no key.
+    public var reasons: String {
+        let most = 4
+        let shown = skipped.prefix(most).map { "key \($0.index + 1): \($0.reason)" }.joined(separator: "; ")
+        return skipped.count > most ? "\(shown); \(skipped.count - most) more" : shown
+    }
 }
 
 /// A key that verified a token: equal as long as the issuer, the `kid`, the algorithms and the key material are.
@@ -75,6 +89,19 @@ struct KeySet {
             break
         }
         report.usableKeys = keys.count
+    }
+
+    private init() {}
+
+    /// What would become of a JWK Set, whether or not it holds a usable key.
+    fileprivate static func report(
+        on text: [UInt8], algorithms: AlgorithmSet, requiresKeyAlgorithm: Bool
+    ) -> KeySetReport {
+        var set = KeySet()
+        // Why the whole cannot be used has been said.
+        try? set.addKeySet(text, 0, algorithms, requiresKeyAlgorithm)
+        set.report.usableKeys = set.keys.count
+        return set.report
     }
 
     /// The first key among those that the token may mean, which made its signature. `keyID` is the node of `kid`
@@ -150,7 +177,10 @@ struct KeySet {
                     throw JWKParser.Refusal("no alg, and it fits several")
                 }
                 if !add(parsed.key, parsed.keyID, parsed.algorithms, issuer, algorithms) {
-                    report.skipped.append(SkippedKey(index: index, reason: "not for the issuer's algorithms"))
+                    let own = parsed.algorithms.algorithms.map { "\($0.name)" }.joined(separator: ", ")
+                    report.skipped.append(
+                        SkippedKey(
+                            index: index, reason: "for \(own), which is not among the issuer's algorithms"))
                 }
             } catch {
                 report.skipped.append(SkippedKey(index: index, reason: error.reason))

@@ -179,7 +179,22 @@ struct KeySetTests {
     func foreignAlgorithm() throws {
         let issuer = spec(jwks(Pairs.p384.jwk(), Pairs.p256.jwk()))
         #expect(
-            try report(issuer)?.skipped == [SkippedKey(index: 0, reason: "not for the issuer's algorithms")])
+            try report(issuer)?.skipped == [
+                SkippedKey(index: 0, reason: "for ES384, which is not among the issuer's algorithms")
+            ])
+    }
+
+    @Test("What a set holds that nobody can use is told, though the set is refused")
+    func reportOfNoUse() {
+        let issuer = spec(jwks(Pairs.p384.jwk(), Pairs.p256.jwk(#""use":"enc","#)))
+        #expect(fault(issuer) == .badKeySet(.noUsableKey))
+        let found = KeySetReport(issuer)
+        #expect(found.usableKeys == 0 && found.skipped.map(\.index) == [0, 1])
+        #expect(
+            found.reasons
+                == "key 1: for ES384, which is not among the issuer's algorithms; key 2: use is not sig")
+        #expect(KeySetReport(spec(jwks(Pairs.p256.jwk()))).usableKeys == 1)
+        #expect(KeySetReport(spec(.pending)) == KeySetReport())
     }
 
     @Test(

@@ -24,6 +24,12 @@ extension ConfigurationReader {
         return issuer.algorithms.allSatisfy { $0.isHMAC == isSecret } && issuer.audience?.isEmpty != true
     }
 
+    /// Why each of the keys of a set is none of them; a key for another algorithm is of use where it is named.
+    private func reasons(_ issuer: IssuerConfiguration) -> String {
+        let report = KeySetReport(issuer.spec)
+        return report.skipped.isEmpty ? ": it is empty" : " (\(report.reasons))"
+    }
+
     private func text(_ error: IssuerError, _ issuer: IssuerConfiguration) -> String {
         let algorithms = issuer.algorithms.map(\.rawValue).joined(separator: ", ")
         return switch error {
@@ -36,7 +42,8 @@ extension ConfigurationReader {
         case .badKeySet(.malformed):
             "is not a JWK Set: strict JSON, an object with a list \"keys\" (RFC 7517, 5)"
         case .badKeySet(.tooManyKeys): "has more than 100 keys"
-        case .badKeySet(.noUsableKey): "holds no key for any of the algorithms \(algorithms)"
+        case .badKeySet(.noUsableKey):
+            "holds no key for any of the algorithms \(algorithms)\(reasons(issuer))"
         default: "cannot be used: \(error)"
         }
     }

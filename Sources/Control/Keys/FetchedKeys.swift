@@ -170,19 +170,21 @@ final class FetchedKeys {
             let verifier = try TokenVerifier(issuers: [spec])
             report = verifier.keyReport(ofIssuer: 0) ?? KeySetReport()
         } catch {
-            throw FetchFailure(Self.text(error.error))
+            throw FetchFailure(Self.text(error.error, KeySetReport(spec)))
         }
         keys = body
         hasNewKeys = true
     }
 
-    private static func text(_ error: IssuerError) -> String {
+    private static func text(_ error: IssuerError, _ report: KeySetReport) -> String {
         switch error {
         case .badKeySet(.tooLarge): "the key set is larger than 256 KiB"
         case .badKeySet(.malformed):
             "not a JWK Set: strict JSON, an object with a list \"keys\" (RFC 7517, 5)"
         case .badKeySet(.tooManyKeys): "the key set has more than 100 keys"
-        case .badKeySet(.noUsableKey): "the key set holds no key for any of the issuer's algorithms"
+        case .badKeySet(.noUsableKey):
+            "the key set holds no key for any of the issuer's algorithms"
+                + (report.skipped.isEmpty ? "" : " (\(report.reasons))")
         default: "the key set cannot be used: \(error)"
         }
     }
