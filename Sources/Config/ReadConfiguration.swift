@@ -27,6 +27,8 @@ struct ConfigurationReader {
         refuseSharedAddresses(configuration)
         warnOfPlainOrigins(configuration)
         warnOfOpenNeighbours(configuration)
+        warnOfOwnListeners(configuration)
+        warnOfGuardedSignIn(configuration)
         warnOfNoEffect(section, configuration)
         applyEnvironment(to: &configuration)
         return configuration
@@ -70,16 +72,24 @@ extension Section {
             mismatch(entry, expected: "named tables such as [\(key).main]")
             return []
         }
-        return tables.entries.compactMap { namedTable($0, below: key) }
+        let strays = tables.entries.filter { entry in
+            if case .table = entry.node.value { false } else { true }
+        }
+        guard let stray = strays.first else {
+            return tables.entries.compactMap { namedTable($0, below: key) }
+        }
+        loader.error(
+            stray.position,
+            "[\(key)] holds named tables: \"\(stray.key)\" belongs into one, such as [\(key).main]")
+        // A table that lacks its name holds tables without a header of their own, such as `secret = { … }`, which are no named
+        // ones: one mistake, one line. A header's bracket stands in front of its name.
+        return tables.entries.filter { $0.node.start < $0.position }.compactMap {
+            namedTable($0, below: key)
+        }
     }
 
     private func namedTable(_ entry: TOMLEntry, below key: String) -> NamedTable? {
-        guard case .table(let inner) = entry.node.value else {
-            loader.error(
-                entry.position,
-                "[\(key)] holds named tables: \"\(entry.key)\" belongs into one, such as [\(key).main]")
-            return nil
-        }
+        guard case .table(let inner) = entry.node.value else { return nil }
         guard (1...64).contains(entry.key.utf8.count), entry.key.utf8.allSatisfy(Self.isNameByte) else {
             loader.error(
                 entry.position,
@@ -96,13 +106,17 @@ extension Section {
     }
 
     /// The one table below a key, such as `[limits]`; nil where the file has none, or no table there, which is reported.
-    func subsection(_ key: String, keys: [String]) -> Section? {
+    /// `title` is what messages call it, and `meaning` knows what is meant by keys that do not look like one of these.
+    func subsection(
+        _ key: String, keys: [String], title: String? = nil, meaning: (String) -> String? = { _ in nil }
+    ) -> Section? {
         guard let entry = table[key] else { return nil }
         guard case .table(let inner) = entry.node.value else {
             mismatch(entry, expected: "a table")
             return nil
         }
-        return Section("[\(key)]", inner, at: entry.node.start, keys: keys, loader: loader)
+        return Section(
+            title ?? "[\(key)]", inner, at: entry.node.start, keys: keys, loader: loader, meaning: meaning)
     }
 }
 

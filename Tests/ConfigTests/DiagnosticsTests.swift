@@ -478,13 +478,6 @@ struct Mistake: Sendable, CustomTestStringConvertible {
         check(.replace(.issuer, start + "secret = { env = 'EMPTY' }", "9:10: is empty"))
     }
 
-    @Test func noUnitIsMeantWhereMinutesWouldBeLost() {
-        var sample = Sample()
-        sample.upstream += "connect_timeout = \"1h30m\"\n"
-        let lines = headlines(load(sample.text))
-        #expect(lines.count == 1 && lines[0].hasSuffix("unknown unit in \"1h30m\" (units: ms, s, m, h, d)"))
-    }
-
     @Test func whatWasMeantByAKeySetInAString() {
         let start = "[issuer.main]\nissuer = 'i'\naudience = ['a']\n"
         check(

@@ -12,13 +12,22 @@ extension Loader {
     func address(_ text: Located<String>, for use: AddressUse) -> EndpointAddress? {
         if text.value.hasPrefix("unix:") { return socketAddress(text) }
         if let scheme = ["http://", "https://", "tcp://", "h2c://"].first(where: text.value.hasPrefix) {
-            let rest = text.value.dropFirst(scheme.count).prefix { $0 != "/" }
-            error(text.position, "an address has no \"\(scheme)\"", didYouMean: String(rest))
+            refuseScheme(scheme, text, use)
             return nil
         }
         guard let (host, port) = hostAndPort(text) else { return nil }
         guard let port = portNumber(port, text) else { return nil }
         return named(host, port, text, use)
+    }
+
+    /// What is suggested keeps the meaning of the scheme: its port, and for a server that there is TLS.
+    private func refuseScheme(_ scheme: String, _ text: Located<String>, _ use: AddressUse) {
+        var rest = String(text.value.dropFirst(scheme.count).prefix { $0 != "/" })
+        let isSecure = scheme == "https://"
+        let hasPort = rest.contains(":") && !rest.hasSuffix("]")
+        if !hasPort, scheme.hasPrefix("http") { rest += isSecure ? ":443" : ":80" }
+        let hint = isSecure && use == .server ? "; TLS to servers is \"tls = true\" beside \"servers\"" : ""
+        error(text.position, "an address has no \"\(scheme)\"\(hint)", didYouMean: rest)
     }
 
     private func socketAddress(_ text: Located<String>) -> EndpointAddress? {
@@ -76,7 +85,9 @@ extension Loader {
     {
         if host.hasPrefix("[") {
             let inner = String(host.dropFirst().dropLast())
-            if let address = HostAddress(text: inner), address.isIPv6 { return .ip(address, port: port) }
+            if let address = HostAddress(text: inner), address.isIPv6 {
+                return isListenable(address, port, text, use) ? .ip(address, port: port) : nil
+            }
             error(text.position, "\"\(inner)\" is not an IPv6 address")
             return nil
         }
@@ -93,11 +104,20 @@ extension Loader {
             return nil
         }
         if use == .server { return .name(name, port: port) }
-        if name == "localhost", let loopback = HostAddress(bytes: [127, 0, 0, 1]) {
-            return .ip(loopback, port: port)
-        }
+        if name == "localhost" { return .ip(.loopback, port: port) }
         error(text.position, "a listener needs an IP address, not the name \"\(name)\"")
         return nil
+    }
+
+    /// Listeners of IPv6 take nothing of IPv4, so that the kernel refuses to listen at such an address.
+    private func isListenable(
+        _ address: HostAddress, _ port: UInt16, _ text: Located<String>, _ use: AddressUse
+    ) -> Bool {
+        guard use == .listener, let mapped = address.mapped else { return true }
+        error(
+            text.position, "\"\(text.value)\" is an IPv4 address, at which no listener of IPv6 can be",
+            didYouMean: "\(mapped):\(port)")
+        return false
     }
 }
 

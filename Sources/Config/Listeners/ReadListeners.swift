@@ -132,7 +132,7 @@ extension ConfigurationReader {
             default:
                 loader.error(
                     name.position, "unknown protocol \"\(name.value)\"",
-                    didYouMean: Suggestion.nearest(to: name.value, among: ["http/1.1", "h2"]) ?? "http/1.1")
+                    didYouMean: ApplicationProtocolName.meant(by: name.value) ?? "http/1.1")
             }
         }
         if names.isEmpty, let entry = section.table["protocols"], entry.node.value == .array([]) {

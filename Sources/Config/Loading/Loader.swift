@@ -46,6 +46,21 @@ final class Loader {
         return line
     }
 
+    /// Warns of `$NAME`, which other programs expand: of a text that is nothing else, and of the name of a variable that there
+    /// is. What it says is not repeated, since such a text may be a password.
+    func warnOfBareVariable(_ text: String, at position: SourcePosition) {
+        var rest = text[...]
+        while let dollar = rest.firstIndex(of: "$") {
+            rest = rest[rest.index(after: dollar)...]
+            let name = String(rest.prefix { $0 == "_" || $0.isASCII && ($0.isUppercase || $0.isNumber) })
+            guard name.utf8.count > 1, Self.isVariableName(name),
+                text == "$" + name || environment[name] != nil
+            else { continue }
+            return warning(
+                position, "\"$\" without braces is taken as it stands: a variable is written \"${NAME}\"")
+        }
+    }
+
     /// Whether something was found that keeps the configuration from being used.
     var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
 

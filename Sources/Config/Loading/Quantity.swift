@@ -25,6 +25,50 @@ enum Quantity {
         Int(try value(text, units: sizeUnits.map { ($0.name, $0.bytes) }))
     }
 
+    /// The one quantity that is meant by a text of several, or by one with a fraction, such as `1m30s` and `1.5s`; nil where it
+    /// is not a whole number of the smallest unit, or no quantity at all.
+    static func durationMeant(by text: String) -> String? {
+        sum(text, units: durationUnits.map { ($0.name, $0.milliseconds) }).map {
+            self.text(.milliseconds($0))
+        }
+    }
+
+    /// The same of sizes.
+    static func sizeMeant(by text: String) -> String? {
+        sum(text, units: sizeUnits.map { ($0.name, $0.bytes) }).map { self.text(bytes: Int($0)) }
+    }
+
+    private static func sum(_ text: String, units: [(String, Int64)]) -> Int64? {
+        var rest = text[...]
+        var sum: Int64 = 0
+        while !rest.isEmpty {
+            let number = rest.prefix { $0 == "." || $0.isASCII && $0.isNumber }
+            rest = rest.dropFirst(number.count).drop { $0 == " " }
+            let unit = rest.prefix { $0.isASCII && $0.isLetter }
+            rest = rest.dropFirst(unit.count).drop { $0 == " " }
+            guard let factor = units.first(where: { $0.0 == unit })?.1, let part = product(number, factor)
+            else { return nil }
+            let (next, overflow) = sum.addingReportingOverflow(part)
+            guard !overflow else { return nil }
+            sum = next
+        }
+        return sum > 0 ? sum : nil
+    }
+
+    /// A number with up to six digits behind its point, times a factor; nil where that is not whole.
+    private static func product(_ number: Substring, _ factor: Int64) -> Int64? {
+        let parts = number.split(separator: ".", omittingEmptySubsequences: false)
+        guard (1...2).contains(parts.count), parts.allSatisfy({ (1...6).contains($0.utf8.count) }),
+            let whole = Int64(String(parts[0]))
+        else { return nil }
+        guard parts.count == 2 else { return whole * factor }
+        var scale: Int64 = 1
+        for _ in parts[1].utf8 { scale *= 10 }
+        let (scaled, overflow) = (Int64(String(parts[1])) ?? 0).multipliedReportingOverflow(by: factor)
+        guard !overflow, scaled % scale == 0 else { return nil }
+        return whole * factor + scaled / scale
+    }
+
     private static func value(_ text: String, units: [(String, Int64)]) throws(Failure) -> Int64 {
         let digits = text.utf8.prefix { (0x30...0x39).contains($0) }
         guard !digits.isEmpty else { throw .noNumber }

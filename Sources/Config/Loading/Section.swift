@@ -10,20 +10,21 @@ struct Section {
     /// The keys that it may hold.
     private let keys: [String]
 
-    init(_ title: String, _ table: TOMLTable, at position: SourcePosition, keys: [String], loader: Loader) {
+    /// `meaning` knows what is meant by keys that do not look like one of these.
+    init(
+        _ title: String, _ table: TOMLTable, at position: SourcePosition, keys: [String], loader: Loader,
+        meaning: (String) -> String? = { _ in nil }
+    ) {
         self.title = title
         self.table = table
         self.position = position
         self.loader = loader
         self.keys = keys
-        for entry in table.entries { check(entry) }
-    }
-
-    private func check(_ entry: TOMLEntry) {
-        if keys.contains(entry.key) { return }
-        loader.error(
-            entry.position, "unknown key \"\(entry.key)\" in \(title)", didYouMean: suggestion(for: entry.key)
-        )
+        for entry in table.entries where !keys.contains(entry.key) {
+            loader.error(
+                entry.position, "unknown key \"\(entry.key)\" in \(title)",
+                didYouMean: meaning(entry.key) ?? suggestion(for: entry.key))
+        }
     }
 
     private func suggestion(for key: String) -> String? { Suggestion.nearest(to: key, among: keys) }
@@ -54,6 +55,8 @@ extension Section {
             mismatch(entry, expected: "a string")
             return nil
         }
+        // That name is looked up as it stands, and another text is refused there.
+        if key != "env" { loader.warnOfBareVariable(text, at: entry.node.start) }
         return expanded(text, at: entry.node.start)
     }
 
@@ -61,6 +64,7 @@ extension Section {
     func strings(_ key: String, single: Bool = false) -> [Located<String>]? {
         guard let entry = table[key] else { return nil }
         if single, case .string(let text) = entry.node.value {
+            loader.warnOfBareVariable(text, at: entry.node.start)
             return expanded(text, at: entry.node.start).map { [$0] }
         }
         guard case .array(let nodes) = entry.node.value else {
@@ -75,6 +79,7 @@ extension Section {
             loader.error(node.start, "\"\(entry.key)\" must hold strings, not \(node.value.kind)")
             return nil
         }
+        loader.warnOfBareVariable(text, at: node.start)
         return expanded(text, at: node.start)
     }
 
@@ -124,9 +129,9 @@ extension Section {
         return number
     }
 
-    /// One of a few words.
+    /// One of a few words. `meaning` knows what is meant by words that do not look like one of them.
     func choice<Choice: RawRepresentable & CaseIterable>(
-        _ key: String, default fallback: Choice
+        _ key: String, default fallback: Choice, meaning: (String) -> String? = { _ in nil }
     ) -> Choice where Choice.RawValue == String {
         guard let text = string(key) else { return fallback }
         if let choice = Choice(rawValue: text.value) { return choice }
@@ -134,7 +139,7 @@ extension Section {
         let list = words.map { "\"\($0)\"" }.joined(separator: ", ")
         loader.error(
             text.position, "\"\(key)\" must be one of \(list), not \"\(text.value)\"",
-            didYouMean: Suggestion.nearest(to: text.value, among: words))
+            didYouMean: meaning(text.value) ?? Suggestion.nearest(to: text.value, among: words))
         return fallback
     }
 }

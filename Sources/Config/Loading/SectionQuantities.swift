@@ -27,6 +27,8 @@ struct QuantityKind<Value: Comparable> {
     /// What somebody who left the unit out will have meant.
     var withUnit: (String) -> String
     var parse: (String) throws(Quantity.Failure) -> Value
+    /// What is meant by a text of several quantities, or by one with a fraction.
+    var meant: (String) -> String?
     var text: (Value) -> String
 }
 
@@ -34,7 +36,8 @@ extension QuantityKind where Value == Duration {
     static var duration: QuantityKind {
         QuantityKind(
             name: "a duration", example: "\"30s\"", units: Quantity.durationUnits.map(\.name),
-            withUnit: { "\($0)s" }, parse: Quantity.duration, text: { Quantity.text($0) })
+            withUnit: { "\($0)s" }, parse: Quantity.duration,
+            meant: Quantity.durationMeant(by:), text: { Quantity.text($0) })
     }
 }
 
@@ -46,7 +49,7 @@ extension QuantityKind where Value == Int {
             withUnit: { number in
                 Int(number).flatMap { $0 < 1024 ? nil : Quantity.text(bytes: $0) } ?? "\(number)KiB"
             },
-            parse: Quantity.size, text: { Quantity.text(bytes: $0) })
+            parse: Quantity.size, meant: Quantity.sizeMeant(by:), text: { Quantity.text(bytes: $0) })
     }
 }
 
@@ -102,10 +105,17 @@ extension Section {
         switch failure {
         case .noUnit(let number): bareNumber(key, number, at: text.position, kind)
         case .unknownUnit(let unit):
-            let better = Self.nearestUnit(to: unit, among: kind.units)
+            let better = Self.nearestUnit(to: unit, among: kind.units).map {
+                String(text.value.dropLast(unit.count)) + $0
+            }
+            // Of several quantities, or a fraction, the first number alone was looked at.
+            let isOne = unit.allSatisfy { !$0.isNumber && $0 != "." }
             loader.error(
-                text.position, "\"\(key)\": unknown unit in \"\(text.value)\" (units: \(units))",
-                didYouMean: better.map { String(text.value.dropLast(unit.count)) + $0 })
+                text.position,
+                isOne
+                    ? "\"\(key)\": unknown unit in \"\(text.value)\" (units: \(units))"
+                    : "\"\(key)\" must be one whole number and its unit, not \"\(text.value)\" (units: \(units))",
+                didYouMean: kind.meant(text.value) ?? better)
         case .noNumber:
             let off = orOff ? " or \"off\"" : ""
             loader.error(

@@ -1,3 +1,14 @@
+/// The names of HTTP's versions, as people write them.
+enum ApplicationProtocolName {
+    /// What was meant by a name that is none: with a 2 in it, or as gRPC, it is HTTP/2, however near `http/1.1` looks. Nil
+    /// where nobody could say.
+    static func meant(by text: String) -> String? {
+        let name = text.lowercased()
+        if name.contains("grpc") || name.contains("2") && !name.hasPrefix("http/1") { return "h2" }
+        return Suggestion.nearest(to: name, among: ["http/1.1", "h2"])
+    }
+}
+
 /// "Did you mean": the nearest of the known names.
 enum Suggestion {
     /// The candidate that the fewest edits make of `word`, if they are few for its length, or that begins with it.

@@ -31,9 +31,18 @@ enum TOMLParser {
 
     private static func failure(_ document: OpaquePointer) -> Failure {
         // SAFETY: the caller's document is alive, and the message is copied before it is freed.
-        unsafe Failure(
-            message: string(ctoml_error_message(document)),
-            position: SourcePosition(ctoml_error_position(document)))
+        let message = unsafe string(ctoml_error_message(document))
+        return unsafe Failure(
+            message: message + hint(message), position: SourcePosition(ctoml_error_position(document)))
+    }
+
+    /// What the library calls a control character is the end of the line, mostly, where a string was not closed.
+    private static func hint(_ message: String) -> String {
+        let isUnclosed =
+            message.range(ofFirst: "string: ") != nil
+            && (message.range(ofFirst: "control characters") != nil
+                || message.range(ofFirst: "end-of-file") != nil)
+        return isUnclosed ? "; its closing quote is missing, most likely" : ""
     }
 
     /// Copies a text of the document.

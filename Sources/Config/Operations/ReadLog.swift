@@ -10,7 +10,9 @@ extension ConfigurationReader {
         if section.table["format"] != nil { log.format = section.choice("format", default: LogFormat.json) }
         if let access = section.string("access") { log.access = accessLog(access) }
         log.accessForm = section.choice("access_format", default: log.accessForm)
-        if let sample = section.subsection("sample", keys: Self.statusClasses) {
+        let sample = section.subsection(
+            "sample", keys: Self.statusClasses, title: "\"sample\" of [log]", meaning: Self.statusClass)
+        if let sample {
             for (index, name) in Self.statusClasses.enumerated() {
                 log.sample[index] = sample.share(name)
             }
@@ -29,6 +31,12 @@ extension ConfigurationReader {
     ]
     private static let logKeys = ["level", "format", "access", "access_format", "sample"]
     private static let statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"]
+
+    /// The class of a status, such as 200.
+    private static func statusClass(_ status: String) -> String? {
+        guard status.utf8.count == 3, let number = Int(status) else { return nil }
+        return statusClasses.first { $0.hasPrefix("\(number / 100)") }
+    }
 
     private func accessLog(_ text: Located<String>) -> AccessLogDestination {
         switch text.value {

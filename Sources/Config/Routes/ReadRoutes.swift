@@ -155,10 +155,10 @@ struct RouteReader {
             return host
         }
         if HostAddress(text: host)?.isIPv6 == false || HostName.isValid(host) { return host }
-        if let colon = host.lastIndex(of: ":"), HostName.isValid(String(host[..<colon])) {
+        if let meant = Self.hostMeant(by: host) {
             loader.error(
-                text.position, "a host stands without its port: \"\(text.value)\"",
-                didYouMean: String(host[..<colon]))
+                text.position, "a host stands without scheme, port and path: \"\(text.value)\"",
+                didYouMean: meant)
         } else if host.hasPrefix("*.") || host == "*" {
             loader.error(
                 text.position, "\"\(text.value)\": hosts are matched exactly; leave \"host\" out for all")
@@ -166,6 +166,18 @@ struct RouteReader {
             loader.error(text.position, "\"\(text.value)\" is not a host name")
         }
         return nil
+    }
+
+    /// The host of a URL, or of a host with its port.
+    private static func hostMeant(by text: String) -> String? {
+        var rest = text[...]
+        if let scheme = rest.range(ofFirst: "://") { rest = rest[scheme.upperBound...] }
+        rest = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") { rest = rest[..<colon] }
+        let host = String(rest)
+        let hasBrackets = host.hasPrefix("[") && host.hasSuffix("]")
+        let address = HostAddress(text: hasBrackets ? String(host.dropFirst().dropLast()) : host)
+        return address?.isIPv6 == hasBrackets || HostName.isValid(host) ? host : nil
     }
 
     private static let commonMethods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

@@ -26,6 +26,7 @@ extension ConfigurationReader {
         if servers.count == 1, !servers[0].address.isName {
             section.warnOfNoEffect(["eject"], "the only server is never ejected")
         }
+        warnOfPlainPort(section, servers)
         return UpstreamConfiguration(
             name: named.name.value, servers: servers,
             balance: section.choice("balance", default: .leastRequests),
@@ -46,13 +47,42 @@ extension ConfigurationReader {
             resolveInterval: section.duration(
                 "resolve_interval", default: .seconds(10), in: .seconds(1) ... .days(1)),
             tls: upstreamTLS(section, servers),
-            backendProtocol: section.choice("protocol", default: .http11), position: named.position)
+            backendProtocol: section.choice(
+                "protocol", default: .http11, meaning: ApplicationProtocolName.meant(by:)),
+            position: named.position)
     }
 }
 
 // MARK: - Servers
 
 extension ConfigurationReader {
+    /// What listens at 443 expects TLS nearly always, and would get users' names in clear.
+    private func warnOfPlainPort(_ section: Section, _ servers: [ServerConfiguration]) {
+        guard section.table["tls"] == nil, let server = servers.first(where: { $0.address.port == 443 })
+        else { return }
+        loader.warning(
+            server.position,
+            "port 443 is that of TLS, and \(section.title) has no \"tls\": requests go there in clear; write tls = true, or "
+                + "tls = false where that is meant")
+    }
+
+    /// Servers that are the proxy itself: each request would come back as another one, until its head is too large.
+    func warnOfOwnListeners(_ configuration: Configuration) {
+        for upstream in configuration.upstreams {
+            for server in upstream.servers {
+                guard
+                    let listener = configuration.listeners.first(where: {
+                        server.address.leads(to: $0.address)
+                    })
+                else { continue }
+                loader.warning(
+                    server.position,
+                    "the server \(server.address) of [upstream.\(upstream.name)] is [listen.\(listener.name)] of usher itself: "
+                        + "requests would come back to it again and again")
+            }
+        }
+    }
+
     private func servers(_ section: Section) -> [ServerConfiguration] {
         guard let entry = section.table["servers"] else {
             section.missing("servers", "a list such as [\"127.0.0.1:8000\"]")
@@ -79,6 +109,7 @@ extension ConfigurationReader {
     private func server(_ node: TOMLNode, _ section: Section) -> ServerConfiguration? {
         switch node.value {
         case .string(let text):
+            loader.warnOfBareVariable(text, at: node.start)
             guard let text = loader.expand(text, at: node.start) else { return nil }
             return server(Located(value: text, position: node.start), weight: 1)
         case .table(let table):
