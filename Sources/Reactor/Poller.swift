@@ -123,6 +123,7 @@ extension Instant {
     @inlinable
     public func timeoutMilliseconds(from now: Instant) -> Int32 {
         guard self < .never else { return -1 }
-        return Int32(clamping: max(0, (microseconds(since: now) + 999) / 1000))
+        guard self > now else { return 0 }
+        return Int32(clamping: (microseconds(since: now) + 999) / 1000)
     }
 }

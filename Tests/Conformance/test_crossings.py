@@ -5,12 +5,14 @@ import threading
 import time
 from types import SimpleNamespace
 
+import h2.settings
 import pytest
 
 from harness.backend import Backend
 from harness.betterauth import SECRET, AuthServer, cookies, payload
 from harness.configuration import API_ROUTE, BACKEND, MAIN_ISSUER, OPEN_ROUTE, SMALL
 from harness.http2 import Connection, get
+from harness.http2backend import HTTP2Backend
 from harness.waiting import wait_until
 from harness.tokens import bearer, token
 from harness.wire import Client, render
@@ -238,24 +240,47 @@ def one_by_one():
     backend.socket.close()
 
 
-def test_a_token_that_ends_while_its_request_waits_for_a_server(start, one_by_one):
-    proxy = start(one_by_one, """
+WAITING = """
 [upstream.backend]
 servers = ["127.0.0.1:{backend}"]
 max_connections = 1
 connect_timeout = "20s"
+{upstream}
 [issuer.main]
 issuer = "https://main.test"
 audience = ["https://api.test"]
 secret = {{ env = "USHER_TEST_SECRET" }}
 leeway = "0s"
 [revocation]
-""" + OPEN_ROUTE + API_ROUTE)
+""" + OPEN_ROUTE + API_ROUTE
+
+
+def test_a_token_that_ends_while_its_request_waits_for_a_server(start, one_by_one):
+    assert_ended_tokens_are_refused(start(one_by_one, WAITING), one_by_one.seen)
+
+
+def test_a_token_that_ends_while_its_request_waits_for_a_stream(start):
+    """The head is with the session then, and nothing of it has left: the token's end counts as before a connection."""
+    with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as backend:
+        seen = []
+
+        def answer(wire, request):
+            seen.append(request[":path"])
+            if request[":path"] == "/public/slow":
+                threading.Timer(4, wire.answer, (request.stream,)).start()
+            else:
+                wire.answer(request.stream)
+
+        backend.on_request = answer
+        assert_ended_tokens_are_refused(start(backend, WAITING, upstream='protocol = "h2"'), seen)
+
+
+def assert_ended_tokens_are_refused(proxy, seen):
     now = int(time.time())
     tokens = {"expired": token(exp=now + 2), "revoked": token(jti="J", exp=now + 600), "good": token(exp=now + 600)}
     with proxy.client() as first, proxy.client() as a, proxy.client() as b, proxy.client() as c:
         first.send(render("GET", "/public/slow"))
-        wait_until(lambda: one_by_one.seen)
+        wait_until(lambda: seen)
         for client, (name, text) in zip((a, b, c), tokens.items()):
             client.send(render("POST", f"/api/{name}", bearer(text), b"x"))
         time.sleep(0.5)
@@ -266,7 +291,7 @@ leeway = "0s"
         expired, revoked, good = a.response(), b.response(), c.response()
     assert (expired.status, revoked.status, good.status) == (401, 401, 200)
     assert all(answer.headers.get("www-authenticate", "").startswith("Bearer") for answer in (expired, revoked))
-    assert one_by_one.seen == ["/public/slow", "/api/good"]
+    assert seen == ["/public/slow", "/api/good"]
     assert proxy.wait_log(path="/api/expired")["reason"] == "token_expired"
     assert proxy.wait_log(path="/api/revoked")["detail"] == "token_revoked"
 

@@ -172,7 +172,7 @@ extension Worker {
     }
 
     /// The token of a request that waited for a server has ended meanwhile: nothing goes out in its user's name any more.
-    private mutating func refuseLate(_ exchange: UInt32) {
+    mutating func refuseLate(_ exchange: UInt32) {
         let code = noteTokenEnd(exchange)
         reply(exchange, code, Rejection(endOfToken: code))
     }

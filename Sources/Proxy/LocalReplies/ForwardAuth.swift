@@ -43,6 +43,10 @@ extension Worker {
     }
 
     mutating func askAboutQuestion(_ client: UInt32) {
+        // A question that has waited may come back under other settings.
+        guard policy.trusts(clients[client].peer) else {
+            return refuse(client, Refusal(.forbidden, detail: "peer_not_trusted"))
+        }
         // 204 to a preflight would let it pass: the proxy in front, or the backend, answers it.
         let decision = Self.ask(
             &policy, head, &clients[client], now: wallClock, now.microseconds, decisionRound,

@@ -16,7 +16,9 @@ extension Worker {
     mutating func setExchangeDeadline(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         var deadline = min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline)
-        if exchanges[exchange].hasResponseHead { deadline = min(deadline, exchanges[exchange].tokenDeadline) }
+        if exchanges[exchange].hasResponseHead || waitsForStream(exchange: exchange) {
+            deadline = min(deadline, exchanges[exchange].tokenDeadline)
+        }
         if clients[client].halfClosedAt != .never, !exchanges[exchange].awaitsReader {
             deadline = min(
                 deadline,
@@ -97,10 +99,34 @@ extension Worker {
         return !pool.isSpent
     }
 
+    /// True where the request is with the session of a server that has not taken it yet.
+    private func waitsForStream(exchange: UInt32) -> Bool {
+        exchanges[exchange].usesHTTP2 && !exchanges[exchange].server.isNone
+            && waitsForStream(exchanges[exchange].server.index)
+    }
+
+    /// The token has ended of a request that has no answer yet; false where that is not the end of the request.
+    private mutating func endsUnsent(_ exchange: UInt32) -> Bool {
+        guard !exchanges[exchange].hasResponseHead, exchanges[exchange].tokenDeadline <= now else {
+            return false
+        }
+        if waitsForStream(exchange: exchange) {
+            refuseLate(exchange)
+            return true
+        }
+        // It was sent meanwhile, when its user could still ask for it.
+        guard min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline) > now,
+            clients[exchanges[exchange].client.index].halfClosedAt == .never
+        else { return false }
+        setExchangeDeadline(exchange)
+        return true
+    }
+
     private mutating func exchangeTooSlow(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         if exchanges[exchange].phase == .replying { return abandon(exchange, exchanges[exchange].code) }
         if exchanges[exchange].phase == .tunnelling { return tunnelTooSlow(exchange) }
+        if endsUnsent(exchange) { return }
         if exchanges[exchange].hasResponseHead, exchanges[exchange].tokenDeadline <= now {
             // Cut and not ended: nobody takes what came so far for the whole.
             return abandon(exchange, noteTokenEnd(exchange))
