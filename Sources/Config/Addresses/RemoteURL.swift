@@ -110,4 +110,10 @@ public struct RemoteURL: Sendable, Hashable {
 extension RemoteURL: CustomStringConvertible {
     /// The whole URL.
     public var description: String { origin + target }
+
+    /// The URL but for what its query says, which may be a key: for logs and reasons, which tell where something is.
+    public var place: String {
+        guard let query = target.firstIndex(of: "?") else { return origin + target }
+        return origin + target[...query] + "…"
+    }
 }

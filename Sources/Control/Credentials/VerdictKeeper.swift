@@ -264,6 +264,6 @@ final class VerdictKeeper {
         server.quietUntil = now.advanced(byMilliseconds: 1000)
         log.warning(
             "a credential could not be checked",
-            metadata: ["source": "\(server.source.name)", "reason": "\(server.source.url): \(reason)"])
+            metadata: ["source": "\(server.source.name)", "reason": "\(server.source.url.place): \(reason)"])
     }
 }

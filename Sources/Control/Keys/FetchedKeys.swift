@@ -112,7 +112,7 @@ final class FetchedKeys {
     /// The current document failed; true where another way is left.
     func skipAlternative(_ reason: String) -> Bool {
         let step = steps.isEmpty ? nil : steps.removeFirst()
-        reasons.append(step.map { "\($0.url): \(reason)" } ?? reason)
+        reasons.append(step.map { "\($0.url.place): \(reason)" } ?? reason)
         if step?.hasAlternative == true, !steps.isEmpty { return true }
         // The keys may have moved.
         if !isConfirmed { discovered = nil }

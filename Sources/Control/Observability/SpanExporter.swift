@@ -341,7 +341,7 @@ final class SpanExporter {
         log.warning(
             "spans could not be exported",
             metadata: [
-                "collector": "\(target.map { "\($0.configuration.url)" } ?? "")", "reason": "\(reason)",
+                "collector": "\(target.map { "\($0.configuration.url.place)" } ?? "")", "reason": "\(reason)",
             ])
     }
 }
