@@ -10,7 +10,7 @@ extension ConfigurationReader {
             loader.error(
                 entry.node.start,
                 "\"introspection\" must be { url = …, client_id = …, client_secret = … }, not "
-                    + entry.node.value.kind)
+                    + "\(own: entry.node.value.kind)")
             return nil
         }
         for key in Self.signatureKeys {

@@ -150,7 +150,8 @@ extension ConfigurationReader {
         let known = TokenAlgorithm.allCases.map(\.rawValue)
         let better = name.value == "Ed25519" ? "EdDSA" : Suggestion.nearest(to: name.value, among: known)
         loader.error(
-            name.position, "unknown algorithm \"\(name.value)\" (known: \(known.joined(separator: ", ")))",
+            name.position,
+            "unknown algorithm \"\(name.value)\" (known: \(own: known.joined(separator: ", ")))",
             didYouMean: better)
         return nil
     }

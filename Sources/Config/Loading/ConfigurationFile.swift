@@ -82,11 +82,12 @@ extension Configuration {
         let loader = Loader(path: path, environment: environment, files: files)
         do throws(TOMLParser.Failure) {
             let root = try TOMLParser.parse(text)
+            loader.conceal(root)
             let configuration = ConfigurationReader(loader: loader).configuration(root)
             let diagnostics = loader.sortedDiagnostics
             let isUsable = !diagnostics.contains { $0.severity == .error }
             var loaded = LoadedConfiguration(
-                path: path, source: SourceMask.mask(source, loader.inlineSecrets),
+                path: path, source: SourceMask.mask(source, loader.concealment),
                 configuration: isUsable ? configuration : nil, diagnostics: diagnostics,
                 files: [path] + loader.filesRead, stamps: loader.stamps)
             loaded.entrance = entrance(of: configuration, in: root)
@@ -97,9 +98,9 @@ extension Configuration {
                 error.position,
                 isWide
                     ? "this is UTF-16, and TOML is UTF-8: save the file as that"
-                    : "this is not TOML: \(error.message)")
+                    : "this is not TOML: \(own: TOMLComplaint.withoutValues(error.message))")
             return LoadedConfiguration(
-                path: path, source: SourceMask.maskSuspiciousLines(source), configuration: nil,
+                path: path, source: SourceMask.maskBroken(source), configuration: nil,
                 diagnostics: loader.diagnostics, files: [path])
         }
     }

@@ -11,8 +11,8 @@ final class Loader {
     private(set) var filesRead: [String] = []
     /// Which state each of them was in before it was read.
     private(set) var stamps: [String: FileStamp] = [:]
-    /// Where secrets stand in the text, from the first character to the place after the last.
-    private(set) var inlineSecrets: [(start: SourcePosition, end: SourcePosition)] = []
+    /// What of the file must not be shown.
+    private(set) var concealment = Concealment()
 
     init(path: String, environment: [String: String], files: any FileSource) {
         self.environment = environment
@@ -20,21 +20,36 @@ final class Loader {
         directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
     }
 
-    func error(_ position: SourcePosition, _ message: String, didYouMean suggestion: String? = nil) {
+    func error(_ position: SourcePosition, _ message: Message, didYouMean suggestion: String? = nil) {
         report(.error, position, message, suggestion)
     }
 
-    func warning(_ position: SourcePosition, _ message: String) {
+    /// The same of a text that is no literal: all of it is taken for a quotation.
+    @_disfavoredOverload
+    func error(_ position: SourcePosition, _ message: String, didYouMean suggestion: String? = nil) {
+        report(.error, position, Message(quoting: message), suggestion)
+    }
+
+    func warning(_ position: SourcePosition, _ message: Message) {
         report(.warning, position, message, nil)
     }
 
+    /// The same of a text that is no literal: all of it is taken for a quotation.
+    @_disfavoredOverload
+    func warning(_ position: SourcePosition, _ message: String) {
+        report(.warning, position, Message(quoting: message), nil)
+    }
+
+    /// The one way by which anything of the file gets into a message.
     private func report(
-        _ severity: Diagnostic.Severity, _ position: SourcePosition, _ message: String, _ suggestion: String?
+        _ severity: Diagnostic.Severity, _ position: SourcePosition, _ message: Message, _ suggestion: String?
     ) {
+        func quotable(_ text: String) -> String { concealment.quotable(text, at: position) }
         diagnostics.append(
             Diagnostic(
-                severity: severity, position: position, message: Self.onOneLine(message),
-                suggestion: suggestion.map(Self.onOneLine)))
+                severity: severity, position: position, message: Self.onOneLine(message.text(quotable)),
+                // Half of a suggestion is none.
+                suggestion: suggestion.flatMap { quotable($0) == $0 ? Self.onOneLine($0) : nil }))
     }
 
     /// A message may quote what the file says; one diagnostic stays one line all the same.
@@ -64,10 +79,21 @@ final class Loader {
     /// Whether something was found that keeps the configuration from being used.
     var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
 
-    /// Keeps the text between the two places out of everything that is shown.
-    func hide(from start: SourcePosition, to end: SourcePosition) {
-        inlineSecrets.append((start, end))
+    /// Finds what of the file must not be shown, ahead of anything that is said about it.
+    func conceal(_ root: TOMLNode) { concealment = Concealment(of: root) }
+
+    /// Whether nothing of the value that begins there is shown.
+    func hides(valueAt position: SourcePosition) -> Bool { concealment.hides(valueAt: position) }
+
+    /// Keeps what a text became by its variables out of everything that is shown.
+    func note(
+        _ written: String, became text: String, by values: [String: String], at position: SourcePosition
+    ) {
+        concealment.note(written, became: text, by: values, at: position)
     }
+
+    /// Keeps a secret that was read out of everything that is shown.
+    func note(secret: [UInt8], at position: SourcePosition) { concealment.note(secret: secret, at: position) }
 
     /// A path of the file: relative ones start at the configuration's folder.
     func resolve(path: String) -> String {

@@ -41,7 +41,7 @@ struct Section {
     /// Says that a value is of the wrong kind.
     func mismatch(_ entry: TOMLEntry, expected: String) {
         loader.error(
-            entry.node.start, "\"\(entry.key)\" must be \(expected), not \(entry.node.value.kind)")
+            entry.node.start, "\"\(entry.key)\" must be \(own: expected), not \(own: entry.node.value.kind)")
     }
 }
 
@@ -138,7 +138,7 @@ extension Section {
         let words = Choice.allCases.map(\.rawValue)
         let list = words.map { "\"\($0)\"" }.joined(separator: ", ")
         loader.error(
-            text.position, "\"\(key)\" must be one of \(list), not \"\(text.value)\"",
+            text.position, "\"\(key)\" must be one of \(own: list), not \"\(text.value)\"",
             didYouMean: meaning(text.value) ?? Suggestion.nearest(to: text.value, among: words))
         return fallback
     }

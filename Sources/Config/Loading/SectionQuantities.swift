@@ -110,17 +110,17 @@ extension Section {
             }
             // Of several quantities, or a fraction, the first number alone was looked at.
             let isOne = unit.allSatisfy { !$0.isNumber && $0 != "." }
-            loader.error(
-                text.position,
+            let message: Message =
                 isOne
-                    ? "\"\(key)\": unknown unit in \"\(text.value)\" (units: \(units))"
-                    : "\"\(key)\" must be one whole number and its unit, not \"\(text.value)\" (units: \(units))",
-                didYouMean: kind.meant(text.value) ?? better)
+                ? "\"\(key)\": unknown unit in \"\(text.value)\" (units: \(own: units))"
+                : "\"\(key)\" must be one whole number and its unit, not \"\(text.value)\" (units: \(own: units))"
+            loader.error(text.position, message, didYouMean: kind.meant(text.value) ?? better)
         case .noNumber:
             let off = orOff ? " or \"off\"" : ""
             loader.error(
                 text.position,
-                "\"\(key)\" must be \(kind.name) such as \(kind.example)\(off), not \"\(text.value)\"")
+                "\"\(key)\" must be \(own: kind.name) such as \(own: kind.example + off), not \"\(text.value)\""
+            )
         case .tooLarge:
             loader.error(text.position, "\"\(key)\": the number in \"\(text.value)\" is too large")
         }
@@ -133,8 +133,8 @@ extension Section {
         let example = number.map { "\"\(kind.withUnit($0))\"" } ?? kind.example
         loader.error(
             position,
-            "\"\(key)\" is a bare number: \(kind.name) is a string with a unit, such as \(example) "
-                + "(units: \(kind.units.joined(separator: ", ")))")
+            "\"\(key)\" is a bare number: \(own: kind.name) is a string with a unit, such as \(example) "
+                + "(units: \(own: kind.units.joined(separator: ", ")))")
     }
 
     /// `KB`, `kb` and `K` for `KiB`; `S` and `sec` for `s`. None for the rest of `1h30m`, which would be lost.

@@ -63,7 +63,6 @@ extension ConfigurationReader {
             }
         }
         if case .string(let raw) = entry.node.value, let at = raw.lastIndex(of: "@") {
-            loader.hide(from: entry.node.start, to: entry.node.end)
             if !raw.contains("${"), raw[..<at].split(separator: "/").last?.contains(":") == true {
                 loader.warning(
                     entry.node.start,

@@ -63,7 +63,7 @@ extension ConfigurationReader {
             if let detail = TracingConfiguration.Detail(rawValue: text.value) { return detail }
             let list = words.map { "\"\($0)\"" }.joined(separator: ", ")
             loader.error(
-                text.position, "\"include\" may hold \(list), not \"\(text.value)\"",
+                text.position, "\"include\" may hold \(own: list), not \"\(text.value)\"",
                 didYouMean: Suggestion.nearest(to: text.value, among: words))
             return nil
         }

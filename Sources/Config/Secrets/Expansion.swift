@@ -3,6 +3,7 @@ extension Loader {
     /// variable is unset or the form is broken. The default is for a variable that is unset or empty.
     func expand(_ text: String, at position: SourcePosition) -> String? {
         var result = ""
+        var values: [String: String] = [:]
         var rest = text[...]
         while let start = rest.range(ofFirst: "${") {
             result += rest[..<start.lowerBound]
@@ -11,14 +12,19 @@ extension Loader {
                 error(position, "\"${\" without \"}\"")
                 return nil
             }
-            guard let value = variable(rest[..<end], at: position) else { return nil }
+            guard let value = variable(rest[..<end], at: position, noting: &values) else { return nil }
             result += value
             rest = rest[rest.index(after: end)...]
         }
-        return result + rest
+        result += rest
+        if result != text { note(text, became: result, by: values, at: position) }
+        return result
     }
 
-    private func variable(_ reference: Substring, at position: SourcePosition) -> String? {
+    /// A value of the environment is noted by the name of its variable.
+    private func variable(
+        _ reference: Substring, at position: SourcePosition, noting values: inout [String: String]
+    ) -> String? {
         let separator = reference.range(ofFirst: ":-")
         let name = String(reference[..<(separator?.lowerBound ?? reference.endIndex)])
         guard Self.isVariableName(name) else {
@@ -28,20 +34,33 @@ extension Loader {
         if let separator {
             // Taken as it stands, it would end at the inner "}", and the outer one would be text behind the value.
             guard reference.range(ofFirst: "${") == nil else {
-                error(position, "the default of \"${\(name):-…}\" has a \"${\"; it must be plain text")
+                error(
+                    position,
+                    "the default of \"${\(own: shown(name, position)):-…}\" has a \"${\"; it must be plain text"
+                )
                 return nil
             }
-            let value = environment[name] ?? ""
-            return value.isEmpty ? String(reference[separator.upperBound...]) : value
+            guard let value = environment[name], !value.isEmpty else {
+                return String(reference[separator.upperBound...])
+            }
+            values[name] = value
+            return value
         }
         guard let value = environment[name] else {
+            let name = shown(name, position)
             error(
                 position,
-                "environment variable \(name) is not set (or not UTF-8); \"${\(name):-default}\" would give it a default"
+                "environment variable \(own: name) is not set (or not UTF-8); \"${\(own: name):-default}\" would give it a default"
             )
             return nil
         }
+        values[name] = value
         return value
+    }
+
+    /// A variable's name; what stands in a secret's place and does not look like one may be the secret.
+    private func shown(_ name: String, _ position: SourcePosition) -> String {
+        PlainTexts.isVariableName(name) || !hides(valueAt: position) ? name : "…"
     }
 
     /// POSIX: letters, digits and underscores, no digit first.

@@ -22,8 +22,9 @@ extension Loader {
     /// `{ env = "NAME" }`, `{ file = "path" }` or, with a warning, the text itself; checked for its use.
     func secret(_ entry: TOMLEntry, for use: SecretUse) -> Secret? {
         guard let bytes = secretBytes(entry) else { return nil }
+        note(secret: bytes, at: entry.node.start)
         return complaint(about: bytes, use).map { complaint in
-            error(entry.node.start, "\"\(entry.key)\" \(complaint)")
+            error(entry.node.start, "\"\(entry.key)\" \(own: complaint)")
             return nil
         } ?? Secret(bytes: bytes)
     }
@@ -48,7 +49,6 @@ extension Loader {
                 "\"\(entry.key)\": variables do not expand in a secret; write { env = \"NAME\" } instead")
             return nil
         }
-        hide(from: entry.node.start, to: entry.node.end)
         warning(
             entry.node.start,
             "\"\(entry.key)\" is written into the file; { env = \"NAME\" } or { file = \"path\" } keeps it out"
@@ -61,10 +61,8 @@ extension Loader {
             "\"\(entry.key)\"", table, at: entry.node.start, keys: ["env", "file"], loader: self
         )
         switch (table["env"], table["file"]) {
-        case (_?, nil): return section.string("env").flatMap(environmentSecret)
-        case (nil, _?):
-            return section.string("file").flatMap { read(path: $0.value, at: $0.position) }.map(
-                Self.withoutLineEnd)
+        case (let name?, nil): return environmentSecret(name, section)
+        case (nil, _?): return section.string("file").flatMap { secretFile($0, of: entry.key) }
         case (_?, let file?):
             error(file.position, "\"\(entry.key)\" has both \"env\" and \"file\"; one of them is enough")
         case (nil, nil) where table.entries.isEmpty:
@@ -74,12 +72,53 @@ extension Loader {
         return nil
     }
 
-    private func environmentSecret(_ name: Located<String>) -> [UInt8]? {
-        guard let value = environment[name.value] else {
-            error(name.position, "environment variable \(name.value) is not set (or not UTF-8)")
+    /// The name stands there as it is: expanded, a variable's value would be taken for one.
+    private func environmentSecret(_ entry: TOMLEntry, _ section: Section) -> [UInt8]? {
+        guard case .string(let name) = entry.node.value else {
+            section.mismatch(entry, expected: "the name of an environment variable")
             return nil
         }
-        return Array(value.utf8)
+        if let value = environment[name] { return Array(value.utf8) }
+        let position = entry.node.start
+        if name.contains("$") {
+            error(
+                position,
+                "\"env\" is the name of an environment variable: write the name alone, without \"$\"",
+                didYouMean: PlainTexts.isVariableName(name) ? PlainTexts.variableMeant(by: name) : nil)
+        } else if PlainTexts.isVariableName(name) {
+            error(position, "environment variable \(own: name) is not set (or not UTF-8)")
+        } else {
+            error(
+                position,
+                "the environment variable that \"env\" names is not set (or not UTF-8); its name is not shown, for it "
+                    + "may be the secret itself")
+        }
+        return nil
+    }
+
+    private func secretFile(_ path: Located<String>, of key: String) -> [UInt8]? {
+        guard let bytes = read(path: path.value, at: path.position).map(Self.withoutLineEnd) else {
+            return nil
+        }
+        if let oddity = Self.oddity(of: bytes) {
+            warning(path.position, "the file of \"\(own: key)\" \(own: oddity)")
+        }
+        return bytes
+    }
+
+    /// What an editor put around a secret, and nobody sees.
+    private static func oddity(of bytes: [UInt8]) -> String? {
+        func isSpace(_ byte: UInt8) -> Bool { [0x20, 0x09, 0x0A, 0x0D].contains(byte) }
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) || bytes.starts(with: [0xFF, 0xFE])
+            || bytes.starts(with: [0xFE, 0xFF])
+        {
+            return
+                "begins with a byte-order mark, which is part of the secret as it is: save it as UTF-8 without one"
+        }
+        if bytes.first.map(isSpace) == true || bytes.last.map(isSpace) == true {
+            return "has white space or a further line end around the secret, which is part of it as it is"
+        }
+        return bytes.contains(0x0A) ? "has several lines, all of which are the secret" : nil
     }
 
     /// Editors and `echo` end a file with one line feed that is not part of the secret.

@@ -105,7 +105,7 @@ extension ConfigurationReader {
             let secret = Secret(bytes: Array(Self.trimmed(pair[1]).utf8))
             if let complaint = loader.complaint(about: secret.bytes, .hmacKey) {
                 loader.error(
-                    entry.node.start, "the secret with version \(version) in \"secrets\" \(complaint)")
+                    entry.node.start, "the secret with version \(version) in \"secrets\" \(own: complaint)")
                 return nil
             }
             secrets.append(secret)

@@ -159,7 +159,8 @@ extension ConfigurationReader {
         case "forward": return .forward
         default:
             loader.error(
-                text.position, "\"authorization\" must be \(Self.authorizationForms), not \"\(text.value)\"",
+                text.position,
+                "\"authorization\" must be \(own: Self.authorizationForms), not \"\(text.value)\"",
                 didYouMean: Suggestion.nearest(to: text.value, among: ["remove", "forward"]))
             return .remove
         }
@@ -176,7 +177,7 @@ extension ConfigurationReader {
             loader.error(
                 mint.position, "\"authorization\" has both \"bearer\" and \"mint\"; one of them is enough")
         case (nil, nil) where table.entries.isEmpty:
-            loader.error(section.position, "\"authorization\" must be \(Self.authorizationForms)")
+            loader.error(section.position, "\"authorization\" must be \(own: Self.authorizationForms)")
         case (nil, nil): break  // the unknown key has been reported
         }
         return nil
