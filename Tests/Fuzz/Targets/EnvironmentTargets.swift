@@ -154,7 +154,44 @@ final class ConfigurationTarget: FuzzTarget {
         // secret must not be there by chance.
         let secret = String(repeating: "s", count: 40)
         let letters = input.map { $0 | 0x20 }.filter { (0x61...0x7A).contains($0) }
-        guard !String(decoding: letters, as: UTF8.self).contains(secret) else { return }
-        try demand(!text.contains(secret), "a secret in a diagnostic")
+        if !String(decoding: letters, as: UTF8.self).contains(secret) {
+            try demand(!text.contains(secret), "a secret in a diagnostic")
+        }
+        try hides(input)
     }
+
+    /// A secret that belongs behind the input, or into it, is not shown either: whatever string or table the input leaves open.
+    private func hides(_ input: [UInt8]) throws {
+        let canary = "Kq7RgNU3sdoOL0wNhq"
+        let form = Self.forms[Int(input.first ?? 0) % Self.forms.count]
+        let place = Self.places[Int(input.last ?? 0) % Self.places.count]
+        let value = form.split(separator: "#", omittingEmptySubsequences: false).joined(separator: canary)
+        let line = place + value + "\n"
+        let end = Int(input.dropFirst().first ?? 0) % 4 == 0 ? input.firstIndex(of: UInt8(ascii: "\n")) : nil
+        let cut = end.map { $0 + 1 } ?? input.count
+        let text = input[..<cut] + Array(("\n" + line).utf8) + input[cut...]
+        guard !String(decoding: input, as: UTF8.self).contains(canary) else { return }
+        let loaded = Configuration.load(
+            text: Array(text), path: "usher.toml", environment: ["CANARY": canary, "N": "1"], files: NoFiles()
+        )
+        try demand(!loaded.render().contains(canary), "a secret is shown: \(place)\(form)")
+    }
+
+    private static let places = [
+        "[issuer.canary]\nsecret = ", "[session.canary]\nsecrets = ", "[admin]\ntoken = ",
+        "[shared]\npassword = ",
+        "[shared]\nredis = ", "[tracing]\nheaders = ", "[tracing.headers]\nX = ",
+        "[upstream.canary]\nauthorization = ",
+        "[upstream.canary.authorization]\nbearer = ", "[limits]\nsecret_key = ", "[vault]\npath = ",
+        "[listen.canary]\nsecret = ",
+    ]
+
+    /// `#` is the secret.
+    private static let forms = [
+        "#", "\"#\"", "'#", "\"\"\"\n#", "[\"#\"]", "{ value = \"#\" }", "{ env = \"${CANARY}\" }",
+        "{ file = \"${CANARY}\" }",
+        "\"${CANARY}\"", "\"${N:-#}\"", "{ env = \"#\" }", "{ file = \"#\" }", "\"redis://u:#@h\"",
+        "\"Bearer #\"", "{ # = 1 }",
+        "5 # #",
+    ]
 }
