@@ -160,7 +160,7 @@ def test_the_old_one_moves_its_takeover_while_a_successor_waits_for_keys(start, 
     """It goes on: its successor took it for dead, and both answered, by two configurations."""
     proxy = start(own_backend, MORE, preamble=PREAMBLE)
     text = proxy.file.read_text()
-    following = successor(start, proxy, MORE + LATE, nobody=refusing_port())
+    following = successor(start, proxy, LATE, nobody=refusing_port())
     wait_for(proxy, b"listeners lent to another process")
     proxy.file.write_text(text.replace(PREAMBLE, preamble))
     proxy.signal(signal.SIGHUP)
