@@ -255,8 +255,11 @@ leeway = "0s"
 """ + OPEN_ROUTE + API_ROUTE
 
 
-def test_a_token_that_ends_while_its_request_waits_for_a_server(start, one_by_one):
-    assert_ended_tokens_are_refused(start(one_by_one, WAITING), one_by_one.seen)
+@pytest.mark.parametrize("lifetime", ["token", "unlimited"])
+def test_a_token_that_ends_while_its_request_waits_for_a_server(start, one_by_one, lifetime):
+    """Streams may outlive their token where the route says so; a request that was not sent is none."""
+    text = WAITING + f'stream_lifetime = "{lifetime}"\n'
+    assert_ended_tokens_are_refused(start(one_by_one, text), one_by_one.seen)
 
 
 def test_a_token_that_ends_while_its_request_waits_for_a_stream(start):

@@ -211,7 +211,8 @@ extension PolicySnapshot {
             maxBodyBytes: route.maxBodyBytes, target: rest,
             targetNeedsSlash: rest.isEmpty || bytes[Int(rest.start)] != UInt8(ascii: "/"),
             expires: identity.isNone ? nil : cache.expires(identity),
-            streamEnd: identity.isNone || !route.endsWithToken ? nil : cache.permitsUntil(identity),
+            tokenEnd: identity.isNone ? nil : cache.permitsUntil(identity),
+            streamOutlivesToken: !route.endsWithToken,
             peerIsTrusted: trust.trusts(peer),
             preservesHost: authorizations.preservesHost(Int(route.upstream)),
             identity: identity, carried: carried)

@@ -55,9 +55,11 @@ public struct Permit: ~Copyable {
     public let targetNeedsSlash: Bool
     /// When the token expires, in seconds since 1970; nil for nobody.
     public let expires: Int64?
-    /// When the token is no longer accepted, leeway included, where a tunnel or a long answer must end with it: in
-    /// seconds since 1970; nil where it need not.
-    public let streamEnd: Int64?
+    /// When the token is no longer accepted, leeway included, in seconds since 1970; nil for nobody. Nothing is sent in its
+    /// user's name from then on.
+    public let tokenEnd: Int64?
+    /// True where a tunnel or a long answer that has begun may go on beyond that.
+    public let streamOutlivesToken: Bool
     /// True where the peer is a trusted proxy, whose forwarding headers are believed.
     public let peerIsTrusted: Bool
     /// What the answer says to pages of other origins.
@@ -71,7 +73,8 @@ public struct Permit: ~Copyable {
 
     init(
         route: Int, upstream: Int, timeoutMilliseconds: Int64?, maxBodyBytes: Int64, target: ByteRange,
-        targetNeedsSlash: Bool, expires: Int64?, streamEnd: Int64?, peerIsTrusted: Bool,
+        targetNeedsSlash: Bool, expires: Int64?, tokenEnd: Int64?, streamOutlivesToken: Bool,
+        peerIsTrusted: Bool,
         preservesHost: Bool, identity: Handle, carried: CarriedToken
     ) {
         self.route = route
@@ -81,7 +84,8 @@ public struct Permit: ~Copyable {
         self.target = target
         self.targetNeedsSlash = targetNeedsSlash
         self.expires = expires
-        self.streamEnd = streamEnd
+        self.tokenEnd = tokenEnd
+        self.streamOutlivesToken = streamOutlivesToken
         self.peerIsTrusted = peerIsTrusted
         self.preservesHost = preservesHost
         self.identity = identity

@@ -104,6 +104,8 @@ struct Exchange: ~Copyable {
     var deadline = Instant.never
     /// When the token that permits the request expires, where its answer must end with it.
     var tokenDeadline = Instant.never
+    /// An answer that has begun may go on when the token has ended.
+    var outlivesToken = false
     /// Why the token ends at that moment.
     var tokenEnd = TokenEnd.expired
     /// What the policy remembers of the token, where the exchange must not outlive it.
@@ -141,6 +143,12 @@ struct Exchange: ~Copyable {
         case .tooLarge: .tooLarge
         case .needsInput, .sinkFull, .atTrailers, .complete: nil
         }
+    }
+
+    /// The answer has begun: from here on the end of the token ends nothing.
+    mutating func leaveToken() {
+        tokenDeadline = .never
+        verdict = .none
     }
 
     /// The bytes of the request's head and of its body, framing not counted.

@@ -48,7 +48,8 @@ extension Worker {
             exchanges[exchange].user = Self.userNumber(policy, permit, head, &clients[client])
         }
         exchanges[exchange].wantsWebSocket = head.wantsWebSocket
-        if let end = permit.streamEnd {
+        if let end = permit.tokenEnd {
+            exchanges[exchange].outlivesToken = permit.streamOutlivesToken
             exchanges[exchange].tokenDeadline = instant(ofSecond: end)
             exchanges[exchange].verdict = permit.verdict
             exchanges[exchange].tokenKey = policy.permittingKey(permit.verdict)

@@ -107,6 +107,7 @@ extension Worker {
 
     /// Passes a head on; false where the exchange is over for it.
     private mutating func takeResponseHead(_ exchange: UInt32) -> Bool {
+        if exchanges[exchange].outlivesToken { exchanges[exchange].leaveToken() }
         if responseHead.isUpgrade || opensTunnel(exchange) {
             switchProtocols(exchange)
             return false
