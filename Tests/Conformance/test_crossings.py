@@ -176,7 +176,7 @@ def test_waiting_for_a_verdict_is_part_of_the_time(start, own_backend, auth_serv
         return False
 
     auth_server.before = slowly
-    proxy = start(own_backend, BACKEND + SESSION + """
+    proxy = start(own_backend, BACKEND + "eject = {{ consecutive_failures = 1 }}\n" + SESSION + """
 [[route]]
 path = "/plain/**"
 auth = "browser"
@@ -189,6 +189,8 @@ upstream = "backend"
 timeout = "10s"
 """, url=auth_server.url, listen=BOTH, env={"AUTH_SECRET": SECRET})
     assert proxy.get("/plain/x", {"Cookie": cookies("T1")}).status == 504
+    assert proxy.wait_log(path="/plain/x")["detail"] == "waited_too_long" and own_backend.requests == [], "nobody would wait for it"
+    assert "server ejected" not in bytes(proxy.errors).decode(), "it is not the server's fault"
     assert proxy.get("/patient/x", {"Cookie": cookies("T2")}).status == 200
     assert proxy.wait_log(path="/patient/x")["duration_ms"] >= 1000
     with Connection(proxy.port) as connection:

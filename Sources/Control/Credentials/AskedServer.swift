@@ -219,6 +219,10 @@ final class AskedServer {
         return true
     }
 
+    /// There are several addresses, and no connection to any of them has come as far as a request. With one a failed handshake
+    /// is that connection's alone, as when a server that answers others restarts.
+    var isUnproven: Bool { addresses.count > 1 && !lines.contains { !$0.connection.isBeforeRequest } }
+
     /// Somebody is there.
     func reached() { brokenUntil = Instant(microseconds: .min) }
 

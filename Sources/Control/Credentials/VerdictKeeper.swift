@@ -229,8 +229,8 @@ final class VerdictKeeper {
         if goesOn, line.connection.isBeforeRequest, server.putElsewhere(question) { return }
         complain(server, failure.reason, now)
         tell(server, question, .unavailable, [], now)
-        // Nobody there proves itself: whoever waits would only try the same again.
-        if !goesOn, line.connection.isBeforeRequest { answers += server.giveUp(now: now) }
+        // Nobody there proves itself, at any of several addresses: whoever waits would only try them again.
+        if !goesOn, line.connection.isBeforeRequest, server.isUnproven { answers += server.giveUp(now: now) }
     }
 
     /// The next address may do better; where none is left, everybody who waits is told.

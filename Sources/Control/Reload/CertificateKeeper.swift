@@ -26,8 +26,9 @@ struct CertificateKeeper {
     /// What the files of a pair, or of authorities, were when they were last read, by the table and what they are in it.
     private var stamps: [String: [FileStamp?]] = [:]
     private var nextPoll = Instant.never
-    /// Those whose files have changed, and could not be used since, for a reason that may pass without another change.
-    private var passing: Set<String> = []
+    /// Those whose files have changed, and could not be used since, for a reason that may pass without another change; and
+    /// that reason.
+    private var passing: [String: String] = [:]
 
     /// When `poll` is to be called next.
     var deadline: Instant { nextPoll }
@@ -35,7 +36,7 @@ struct CertificateKeeper {
     /// Takes over a configuration. The files may have changed since it was loaded: the first poll reads them again.
     mutating func configure(_ configuration: Configuration, now: Instant) {
         stamps = [:]
-        passing = []
+        passing = [:]
         let hasFiles =
             configuration.listeners.contains { $0.tls != nil }
             || configuration.upstreams.contains {
@@ -157,14 +158,14 @@ struct CertificateKeeper {
         guard hasNewFiles(key, paths) else { return nil }
         do throws(Refusal) {
             let value = try read()
-            passing.remove(key)
+            passing[key] = nil
             return value
         } catch {
             if error.mayPass {
                 stamps[key] = nil
-                guard passing.insert(key).inserted else { return nil }
+                guard passing.updateValue(error.reason, forKey: key) != error.reason else { return nil }
             } else {
-                passing.remove(key)
+                passing[key] = nil
             }
             complain(error.reason, place)
             return nil

@@ -71,6 +71,12 @@ extension Worker {
             exchanges[exchange].keepsClient = false
             return reply(exchange, .headersTooLarge)
         }
+        // Nothing is sent whose answer would come too late, and no server is to blame for it.
+        guard exchanges[exchange].deadline > now else {
+            exchanges[exchange].pool = .none
+            exchanges[exchange].notes.note(refusal: "waited_too_long")
+            return reply(exchange, .upstreamTimeout)
+        }
         if head.expectsContinue, !exchanges[exchange].requestBody.isComplete { sendContinue(client) }
         if let code = takeBodyAtHand(exchange, client) { return reply(exchange, code) }
         acquireServer(exchange)
