@@ -1,9 +1,7 @@
 """Settings that meet: each does by itself what it says, and has to go on doing so beside the other one."""
 
-import socket
 import threading
 import time
-from types import SimpleNamespace
 
 import h2.settings
 import pytest
@@ -14,6 +12,7 @@ from harness.configuration import API_ROUTE, BACKEND, MAIN_ISSUER, OPEN_ROUTE, S
 from harness.http2 import Connection, get
 from harness.http2backend import HTTP2Backend
 from harness.waiting import wait_until
+from harness.standin import StandIn
 from harness.tokens import bearer, token
 from harness.wire import Client, render
 
@@ -202,24 +201,14 @@ timeout = "10s"
 
 # Waiting for a server does not make a token last longer.
 
-class OneByOne:
+class OneByOne(StandIn):
     """Answers `/public/slow` after four seconds, everything else at once, and keeps what it was asked."""
 
     def __init__(self):
         self.seen = []
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self.run, daemon=True).start()
+        super().__init__()
 
-    def run(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
-    def serve(self, connection):
+    def _serve(self, connection):
         buffer = b""
         while True:
             while b"\r\n\r\n" not in buffer:
@@ -237,9 +226,8 @@ class OneByOne:
 
 @pytest.fixture
 def one_by_one():
-    backend = OneByOne()
-    yield backend
-    backend.socket.close()
+    with OneByOne() as backend:
+        yield backend
 
 
 WAITING = """
@@ -369,21 +357,23 @@ RAW = {
 }
 
 
+class Raw(StandIn):
+    """Answers every request with the same bytes, and closes."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        super().__init__()
+
+    def _serve(self, connection):
+        with connection:
+            connection.recv(65536)
+            connection.sendall(self.answer)
+
+
 @pytest.mark.parametrize("detail", RAW)
 def test_the_log_says_what_was_wrong_with_the_answer(start, detail):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        def serve():
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(RAW[detail])
-
-        threading.Thread(target=serve, daemon=True).start()
-        proxy = start(SimpleNamespace(port=server.getsockname()[1]), SMALL, upstream="retries = 0")
+    with Raw(RAW[detail]) as backend:
+        proxy = start(backend, SMALL, upstream="retries = 0")
         assert proxy.get("/public/x").status == 502
         assert proxy.wait_log(path="/public/x")["detail"] == detail
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import contextlib
 import itertools
 import json
 import socket
@@ -21,8 +22,10 @@ from harness.dpop import Client
 from harness.ports import refusing_port
 from harness.process import command
 from harness.servers import with_hosts
+from harness.standin import StandIn
 from harness.tokens import bearer
 from harness.waiting import wait_until
+from harness.wire import Closed, Reader
 
 CONFIGURATION = BACKEND + MAIN_ISSUER + """
 [issuer.opaque]
@@ -343,81 +346,51 @@ def test_an_address_that_says_nothing_is_followed_by_the_next_one(run, tmp_path)
     well.down()
 
 
+class SecureEndpoint(StandIn):
+    """Says of every token that it is active, over TLS, but on its connection number `broken`, which ends before its handshake."""
+
+    def __init__(self, context, host="127.0.0.1", broken=None):
+        self.context, self.broken, self.numbers = context, broken, itertools.count(1)
+        self.body = json.dumps(claims(active=True)).encode()
+        super().__init__(host)
+
+    def _serve(self, connection):
+        if next(self.numbers) == self.broken:
+            return connection.close()
+        connection.settimeout(5)
+        with contextlib.suppress(OSError, Closed), self.context.wrap_socket(connection, server_side=True) as secure:
+            reader = Reader(secure)
+            while True:
+                head = reader.until(b"\r\n\r\n").lower()
+                reader.exactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+                time.sleep(0.1)
+                secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                               % len(self.body) + self.body)
+
+
+def answers_to(proxy, count) -> list[int]:
+    """The statuses of requests that come at once, each with a token of its own."""
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        return list(pool.map(lambda n: proxy.get("/api/x", bearer(f"opaque{n}")).status, range(count)))
+
+
 def test_a_server_that_proves_itself_at_no_address_is_left_alone(run, tmp_path, own_backend):
     """Lines that failed side by side sent each other's questions round all addresses, again and again: 2,400 handshakes for 100
     tokens that anybody may send."""
     trusted, other = (Authority(tmp_path, name) for name in ("trusted authority", "other authority"))
-    context = other.server_context(other.sign("server", ["auth.test"]))
-    handshakes = 0
-    server = socket.create_server(("0.0.0.0", 0))
-
-    def serve():
-        nonlocal handshakes
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            handshakes += 1
-            try:
-                connection.settimeout(5)
-                context.wrap_socket(connection, server_side=True).close()
-            except OSError:
-                connection.close()
-
-    for _ in range(16):
-        threading.Thread(target=serve, daemon=True).start()
-    port = server.getsockname()[1]
     hosts = "127.0.0.1 localhost\n" + "".join(f"127.0.0.{n} auth.test\n" for n in range(2, 6))
-    proxy = run(url=f'https://auth.test:{port}/introspect", ca = "{trusted.file}', prefix=with_hosts(tmp_path, hosts))
-    with concurrent.futures.ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda n: proxy.get("/api/x", bearer(f"opaque{n}")).status, range(100)))
-    assert set(answers) == {503} and 0 < handshakes <= 4 * 100, handshakes
-    server.close()
+    with SecureEndpoint(other.server_context(other.sign("server", ["auth.test"])), "0.0.0.0") as server:
+        proxy = run(url=f'https://auth.test:{server.port}/introspect", ca = "{trusted.file}', prefix=with_hosts(tmp_path, hosts))
+        answers = answers_to(proxy, 100)
+        assert set(answers) == {503} and 0 < server.connections <= 4 * 100, server.connections
 
 
 def test_one_broken_handshake_is_one_connections_alone(run, tmp_path):
     """Others to the same server answer: whoever waits for them is not told that it is gone."""
     authority = Authority(tmp_path)
-    context = authority.server_context(authority.sign("auth", ["localhost"]))
-    body = json.dumps(claims(active=True)).encode()
-    server, count = socket.create_server(("127.0.0.1", 0)), itertools.count(1)
-
-    def serve():
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            if next(count) == 3:
-                connection.close()
-                continue
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    def answer(connection):
-        try:
-            with context.wrap_socket(connection, server_side=True) as secure:
-                while b"token=" in read_request(secure):
-                    time.sleep(0.1)
-                    secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        except OSError:
-            pass
-
-    def read_request(secure) -> bytes:
-        request = b""
-        while b"\r\n\r\n" not in request or b"token=" not in request.split(b"\r\n\r\n", 1)[1]:
-            data = secure.recv(65536)
-            if not data:
-                break
-            request += data
-        return request
-
-    threading.Thread(target=serve, daemon=True).start()
-    proxy = run(url=f'https://localhost:{server.getsockname()[1]}/introspect", ca = "{authority.file}')
-    with concurrent.futures.ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(lambda n: proxy.get("/api/x", bearer(f"opaque{n}")).status, range(40)))
-    assert answers.count(503) <= 1 and answers.count(200) >= 39, answers
-    server.close()
+    with SecureEndpoint(authority.server_context(authority.sign("auth", ["localhost"])), broken=3) as server:
+        answers = answers_to(run(url=f'https://localhost:{server.port}/introspect", ca = "{authority.file}'), 40)
+        assert answers.count(503) <= 1 and answers.count(200) >= 39, answers
 
 
 def test_a_token_that_is_bound_to_a_key(run, endpoint):
