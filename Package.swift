@@ -170,7 +170,7 @@ let package = Package(
         tests("Telemetry", ["Bytes", "Reactor", "HTTP", "JOSE"]),
         tests("Upstream", ["Bytes", "Reactor", "HTTP", "Telemetry"]),
         tests("Proxy", ["Bytes", "Policy", "Reactor"]),
-        tests("Config", ["Policy", "Proxy"]),
+        tests("Config", ["Policy", "Proxy", "Reactor"]),
         tests(
             "Control",
             [

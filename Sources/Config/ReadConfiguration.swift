@@ -1,3 +1,5 @@
+import Bytes
+
 /// The root of the file: reads each part, then checks what concerns several of them.
 struct ConfigurationReader {
     let loader: Loader
@@ -102,7 +104,7 @@ extension Section {
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {
-        (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || byte == 0x2D || byte == 0x5F
+        ASCIISet.alphanumeric.contains(byte) || byte == 0x2D || byte == 0x5F
     }
 
     /// The one table below a key, such as `[limits]`; nil where the file has none, or no table there, which is reported.
@@ -144,7 +146,7 @@ extension ConfigurationReader {
     /// Digits in a string are what `"${WORKERS:-2}"` becomes.
     private static func workers(_ text: String) -> WorkerCount? {
         if text == "auto" { return .automatic }
-        guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let count = Int(text),
+        guard text.utf8.allSatisfy(ASCII.isDigit), let count = Int(text),
             workerRange.contains(count)
         else { return nil }
         return .count(count)

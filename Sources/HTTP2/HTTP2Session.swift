@@ -133,6 +133,12 @@ internal import HTTP
         unsafe state.pointee.hasUnfinished
     }
 
+    /// Which header section has begun and not ended, as a number that no other on the connection has; nil where none has.
+    public var unfinishedSection: Int32? {
+        // SAFETY: as above.
+        unsafe state.pointee.unfinishedSection
+    }
+
     /// True where nothing more is received.
     public var isOver: Bool {
         // SAFETY: as above, and the session too.
@@ -175,6 +181,14 @@ internal import HTTP
     public mutating func free(_ slot: Int32) {
         // SAFETY: as above.
         unsafe state.pointee.free(slot)
+    }
+
+    /// True where the other side's windows are open for content of that stream.
+    public func mayFrame(_ slot: Int32) -> Bool {
+        // SAFETY: the session and its state belong to this value; the array checks the slot.
+        let identifier = unsafe state.pointee.streams[Int(slot)].identifier
+        return unsafe nghttp2_session_get_remote_window_size(session) > 0
+            && nghttp2_session_get_stream_remote_window_size(session, identifier) > 0
     }
 
     /// Ends a stream at once.

@@ -132,6 +132,14 @@ struct StreamRecord: BitwiseCopyable {
         return identifier > 0 ? identifier : nil
     }
 
+    /// Which section a read left unfinished, as a number that no other on the connection has: the stream's, and below zero
+    /// for trailers.
+    var unfinishedSection: Int32? {
+        guard hasUnfinished else { return nil }
+        let identifier = streams[Int(unfinished.slot)].identifier
+        return unfinished.kind == .trailers ? -identifier : identifier
+    }
+
     // MARK: Budget
 
     /// Pays for a glitch; false where the connection has to end.

@@ -5,11 +5,19 @@ struct JSONDocument: ~Copyable {
     private var text: [UInt8]
     private(set) var byteCount = 0
     private var tape: JSONTape
+    /// What a text may hold besides its bytes.
+    let limits: JSONLimits
 
     /// Room for texts of at most `capacity` bytes.
     init(capacity: Int, limits: JSONLimits) {
         text = [UInt8](repeating: 0, count: max(capacity, 1))
         tape = JSONTape(limits: limits)
+        self.limits = limits
+    }
+
+    /// Room for what an issuer answers about a token.
+    init(forAnswer answer: Span<UInt8>) {
+        self.init(capacity: answer.count, limits: .answer(byteCount: answer.count))
     }
 
     /// Decodes a part of a token and reads it; false where it is not strict base64url of a strict JSON object.

@@ -17,7 +17,7 @@ struct JSONNode: BitwiseCopyable {
 }
 
 /// What a JSON text may cost.
-struct JSONLimits: Sendable {
+struct JSONLimits: Sendable, Equatable {
     /// Containers inside containers.
     var depth: Int
     /// Values and names in all.
@@ -29,6 +29,12 @@ struct JSONLimits: Sendable {
     static let token = JSONLimits(depth: 32, nodes: 1024, members: 256)
     /// For a JWK Set of 100 keys, each with a certificate chain and members nobody knows.
     static let keySet = JSONLimits(depth: 32, nodes: 16_384, members: 256)
+
+    /// For what an issuer answers about a token, of so many bytes: it may list all that somebody is allowed. Two bytes make a
+    /// node at least, so that a short answer takes little memory.
+    static func answer(byteCount: Int) -> JSONLimits {
+        JSONLimits(depth: 32, nodes: min(byteCount / 2 + 2, 16_384), members: 1024)
+    }
 }
 
 /// The values of a strict JSON text (RFC 8259) in the order in which they stand there, as a flat list: an object's

@@ -40,6 +40,9 @@ public struct RevocationList: Sendable, Equatable {
     /// How many entries there are.
     public var count: Int { tokens.values.reduce(subjects.count) { $0 + $1.count } }
 
+    /// The latest of the moments before which a subject's tokens are revoked, in seconds since 1970; nil without any.
+    public var latestMoment: Int64? { subjects.values.max() }
+
     /// True where nothing is revoked.
     public var isEmpty: Bool { tokens.isEmpty && subjects.isEmpty }
 

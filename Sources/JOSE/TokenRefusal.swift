@@ -71,6 +71,8 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
     case otherVersion
     /// The server that was asked says that it is not, or no longer, good; or there is no server to ask.
     case inactive
+    /// The server that was asked says nothing that makes sense: nobody can tell what the token is worth.
+    case unusableAnswer
     /// The token, or all of its subject's up to some moment, are revoked.
     case revoked
     /// Everything holds, the signature too, but `exp` is over.
@@ -113,6 +115,7 @@ public enum TokenRefusal: UInt8, CaseIterable, Error, Sendable {
         case .contradictory: "session_contradictory"
         case .otherVersion: "session_other_version"
         case .inactive: "token_inactive"
+        case .unusableAnswer: "verdict_unusable"
         case .revoked: "token_revoked"
         case .expired: "token_expired"
         }

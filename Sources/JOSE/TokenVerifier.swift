@@ -87,7 +87,12 @@ public struct TokenVerifier: ~Copyable {
     }
 
     /// Gives the memory of a token back, so that the next one allocates nothing. Optional.
-    public mutating func recycle(_ token: consuming VerifiedToken) { spare = token.takeDocument() }
+    public mutating func recycle(_ token: consuming VerifiedToken) {
+        let document = token.takeDocument()
+        // What an issuer has answered may hold more than a token (rule J12).
+        guard document.limits == .token else { return }
+        spare = consume document
+    }
 
     /// Exchanges all keys of an issuer at once (rules J7, J22); after an error the old ones stay.
     public mutating func replaceKeys(

@@ -32,6 +32,8 @@ struct Transport: ~Copyable {
     var hasEnded = false
     /// The connection is broken in both directions.
     var isBroken = false
+    /// The peer was told that no byte will follow.
+    private var isShut = false
     /// It is a stream of an HTTP/2 connection: it has no socket, and its session fills the input and empties the
     /// output.
     let isStream: Bool
@@ -161,9 +163,17 @@ struct Transport: ~Copyable {
     /// True where the connection is open and the peer has sent nothing: fit to carry a request.
     func isQuiet() -> Bool { socket.isQuiet() && !(isSecure && hasMoreInside) }
 
-    /// Tells the peer that no byte will follow.
+    /// Tells the peer that no byte will follow; once, since OpenSSL would begin to wait for the peer's word the second time.
     mutating func shutDownWriting() {
+        guard !isShut else { return }
+        isShut = true
         tls?.close()
+        socket.shutDownWriting()
+    }
+
+    /// The same without the word that TLS has for it: what was written is not all that there was.
+    mutating func breakOff() {
+        isShut = true
         socket.shutDownWriting()
     }
 

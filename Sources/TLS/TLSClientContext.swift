@@ -5,6 +5,8 @@ internal import CTLS
 public struct TLSClientSettings: Sendable, Equatable {
     /// Whom it trusts.
     public var trusted: TrustedAuthorities
+    /// One of the trusted certificates may be the server's own, and no authority: whoever shows it has its key.
+    public var trustsLeaves = false
     /// The name that every server must prove; nil: the one by which the configuration names each.
     public var serverName: String?
     /// What is shown to servers that ask for a certificate.
@@ -47,6 +49,10 @@ public struct TLSClientSettings: Sendable, Equatable {
         unsafe usher_tls_set_owner(made, Unmanaged.passUnretained(self).toOpaque())
         unsafe usher_tls_keep_sessions(made, TLSClientContext.sessionCallback)
         guard unsafe settings.trusted.use(in: made) else { throw .noAuthorities }
+        if settings.trustsLeaves {
+            // SAFETY: the parameters are the context's own.
+            unsafe X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(made), UInt(X509_V_FLAG_PARTIAL_CHAIN))
+        }
         if let text = settings.certificate { try unsafe CertifiedKey(text).use(in: made) }
         guard unsafe usher_tls_set_protocols(made, settings.protocols.mask, 0) == 1 else {
             throw .outOfMemory

@@ -282,7 +282,8 @@ public struct UpstreamPool: ~Copyable {
         return true
     }
 
-    /// A request is sent to another server because no connection could be had: nobody has seen it.
+    /// A request is sent to another server, or once more, because no connection could be had or its stream was refused: nobody
+    /// has seen it.
     public mutating func noteReconnect() { cells.retries.adjust(by: 1) }
 
     /// An answer came with that status, so many microseconds after the request had gone.

@@ -9,9 +9,9 @@ struct DoctorCommand: ParsableCommand {
         abstract:
             "Look at the surroundings of a configuration: backends, what else is asked, keys, ports, clocks, limits.",
         discussion: """
-            Sends some harmless GET requests to the backends and says which; one GET each to servers that are asked about \
-            sessions and tokens and to the collector of [tracing], which need only answer; and logs in at the store of \
-            [shared]. Every finding that is not as it should be \
+            Sends some harmless GET requests to the backends and says which; one GET each to servers of sessions and to the \
+            collector of [tracing], which need only answer; asks introspection endpoints about a token that nobody has \
+            issued; and logs in at the store of [shared]. Every finding that is not as it should be \
             comes with a remedy. Exits with 1 where something will not work, else with 0.
             """)
 

@@ -60,6 +60,6 @@ struct RunCommand: ParsableCommand {
             Supervisor.serve(
                 configuration, from: source,
                 warnings: loaded.diagnostics.map { $0.headline(file: loaded.path) },
-                files: loaded.files, stamps: loaded.stamps, takesOver: takeover))
+                files: loaded.watchedFiles(inForce: true), stamps: loaded.stamps, takesOver: takeover))
     }
 }

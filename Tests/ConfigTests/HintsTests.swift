@@ -76,6 +76,25 @@ import Testing
         #expect(servers("\"[::ffff:127.0.0.1]:8000\"") == [])
     }
 
+    @Test("A short token, a page in the place of the base, and milliseconds are warned of")
+    func slips() {
+        let admin = "[admin]\naddress = \"127.0.0.1:1\"\ntoken = { env = \"@\" }\n"
+        func token(_ name: String) -> [String] { said(route: admin.replacing("@", with: name)) }
+        #expect(
+            isOne(token("SHORT"), "16:9: warning: \"token\" has fewer than 16 bytes"), "\(token("SHORT"))")
+        #expect(token("SECRET") == [])
+        func base(_ url: String) -> [String] {
+            let issuer = "[issuer.main]\nprovider = \"better-auth\"\nurl = \"\(url)\"\n"
+            return headlines(load(Sample(issuer: issuer).text))
+        }
+        let page = base("https://a.example/api/auth/jwks")
+        #expect(isOne(page, "8:7: warning: ", "is its base: without \"/jwks\""), "\(page)")
+        #expect(base("https://a.example/api/auth") == [])
+        let late = said(route: "[revocation]\nfile = \"late.json\"\n")
+        #expect(isOne(late, "15:8: warning: ", "seconds since 1970, not milliseconds"), "\(late)")
+        #expect(said(route: "[revocation]\nfile = \"revoked.json\"\n") == [])
+    }
+
     @Test("An issuer or a session that no route names has no effect")
     func unusedIssuers() {
         let other = "[issuer.b]\nissuer = 'https://b'\naudience = 'a'\nsecret = { env = 'SECRET' }\n"

@@ -1,3 +1,4 @@
+import Reactor
 import Testing
 
 @testable import Config
@@ -31,6 +32,92 @@ import Testing
         #expect(headlines(issuer("{ env = 'odd.name' }", ["odd.name": goodSecret])) == [])
     }
 
+    /// What may be read of a value whose file or variable is not there: it is what one looks for.
+    @Test(arguments: [
+        "{ file = '/run/credentials/usher@main.service/BetterAuthSecret' }",
+        "{ file = 'keys/AuthSecret2.txt' }",
+        "{ env = 'better_auth_secret' }", "{ env = 'jwt_key2' }",
+    ])
+    func pathsAndNamesAreShown(secret: String) {
+        let loaded = issuer(secret)
+        let value = secret.split(separator: "'")[1]
+        #expect(headlines(loaded).first?.contains(value) == true, "\(headlines(loaded))")
+        #expect(loaded.render().contains(" | secret = \(secret)\n"))
+    }
+
+    @Test(arguments: [
+        "{ env = 'correct_horse_battery_staple' }", "{ env = 'hunter2_key_of_mine_and_no_other' }",
+        "{ env = 'Secret_Key' }", "{ file = 'p@ss.word' }", "{ file = 'CorrectHorse.BatteryStaple' }",
+        "{ file = '/p/aBcDeFgHiJkL' }", "{ file = '/run/Kq7RgNU3sdoO' }",
+        "{ file = '/Kq/RgNUsdoOLwNhqoVWhr' }",
+    ])
+    func whatMayBeASecretIsNot(secret: String) {
+        let loaded = issuer(secret)
+        let value = secret.split(separator: "'")[1]
+        #expect(loaded.hasErrors && !loaded.render().contains(value), "\(loaded.render())")
+    }
+
+    /// Any file that is there, none of which can be read.
+    private struct Unreadable: FileSource {
+        func read(path: String) -> FileReading { .failed(reason: "Permission denied") }
+        func stamp(path: String) -> FileStamp? { path == "/etc/usher/x8Kq2" ? FileContents.stamp("/") : nil }
+    }
+
+    @Test func whatIsThereIsNoSecret() {
+        func first(_ secret: String) -> String? {
+            var sample = Sample()
+            sample.issuer = "[issuer.main]\nissuer = 'i'\naudience = 'a'\nsecret = \(secret)\n"
+            return headlines(
+                Configuration.load(
+                    text: Array(sample.text.utf8), path: "/etc/usher/usher.toml",
+                    environment: ["MySecret": goodSecret], files: Unreadable())
+            ).first
+        }
+        #expect(
+            first("{ file = 'x8Kq2' }")
+                == "9:19: error: cannot read \"/etc/usher/x8Kq2\": Permission denied")
+        #expect(first("{ file = 'x8Kq3' }") == "9:19: error: cannot read \"/etc/usher/…\": Permission denied")
+        #expect(first("{ file = \"x8Kq2\\u0000\" }")?.contains("x8Kq2") == false)
+        #expect(
+            first("{ env = 'mysecret' }")
+                == "9:18: error: environment variable mysecret is not set (or not UTF-8); did you mean \"MySecret\"?"
+        )
+    }
+
+    @Test func theExampleOfAMessageIsNotTakenForWhatItHides() {
+        var sample = Sample()
+        sample.issuer =
+            "[issuer.main]\nissuer = 'i'\naudience = 'a'\njwks = 'https://a.example/jwks.json?key=hunter2'\n"
+        let loaded = load(sample.text)
+        #expect(
+            headlines(loaded).first
+                == "9:8: error: \"jwks\" must be { file = \"jwks.json\" }, not a string; did you mean \"{ url = '…' }\"?"
+        )
+        #expect(!loaded.render().contains("hunter2"))
+    }
+
+    @Test func anAddressOfVariablesIsShown() {
+        func messages(_ address: String, _ environment: [String: String]) -> String {
+            load(
+                Sample().text + "[shared]\nredis = \"\(address)\"\n",
+                environment.merging(variables) { a, _ in a }
+            )
+            .render()
+        }
+        let address = "redis://${RH}:6379/0"
+        #expect(messages(address, ["RH": ""]).contains("\"\(address)\" lacks a host\n"))
+        #expect(
+            messages(address, ["RH": "h/x"]).contains(
+                "must be the number of a database, such as \"/0\", not that of \"\(address)\"\n"))
+        #expect(
+            messages("redis://:6379", [:]).contains(
+                "\":6379\" lacks a host; did you mean \"127.0.0.1:6379\"?"))
+        let login = "redis://${RU}:${RP}@${rh}:6379/0"
+        let shown = messages(login, ["RU": "me", "RP": "hunter2", "rh": "cache.example"])
+        #expect(shown.contains("is not encrypted") && shown.contains(" | redis = \"\(login)\"\n"))
+        #expect(!shown.contains("hunter2"))
+    }
+
     @Test(arguments: [
         ("'hunter2hunter2'", "secret = ****************"), ("[1, 'hunter2']", "secret = **************"),
         ("{ value = 'hunter2' }", "secret = { value = ********* }"), ("12345678", "secret = ********"),
@@ -52,7 +139,8 @@ import Testing
         "[log]\nlevel = \"loud\"", "[cors.a]\norigins = [\"nonsense\"]",
         "[tracing]\nurl = \"127.0.0.1:4318\"",
         "[upstream.more]\nauthorization = \"forwrd\"", "[shared]\nredis = \"redis://localhost/x\"",
-        "[admin]\nadress = \"${HOST}:1\"",
+        "[admin]\nadress = \"${HOST}:1\"", "[revocation]\nfile = \"Lists@1/Revoked.json\"",
+        "[revocation]\nfile = \"/Lists@1/Revoked.json\"",
     ])
     func harmlessLinesAreShown(text: String) {
         let last = text.split(separator: "\n").last ?? ""

@@ -53,7 +53,8 @@ let files = MemoryFiles(files: [
     "/etc/usher/private.pem": "-----BEGIN PRIVATE KEY-----\nMCow\n-----END PRIVATE KEY-----\n",
     "/etc/usher/pkcs1.pem": "-----BEGIN RSA PUBLIC KEY-----\nMCow\n-----END RSA PUBLIC KEY-----\n",
     "/etc/usher/certificate.pem": "-----BEGIN CERTIFICATE-----\nMCow\n-----END CERTIFICATE-----\n",
-    "/abs/secret": goodSecret,
+    "/abs/secret": goodSecret, "/etc/usher/late.json": "{\"sub\":{\"u\":1769299200000}}",
+    "/etc/usher/revoked.json": "{\"sub\":{\"u\":1769299200}}",
 ])
 
 let variables = [

@@ -65,7 +65,7 @@ def test_F9_changes(start, own_backend, path):
 def test_names(start, own_backend):
     proxy = start(own_backend)
     assert admin(proxy, "GET", "/version", host="usher.internal").status == 403
-    proxy.file.write_text(proxy.file.read_text().replace(f'address = "127.0.0.1:{proxy.admin}"', f'address = "127.0.0.1:{proxy.admin}"\nnames = ["Usher.internal"]'))
+    proxy.file.write_text(proxy.file.read_text().replace(f'address = "127.0.0.1:{proxy.admin}"', f'address = "127.0.0.1:{proxy.admin}"\nnames = ["Usher.internal."]'))
     assert admin(proxy, "POST", "/reload", body=b"").status == 200
     assert admin(proxy, "GET", "/version", host="usher.internal:80").status == 200
     assert admin(proxy, "GET", "/version", host="other.internal").status == 403
@@ -132,6 +132,11 @@ provider = "better-auth"
 secret = {{ env = "USHER_TEST_SECRET" }}
 url = "http://127.0.0.1:1/api/auth"
 trusted_origins = ["https://app.example.com"]
+
+[issuer.fetched]
+issuer = "https://fetched.test"
+audience = ["https://api.test"]
+jwks = {{ url = "http://127.0.0.1:1/jwks?key=mark-of-a-query" }}
 """
     proxy = start(own_backend, text, env=marks)
     bad = token(secret_or_key=b"w" * 40)
@@ -139,7 +144,7 @@ trusted_origins = ["https://app.example.com"]
     time.sleep(0.1)
     for path in PAGES:
         body = admin(proxy, "GET", path).body.decode()
-        for secret in [*marks.values(), SECRET.decode(), bad.split(".")[2], "mark-of-the-query"]:
+        for secret in [*marks.values(), SECRET.decode(), bad.split(".")[2], "mark-of-the-query", "mark-of-a-query"]:
             assert secret not in body, (path, secret)
     assert "/api/x" in admin(proxy, "GET", "/status.json").body.decode()
 

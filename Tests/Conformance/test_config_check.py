@@ -140,6 +140,8 @@ MISTAKES = {
     "no listener": (change('[listen.public]\naddress = "127.0.0.1:8080"\n', ""), None, "listen"),
     "limit of a name that is taken": (
         GOOD + '\n[rate_limit.failed-authentications]\nkey = "user"\nrequests = 1\nper = "1s"\n', "[rate_limit.", 'the name "failed-authentications" is taken'),
+    "limit of the name of those that have none in the metrics": (
+        GOOD + '\n[rate_limit.other]\nkey = "user"\nrequests = 1\nper = "1s"\n', "[rate_limit.", 'the name "other" is taken'),
     "CORS for everybody with credentials": (GOOD + '\n[cors.app]\norigins = ["*"]\ncredentials = true\n', '"*"', "credentials"),
     "CORS for null": (GOOD + '\n[cors.app]\norigins = ["null"]\n', '"null"', "null"),
     "CORS for a pattern": (GOOD + '\n[cors.app]\norigins = ["https://*.example.com"]\n', "https://*", "origin"),

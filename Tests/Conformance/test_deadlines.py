@@ -12,6 +12,8 @@ import pytest
 
 from harness import configuration
 from harness.http2 import Connection, get
+from harness.metrics import Metrics
+from harness.waiting import wait_until
 from harness.wire import render
 
 LIMITS = """
@@ -286,6 +288,81 @@ def test_who_reads_slowly_and_owes_a_body_is_not_cut_off(start, own_backend):
         assert count > 32 << 20, proxy.wait_log(path="/public/x")
 
 
+@pytest.mark.parametrize("request_bytes", [
+    render("GET", "/public/x"), b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel",
+], ids=["a whole request", "one that owes a body"])
+def test_who_reads_slowly_without_a_pause_is_not_cut_off(start, own_backend, request_bytes):
+    """The kernel asks for more only when a third of its megabytes has gone: between two writes lies more than `body_timeout`."""
+    own_backend.script = megabytes(16)
+    proxy = start(own_backend, configuration.SMALL + LIMITS.replace("600ms", "1s"))
+    with connect(proxy, receive_bytes=65536) as sock:
+        sock.sendall(request_bytes)
+        started, count = time.monotonic(), 0
+        while time.monotonic() - started < 4:
+            count += len(sock.recv(6554))
+            time.sleep(0.05)
+        count += len(read_to_the_end(sock))
+    assert count > 16 << 20, proxy.wait_log(path="/public/x")
+
+
+def test_a_server_that_reads_slowly_without_a_pause_gets_it_all(start, own_backend):
+    """The same for an upload."""
+    size = 12_000_000
+    own_backend.recording = False
+    own_backend.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+    def script(exchange):
+        started, count = time.monotonic(), len(exchange.reader.buffer)
+        while count < size:
+            is_slow = time.monotonic() - started < 4
+            count += len(exchange.sock.recv(6554 if is_slow else 1 << 20))
+            time.sleep(0.05 if is_slow else 0)
+        exchange.request.complete = True
+        exchange.reply(200, b"all")
+
+    own_backend.script = script
+    text = configuration.SMALL.replace('path = "/public/**"', 'path = "/public/**"\nmax_body = "100MiB"')
+    proxy = start(own_backend, text + LIMITS.replace("600ms", "1s"))
+    with proxy.client() as client:
+        client.send(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.try_send(b"x" * size)
+        assert client.response("POST").status == 200, proxy.wait_log(path="/public/x")
+
+
+def uploading(sock, stop: threading.Event) -> None:
+    """Goes on with a body that nobody wants any more, a little at a time."""
+    with contextlib.suppress(OSError):
+        while not stop.wait(0.1):
+            sock.sendall(b"x")
+
+
+@pytest.mark.parametrize("seconds", [6, 0], ids=["who reads slowly", "who does not read"])
+def test_an_early_answer_is_left_to_a_client_that_goes_on_sending(start, own_backend, seconds):
+    """RFC 9112, 9.6: closed after two seconds, with a body that still comes, the connection was reset, and what the kernel
+    had of the answer was destroyed. Who takes none of it has as long as for any other."""
+    size = 1 << 20
+    own_backend.script = lambda exchange: (exchange.reply(200, b"x" * size), exchange.close())
+    proxy = start(own_backend, configuration.SMALL + LIMITS.replace("600ms", "3s"))
+    stop = threading.Event()
+    with connect(proxy, receive_bytes=32768) as sock:
+        sock.sendall(b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nhel")
+        thread = threading.Thread(target=uploading, args=(sock, stop))
+        thread.start()
+        try:
+            proxy.wait_log(path="/public/x")
+            if not seconds:
+                return wait_until(lambda: Metrics(proxy)["usher_connections_open"] == 0)
+            started, count = time.monotonic(), 0
+            with contextlib.suppress(ConnectionResetError):
+                while piece := sock.recv(16384):
+                    count += len(piece)
+                    time.sleep(max(0, started + seconds * count / size - time.monotonic()))
+            assert count > size
+        finally:
+            stop.set()
+            thread.join()
+
+
 def test_an_answer_that_comes_with_its_deadline_leaves_the_next_request_alone(start, own_backend):
     """A process that stood still sees what came in time before it looks at the clock. The deadline that has passed by then
     was the first request's, which is answered."""
@@ -302,7 +379,7 @@ def test_an_answer_that_comes_with_its_deadline_leaves_the_next_request_alone(st
     with proxy.client() as client:
         client.send(render("GET", "/public/first") + render("GET", "/public/second"))
         assert asked.wait(20)
-        proxy.signal(signal.SIGSTOP)
+        proxy.stand_still()
         go.set()
         time.sleep(3.2)
         proxy.signal(signal.SIGCONT)

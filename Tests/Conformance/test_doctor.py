@@ -1,5 +1,7 @@
 """`usher doctor`: what a new user has wrong around the configuration, and what to do about it."""
 
+import base64
+import json
 import re
 import socket
 import threading
@@ -34,6 +36,17 @@ class Careless(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self):  # noqa: N802
+        """As an introspection endpoint: `opaque` is status and content."""
+        form = self.rfile.read(int(self.headers["content-length"])).decode()
+        self.server.seen.append((self.path, dict(self.headers) | {"form": form}))
+        status, content = self.server.opaque
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def date_time_string(self, timestamp=None):
         return super().date_time_string(time.time() + self.server.off)
 
@@ -58,7 +71,7 @@ def careless():
     def run(careless=True, off=0, handler=Careless):
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.daemon_threads = True
-        server.careless, server.off, server.seen = careless, off, []
+        server.careless, server.off, server.seen, server.opaque = careless, off, [], (200, {"active": False})
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return server
@@ -180,11 +193,12 @@ def test_port_is_ours(tmp_path, start, own_backend, careless):
 WITHOUT_ADMIN = configuration.PREAMBLE.replace('[admin]\naddress = "127.0.0.1:{admin}"\n', "")
 
 
-@pytest.mark.parametrize("mode", ["", 'mode = "forward-auth"\ntrusted_proxies = ["192.0.2.0/24"]\n'], ids=["proxy", "forward-auth"])
+@pytest.mark.parametrize("mode", [
+    "", 'mode = "forward-auth"\ntrusted_proxies = ["192.0.2.0/24"]\n', 'protocols = ["h2"]\n'], ids=["proxy", "forward-auth", "h2"])
 def test_port_is_an_usher_s_without_admin_pages(tmp_path, start, own_backend, careless, mode):
     """Beside the usher that runs, its own listener was BAD."""
     proxy = start(own_backend, listen=mode)
-    done = doctor(tmp_path, careless().server_port, port=proxy.port, preamble=WITHOUT_ADMIN)
+    done = doctor(tmp_path, careless().server_port, port=proxy.port, preamble=WITHOUT_ADMIN, listen=mode)
     (place,) = [number for number, line in enumerate(done.lines) if "[listen.public]" in line]
     assert done.lines[place] == f"note  [listen.public] 127.0.0.1:{proxy.port}: an usher listens there already", done.stdout
     assert "if that is the one of this file, nothing is wrong" in done.lines[place + 1] and done.returncode == 0
@@ -201,10 +215,58 @@ def test_port_is_somebody_s_without_admin_pages(tmp_path, careless, listen, mark
     assert "if that is this usher, nothing is wrong; else end the program" in done.lines[place + 1]
 
 
+@pytest.mark.parametrize("protocols", ["", 'protocols = ["h2"]\n', 'protocols = ["h2", "http/1.1"]\n'], ids=["http1", "h2", "both"])
+@pytest.mark.parametrize("name", ["secure.test", "*.secure.test"])
+def test_a_secure_port_is_an_usher_s_without_admin_pages(tmp_path, start, own_backend, careless, protocols, name):
+    """It was a note, whoever was there: through TLS nobody was asked."""
+    pair = Authority(tmp_path).sign("own", [name])
+    listen = f"{protocols}tls.certificates = [{pair.toml()}]"
+    proxy = start(own_backend, listen=listen)
+    done = doctor(tmp_path, careless().server_port, port=proxy.port, preamble=WITHOUT_ADMIN, listen=listen)
+    (line,) = [line for line in done.lines if f"[listen.public] 127.0.0.1:{proxy.port}" in line]
+    assert line == f"note  [listen.public] 127.0.0.1:{proxy.port}: an usher listens there already" and done.returncode == 0, done.stdout
+    assert not own_backend.requests
+
+
+def test_a_secure_port_where_clients_show_certificates(tmp_path, start, own_backend, careless):
+    """Who has the key is not who it says it is; the doctor has no certificate to show."""
+    authority = Authority(tmp_path)
+    listen = f'tls.certificates = [{authority.sign("own", ["secure.test"]).toml()}]\ntls.client_ca = "{authority.file}"'
+    proxy = start(own_backend, listen=listen)
+    done = doctor(tmp_path, careless().server_port, port=proxy.port, preamble=WITHOUT_ADMIN, listen=listen)
+    (line,) = [line for line in done.lines if f"[listen.public] 127.0.0.1:{proxy.port}" in line]
+    assert line.startswith("note") and "shows this listener's certificate, and does not say who it is" in line, done.stdout
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("other, sign, mark", [
+    ("another", "nobody shows this listener's certificate there", "BAD"), ("plain", "nobody shows this listener's certificate there", "BAD"),
+    ("same", "no usher answers there", "BAD"), ("expired", "it cannot be told by whom: the certificate of the listener does not hold now", "note")])
+def test_a_secure_port_is_somebody_s(tmp_path, careless, other, sign, mark):
+    authority = Authority(tmp_path)
+    own = authority.sign("own", ["secure.test"], days=(-9, -1) if other == "expired" else (-1, 30))
+    shown = authority.sign("another", ["secure.test"]) if other == "another" else own
+    server = careless()
+    if other != "plain":
+        server.socket = authority.server_context(shown).wrap_socket(server.socket, server_side=True)
+    listen = f"tls.certificates = [{own.toml()}]"
+    done = doctor(tmp_path, careless().server_port, port=server.server_port, preamble=WITHOUT_ADMIN, listen=listen)
+    (place,) = [number for number, line in enumerate(done.lines) if "[listen.public] 127.0.0.1" in line]
+    assert done.lines[place].startswith(mark) and "Address already in use" in done.lines[place] and sign in done.lines[place], done.stdout
+    assert "if that is this usher, nothing is wrong; else end the program" in done.lines[place + 1]
+
+
 def test_a_certificate_that_has_a_day_left(tmp_path, careless):
     pair = Authority(tmp_path).sign("short", ["a.test"], days=(-1, 1.5))
     done = doctor(tmp_path, careless().server_port, listen=f"tls.certificates = [{pair.toml()}]")
     assert any(line.startswith("note") and line.endswith(": expires in 1 day") for line in done.lines), done.stdout
+
+
+def test_a_certificate_without_a_name(tmp_path, careless):
+    """The list of its names ended with nothing."""
+    pair = Authority(tmp_path).sign("nameless", [], days=(-1, 60))
+    done = doctor(tmp_path, careless().server_port, listen=f"tls.certificates = [{pair.toml()}]")
+    assert any(line.startswith("ok") and line.endswith(" days, for no host name") for line in done.lines), done.stdout
 
 
 # What else a running proxy needs
@@ -269,6 +331,41 @@ def test_what_else_is_asked_is_there(tmp_path, careless, password):
     assert {path for path, _ in other.seen} == {"/introspect?key=hidden", "/api/auth/get-session", "/v1/traces"}
     assert password == "right" or "WRONGPASS" in done.stdout and password not in done.stdout
     assert done.returncode == (password != "right") and "hidden" not in done.stdout
+
+
+OPAQUE = SERVICES[:SERVICES.index("[session.browser]")]
+
+
+@pytest.mark.parametrize("answer, mark, words", [
+    ((200, {"active": False}), "ok", "takes client_id and client_secret"), ((401, {"error": "invalid_client"}), "BAD", "does not accept client_id"),
+    ((403, {}), "BAD", "does not let this client ask"), ((200, {"active": True}), "BAD", "says that such a token is active"),
+    ((200, None), "BAD", "is not one about a token"), ((200, {"active": "false"}), "BAD", "is not one about a token"),
+    ((404, {}), "BAD", "does not answer the question")])
+def test_an_introspection_endpoint_is_asked(tmp_path, careless, answer, mark, words):
+    """Any answer would do, though a wrong secret is 503 for every token."""
+    server = careless()
+    server.opaque = answer
+    done = doctor(tmp_path, careless(careless=False).server_port, OPAQUE % {"opaque": server.server_port}, USHER_TEST_SECRET="a secret+of: 32 bytes, or some more")
+    (place,) = [number for number, line in enumerate(done.lines) if "[issuer.opaque]" in line]
+    assert done.lines[place].startswith(mark) and words in done.lines[place] and f"gave {answer[0]}" in done.lines[place], done.stdout
+    assert done.returncode == (mark == "BAD") and ("remedy" in done.lines[place + 1]) == (mark == "BAD")
+    assert "hidden" not in done.stdout and "secret+of" not in done.stdout
+    ((path, headers),) = server.seen
+    assert path == "/introspect?key=hidden" and "token=usher-doctor" in headers["form"] and "token_type_hint=access_token" in headers["form"]
+    login = base64.b64encode(b"usher:a%20secret%2Bof%3A%2032%20bytes%2C%20or%20some%20more").decode()
+    assert headers["Authorization"] == f"Basic {login}"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_introspection_endpoint_is_asked_through_tls(tmp_path, careless, trusted):
+    server, authority = careless(), Authority(tmp_path)
+    server.socket = authority.server_context(authority.sign("opaque", ["localhost"])).wrap_socket(server.socket, server_side=True)
+    ca = f', ca = "{authority.file}" }}}}' if trusted else " }}"
+    text = OPAQUE.replace("http://127.0.0.1:%(opaque)s", "https://localhost:%(opaque)s").replace('"USHER_TEST_SECRET" }} }}', f'"USHER_TEST_SECRET" }}}}{ca}')
+    done = doctor(tmp_path, careless(careless=False).server_port, text % {"opaque": server.server_port})
+    (line,) = [line for line in done.lines if "[issuer.opaque]" in line]
+    assert line.startswith("ok" if trusted else "BAD") and ("takes client_id" if trusted else "does not prove to be the server") in line, done.stdout
+    assert bool(server.seen) == trusted
 
 
 def test_a_collector_that_proves_nothing(tmp_path, careless):

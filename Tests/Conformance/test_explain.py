@@ -132,7 +132,7 @@ REFUSALS = {
     "issuer": (("GET", "/api/alice/tasks"), good(issuer="https://other.test"), 401, "token_invalid", "token_wrong_issuer"),
     "signature": (("GET", "/api/alice/tasks"), token(secret_or_key=b"x" * 40), 401, "token_invalid", "token_bad_signature"),
     "revoked": (("GET", "/api/alice/tasks"), good(jti="gone"), 401, "token_invalid", "token_revoked"),
-    "bound": (("GET", "/api/alice/tasks"), good(cnf={"jkt": "x" * 43}), 401, "token_invalid", "token_bound_to_key"),
+    "bound": (("GET", "/api/alice/tasks"), good(cnf={"jkt": "A" * 43}), 401, "token_invalid", "token_bound_to_key"),
     "not yours": (("GET", "/api/bob/tasks"), good(), 403, "not_yours", ""),
     "scope": (("GET", "/api/alice/tasks"), token(), 403, "insufficient_scope", ""),
     "no route": (("GET", "/nothing"), good(), 404, "no_route", ""),

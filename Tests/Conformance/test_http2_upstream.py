@@ -4,9 +4,11 @@ that misbehave."""
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import random
 import re
 import select
+import signal
 import socket
 import struct
 import threading
@@ -419,6 +421,9 @@ def test_a_refused_stream_is_sent_again(proxy, backend):
     backend.on_request = answer
     assert httpx.post(f"http://127.0.0.1:{proxy.port}/public/x", content=b"once").text == "once"
     assert len(backend.requests) == 2
+    metrics = Metrics(proxy)
+    assert metrics["usher_upstream_retries_total"] == 1
+    assert metrics["usher_upstream_retried_total", {"upstream": "backend"}] == 1
 
 
 def test_a_request_with_trailers_is_not_sent_again_without_them(proxy, backend):
@@ -610,6 +615,49 @@ def test_what_came_with_the_end_of_a_connection_is_passed_on(proxy, backend):
         client.sock.settimeout(5)
         assert client.sock.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert client.ended(20)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_what_a_server_said_before_a_write_failed_is_heard(start, tmp_path, secure):
+    """A write meets the reset of a connection whose last bytes are not read yet: the answer of one request, and a GOAWAY by
+    which the others were never seen (RFC 9113, 6.8). Those who ask come first, as many as the kernel tells of at once."""
+    count, begun, go, gone = 300, threading.Event(), threading.Event(), threading.Event()
+
+    def answer(wire, seen):
+        if not seen[":path"].endswith("first"):
+            return wire.answer(seen.stream)
+        begun.set()
+        go.wait(30)
+        wire.answer(seen.stream, b"whole")
+        wire.goaway(seen.stream)
+        time.sleep(0.5)  # the kernel has it all
+        wire.sock.shutdown(socket.SHUT_RD)  # nobody reads from it any more, so that it can be closed
+        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.sock.close()
+        gone.set()
+
+    context, upstream = None, UPSTREAM
+    if secure:
+        authority = Authority(tmp_path)
+        context = authority.server_context(authority.sign("good", ["tasks.internal"]))
+        context.set_alpn_protocols(["h2"])
+        upstream += f'tls = {{ ca = "{authority.file}", server_name = "tasks.internal" }}'
+    with HTTP2Backend(context=context) as backend, contextlib.ExitStack() as stack:
+        backend.on_request = answer
+        proxy = start(backend, upstream=upstream)
+        first, *others = [stack.enter_context(proxy.client()) for _ in range(1 + count)]
+        first.send(render("POST", "/public/first", body=b"x"))
+        assert begun.wait(30)
+        wait(lambda: Metrics(proxy)["usher_connections_open"] >= 1 + count)
+        proxy.signal(signal.SIGSTOP)
+        for number, other in enumerate(others):
+            other.send(render("POST", f"/public/{number}", body=b"x"))
+        go.set()
+        assert gone.wait(30)
+        proxy.signal(signal.SIGCONT)
+        answers = [asked.response() for asked in (first, *others)]
+    assert [answer.status for answer in answers] == [200] * (1 + count)
+    assert answers[0].body == b"whole"
 
 
 def test_a_client_that_leaves_cancels(proxy, backend):

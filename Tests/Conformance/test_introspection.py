@@ -23,9 +23,10 @@ from harness.ports import refusing_port
 from harness.process import command
 from harness.servers import with_hosts
 from harness.standin import StandIn
+from harness.streams import endless_at_stream, has_been_cut, stream
 from harness.tokens import bearer
 from harness.waiting import wait_until
-from harness.wire import Closed, Reader
+from harness.wire import Closed, Reader, render
 
 CONFIGURATION = BACKEND + MAIN_ISSUER + """
 [issuer.opaque]
@@ -44,6 +45,12 @@ upstream = "backend"
 path = "/only/**"
 auth = "opaque"
 upstream = "backend"
+
+[[route]]
+path = "/unlimited/**"
+auth = "opaque"
+upstream = "backend"
+stream_lifetime = "unlimited"
 
 [[route]]
 path = "/main/**"
@@ -138,6 +145,18 @@ def test_an_active_token_is_asked_about_once(run, endpoint):
     assert head["content-type"] == "application/x-www-form-urlencoded" and not head["cookie"]
     proxy.assert_arrived(proxy.get("/only/x", bearer("opaque-1+/=~")), "alice")
     assert len(endpoint.asked) == 1
+
+
+def test_the_time_of_the_question_is_none_of_the_backends(run, endpoint):
+    """Not even where the backend answers before it has the whole request."""
+    proxy = run()
+    endpoint.tokens["t"], endpoint.delay = claims(), 1.0
+    proxy.backend.script = lambda exchange: (exchange.reply(413, headers=[("Connection", "close")]), exchange.close())
+    with proxy.client() as client:
+        client.send(render("POST", "/api/early", bearer("t") | {"Content-Length": "100000"}) + b"x" * 100)
+        assert client.response().status == 413
+    line = proxy.wait_log(path="/api/early")
+    assert line["upstream_ms"] < 900 < line["duration_ms"]
 
 
 def test_an_inactive_token(run, endpoint):
@@ -299,6 +318,67 @@ def test_a_verdict_ends_with_the_token(run, endpoint):
     assert proxy.get("/api/x", bearer("t")).status == 401
 
 
+def test_a_verdict_ends_with_the_token_whatever_the_leeway(run, endpoint):
+    """RFC 7662, 4: an answer must not be remembered beyond the token's `exp`; the issuer's clock is its own affair."""
+    proxy = run()
+    endpoint.tokens["t"] = claims(exp=(end := int(time.time()) + 3))
+    assert proxy.get("/api/x", bearer("t")).status == 200
+    del endpoint.tokens["t"]
+    time.sleep(max(0, end + 0.1 - time.time()))
+    assert proxy.get("/api/x", bearer("t")).status == 401
+
+
+def test_an_issuer_whose_clock_is_behind_is_asked_again_and_again(run, endpoint):
+    """Its yes comes after the token's `exp`, and within the leeway: whoever asks is let pass, and is not left to wait."""
+    proxy = run()
+    endpoint.tokens["t"] = claims(exp=int(time.time()) - 5)
+    end = time.time() + 2.5
+    while time.time() < end:
+        assert proxy.get("/api/x", bearer("t")).status == 200
+    assert 2 <= len(endpoint.asked) <= 4, "once a second"
+    del endpoint.tokens["t"]
+    wait_until(lambda: proxy.get("/api/x", bearer("t")).status == 401, 4)
+
+
+LARGE = {
+    "a long claim": dict(roles="x" * 100_000), "many values": dict(roles=[f"role-{n}" for n in range(5000)]),
+    "many members": {f"claim-{n}": n for n in range(900)}}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_an_answer_may_be_larger_than_a_token(run, endpoint, name):
+    """A token has 8 KiB and 1,024 values; what its issuer has to say of it may be more."""
+    proxy = run()
+    endpoint.tokens |= {"t": claims(**LARGE[name]), "small": claims()}
+    for text in ("t", "small", "t"):
+        proxy.assert_arrived(proxy.get("/api/x", bearer(text)), "alice")
+        proxy.backend.clear()
+    # Nor do tokens get more room by that.
+    proxy.assert_refused(proxy.get("/main/x", bearer(tokens.token(x=[1] * 1100))), 401, "token_invalid")
+
+
+@pytest.mark.parametrize("reloads", [False, True])
+def test_a_stream_ends_once_its_token_is_not_active(run, endpoint, own_backend, reloads):
+    own_backend.script = endless_at_stream
+    proxy = run(cache_for="1s", workers=2)
+    endpoint.tokens |= {"t": claims(), "other": claims()}
+    with (stream(proxy, "/api/stream", bearer("t")) as ending, stream(proxy, "/api/stream", bearer("other")) as staying,
+          stream(proxy, "/unlimited/stream", bearer("t")) as unlimited):
+        if reloads:
+            proxy.signal(1)
+            proxy.wait_said("configuration reloaded")
+        time.sleep(1.5)
+        # Their verdicts are given anew, others are refused: nothing of that ends a stream.
+        for text, status in [("t", 200), ("other", 200), *((f"unknown{n}", 401) for n in range(5))]:
+            assert proxy.get("/api/x", bearer(text)).status == status
+        assert not has_been_cut(ending, 0.5)
+        del endpoint.tokens["t"]
+        wait_until(lambda: proxy.get("/api/x", bearer("t")).status == 401)
+        assert has_been_cut(ending, 20)
+        assert not has_been_cut(staying, 0.5) and not has_been_cut(unlimited, 0.5)
+    assert proxy.wait_log(path="/api/stream", detail="token_inactive")["reason"] == "token_invalid"
+
+
 @pytest.mark.parametrize("place, target, fields", [
     ("query:access_token", "/only/x?access_token=", {}), ("query:access_token", "/only/x?a=1&access_token=&b", {}),
     ("header", "/only/x", {"Authorization": "Bearer "}), ("header", "/only/x", {"Authorization": "Bearer"}),
@@ -323,6 +403,8 @@ def test_503_where_the_issuer_does_not_answer(run, endpoint, how):
     answer = proxy.get("/api/x", bearer("t"))
     proxy.assert_refused(answer, 503, "authentication_unavailable")
     assert answer.headers.get("retry-after")
+    if how in ("no active", "active text"):
+        proxy.wait_log(detail="verdict_unusable", status=503)
     assert proxy.get("/api/x", bearer(tokens.token(scope="tasks:read"))).status == 200, "other issuers are not touched"
     endpoint.status, endpoint.delay, endpoint.body = 200, 0, None
     wait_until(lambda: proxy.get("/api/x", bearer("t")).status == 200)

@@ -197,6 +197,7 @@ secret = { env = "USHER_TEST_SECRET" }
     assert statuses(proxy, "/users/x", bearer(token()), 1) == [429]
 
 
+@pytest.mark.memory
 def test_many_addresses_take_no_more_memory(limited):
     before = limited.memory("VmHWM")
     with limited.client(timeout=60) as client:

@@ -137,7 +137,7 @@ def test_requests_in_the_kernel_are_served_by_a_drain(start, own_backend):
     clients = [proxy.client() for _ in range(20)]
     for client in clients:
         assert client.request("GET", "/public/x").status == 200
-    proxy.process.send_signal(signal.SIGSTOP)
+    proxy.stand_still()
     for client in clients:
         client.send(render("GET", "/public/last"))
     proxy.process.send_signal(signal.SIGTERM)

@@ -20,6 +20,7 @@ from harness.betterauth import AuthServer, compact, cookies, jwt, payload, publi
 from harness.configuration import BACKEND, MAIN_ISSUER
 from harness.http2backend import HTTP2Backend
 from harness.ports import free_port
+from harness.streams import endless_at_stream, has_been_cut, stream
 from harness.waiting import wait_until
 from harness.wire import Client
 
@@ -779,6 +780,26 @@ def test_streams_end_with_the_session_and_not_with_its_cache(run, start, own_bac
                 client.recv(timeout=20)
             assert made + 7.9 < time.time() < made + 15, "at the full second before"
         backend.shutdown()
+
+
+def test_streams_end_once_the_server_knows_the_session_no_more(run, server, own_backend):
+    """By whatever they were permitted, the cache in a cookie or the server's own word."""
+    own_backend.script = endless_at_stream
+    server.sessions |= {token: payload(token) for token in "TUV"}
+    proxy = run('cache_for = "1s"', server)
+    cached, asked = cookies("T", compact(payload("T"), age=2)), cookies("U")
+    with (stream(proxy, "/api/stream", {"Cookie": cached}) as first, stream(proxy, "/api/stream", {"Cookie": asked}) as second,
+          stream(proxy, "/api/stream", {"Cookie": cookies("V")}) as staying):
+        time.sleep(2.5)
+        for cookie in (cached, asked, cookies("V")):
+            assert get(proxy, cookie).status == 200
+        assert not has_been_cut(first, 0.3) and not has_been_cut(second, 0.3)
+        del server.sessions["T"], server.sessions["U"]
+        for cookie, ending in ((cached, first), (asked, second)):
+            wait_until(lambda: get(proxy, cookie).status == 401)
+            assert has_been_cut(ending, 20)
+        assert get(proxy, cookies("V")).status == 200 and not has_been_cut(staying, 0.5)
+    assert proxy.wait_log(path="/api/stream", detail="token_inactive")["reason"] == "token_invalid"
 
 
 def test_revocation_reaches_sessions(run, tmp_path):

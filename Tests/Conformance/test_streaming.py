@@ -1,5 +1,6 @@
 """Answers that come bit by bit: each byte is passed on when it comes, trailers pass, and whoever leaves is noticed."""
 
+import signal
 import socket
 import threading
 import time
@@ -311,6 +312,28 @@ def test_a_stream_ends_with_its_token(strict, path, silent):
     assert strict.wait_log(path=path)["reason"] == "token_expired"
 
 
+def test_what_came_while_the_process_stood_still_is_too_late(strict):
+    """The token ends meanwhile. When the process goes on, it hears of the server's bytes before it looks at the time."""
+    go = threading.Event()
+
+    def script(exchange):
+        exchange.send(EVENTS + in_chunk(b"before"))
+        go.wait(20)
+        exchange.send(in_chunk(b"after") + b"0\r\n\r\n")
+        exchange.gone()
+    strict.backend.script = script
+    with strict.client() as client:
+        client.send(render("GET", "/stream/x", expiring(end := soon())))
+        assert client.head().status == 200
+        assert client.reader.until(b"before\r\n")
+        strict.stand_still()
+        go.set()
+        time.sleep(max(0, end + 1 - time.time()))
+        strict.signal(signal.SIGCONT)
+        assert client.reader.rest() == b""
+    assert strict.wait_log(path="/stream/x")["reason"] == "token_expired"
+
+
 def test_a_fast_stream_ends_with_its_token(strict):
     """A backend that never pauses and a client that always reads."""
     def flood(exchange):
@@ -332,6 +355,25 @@ def test_a_stream_that_may_outlive_its_token(strict):
     with strict.client() as client:
         client.send(render("GET", "/unlimited/x", expiring(soon())))
         assert client.response().body.startswith(b"tick")
+
+
+@pytest.mark.parametrize("hint", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_no_request_is_sent_again_with_a_token_that_has_ended(strict, hint):
+    """What may outlive its token is an answer; a 1xx is none."""
+    end = soon()
+
+    def script(exchange):
+        if len(strict.backend.requests) > 1:
+            return exchange.reply(200)
+        exchange.send(hint)
+        time.sleep(max(0, end + 0.5 - time.time()))
+        exchange.close()
+    strict.backend.script = script
+    with strict.client() as client:
+        client.send(render("GET", "/unlimited/x", expiring(end)))
+        answer = client.response()
+        assert (answer if answer.status >= 200 else client.response()).status == 401
+    assert len(strict.backend.requests) == 1
 
 
 def test_a_stream_of_nobody_has_no_such_end(strict):

@@ -690,7 +690,7 @@ def test_j20_a_token_bound_to_a_certificate_is_good_on_its_connections_alone(sec
         refused()
     proxy.wait_log(detail="token_wrong_certificate")
     with Secure(proxy.secure, alice) as client:
-        for cnf in ({"x5t#S256": thumbprint, "jkt": "x" * 43}, {"x5t#S256": thumbprint + "="}, {"x5t#S256": [thumbprint]},
+        for cnf in ({"x5t#S256": thumbprint, "jkt": b64(bytes(range(32)))}, {"x5t#S256": thumbprint + "="}, {"x5t#S256": [thumbprint]},
                     {"x5t": thumbprint}):
             assert ask(client, "/api/x", bearer(token(sub="alice", cnf=cnf))).status == 401, cnf
         assert ask(client, "/api/x", bearer(token(sub="alice"))).status == 200, "not bound, good anywhere"
@@ -760,6 +760,39 @@ def test_a_new_pair_is_used_and_no_connection_is_dropped(secure, authority, pair
         assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
         assert ask(client).status == 200
     proxy.wait_said(b"certificates loaded")
+
+
+def test_a_new_pair_is_no_reason_to_reload(secure, authority, pairs):
+    """With `watch` one change did both; a reload takes an expired one, too, and none while the pair does not fit."""
+    pairs["once"] = authority.sign("once", ["usher.test"])
+    proxy = secure(names=("once",), tls=f'tls.client_ca = "{authority.file}"\ntls.client_auth = "optional"', preamble="watch = true\n")
+    renewed = authority.sign("once", ["usher.test"])
+    assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
+    authority.sign("once", ["usher.test"], days=(-9, -1))
+    proxy.wait_said(b"has expired")
+    time.sleep(1)
+    assert wait_certificate(proxy, authority, renewed.certificate.serial_number)
+    said = bytes(proxy.errors)
+    assert b"a file of the configuration has changed" not in said and b"configuration reloaded" not in said, said
+    assert said.count(b"certificates loaded") == 1
+
+
+def test_a_certificate_that_is_not_there_yet_is_waited_for(secure, authority, pairs):
+    """A configuration that is not in force has nobody else to look after its certificates."""
+    pairs["soon"] = authority.sign("soon", ["usher.test"])
+    proxy = secure(preamble="watch = true\n")
+    content = pairs["soon"].cert_file.read_bytes()
+    pairs["soon"].cert_file.unlink()
+    proxy.file.write_text(proxy.file.read_text().replace(pairs["main"].toml(), pairs["soon"].toml()))
+    proxy.wait_said(b"configuration not changed")
+    pairs["soon"].cert_file.write_bytes(content)
+    assert wait_certificate(proxy, authority, pairs["soon"].certificate.serial_number)
+
+
+def test_a_certificate_that_is_named_twice_is_one_series(secure):
+    proxy = secure(names=("main", "main"))
+    lines = [line for line in proxy.admin_request("/metrics").body.splitlines() if line.startswith(b"usher_tls_certificate_expiry_timestamp_seconds{")]
+    assert len(lines) == 1, lines
 
 
 def test_a_new_pair_that_no_descriptor_was_left_for_is_read_later(secure, authority, pairs):

@@ -1,14 +1,18 @@
 """security.md, section J: what is no good token is 401, the same 401, and nothing of the request arrives."""
 
 import json
+import os
 import re
+import socket
 import time
+from pathlib import Path
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness import tokens
+from harness.dpop import Client
 from harness.tokens import (
     CURVES, HMAC_ALGORITHMS, PUBLIC_KEY_ALGORITHMS, SECRET, b64, bearer, claims, key, key_for, keys_token, raw_token,
     token, unb64)
@@ -344,6 +348,12 @@ def with_raw(**members: str) -> bytes:
     return json.dumps(base)[:-1].encode() + b"".join(f', "{k}": {v}'.encode() for k, v in members.items()) + b"}"
 
 
+def processor_seconds(proxy) -> float:
+    """What the proxy has computed so far, all threads together."""
+    fields = Path(f"/proc/{proxy.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("payload", [
     with_raw(exp="1e99999999"), with_raw(exp="-1e99999999"), with_raw(exp="1e400"), with_raw(exp="9" * 5000),
     with_raw(exp="0x7fffffff"), with_raw(exp="01999999999"), with_raw(exp="+1999999999"), with_raw(exp="NaN"),
@@ -358,11 +368,14 @@ def with_raw(**members: str) -> bytes:
     with_raw()[:-1] + b', "x": "\xf4\x90\x80\x80"}', with_raw()[:-1] + b', "x": "\xe2\x82"}',
     with_raw().decode().encode("utf-16")], ids=lambda p: repr(re.sub(rb"(\x00?\d){3,}", b"N", p)[-40:]))
 def test_J12_json_is_strict(proxy, payload):
-    started = time.monotonic()
-    answer = proxy.get("/tasks", bearer(payload_token(payload)))
-    assert answer.status in (400, 401, 431), answer.status
-    assert time.monotonic() - started < 5
-    proxy.assert_refused(answer, answer.status)
+    headers = bearer(payload_token(payload))
+    before = processor_seconds(proxy)
+    answers = [proxy.get("/tasks", headers) for _ in range(10)]
+    # A whole request takes a tenth of a millisecond; a build with sanitizers takes longer.
+    assert processor_seconds(proxy) - before < 0.1
+    for answer in answers:
+        assert answer.status in (400, 401, 431), answer.status
+        proxy.assert_refused(answer, answer.status)
 
 
 @pytest.mark.parametrize("size", [9 * 1024, 17 * 1024, 31 * 1024])
@@ -530,15 +543,23 @@ def test_J18_a_bad_token_does_not_poison_the_next(proxy, algorithm):
     assert [r.user for r in proxy.backend.requests] == [["alice"]] * 3
 
 
+# Where a text is a digest, nothing is wrong with the token but that it is bound.
+DIGEST = b64(bytes(range(32)))
+
+
 @pytest.mark.parametrize("binding", [
+    {"jkt": DIGEST}, {"x5t#S256": DIGEST}, {"jkt": DIGEST, "x5t#S256": DIGEST}, {"jkt": DIGEST, "kid": "a"}, {"jwk": DIGEST},
     {"jkt": "x"}, {"x5t#S256": "x"}, {"jwk": {}}, {}, None, "x", []], ids=repr)
 def test_J20_bound_tokens(proxy, binding):
     refuse(proxy, token(cnf=binding))
 
 
 def test_J20_dpop_scheme(proxy):
-    answer = proxy.get("/tasks", {"Authorization": f"DPoP {token(cnf={'jkt': 'x'})}", "DPoP": "x.y.z"})
-    proxy.assert_refused(answer, 401)
+    """Where no proofs are taken, a good one is none."""
+    client = Client()
+    fields = client.fields(client.token(), url="http://usher.test/tasks")
+    for headers in (fields, fields | {"DPoP": "x.y.z"}, {"Authorization": fields["Authorization"]}):
+        proxy.assert_refused(proxy.get("/tasks", headers), 401)
 
 
 def normalised(answer) -> tuple:
@@ -588,11 +609,16 @@ def test_J23_odd_keys_are_skipped_and_the_rest_loads(proxy, kid, algorithm, name
 
 
 @pytest.mark.parametrize("header", [
-    lambda k: {"jwk": tokens.jwk(k, kid="es256")}, lambda k: {"jku": "http://127.0.0.1:1/jwks"},
-    lambda k: {"x5u": "http://127.0.0.1:1/cert"}, lambda k: {"x5c": ["AAAA"]}], ids=["jwk", "jku", "x5u", "x5c"])
+    lambda k, url: {"jwk": tokens.jwk(k, kid="es256")}, lambda k, url: {"jku": url}, lambda k, url: {"x5u": url},
+    lambda k, url: {"x5c": ["AAAA"]}], ids=["jwk", "jku", "x5u", "x5c"])
 def test_J10_keys_from_the_token_itself(proxy, header):
     private = ec.generate_private_key(ec.SECP256R1())
-    refuse(proxy, token("ES256", private, header={"kid": "es256"} | header(private), issuer="https://keys.test"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        header = header(private, f"http://127.0.0.1:{listener.getsockname()[1]}/keys")
+        refuse(proxy, token("ES256", private, header={"kid": "es256"} | header, issuer="https://keys.test"))
+        listener.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            listener.accept()
 
 
 @pytest.mark.parametrize("kid", ["../../etc/passwd", "es256' OR 1=1", "es256\0", "ES256", "es256 ", "", "x" * 4000])

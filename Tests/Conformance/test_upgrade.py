@@ -1,6 +1,7 @@
 """One process follows another and no connection is refused: takeover, socket activation, and what a service manager hears."""
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from harness.ports import refusing_port
 from harness.process import command, environment, unused_port
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
-from harness.wire import Client, render
+from harness.wire import Client, Closed, render
 
 PREAMBLE = 'takeover = "next.sock"\n'
 MORE = configuration.SMALL + """
@@ -341,6 +342,49 @@ def test_admin_pages_on_a_socket_of_this_machine(start, own_backend, monkeypatch
         assert client.request("POST", "/reload", body=b"", host=f"127.0.0.1:{port}").status == 200
     assert proxy.ready()
     listener.close()
+
+
+def was_closed(asks) -> bool:
+    try:
+        return bool(asks())
+    except Closed:
+        return True
+
+
+def test_admin_pages_on_several_sockets(start, own_backend):
+    """Several ListenStream= of one unit have one name: only the first was answered, and clients of the others waited for ever."""
+    listeners = [socket.create_server((host, 0)) for host in ("127.0.0.1", "0.0.0.0")]
+    own, public = (listener.getsockname()[1] for listener in listeners)
+    high = [fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD, 60) for listener in listeners]
+    script = f'export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=admin:admin; exec "$@" 3<&{high[0]} 4<&{high[1]}'
+    proxy = start(own_backend, MORE, prefix=("bash", "-c", script, "sh"), pass_fds=tuple(high), ports=(unused_port(), own), preamble=PREAMBLE)
+
+    def check():
+        for port, status in ((own, 200), (public, 403)):
+            with Client(port) as client:
+                assert client.request("GET", "/livez", host=f"127.0.0.1:{port}").status == 200
+            with Client(port) as client:
+                assert client.request("POST", "/reload", body=b"", host=f"127.0.0.1:{port}").status == status
+    check()
+    for port in (own, public):
+        proxy.wait_said(f":{port}")
+    # whoever crowds one of them keeps nobody out of the other
+    crowd = [socket.create_connection(("127.0.0.1", public)) for _ in range(100)]
+    # 32 have room, and the oldest makes it for the next: so does whoever asks before all of the crowd were accepted
+    for client in crowd[:60]:
+        client.settimeout(20)
+        assert client.recv(1) == b""
+    wait_until(lambda: not was_closed(check))
+    for client in crowd:
+        client.close()
+    following = successor(start, proxy)
+    wait_for(following, b"took over the listeners")
+    assert proxy.wait() == 0
+    check()
+    for place in (*listeners, *crowd):
+        place.close()
+    for descriptor in high:
+        os.close(descriptor)
 
 
 # sd_notify

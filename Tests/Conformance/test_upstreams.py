@@ -806,6 +806,33 @@ def test_host_follows_the_server(start, tmp_path):
         assert all(request.user == ["u1"] for request in backend.requests)
 
 
+def test_a_large_request_names_the_server_that_it_goes_to(start):
+    """Its head and what came of its body filled the largest block: there was no room for the other server's name, and it went
+    there under the first one's."""
+    def script(exchange):
+        exchange.drain()
+        exchange.reply()
+
+    with Backend() as one, Backend() as two:
+        one.script = two.script = script
+        servers = f'"127.0.0.1:{one.port}", "localhost:{two.port}"'
+        proxy = start(None, TEXT + '\n[limits]\nheader_bytes = "240KiB"\n', servers=servers,
+                      upstream='preserve_host = false\nbalance = "round-robin"')
+        fields = {f"X-Filler-{number}": "x" * 8000 for number in range(27)}
+        request = render("POST", "/public/x", fields, b"x" * 400_000)
+        for _ in range(4):
+            with proxy.client() as client:
+                client.send(request[:196_608])
+                time.sleep(0.3)  # read: what comes now comes at once, and fills the rest of the block
+                proxy.signal(signal.SIGSTOP)
+                client.send(request[196_608:])
+                time.sleep(0.2)
+                proxy.signal(signal.SIGCONT)
+                assert client.response().status == 200
+        assert {request.headers.get("host") for request in one.requests} == {f"127.0.0.1:{one.port}"}
+        assert {request.headers.get("host") for request in two.requests} == {f"localhost:{two.port}"}
+
+
 # What runs out
 
 TWO = TEXT + """

@@ -414,6 +414,37 @@ def test_a_backend_that_breaks_off(proxy, backend):
         assert client.ended()
 
 
+@pytest.mark.parametrize("how", ["breaks off", "ends, and takes no more"])
+def test_what_a_backend_said_last_reaches_a_client_that_goes_on_talking(proxy, backend, how):
+    """The kernel had it for a client that did not read for a while. Closed at once, with bytes of the client's that nobody takes
+    any more, the connection was reset, and what the backend had said was lost."""
+    words, flooded = 300_000, threading.Event()
+
+    def script(exchange):
+        exchange.send(b"x" * words)
+        if how != "breaks off":
+            exchange.sock.shutdown(socket.SHUT_WR)
+        flooded.wait(30)
+        exchange.reset()
+    tunnel(backend, script)
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+        sock.connect(("127.0.0.1", proxy.port))
+        sock.sendall(render("GET", "/public/ws", HANDSHAKE))
+        sock.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                sock.send(b"\0" * 65536)
+        flooded.set()
+        time.sleep(0.5)
+        sock.settimeout(20)
+        got = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := sock.recv(65536):
+                got += piece
+    assert len(got.partition(b"\r\n\r\n")[2]) == words
+
+
 def test_back_pressure_in_both_directions(proxy, backend):
     """Neither side reads: the proxy holds a bounded part, and the writers stand still."""
     standing = threading.Event()
@@ -536,6 +567,31 @@ def test_the_close_frame_comes_between_two_frames(strict_raw):
     assert everything[:len(payload) + 10] == frame(payload)
     close = everything[len(payload) + 10:]
     assert close[:1] == b"\x88" and close[1] == len(close) - 2 and struct.unpack(">H", close[2:4]) == (1008,)
+
+
+def test_frames_that_came_while_the_process_stood_still_are_too_late(strict_raw):
+    go, ended, got = threading.Event(), threading.Event(), bytearray()
+
+    def script(exchange):
+        exchange.send(frame(b"before"))
+        go.wait(20)
+        exchange.send(frame(b"after"))
+        got.extend(exchange.reader.rest())
+        ended.set()
+    tunnel(strict_raw.backend, script)
+    with strict_raw.client() as client:
+        raw_handshake(client, "/api/ws", expiring(end := soon()))
+        assert client.head().status == 101
+        assert client.reader.until(b"before")
+        strict_raw.stand_still()
+        client.send(b"late")
+        go.set()
+        sleep_until(end + 1)
+        strict_raw.signal(signal.SIGCONT)
+        rest = client.reader.rest()
+    assert rest[:1] == b"\x88" and struct.unpack(">H", rest[2:4]) == (1008,)
+    assert ended.wait(20)
+    assert bytes(got) == b"", "nor does anything of the client's pass"
 
 
 def test_a_frame_that_never_ends_is_cut(strict_raw):

@@ -14,7 +14,9 @@ private final class Served {
     init() throws {
         poller = try Poller()
         server = try AdminServer(at: .ipv4(0x7f00_0001, port: 0))
-        try poller.add(server.descriptor, token: Token.admin, for: [.readable, .edgeTriggered])
+        for descriptor in server.descriptors {
+            try poller.add(descriptor, token: Token.admin, for: [.readable, .edgeTriggered])
+        }
     }
 
     deinit {
@@ -66,7 +68,7 @@ struct AdminServerTests {
     @Test("a request that comes in pieces is answered once, and the connection closed")
     func pieces() throws {
         let served = try Served()
-        let client = try Socket.connecting(to: served.server.address)
+        let client = try Socket.connecting(to: served.server.addresses[0])
         served.turn()
         for piece in ["GET /li", "vez HTTP/1.1\r\nHost", ": h\r\n\r\n"] {
             send(client, piece)
@@ -82,7 +84,7 @@ struct AdminServerTests {
         arguments: [("\u{1}\r\n\r\n", "400"), ("big", "431")])
     func rubbish(text: String, status: String) throws {
         let served = try Served()
-        let client = try Socket.connecting(to: served.server.address)
+        let client = try Socket.connecting(to: served.server.addresses[0])
         served.turn()
         send(client, text == "big" ? "GET / HTTP/1.1\r\nX: " + String(repeating: "a", count: 17_000) : text)
         for _ in 0..<3 { served.turn() }
@@ -92,7 +94,7 @@ struct AdminServerTests {
     @Test("who says nothing is closed after five seconds, not before")
     func timeout() throws {
         let served = try Served()
-        let client = try Socket.connecting(to: served.server.address)
+        let client = try Socket.connecting(to: served.server.addresses[0])
         let start = Instant.now()
         served.turn(at: start)
         served.turn(at: start.advanced(byMilliseconds: 4900))
@@ -106,11 +108,11 @@ struct AdminServerTests {
     func crowd() throws {
         let served = try Served()
         var idle = Slab<Socket>(capacity: 64)
-        for _ in 0..<32 { _ = idle.insert(try Socket.connecting(to: served.server.address)) }
+        for _ in 0..<32 { _ = idle.insert(try Socket.connecting(to: served.server.addresses[0])) }
         let start = Instant.now()
         for _ in 0..<3 { served.turn(at: start) }
         #expect((0..<32).allSatisfy { !receive(idle[$0]).isOver })
-        let late = try Socket.connecting(to: served.server.address)
+        let late = try Socket.connecting(to: served.server.addresses[0])
         send(late, "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
         for _ in 0..<3 { served.turn(at: start) }
         #expect(receive(late).text.hasPrefix("HTTP/1.1 200"))
@@ -121,10 +123,10 @@ struct AdminServerTests {
     func flood() throws {
         let served = try Served()
         var idle = Slab<Socket>(capacity: 256)
-        for _ in 0..<100 { _ = idle.insert(try Socket.connecting(to: served.server.address)) }
-        let probe = try Socket.connecting(to: served.server.address)
+        for _ in 0..<100 { _ = idle.insert(try Socket.connecting(to: served.server.addresses[0])) }
+        let probe = try Socket.connecting(to: served.server.addresses[0])
         send(probe, "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
-        for _ in 0..<100 { _ = idle.insert(try Socket.connecting(to: served.server.address)) }
+        for _ in 0..<100 { _ = idle.insert(try Socket.connecting(to: served.server.addresses[0])) }
         let start = Instant.now()
         for _ in 0..<40 { served.turn(at: start) }
         #expect(receive(probe).text.hasPrefix("HTTP/1.1 200"))

@@ -107,6 +107,42 @@ struct KeyTests {
         #expect(throws: KeyError.badCoordinateSize) { try PublicKey(ed25519: ([0] + x)) }
     }
 
+    @Test(
+        "EC points of the larger curves: on the curve, or refused, from components and from PEM",
+        arguments: [
+            (
+                KeyType.p384, "3076301006072a8648ce3d020106052b8104002203620004",
+                "aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7",
+                "3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f"
+            ),
+            (
+                KeyType.p521, "30819b301006072a8648ce3d020106052b810400230381860004",
+                "00c6858e06b70404e9cd9e3ecb662395b4429c648139053fb521f828af606b4d3dbaa14b5e77efe75928fe1dc127a2ffa8de"
+                    + "3348b3c1856a429bf97e7e31c2e5bd66",
+                "011839296a789a3bc0045c8a5fb42c7d1bd998f54449579b446817afbd17273e662c97ee72995ef42640c550b9013fad0761"
+                    + "353c7086a272c24088be94769fd16650"
+            ),
+        ])
+    func largerCurves(type: KeyType, prefix: String, x: String, y: String) throws {
+        func pem(_ point: [UInt8]) -> [UInt8] {
+            let bytes = hex(prefix) + point
+            var base64 = [UInt8](repeating: 0, count: 4 * ((bytes.count + 2) / 3) + 1)
+            let count = EVP_EncodeBlock(&base64, bytes, Int32(bytes.count))
+            let text = String(decoding: base64.prefix(Int(count)), as: UTF8.self)
+            return Array("-----BEGIN PUBLIC KEY-----\n\(text)\n-----END PUBLIC KEY-----\n".utf8)
+        }
+        let (x, y) = (hex(x), hex(y))
+        #expect(try PublicKey(curve: type, x: x, y: y).type == type)
+        #expect(try PublicKey(pem: pem(x + y).span).type == type)
+        var off = y
+        off[off.count - 1] ^= 1
+        let large = [UInt8](repeating: 0xff, count: x.count)
+        for (x, y) in [(x, off), (large, y), (y, x)] {
+            #expect(throws: KeyError.pointNotOnCurve) { try PublicKey(curve: type, x: x, y: y) }
+            #expect(throws: KeyError.self) { try PublicKey(pem: pem(x + y).span) }
+        }
+    }
+
     @Test("RSA components: sizes and exponents")
     func rsaComponents() throws {
         let modulus = [0xc0] + [UInt8](repeating: 0x11, count: 255)

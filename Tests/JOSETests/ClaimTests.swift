@@ -165,8 +165,25 @@ struct ClaimTests {
 
     @Test(
         "J20: a token bound to a key is refused whatever cnf says",
-        arguments: ["{}", "null", #"{"jkt":"x"}"#, #"{"x5t#S256":"x"}"#])
-    func confirmation(cnf: String) throws { try check(payload(#","cnf":\#(cnf)"#), "token_bound_to_key") }
+        arguments: [
+            "{}", "null", #"{"jkt":"x"}"#, #"{"x5t#S256":"x"}"#, #"{"jkt":"KEY","kid":"a"}"#,
+            #"{"jwk":"KEY"}"#, #"{"x5t#S256":"KEY","x":{}}"#, #"{"jkt":["KEY"]}"#, #"["KEY"]"#, #""KEY""#,
+            #"{"jkt":"KEY="}"#, #"{"jkt":"KEYA"}"#,
+        ])
+    func confirmation(cnf: String) throws {
+        let cnf = cnf.replacing("KEY", with: Self.thumbprint)
+        try check(payload(#","cnf":\#(cnf)"#), "token_bound_to_key")
+    }
+
+    /// A digest that is one, so that nothing else is wrong.
+    private static let thumbprint = base64URL((0..<32).map { UInt8($0) })
+
+    @Test(
+        "J20: a token that is bound to a key, a certificate or both is good for nothing by itself",
+        arguments: [#"{"jkt":"KEY"}"#, #"{"x5t#S256":"KEY"}"#, #"{"jkt":"KEY","x5t#S256":"KEY"}"#])
+    func binding(cnf: String) throws {
+        try check(payload(#","cnf":\#(cnf.replacing("KEY", with: Self.thumbprint))"#), "bound")
+    }
 
     @Test("refuse_claims, by exact name and whatever the value")
     func refusedClaims() throws {

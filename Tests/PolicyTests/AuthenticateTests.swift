@@ -272,6 +272,7 @@ struct AuthenticateTests {
         let empty = try Gate(spec([route("/a")], issuers: [IssuerEntry(name: "main", spec: remote)]))
         #expect(empty.send(request) == .awaitKeys(issuer: 0))
         #expect(empty.send(request, round: .again) == .awaitKeys(issuer: 0))
+        #expect(empty.send(request, round: .withKeys).code == .keysUnavailable, "once")
         #expect(empty.send(request, round: .last).code == .keysUnavailable)
 
         let key =

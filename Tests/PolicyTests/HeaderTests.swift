@@ -415,6 +415,39 @@ struct HeaderTests {
         #expect(Array(lines.prefix(6)) == ["Host: h", "A: 1", "B: 2", "C: 3", "D: 4", "E: 5"])
     }
 
+    @Test(
+        "a request line that stands in the buffer already takes no room again", arguments: [false, true])
+    func roomBehindTarget(isOneTooMany: Bool) throws {
+        let gate = try gate()
+        var pool = BlockPool(keptBytes: 0)
+        var buffer = Buffer()
+        buffer.attach(from: &pool)
+        defer { buffer.detach(to: &pool) }
+        let path = "/public?" + String(repeating: "q", count: 7_000)
+        // The names and fixed texts that the proxy adds take 768 bytes, the rest is counted in the test.
+        let added = HeaderWriter.addedByteCount + "id-1".utf8.count + 3 * "h".utf8.count + 2
+        let lines = buffer.room - path.utf8.count - added + (isOneTooMany ? 1 : 0)
+        let filler = lines - "Host: h\r\nX-Long: \r\n\r\n".utf8.count
+        var head = RequestHead(fieldCapacity: 100)
+        let (bytes, fault) = parse(get(path, "X-Long: \(String(repeating: "x", count: filler))"), &head)
+        #expect(fault == nil)
+        let peer = PeerFacts(address: .none, listener: 0, isSecure: false)
+        guard
+            case .permit(let permit) = gate.snapshot.decide(
+                head: head, bytes: bytes.span, peer: peer, now: now)
+        else {
+            Issue.record("not permitted")
+            return
+        }
+        let isTargetWritten = permit.appendTarget(bytes.span, to: &buffer)
+        #expect(isTargetWritten)
+        let id = Array("id-1".utf8)
+        let isWritten = gate.snapshot.appendUpstreamFields(
+            of: head, bytes: bytes.span, permit: permit, peer: peer, certificate: ClientCertificate(),
+            requestID: id.span, serverAuthority: Span(), to: &buffer)
+        #expect(isWritten == !isOneTooMany)
+    }
+
     @Test("what does not fit is not written at all")
     func room() throws {
         let gate = try gate()

@@ -216,6 +216,22 @@ struct SessionTests {
         #expect(wanted == nil)
     }
 
+    @Test("Whose cookie it is, is asked again where that has lapsed while a token beside it waited for keys")
+    func lapsedMeanwhile() throws {
+        let gate = try gate { policy in
+            policy.issuers[0].spec.keys = .pending
+            policy.issuers[0].spec.fetchesKeys = true
+        }
+        let header = encoded(Array(#"{"alg":"RS256","typ":"JWT","kid":"k"}"#.utf8))
+        let payload = encoded(Array(#"{"iss":"i","aud":"a","sub":"u","exp":\#(now + 600)}"#.utf8))
+        let request = get(tokenCookie(), "Authorization: Bearer \(header).\(payload).AAAA")
+        #expect(gate.send(request) == .awaitVerdict)
+        #expect(say(answer(), to: gate))
+        #expect(gate.send(request, round: .again) == .awaitKeys(issuer: 0))
+        #expect(gate.send(request, round: .withKeys).code == .keysUnavailable)
+        #expect(gate.send(request, round: .withKeys, now: now + 30) == .awaitVerdict)
+    }
+
     @Test("Revoked by the user, and by the session's identifier")
     func revoked() throws {
         for list in [#"{"sub":{"alice":1900000000}}"#, #"{"jti":["S"]}"#] {
@@ -236,6 +252,7 @@ struct SessionTests {
     func asked() throws {
         let gate = try gate()
         let request = get("\(tokenCookie()); better-auth.dont_remember=\(Self.signed("true")); x=1")
+        #expect(gate.send(request, round: .withKeys) == .awaitVerdict, "nobody was asked about this yet")
         #expect(gate.send(request) == .awaitVerdict)
         let question = try #require(gate.takeQuestion())
         #expect(
@@ -299,6 +316,24 @@ struct SessionTests {
         #expect(gate.send(get(tokenCookie()), now: now + 5) == .awaitVerdict)
     }
 
+    @Test("A no counts at once, though a yes of before is remembered")
+    func noAfterYes() throws {
+        let gate = try gate()
+        #expect(gate.send(get(tokenCookie())) == .awaitVerdict)
+        let question = try #require(gate.takeQuestion())
+        gate.snapshot.note(RemoteAnswer(key: question.key, result: answer()), now: now)
+        // As when two workers ask the same.
+        gate.snapshot.note(RemoteAnswer(key: question.key, result: answer()), now: now)
+        #expect(gate.send(get(tokenCookie())).user == "alice")
+        let unknown = gate.snapshot.note(RemoteAnswer(key: question.key, result: .unavailable), now: now)
+        #expect(unknown == nil)
+        #expect(gate.send(get(tokenCookie())).user == "alice", "a server that is down takes nothing back")
+        let mark = gate.snapshot.note(RemoteAnswer(key: question.key, result: .refused), now: now)
+        #expect(mark != nil && mark != 0)
+        #expect(gate.send(get(tokenCookie())).code == .tokenInvalid)
+        #expect(gate.cachedTokenCount == 0)
+    }
+
     @Test("J5: the answer of a server that is asked otherwise now is dropped")
     func stale() throws {
         let gate = try gate { $0.remoteSources[0].stamp = 2 }
@@ -353,6 +388,16 @@ struct SessionTests {
         #expect(
             send("a.b.c", cookies()).code == .tokenInvalid, "J15: a bad token is not made good by a cookie")
         #expect(send(token(sub: "bob"), "\(cookies()); \(tokenCookie())").code == .badRequest)
+    }
+
+    @Test("Cookies and a bearer are both known, however little is remembered")
+    func bothWithoutRoom() throws {
+        let gate = try gate { $0.tokensCached = 1 }
+        let request = get(tokenCookie(), "Authorization: Bearer T")
+        for _ in 0..<2 {
+            #expect(gate.send(request) == .awaitVerdict && say(answer(), to: gate))
+        }
+        #expect(gate.send(request).user == "alice")
     }
 
     // MARK: Origins

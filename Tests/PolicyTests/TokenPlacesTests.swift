@@ -227,6 +227,8 @@ import Testing
         for (iss, isNamed) in [("i", true), ("x", false)] {
             let gate = try Gate(policy)
             let request = "Authorization: Bearer opaque"
+            #expect(gate.send(get("/both", request), round: .withKeys) == .awaitVerdict)
+            #expect(gate.send(get("/both", request), round: .last).code == .authenticationUnavailable)
             #expect(gate.send(get("/both", request)) == .awaitVerdict)
             guard let question = gate.snapshot.takeQuestion() else {
                 Issue.record("nobody is asked")
@@ -259,6 +261,41 @@ import Testing
         let answer = #"{"active":true,"aud":"a","sub":"u1"\#(iss.map { #","iss":"\#($0)""# } ?? "")}"#
         gate.snapshot.note(
             RemoteAnswer(key: question.key, result: .accepted(Array(answer.utf8))), now: now)
+    }
+
+    @Test("An issuer's no counts at once, though its yes is remembered, of a bound token too")
+    func noAfterYes() throws {
+        let jkt = encoded([UInt8](repeating: 7, count: 32))
+        for more in ["", #","cnf":{"jkt":"\#(jkt)"}"#] {
+            let gate = try askingGate("o")
+            for other in ["other", "opaque"] {
+                #expect(gate.send(get("/asked", "Cookie: t=\(other)")) == .awaitVerdict)
+                let waiting = gate.snapshot.takeQuestion()
+                let key = try #require(waiting).key
+                let answer = #"{"active":true,"aud":"a","sub":"u1","iss":"o"\#(more)}"#
+                gate.snapshot.note(RemoteAnswer(key: key, result: .accepted(Array(answer.utf8))), now: now)
+                if other == "opaque" {
+                    #expect(gate.cachedTokenCount == 2)
+                    #expect(gate.snapshot.note(RemoteAnswer(key: key, result: .refused), now: now) != nil)
+                }
+            }
+            #expect(gate.cachedTokenCount == 1)
+            #expect(gate.send(get("/asked", "Cookie: t=opaque")).code == .tokenInvalid)
+        }
+    }
+
+    @Test("An answer that makes no sense says so in the log")
+    func unusableAnswer() throws {
+        let gate = try askingGate("o")
+        let request = get("/asked", "Cookie: t=opaque")
+        #expect(gate.send(request) == .awaitVerdict)
+        let waiting = gate.snapshot.takeQuestion()
+        let key = try #require(waiting).key
+        gate.snapshot.note(RemoteAnswer(key: key, result: .accepted(Array("{}".utf8))), now: now)
+        let rejection = try #require(gate.rejection(request)).0
+        #expect(rejection.code == .authenticationUnavailable && rejection.refusal == .unusableAnswer)
+        gate.snapshot.note(RemoteAnswer(key: key, result: .unavailable), now: now)
+        #expect(try #require(gate.rejection(request)).0.refusal == nil)
     }
 
     @Test(

@@ -1,3 +1,5 @@
+import Bytes
+
 /// Who uses an address: a listener must be told exactly where, a server may be named.
 enum AddressUse {
     case listener
@@ -71,7 +73,7 @@ extension Loader {
     }
 
     private func portNumber(_ port: Substring, _ text: Located<String>) -> UInt16? {
-        guard !port.isEmpty, port.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt16(port),
+        guard !port.isEmpty, port.utf8.allSatisfy(ASCII.isDigit), let number = UInt16(port),
             number > 0
         else {
             error(text.position, "the port of \"\(text.value)\" must be between 1 and 65535")
@@ -131,7 +133,7 @@ extension Loader {
         }
         let bits = address.bytes.count * 8
         guard parts.count == 2 else { return AddressRange(address: address, prefixLength: bits) }
-        guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(parts[1]),
+        guard parts[1].utf8.allSatisfy(ASCII.isDigit), let length = Int(parts[1]),
             length <= bits
         else {
             error(text.position, "the prefix length of \"\(text.value)\" must be between 1 and \(bits)")

@@ -1,3 +1,5 @@
+import Bytes
+
 /// An `http` or `https` URL (RFC 3986) of something that the proxy asks: a key set, a metadata document.
 public struct RemoteURL: Sendable, Hashable {
     /// Whether it is `https`.
@@ -88,7 +90,7 @@ public struct RemoteURL: Sendable, Hashable {
         let searched = authority.lastIndex(of: "]") ?? authority.startIndex
         if let colon = authority[searched...].lastIndex(of: ":") {
             let digits = authority[authority.index(after: colon)...]
-            guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt16(digits),
+            guard digits.utf8.allSatisfy(ASCII.isDigit), let number = UInt16(digits),
                 number > 0
             else { return nil }
             (host, port) = (authority[..<colon], number)

@@ -12,9 +12,8 @@ enum HeaderNames {
     static func folded(_ name: String) -> String {
         var folded = ""
         for byte in name.utf8 {
-            let isAlphanumeric = (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20)
-            folded.unicodeScalars.append(
-                isAlphanumeric ? Unicode.Scalar((0x41...0x5A).contains(byte) ? byte | 0x20 : byte) : "-")
+            let isPlain = ASCIISet.alphanumeric.contains(byte)
+            folded.unicodeScalars.append(isPlain ? Unicode.Scalar(ASCII.lowercased(byte)) : "-")
         }
         return folded
     }

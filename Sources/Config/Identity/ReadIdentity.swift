@@ -61,7 +61,7 @@ extension ConfigurationReader {
         guard case .string(let text) = entry.node.value else {
             loader.error(
                 entry.node.start,
-                "\"\(entry.key)\" must name a claim such as \"sub\", not \(entry.node.value.kind)")
+                "\"\(entry.key)\" must name a claim such as \"sub\", not \(own: entry.node.value.kind)")
             return nil
         }
         guard let claim = loader.expand(text, at: entry.node.start),

@@ -90,8 +90,8 @@ extension ConfigurationReader {
         guard case .table(let table) = entry.node.value else {
             loader.error(
                 entry.node.start,
-                "\"\(entry.key)\" must be { file = \"\(example)\" }, not \(entry.node.value.kind)",
-                didYouMean: Self.keyFileMeant(by: entry))
+                "\"\(entry.key)\" must be { file = \"\(own: example)\" }, not \(own: entry.node.value.kind)",
+                didYouMean: keyFileMeant(by: entry))
             return nil
         }
         let section = Section(
@@ -103,8 +103,10 @@ extension ConfigurationReader {
     }
 
     /// What somebody meant who wrote a string in the place of a table.
-    private static func keyFileMeant(by entry: TOMLEntry) -> String? {
+    private func keyFileMeant(by entry: TOMLEntry) -> String? {
         guard case .string(let text) = entry.node.value, !text.contains("-----") else { return nil }
+        // A URL may have a key in its query: the form of it tells enough.
+        if loader.hides(valueAt: entry.node.start) { return text.contains("://") ? "{ url = '…' }" : nil }
         guard entry.key == "jwks" else { return "{ file = '\(text)' }" }
         if text.contains("://") { return "{ url = '\(text)' }" }
         return Suggestion.nearest(to: text, among: ["discover"]) ?? "{ file = '\(text)' }"

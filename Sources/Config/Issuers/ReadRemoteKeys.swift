@@ -63,6 +63,12 @@ extension ConfigurationReader {
             loader.error(text.position, "\"\(text.value)\" has a query; the base URL of Better Auth has none")
             return nil
         }
+        if let page = ["/jwks", "/get-session"].first(where: url.target.hasSuffix) {
+            loader.warning(
+                text.position,
+                "\"\(text.value)\" is a page of Better Auth's API, and \"url\" is its base: without \"\(own: page)\""
+            )
+        }
         return Located(value: url, position: text.position)
     }
 
@@ -135,5 +141,5 @@ extension ConfigurationReader {
     }
 
     /// The certificates of `ca`, one of which must have signed the server's; nil for those of the system.
-    func authorities(_ section: Section) -> [UInt8]? { section.string("ca").flatMap(certificateText) }
+    func authorities(_ section: Section) -> [UInt8]? { section.string("ca").flatMap { certificateText($0) } }
 }

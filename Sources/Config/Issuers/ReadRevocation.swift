@@ -18,6 +18,15 @@ extension ConfigurationReader {
                 "\"\(file)\" is not a list such as {\"jti\": [\"a\"], \"sub\": {\"user\": 1769299200}}")
             return nil
         }
+        if let latest = list.latestMoment, latest > Self.lastSensibleSecond {
+            loader.warning(
+                path.position,
+                "\"\(file)\" has a moment beyond the year 5000: they are seconds since 1970, not milliseconds, and until then "
+                    + "no token of that user is good")
+        }
         return RevocationConfiguration(file: file, list: list)
     }
+
+    /// Milliseconds of today are above it.
+    private static let lastSensibleSecond: Int64 = 100_000_000_000
 }

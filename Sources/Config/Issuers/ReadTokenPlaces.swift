@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Policy
 
 extension ConfigurationReader {
@@ -50,7 +51,5 @@ extension ConfigurationReader {
     }
 
     /// Letters, digits and what is the same in every encoding.
-    private static func isNameByte(_ byte: UInt8) -> Bool {
-        (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || "-._~".utf8.contains(byte)
-    }
+    private static func isNameByte(_ byte: UInt8) -> Bool { ASCIISet.unreserved.contains(byte) }
 }

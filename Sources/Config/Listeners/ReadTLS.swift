@@ -65,7 +65,7 @@ extension ConfigurationReader {
             guard case .table(let table) = node.value else {
                 loader.error(
                     node.start,
-                    "\"certificates\" must hold { certificate = …, key = … }, not \(node.value.kind)")
+                    "\"certificates\" must hold { certificate = …, key = … }, not \(own: node.value.kind)")
                 return nil
             }
             let inner = Section(
@@ -94,9 +94,9 @@ extension ConfigurationReader {
     private func pairText(
         _ certificate: Located<String>, _ key: Located<String>, _ status: Located<String>?
     ) -> CertifiedKeyText? {
-        let certificateBytes = loader.read(path: certificate.value, at: certificate.position)
-        let keyBytes = loader.read(path: key.value, at: key.position)
-        let statusBytes = status.flatMap { loader.read(path: $0.value, at: $0.position) }
+        let certificateBytes = loader.readRenewed(path: certificate.value, at: certificate.position)
+        let keyBytes = loader.readRenewed(path: key.value, at: key.position)
+        let statusBytes = status.flatMap { loader.readRenewed(path: $0.value, at: $0.position) }
         guard let certificateBytes, let keyBytes else { return nil }
         return CertifiedKeyText(certificate: certificateBytes, key: keyBytes, status: statusBytes)
     }
@@ -149,15 +149,19 @@ extension ConfigurationReader {
             }
             return nil
         }
-        guard let bytes = certificateText(path) else { return nil }
+        guard let bytes = certificateText(path, isRenewed: true) else { return nil }
         let clients: ClientCertificates =
             mode == .required ? .required(authorities: bytes) : .optional(authorities: bytes)
         return (clients, loader.resolve(path: path.value))
     }
 
-    /// The bytes of a file with certificates, or an error at its place.
-    func certificateText(_ path: Located<String>) -> [UInt8]? {
-        guard let bytes = loader.read(path: path.value, at: path.position) else { return nil }
+    /// The bytes of a file with certificates, or an error at its place. `isRenewed`: a running proxy looks after it.
+    func certificateText(_ path: Located<String>, isRenewed: Bool = false) -> [UInt8]? {
+        let text =
+            isRenewed
+            ? loader.readRenewed(path: path.value, at: path.position)
+            : loader.read(path: path.value, at: path.position)
+        guard let bytes = text else { return nil }
         guard (try? TLSClientSettings(trusting: bytes).check()) != nil else {
             loader.error(
                 path.position,
@@ -203,7 +207,7 @@ extension ConfigurationReader {
                 "\"tls\" of \(section.title)", table, at: entry.position,
                 keys: ["ca", "server_name", "certificate", "key"], loader: loader)
             if let file = inner.string("ca") {
-                tls.authorities = certificateText(file)
+                tls.authorities = certificateText(file, isRenewed: true)
                 tls.authorityFile = loader.resolve(path: file.value)
             }
             tls.serverName = serverName(inner)

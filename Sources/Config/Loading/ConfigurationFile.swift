@@ -15,6 +15,8 @@ public struct LoadedConfiguration: Sendable {
     public var diagnostics: [Diagnostic]
     /// The files that were read, this one included: where one changes, the configuration may be another.
     public var files: [String] = []
+    /// Those that were read besides for certificates alone, which a running proxy renews by itself.
+    public var renewedFiles: [String] = []
     /// Which state each of these was in before it was read; what is not here was not there.
     public var stamps: [String: FileStamp] = [:]
 
@@ -28,6 +30,10 @@ public struct LoadedConfiguration: Sendable {
 
     /// Whether the configuration cannot be used.
     public var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
+
+    /// The files whose changes are a reason to load again. Nobody else looks after certificates of a configuration that is not
+    /// in force: what was missing may come.
+    public func watchedFiles(inForce: Bool) -> [String] { inForce ? files : files + renewedFiles }
 
     /// All diagnostics as text, each with its source line; ends with a line feed unless empty.
     public func render() -> String {
@@ -89,7 +95,7 @@ extension Configuration {
             var loaded = LoadedConfiguration(
                 path: path, source: SourceMask.mask(source, loader.concealment),
                 configuration: isUsable ? configuration : nil, diagnostics: diagnostics,
-                files: [path] + loader.filesRead, stamps: loader.stamps)
+                files: [path] + loader.filesRead, renewedFiles: loader.renewedFiles, stamps: loader.stamps)
             loaded.entrance = entrance(of: configuration, in: root)
             return loaded
         } catch {

@@ -9,6 +9,8 @@ final class Loader {
     private(set) var diagnostics: [Diagnostic] = []
     /// What was read, or could not be, besides the configuration itself.
     private(set) var filesRead: [String] = []
+    /// The same of those whose changes a running proxy takes in by itself.
+    private(set) var renewedFiles: [String] = []
     /// Which state each of them was in before it was read.
     private(set) var stamps: [String: FileStamp] = [:]
     /// What of the file must not be shown.
@@ -80,7 +82,12 @@ final class Loader {
     var hasErrors: Bool { diagnostics.contains { $0.severity == .error } }
 
     /// Finds what of the file must not be shown, ahead of anything that is said about it.
-    func conceal(_ root: TOMLNode) { concealment = Concealment(of: root) }
+    func conceal(_ root: TOMLNode) {
+        let surroundings = Surroundings(variables: Set(environment.keys.map { $0.lowercased() })) { path in
+            self.files.stamp(path: self.resolve(path: path)) != nil
+        }
+        concealment = Concealment(of: root, surroundings)
+    }
 
     /// Whether nothing of the value that begins there is shown.
     func hides(valueAt position: SourcePosition) -> Bool { concealment.hides(valueAt: position) }
@@ -122,9 +129,23 @@ final class Loader {
     /// The file's bytes, or an error at `position`.
     func read(path: String, at position: SourcePosition) -> [UInt8]? {
         let resolved = resolve(path: path)
-        if !filesRead.contains(resolved) { stamps[resolved] = files.stamp(path: resolved) }
+        stamp(resolved)
         filesRead.append(resolved)
         return readUnwatched(path: path, at: position)
+    }
+
+    /// The same of a file of a certificate: once the configuration is in force, what replaces it is used without a reload.
+    func readRenewed(path: String, at position: SourcePosition) -> [UInt8]? {
+        let resolved = resolve(path: path)
+        stamp(resolved)
+        renewedFiles.append(resolved)
+        return readUnwatched(path: path, at: position)
+    }
+
+    /// From before it is read for the first time.
+    private func stamp(_ resolved: String) {
+        guard !filesRead.contains(resolved), !renewedFiles.contains(resolved) else { return }
+        stamps[resolved] = files.stamp(path: resolved)
     }
 
     /// The same of a file whose changes somebody else looks after: none of them is a reason to reload.

@@ -1,3 +1,5 @@
+import Bytes
+
 /// Durations and sizes as the file writes them: a whole number and a unit, without a space.
 enum Quantity {
     /// Why a text is not a quantity.
@@ -70,7 +72,7 @@ enum Quantity {
     }
 
     private static func value(_ text: String, units: [(String, Int64)]) throws(Failure) -> Int64 {
-        let digits = text.utf8.prefix { (0x30...0x39).contains($0) }
+        let digits = text.utf8.prefix(while: ASCII.isDigit)
         guard !digits.isEmpty else { throw .noNumber }
         let unit = String(text.dropFirst(digits.count))
         guard !unit.isEmpty else { throw .noUnit(number: text) }

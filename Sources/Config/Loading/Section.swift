@@ -76,7 +76,7 @@ extension Section {
 
     private func element(_ node: TOMLNode, of entry: TOMLEntry) -> Located<String>? {
         guard case .string(let text) = node.value else {
-            loader.error(node.start, "\"\(entry.key)\" must hold strings, not \(node.value.kind)")
+            loader.error(node.start, "\"\(entry.key)\" must hold strings, not \(own: node.value.kind)")
             return nil
         }
         loader.warnOfBareVariable(text, at: node.start)

@@ -1,3 +1,5 @@
+import Bytes
+
 // What those who run the proxy reach it by: the admin listener, and the socket at which the next process takes over.
 
 extension ConfigurationReader {
@@ -21,19 +23,34 @@ extension ConfigurationReader {
         }
         if case .unix(let path) = address { loader.warnUnlessListenable(path, text.position) }
         var admin = AdminConfiguration(address: address, position: text.position)
-        admin.token = section.table["token"].flatMap { loader.secret($0, for: .bearerToken) }
+        admin.token = adminToken(section)
         admin.names = (section.strings("names") ?? []).compactMap(adminName)
         return admin
     }
 
-    /// A host name in lower case.
+    /// As long as a random number that nobody guesses, in base64.
+    private static let leastTokenBytes = 16
+
+    private func adminToken(_ section: Section) -> Secret? {
+        guard let entry = section.table["token"], let token = loader.secret(entry, for: .bearerToken) else {
+            return nil
+        }
+        if token.bytes.count < Self.leastTokenBytes {
+            loader.warning(
+                entry.node.start,
+                "\"token\" has fewer than \(Self.leastTokenBytes) bytes, and nobody who tries is slowed down: "
+                    + "make one with `openssl rand -base64 32`")
+        }
+        return token
+    }
+
+    /// A host name in lower case, without the dot at its end: so requests are compared.
     private func adminName(_ text: Located<String>) -> String? {
-        let name = text.value.lowercased()
+        var name = text.value.lowercased()
+        if name.hasSuffix(".") { name.removeLast() }
         let isName =
             !name.isEmpty
-            && name.utf8.allSatisfy { byte in
-                (0x30...0x39).contains(byte) || (0x61...0x7a).contains(byte) || byte == 0x2d || byte == 0x2e
-            }
+            && name.utf8.allSatisfy { ASCIISet.alphanumeric.contains($0) || $0 == 0x2d || $0 == 0x2e }
         if !isName {
             loader.error(
                 text.position, "\"names\" holds host names such as \"usher.internal\", not \"\(text.value)\"")

@@ -1,3 +1,5 @@
+import Bytes
+
 extension ConfigurationReader {
     static let sharedKeys = [
         "redis", "password", "ca", "prefix", "timeout", "when_unavailable", "revocations_kept",
@@ -105,8 +107,7 @@ extension ConfigurationReader {
     }
 
     private static func hasPort(_ authority: Substring) -> Bool {
-        guard let colon = authority.lastIndex(of: ":") else { return false }
-        return authority.last != "]" && !authority[..<colon].isEmpty
+        authority.contains(":") && authority.last != "]"
     }
 
     private func readUser(_ part: Substring, _ text: Located<String>, into place: inout StorePlace) -> Bool {
@@ -140,11 +141,13 @@ extension ConfigurationReader {
 
     private func database(_ digits: Substring, _ text: Located<String>) -> Int? {
         if digits.isEmpty { return 0 }
-        guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(digits),
+        guard digits.utf8.allSatisfy(ASCII.isDigit), let number = Int(digits),
             number <= 100_000
         else {
             loader.error(
-                text.position, "the path of \"redis\" must be the number of a database, not \"/\(digits)\"")
+                text.position,
+                "the path of \"redis\" must be the number of a database, such as \"/0\", not that of \"\(text.value)\""
+            )
             return nil
         }
         return number

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Policy
 
 /// A route's path: literal segments, `{name}` for one segment, `**` at the end for the rest, which may be nothing.
@@ -172,14 +173,11 @@ extension Loader {
 }
 
 private func isCaptureNameByte(_ byte: UInt8) -> Bool {
-    (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || byte == UInt8(ascii: "_")
+    ASCIISet.alphanumeric.contains(byte) || byte == UInt8(ascii: "_")
 }
 
 /// RFC 3986, 2.3.
-private func isUnreserved(_ byte: UInt8) -> Bool {
-    isCaptureNameByte(byte) || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ".")
-        || byte == UInt8(ascii: "~")
-}
+private func isUnreserved(_ byte: UInt8) -> Bool { ASCIISet.unreserved.contains(byte) }
 
 /// pchar of RFC 3986, 3.3, without `*`, which is kept for `**`.
 private func isPathByte(_ byte: UInt8) -> Bool {

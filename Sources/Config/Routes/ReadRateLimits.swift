@@ -2,17 +2,20 @@ extension ConfigurationReader {
     /// More would be no limit, and a microsecond is what the buckets count in.
     private static let requestRange = 1...1_000_000
 
-    /// What /metrics calls the limit of `[limits]`.
-    private static let reservedName = "failed-authentications"
+    /// What else /metrics calls by a name among the limits: two series of one name are one that no scraper takes.
+    private static let reservedNames = [
+        "failed-authentications": "\"failed_authentications\" of [limits]",
+        "other": "all limits beyond the first 62",
+    ]
 
     /// All `[rate_limit.NAME]`.
     func rateLimits(_ section: Section) -> [RateLimitConfiguration] {
         section.namedTables("rate_limit").compactMap { named in
-            if named.name.value == Self.reservedName {
+            if let meaning = Self.reservedNames[named.name.value] {
                 loader.error(
                     named.name.position,
-                    "the name \"\(Self.reservedName)\" is taken: in the metrics it stands for "
-                        + "\"failed_authentications\" of [limits]; choose another one")
+                    "the name \"\(named.name.value)\" is taken: in the metrics it stands for \(own: meaning); "
+                        + "choose another one")
             }
             let section = Section(
                 "[rate_limit.\(named.name.value)]", named.table, at: named.position,

@@ -125,7 +125,7 @@ extension RouteReader {
             if nodes.isEmpty { loader.error(entry.node.start, "\"require\" is empty; leave it out") }
             return nodes.compactMap { node in
                 guard case .table(let table) = node.value else {
-                    loader.error(node.start, "\"require\" must hold tables, not \(node.value.kind)")
+                    loader.error(node.start, "\"require\" must hold tables, not \(own: node.value.kind)")
                     return nil
                 }
                 return requirement(table, at: node.start, captures)
@@ -179,7 +179,8 @@ extension RouteReader {
                 default: nil
                 }
             loader.error(
-                node.start, "the claim \"\(entry.key)\" is compared with strings, not \(node.value.kind)",
+                node.start,
+                "the claim \"\(entry.key)\" is compared with strings, not \(own: node.value.kind)",
                 didYouMean: meant)
             return nil
         }

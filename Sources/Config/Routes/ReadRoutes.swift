@@ -23,7 +23,7 @@ extension ConfigurationReader {
         var placed: [RouteConfiguration] = []
         for node in nodes {
             guard case .table(let table) = node.value else {
-                loader.error(node.start, "a route must be a table, not \(node.value.kind)")
+                loader.error(node.start, "a route must be a table, not \(own: node.value.kind)")
                 continue
             }
             let section = Section("[[route]]", table, at: node.start, keys: Self.routeKeys, loader: loader)

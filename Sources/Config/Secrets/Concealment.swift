@@ -17,18 +17,23 @@ struct Concealment {
     private var variables: [(value: String, text: HiddenText)] = []
     /// The names of the file's keys, which may be quoted.
     private var keys = KeyKinds.all
+    /// What tells names and paths from secrets.
+    private var surroundings = Surroundings()
     /// How many unknown keys were compared with known ones.
     private var comparisons = 0
 
     /// Nothing is hidden.
     init() {}
 
-    init(of root: TOMLNode) {
+    init(of root: TOMLNode, _ surroundings: Surroundings = Surroundings()) {
         guard case .table(let table) = root.value else { return }
+        self.surroundings = surroundings
         for entry in table.entries {
             let place = Place(isRoot: true, root: entry.key)
             visit(entry, place)
         }
+        // They may know the loader, which has this.
+        self.surroundings = Surroundings()
     }
 
     /// What may be quoted of `text` in a message about the value that begins at `position`.
@@ -173,8 +178,8 @@ extension Concealment {
         linesOfSecrets.insert(entry.position.line)
         if case .string(let text) = entry.node.value {
             let isPlace =
-                entry.key == "env" && PlainTexts.isVariableName(text)
-                || entry.key == "file" && PlainTexts.isPathOfSecret(text)
+                entry.key == "env" && surroundings.isVariableName(text)
+                || entry.key == "file" && surroundings.isPath(text)
             if isPlace { return noteEnd(of: entry.node) }
         }
         // The name of a header says nothing, and is longer.

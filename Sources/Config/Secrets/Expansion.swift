@@ -1,3 +1,5 @@
+import Bytes
+
 extension Loader {
     /// The text with every `${NAME}` and `${NAME:-default}` replaced; nil, with an error at `position`, when a
     /// variable is unset or the form is broken. The default is for a variable that is unset or empty.
@@ -65,10 +67,7 @@ extension Loader {
 
     /// POSIX: letters, digits and underscores, no digit first.
     static func isVariableName(_ name: String) -> Bool {
-        guard let first = name.utf8.first, !(0x30...0x39).contains(first) else { return false }
-        return name.utf8.allSatisfy {
-            (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0)
-                || $0 == 0x5F
-        }
+        guard let first = name.utf8.first, !ASCII.isDigit(first) else { return false }
+        return name.utf8.allSatisfy { ASCIISet.alphanumeric.contains($0) || $0 == 0x5F }
     }
 }

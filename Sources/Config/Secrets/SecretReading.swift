@@ -36,7 +36,7 @@ extension Loader {
         default:
             error(
                 entry.node.start,
-                "\"\(entry.key)\" must be { env = \"NAME\" } or { file = \"path\" }, not \(entry.node.value.kind)"
+                "\"\(entry.key)\" must be { env = \"NAME\" } or { file = \"path\" }, not \(own: entry.node.value.kind)"
             )
             return nil
         }
@@ -85,8 +85,10 @@ extension Loader {
                 position,
                 "\"env\" is the name of an environment variable: write the name alone, without \"$\"",
                 didYouMean: PlainTexts.isVariableName(name) ? PlainTexts.variableMeant(by: name) : nil)
-        } else if PlainTexts.isVariableName(name) {
-            error(position, "environment variable \(own: name) is not set (or not UTF-8)")
+        } else if !hides(valueAt: position) {
+            // Windows and `.env` files make little of capitals.
+            let same = environment.keys.filter { $0.lowercased() == name.lowercased() }.min()
+            error(position, "environment variable \(name) is not set (or not UTF-8)", didYouMean: same)
         } else {
             error(
                 position,

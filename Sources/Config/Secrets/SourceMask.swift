@@ -1,3 +1,5 @@
+import Bytes
+
 /// Hides secrets in a configuration's text, so that the text can be shown. Lines and columns stay.
 enum SourceMask {
     /// The text with what is concealed replaced by `*`.
@@ -81,7 +83,7 @@ enum SourceMask {
     private static func isName(_ text: String) -> Bool {
         (1...32).contains(text.utf8.count)
             && text.utf8.allSatisfy {
-                (0x30...0x39).contains($0) || (0x61...0x7A).contains($0 | 0x20) || $0 == 0x2D || $0 == 0x5F
+                ASCIISet.alphanumeric.contains($0) || $0 == 0x2D || $0 == 0x5F
             }
     }
 
@@ -93,7 +95,7 @@ enum SourceMask {
     private static func isShortNumberOrTruth(_ text: Substring) -> Bool {
         let value = trimmed(text)
         return ["true", "false"].contains(value)
-            || (value.utf8.count <= 6 && value.utf8.allSatisfy { (0x30...0x39).contains($0) })
+            || (value.utf8.count <= 6 && value.utf8.allSatisfy(ASCII.isDigit))
     }
 }
 
@@ -120,14 +122,13 @@ enum TOMLComplaint {
 
     /// `saw 99`, of a date.
     private static func withoutNumber(_ text: Substring) -> String {
-        guard let saw = text.range(ofFirst: "saw "), text[saw.upperBound...].utf8.first.map(isDigit) == true
+        guard let saw = text.range(ofFirst: "saw "),
+            text[saw.upperBound...].utf8.first.map(ASCII.isDigit) == true
         else { return String(text) }
         return text[..<saw.upperBound] + "…"
     }
 
-    private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
-
     private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
-        isDigit(byte) || (0x61...0x7A).contains(byte | 0x20) || byte >= 0x80
+        ASCIISet.alphanumeric.contains(byte) || byte >= 0x80
     }
 }

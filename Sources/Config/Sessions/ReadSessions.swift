@@ -1,3 +1,5 @@
+import Bytes
+
 extension ConfigurationReader {
     static let sessionKeys = [
         "provider", "secret", "secrets", "cookie_prefix", "secure_cookies", "cookie_cache",
@@ -115,7 +117,7 @@ extension ConfigurationReader {
 
     private static func version(_ text: Substring) -> String? {
         let digits = trimmed(text)
-        guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        guard !digits.isEmpty, digits.utf8.allSatisfy(ASCII.isDigit) else { return nil }
         return digits
     }
 

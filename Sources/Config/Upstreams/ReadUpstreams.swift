@@ -123,7 +123,7 @@ extension ConfigurationReader {
         default:
             loader.error(
                 node.start,
-                "\"servers\" must hold strings or { address = …, weight = … }, not \(node.value.kind)")
+                "\"servers\" must hold strings or { address = …, weight = … }, not \(own: node.value.kind)")
             return nil
         }
     }
@@ -190,7 +190,7 @@ extension ConfigurationReader {
 
     private func mint(_ entry: TOMLEntry) -> MintConfiguration? {
         guard case .table(let table) = entry.node.value else {
-            loader.error(entry.node.start, "\"mint\" must be a table, not \(entry.node.value.kind)")
+            loader.error(entry.node.start, "\"mint\" must be a table, not \(own: entry.node.value.kind)")
             return nil
         }
         let section = Section(

@@ -4,18 +4,15 @@ import Logging
 import Reactor
 
 extension Supervisor {
-    /// Opens the admin listener, or takes it from `book.inherited`, and answers on it: at once, but for one that
-    /// another process still answers on.
+    /// Opens the admin listener, or takes it from `book.inherited`, where it may have several sockets, and answers on it: at
+    /// once, but for one that another process still answers on.
     func openAdmin(_ wanted: AdminConfiguration?) throws(StartFailure) {
         guard let wanted else { return }
         let address = SocketAddress(wanted.address)
         do throws(Errno) {
-            if let taken = book.inherited.take(name: "admin", address: address).first {
-                admin = try AdminServer(inherited: taken)
-                warnOfAdmin(at: taken.real, wanted: address)
-            } else {
-                admin = try AdminServer(at: address)
-            }
+            let taken = book.inherited.take(name: "admin", address: address)
+            admin = taken.isEmpty ? try AdminServer(at: address) : try AdminServer(inherited: taken)
+            for socket in taken { warnOfAdmin(at: socket.real, wanted: address) }
             if predecessor == nil { try watchAdmin() }
         } catch {
             throw StartFailure("cannot listen on \(address) (admin): \(StartFailure.words(error))")
@@ -32,24 +29,27 @@ extension Supervisor {
 
     /// Answers on the admin listener from now on.
     func watchAdmin() throws(Errno) {
-        guard let descriptor = admin?.descriptor else { return }
+        guard let descriptors = admin?.descriptors else { return }
         history.start(at: Instant.now())
-        try poller.add(descriptor, token: Token.admin, for: [.readable, .edgeTriggered])
+        for descriptor in descriptors {
+            try poller.add(descriptor, token: Token.admin, for: [.readable, .edgeTriggered])
+        }
     }
 
     /// Answers no more, because another process does.
     func closeAdmin() {
-        guard let descriptor = admin?.descriptor else { return }
-        // The other process holds the same socket: closing it here would not end the watch.
-        poller.remove(descriptor)
+        guard let descriptors = admin?.descriptors else { return }
+        // The other process holds the same sockets: closing them here would not end the watch.
+        for descriptor in descriptors { poller.remove(descriptor) }
         admin?.closeAll()
         admin = nil
     }
 
-    var adminState: AdminState {
+    /// What a request is answered with that has come in at that address.
+    func adminState(at entrance: SocketAddress?) -> AdminState {
         let revoke: ([UInt8]) -> Bool? = { text in self.revoke(text) }
         return AdminState(
-            notReadyReason: notReadyReason, access: AdminAccess(configuration.admin, at: admin?.address),
+            notReadyReason: notReadyReason, access: AdminAccess(configuration.admin, at: entrance),
             revoke: revoke,
             reload: { self.reloadAndTell() },
             configuration: { EffectiveConfiguration.json(self.configuration) },

@@ -3,7 +3,8 @@ import HTTP
 import HTTP1
 import Reactor
 
-/// The admin listener: a small HTTP/1.1 server on the control thread's loop, one request a connection.
+/// The admin listener: a small HTTP/1.1 server on the control thread's loop, one request a connection. A service manager may
+/// have opened it at several addresses.
 struct AdminServer: ~Copyable {
     /// Scrapers and probes need a handful; one more takes the place of the one that has been there longest, or whoever opens
     /// them and says nothing would keep the probes out.
@@ -18,7 +19,9 @@ struct AdminServer: ~Copyable {
     /// How soon to try again where there was no descriptor for a connection.
     private static var retryMilliseconds: Int64 { 100 }
 
-    private let listener: Listener
+    private let sockets: [AdminSocket]
+    /// Which of the sockets is the first to be looked at.
+    private var turn = 0
     private var mayBeWaiting = false
     /// More wait, for whom others have to go first.
     private var isCrowded = false
@@ -31,14 +34,16 @@ struct AdminServer: ~Copyable {
     /// Listens on the address; throws the kernel's reason.
     init(at address: SocketAddress) throws(Errno) {
         try Listener.expectFree(address)
-        listener = try Listener(at: address)
+        sockets = [AdminSocket(try Listener(at: address))]
     }
 
-    /// Takes over a socket that listens already; throws the kernel's reason.
-    init(inherited socket: InheritedSocket) throws(Errno) {
-        guard let first = socket.descriptors.first else { throw Errno.protocolError }
-        listener = Listener(owning: first, at: socket.real)
-        for descriptor in socket.descriptors.dropFirst() { _ = FileDescriptor(owning: descriptor) }
+    /// Takes over sockets that listen already, one at least; throws where there is none.
+    init(inherited: [InheritedSocket]) throws(Errno) {
+        let taken = inherited.flatMap { socket in
+            socket.descriptors.map { AdminSocket(Listener(owning: $0, at: socket.real)) }
+        }
+        guard !taken.isEmpty else { throw Errno.protocolError }
+        sockets = taken
     }
 
     deinit {
@@ -46,31 +51,48 @@ struct AdminServer: ~Copyable {
         precondition(connections.count == 0, "closeAll comes first")
     }
 
-    /// Where it listens, with the real port.
-    var address: SocketAddress { listener.address }
-    /// What the poller watches for new connections.
-    var descriptor: Int32 { listener.descriptor }
+    /// Where it listens, with the real ports.
+    var addresses: [SocketAddress] { sockets.map(\.address) }
+    /// What the poller watches for new connections, and for those of the same address: in the order of the addresses.
+    var descriptors: [Int32] { sockets.map(\.descriptor) }
+
+    /// At which of its addresses somebody has connected; nil where the connection is over.
+    func address(of handle: Handle) -> SocketAddress? {
+        guard connections.contains(handle) else { return nil }
+        return sockets[connections[handle.index].entrance].address
+    }
 
     /// Takes the connections that wait. What is left is for `expire`.
     mutating func accept(_ poller: borrowing Poller, now: Instant) {
         (mayBeWaiting, isCrowded) = (true, false)
         var departures = Self.departuresAtOnce
+        // Each is the first in turn: a crowd at one must not keep everybody else out.
+        turn = (turn + 1) % sockets.count
+        for place in 0..<sockets.count {
+            let entrance = (turn + place) % sockets.count
+            guard accept(at: entrance, &departures, poller, now) else { return isCrowded = departures <= 0 }
+        }
+        mayBeWaiting = false
+    }
+
+    /// False where more may wait there: there is no descriptor left, or too many would have to go.
+    private mutating func accept(
+        at entrance: Int, _ departures: inout Int, _ poller: borrowing Poller, _ now: Instant
+    ) -> Bool {
         while departures > 0 {
-            switch listener.accept() {
+            switch sockets[entrance].listener.accept() {
             case .connection(let socket, _):
                 if connections.isFull {
                     closeOldest()
                     departures -= 1
                 }
-                add(socket, poller, now)
+                add(socket, from: entrance, poller, now)
             case .aborted: continue
-            case .exhausted: return
-            case .none:
-                mayBeWaiting = false
-                return
+            case .exhausted: return false
+            case .none: return true
             }
         }
-        isCrowded = true
+        return false
     }
 
     /// Goes on with a connection that became readable or writable.
@@ -101,11 +123,14 @@ struct AdminServer: ~Copyable {
         }
     }
 
-    private mutating func add(_ socket: consuming Socket, _ poller: borrowing Poller, _ now: Instant) {
+    private mutating func add(
+        _ socket: consuming Socket, from entrance: Int, _ poller: borrowing Poller, _ now: Instant
+    ) {
         let descriptor = socket.descriptor
         let handle = connections.insert(
             AdminConnection(
-                socket, number: accepted, deadline: now.advanced(byMilliseconds: Self.connectionMilliseconds))
+                socket, from: entrance, number: accepted,
+                deadline: now.advanced(byMilliseconds: Self.connectionMilliseconds))
         )
         accepted += 1
         do {
@@ -142,11 +167,22 @@ struct AdminServer: ~Copyable {
     }
 }
 
+/// One of the sockets of the admin listener.
+private final class AdminSocket {
+    let listener: Listener
+    var address: SocketAddress { listener.address }
+    var descriptor: Int32 { listener.descriptor }
+
+    init(_ listener: consuming Listener) { self.listener = listener }
+}
+
 /// One connection to the admin listener.
 private struct AdminConnection: ~Copyable {
     enum Received { case incomplete, complete, closed, refused(UInt16) }
 
     let socket: Socket
+    /// By which of the sockets it came.
+    let entrance: Int
     /// How many there were before it.
     let number: UInt64
     let deadline: Instant
@@ -161,8 +197,9 @@ private struct AdminConnection: ~Copyable {
     /// The largest body: about 5,000 revocations at once, in one block with its head.
     private static var largestBodyBytes: Int { 229_376 }
 
-    init(_ socket: consuming Socket, number: UInt64, deadline: Instant) {
+    init(_ socket: consuming Socket, from entrance: Int, number: UInt64, deadline: Instant) {
         self.socket = socket
+        self.entrance = entrance
         self.number = number
         self.deadline = deadline
     }

@@ -26,6 +26,8 @@ enum EffectiveConfiguration {
         case let duration as Duration: return "\"\(duration.wholeMilliseconds)ms\""
         case let address as EndpointAddress: return JSONText.quoted(address.description)
         case let range as AddressRange: return JSONText.quoted(range.description)
+        // Without what a query says, which may be a key.
+        case let url as RemoteURL: return JSONText.quoted(url.place)
         case let path as PathPattern: return JSONText.quoted(path.text)
         case let expectation as ClaimExpectation: return JSONText.quoted(expectation.text)
         case let protocols as ProtocolSet: return names(of: protocols)

@@ -91,98 +91,6 @@ public struct Doctor {
         }
     }
 
-    private func examineListeners() {
-        let running = runningVersion
-        for listener in configuration.listeners {
-            examine(
-                SocketAddress(listener.address), "[listen.\(listener.name)]", running,
-                saysWhoItIs: listener.tls == nil && !listener.proxyProtocol && listener.protocols != .http2)
-        }
-        if let admin = configuration.admin {
-            examine(SocketAddress(admin.address), "[admin]", running, saysWhoItIs: true)
-        }
-    }
-
-    /// `saysWhoItIs`: what usher answers there to a request in plain HTTP/1.1 tells that it is usher.
-    private func examine(
-        _ address: SocketAddress, _ table: String, _ running: String?, saysWhoItIs: Bool
-    ) {
-        let name = "\(table) \(address)"
-        guard let reason = Self.obstacle(at: address) else { return good("\(name): free") }
-        guard Self.takesConnections(address) else {
-            return bad("\(name): \(reason)", Self.remedy(address, reason))
-        }
-        if let running {
-            good("\(name): usher \(running) listens there already")
-        } else if saysWhoItIs, Self.isUsher(address) {
-            note(
-                "\(name): an usher listens there already",
-                "if that is the one of this file, nothing is wrong; \(Self.eviction)")
-        } else if !saysWhoItIs, configuration.admin == nil {
-            note(
-                "\(name): \(reason); without [admin] it cannot be told by whom",
-                "if that is this usher, nothing is wrong; \(Self.eviction)")
-        } else {
-            bad("\(name): \(reason)", "if that is this usher, nothing is wrong; \(Self.eviction)")
-        }
-    }
-
-    /// Whether an usher answers there, found out by a target that it passes on to no backend: its problem documents name it.
-    private static func isUsher(_ address: SocketAddress) -> Bool {
-        let probe = WaitingProbe(address: address.reachable, host: "localhost")
-        guard let answer = try? probe.get("/usher-doctor/../"), answer.status >= 400 else { return false }
-        return String(decoding: answer.body, as: UTF8.self).contains("\"urn:problem-type:usher:")
-    }
-
-    /// The version of the usher that answers at the admin address; nil where none does.
-    private var runningVersion: String? {
-        guard let admin = configuration.admin else { return nil }
-        let address = SocketAddress(admin.address).reachable
-        guard let answer = try? WaitingProbe(address: address, host: "localhost").get("/version"),
-            answer.status == 200
-        else { return nil }
-        let text = String(decoding: answer.body, as: UTF8.self).split(separator: "\"")
-        return text.count > 3 && text[1] == "version" ? String(text[3]) : nil
-    }
-
-    private static let taken = "somebody listens there"
-    private static let eviction =
-        "else end the program that has the address (ss -ltnp shows it), or take another one"
-
-    private static func remedy(_ address: SocketAddress, _ reason: String) -> String {
-        if case .unix = address, reason != taken {
-            return "name a place for a socket, in a folder that the user of the process may write to"
-        }
-        if reason.contains("ermission") { return "take a port from 1024 on, or let systemd open the socket" }
-        if reason.contains("annot assign") {
-            return "take an address of this machine (ip address shows them)"
-        }
-        return eviction
-    }
-
-    /// Why nobody could listen there; nil where somebody could.
-    private static func obstacle(at address: SocketAddress) -> String? {
-        if case .unix(let path) = address {
-            return takesConnections(address) ? taken : FilePlace.obstacle(to: .listening, at: path)
-        }
-        do throws(Errno) {
-            try Listener.expectFree(address)
-            _ = try Listener(at: address)
-            return nil
-        } catch {
-            return "\(error)"
-        }
-    }
-
-    private static func takesConnections(_ address: SocketAddress) -> Bool {
-        do throws(WaitingProbe.Failure) {
-            try WaitingProbe(address: address.reachable, host: "").connect()
-            return true
-        } catch {
-            return false
-        }
-    }
-
     // MARK: Certificates
 
     private static let daySeconds: Int64 = 86_400
@@ -220,7 +128,8 @@ public struct Doctor {
             let rest = Supervisor.counted(Int(days), "day")
             note("\(name): expires in \(rest)", "renew it; usher takes the new file without a restart")
         } else {
-            good("\(name): holds for \(days) days, for \(facts.hosts.joined(separator: ", "))")
+            let hosts = facts.hosts.isEmpty ? "no host name" : facts.hosts.joined(separator: ", ")
+            good("\(name): holds for \(days) days, for \(hosts)")
         }
     }
 

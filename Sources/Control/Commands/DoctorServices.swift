@@ -8,7 +8,7 @@ import TLS
 
 extension Doctor {
     /// Addresses of one name that are tried: each may take the whole of its time.
-    private static let triedAddresses = 4
+    static let triedAddresses = 4
     /// From the connect to the end of the login: as long as a server of an upstream has for its answer.
     private static let loginMilliseconds: Int64 = 3000
 
@@ -16,9 +16,12 @@ extension Doctor {
         // Those whose keys are fetched are heard of there: it is the same server.
         let fetched = Set(configuration.keyIssuers.map(\.name))
         for source in configuration.remoteSources where !fetched.contains(source.name) {
-            examine(
-                source.url, source.authorities, "[\(source.name)] \(source.url.origin)",
-                "start it, or correct \"url\"; until then, what it alone can decide about is 503")
+            let name = "[\(source.name)] \(source.url.origin)"
+            let remedy = "start it, or correct \"url\"; until then, what it alone can decide about is 503"
+            switch source.kind {
+            case .introspection: examineIntrospection(source, name, remedy)
+            case .betterAuthSession: examine(source.url, source.authorities, name, remedy)
+            }
         }
         if let shared = configuration.shared { examine(shared) }
         if let tracing = configuration.tracing {
@@ -30,7 +33,7 @@ extension Doctor {
 
     // MARK: Servers of HTTP
 
-    /// Any answer will do: neither kind of server has one for GET, or for somebody without credentials.
+    /// Any answer will do: a collector has none for GET, and a server of sessions none for somebody without one.
     private func examine(_ url: RemoteURL, _ authorities: [UInt8]?, _ name: String, _ remedy: String) {
         let addresses = SocketAddress.resolve(url.host, port: url.port)
         guard !addresses.isEmpty else { return tellNoAddress(name) }
@@ -57,15 +60,16 @@ extension Doctor {
     private func trust(
         in url: RemoteURL, _ authorities: [UInt8]?
     ) throws(CertificateFault) -> ServerSecurity {
-        let trusted = authorities ?? SystemAuthorities(environment: environment).load()
+        let trusted = SystemAuthorities(environment: environment).load(unless: authorities)
         return ServerSecurity(
             try TLSClientContext(TLSClientSettings(trusting: trusted)), authority: url.authority)
     }
 
     /// Without the query, which may hold a key that is nobody's business.
-    private static func path(of url: RemoteURL) -> Substring { url.target.prefix { $0 != "?" } }
+    static func path(of url: RemoteURL) -> Substring { url.target.prefix { $0 != "?" } }
 
-    private func tell(_ failure: WaitingProbe.Failure, _ name: String, _ remedy: String) {
+    /// Says why a server of HTTP has not answered.
+    func tell(_ failure: WaitingProbe.Failure, _ name: String, _ remedy: String) {
         switch failure {
         case .unreachable(let reason): bad("\(name): \(reason)", remedy)
         case .noAnswer(let reason):
@@ -127,17 +131,9 @@ extension Doctor {
 
     private func trust(in shared: SharedConfiguration) throws(StoreFailure) -> TLSContext? {
         guard shared.isSecure else { return nil }
-        let trusted = shared.authorities ?? SystemAuthorities(environment: environment).load()
+        let trusted = SystemAuthorities(environment: environment).load(unless: shared.authorities)
         do throws(TLSError) { return try TLSContext(clientTrusting: trusted.span) } catch {
             throw StoreFailure(reason: "TLS cannot be set up: \(error)")
         }
-    }
-}
-
-extension SocketAddress {
-    /// All addresses of an endpoint, in the resolver's order; none where its name has none.
-    fileprivate static func all(of endpoint: EndpointAddress) -> [SocketAddress] {
-        guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
-        return resolve(name, port: port)
     }
 }

@@ -185,12 +185,3 @@ extension ServerSecurity {
         }
     }
 }
-
-extension SocketAddress {
-    /// Where a server is asked: its first IPv4 address, else its first; nil where its name has none.
-    fileprivate static func first(of endpoint: EndpointAddress) -> SocketAddress? {
-        guard case .name(let name, let port) = endpoint else { return SocketAddress(endpoint) }
-        let found = resolve(name, port: port)
-        return found.first { if case .ipv4 = $0 { true } else { false } } ?? found.first
-    }
-}

@@ -56,11 +56,11 @@ final class AskedServer {
     /// Addresses in a row that gave no answer.
     private var silentCount = 0
     private var brokenUntil = Instant(microseconds: .min)
-    /// Trusts the authorities that the configuration names.
-    private var context: TLSContext?
+    private var trust: ServerTrust
 
     init(_ source: RemoteSource, stamp: UInt64) {
         self.source = source
+        trust = ServerTrust(source.authorities)
         self.stamp = stamp
     }
 
@@ -179,11 +179,7 @@ final class AskedServer {
 
     /// Whom its connections trust: authorities of its own, or those of the system.
     func context(or system: SystemTrust) throws(TLSError) -> TLSContext {
-        guard let authorities = source.authorities else { return try system.context() }
-        if let context { return context }
-        let made = try TLSContext(clientTrusting: authorities.span)
-        context = made
-        return made
+        try trust.context(or: system)
     }
 
     // MARK: Addresses

@@ -152,7 +152,7 @@ enum CacheControl {
     }
 
     private static func seconds(_ digits: String) -> Int64? {
-        guard !digits.isEmpty, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        guard !digits.isEmpty, digits.utf8.allSatisfy(ASCII.isDigit) else { return nil }
         return Int64(digits) ?? .max
     }
 }

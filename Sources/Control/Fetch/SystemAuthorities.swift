@@ -20,6 +20,9 @@ struct SystemAuthorities {
         return []
     }
 
+    /// The authorities that a table names, as PEM text; those of the system where it names none.
+    func load(unless named: [UInt8]?) -> [UInt8] { named ?? load() }
+
     /// Which states the files are in: with equal ones, the text is the same.
     var state: [FileStamp?] { paths.map { FileContents.stamp($0) } }
 }

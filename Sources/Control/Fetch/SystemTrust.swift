@@ -23,3 +23,22 @@ final class SystemTrust {
         return made
     }
 }
+
+/// Whom connections to one server trust: the authorities that its table names, or else those of the system.
+struct ServerTrust {
+    private let named: [UInt8]?
+    /// That of the named ones, which do not change.
+    private var made: TLSContext?
+
+    /// `named` is PEM text; nil means those of the system.
+    init(_ named: [UInt8]?) { self.named = named }
+
+    /// The context of the next connection.
+    mutating func context(or system: SystemTrust) throws(TLSError) -> TLSContext {
+        guard let named else { return try system.context() }
+        if let made { return made }
+        let context = try TLSContext(clientTrusting: named.span)
+        made = context
+        return context
+    }
+}

@@ -154,7 +154,7 @@ final class KeyKeeper {
     /// Starts to fetch the next document of the plan.
     private func next(_ issuer: FetchedKeys, _ poller: borrowing Poller, _ now: Instant) {
         guard let url = issuer.steps.first?.url else { return fail(issuer, "nothing to fetch", poller, now) }
-        let trusted = url.isSecure ? issuer.remote.authorities ?? authorities.load() : []
+        let trusted = url.isSecure ? authorities.load(unless: issuer.remote.authorities) : []
         let fetch = DocumentFetch(url, trusting: trusted, now: now)
         issuer.fetch = fetch
         open(fetch, for: issuer, poller, now)

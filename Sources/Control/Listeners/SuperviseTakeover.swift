@@ -26,8 +26,7 @@ extension Supervisor {
     /// Lays the sockets ready that are open already, for the listeners to claim.
     func inheritSockets() {
         if predecessor != nil {
-            book.inherited = predecessor?.listeners ?? []
-            if let socket = predecessor?.admin { book.inherited.append(socket) }
+            book.inherited = (predecessor?.listeners ?? []) + (predecessor?.admin ?? [])
             return
         }
         let log = log
@@ -142,12 +141,12 @@ extension Supervisor {
 
     private func lendSockets() {
         guard phase == .running else { return successors?.dismiss() ?? () }
-        var lentAdmin: InheritedSocket?
-        if let admin = configuration.admin, let descriptor = self.admin?.descriptor,
-            let real = self.admin?.address
-        {
-            lentAdmin = InheritedSocket(
-                address: SocketAddress(admin.address), real: real, descriptors: [descriptor])
+        var lentAdmin: [InheritedSocket] = []
+        if let admin = configuration.admin {
+            let places = zip(self.admin?.addresses ?? [], self.admin?.descriptors ?? [])
+            lentAdmin = places.map { real, descriptor in
+                InheritedSocket(address: SocketAddress(admin.address), real: real, descriptors: [descriptor])
+            }
         }
         if successors?.lend(book.open, admin: lentAdmin) == true {
             log.notice(

@@ -10,7 +10,7 @@ enum TakeoverMessage: Equatable {
     case ask
     /// Old to new: descriptors of a listener, by the address that the configuration names and the real one.
     case listener(SocketAddress, real: SocketAddress)
-    /// Old to new: the admin listener.
+    /// Old to new: a socket of the admin listener.
     case admin(SocketAddress, real: SocketAddress)
     /// Old to new: the socket at which the next successor will ask.
     case successors
@@ -61,7 +61,7 @@ struct Predecessor: ~Copyable {
     /// The listeners' sockets.
     private(set) var listeners: [InheritedSocket] = []
     /// The admin listener's.
-    private(set) var admin: InheritedSocket?
+    private(set) var admin: [InheritedSocket] = []
     /// The socket at which successors ask.
     private(set) var successors: Int32?
 
@@ -92,7 +92,7 @@ struct Predecessor: ~Copyable {
             case .listener(let address, let real):
                 note(InheritedSocket(address: address, real: real, descriptors: message.descriptors))
             case .admin(let address, let real):
-                admin = InheritedSocket(address: address, real: real, descriptors: message.descriptors)
+                admin.append(InheritedSocket(address: address, real: real, descriptors: message.descriptors))
             case .successors: successors = message.descriptors.first
             case .complete: return true
             default: return false
@@ -194,13 +194,14 @@ struct Successors: ~Copyable {
     }
 
     /// Lends it what is open; false where it could not be sent.
-    mutating func lend(_ open: [SocketAddress: [ListenerBook.Open]], admin: InheritedSocket?) -> Bool {
+    mutating func lend(_ open: [SocketAddress: [ListenerBook.Open]], admin: [InheritedSocket]) -> Bool {
         do throws(Errno) {
             for (address, places) in open {
                 for place in places { try lend(place, at: address) }
             }
-            if let admin, let address = admin.address {
-                try send(.admin(address, real: admin.real), admin.descriptors)
+            for socket in admin {
+                guard let address = socket.address else { continue }
+                try send(.admin(address, real: socket.real), socket.descriptors)
             }
             try send(.successors, [socket.descriptor])
             try send(.complete)

@@ -76,8 +76,10 @@ extension Supervisor {
         let name = "usher_tls_certificate_expiry_timestamp_seconds"
         text.family(name, "Until when a certificate of a listener holds.", "gauge")
         for (listener, tls) in secure {
+            // Who names a file twice has one series of it.
+            var told: Set<String> = []
             for (files, pair) in zip(tls.files, tls.settings.certificates) {
-                guard let facts = try? pair.check() else { continue }
+                guard let facts = try? pair.check(), told.insert(files.certificate).inserted else { continue }
                 text.sample(name, ["listener": listener, "certificate": files.certificate], facts.notAfter)
             }
         }

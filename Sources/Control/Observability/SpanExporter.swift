@@ -60,15 +60,14 @@ final class SpanExporter {
     private(set) var deadline = Instant.never
     private var quietUntil = Instant(microseconds: .min)
     private var tokens = TokenSource(above: Token.firstExport)
-    private let trust: SystemTrust
-    /// Trusts the authorities that the configuration names.
-    private var context: TLSContext?
+    private let systemTrust: SystemTrust
+    private var trust = ServerTrust(nil)
     private let instance: String
 
     /// An exporter of nothing yet. `environment` may name the system's certificates (`SSL_CERT_FILE`).
     init(environment: [String: String], log: Logger) throws(Errno) {
         lookups = try Inbox()
-        trust = SystemTrust(SystemAuthorities(environment: environment))
+        systemTrust = SystemTrust(SystemAuthorities(environment: environment))
         self.log = log
         var random = SystemRandomNumberGenerator()
         instance = String(random.next() as UInt64, radix: 16)
@@ -80,7 +79,7 @@ final class SpanExporter {
         phase = .resting
         spare = nil
         addresses = []
-        context = nil
+        trust = ServerTrust(tracing?.authorities)
         tries = 0
         target = tracing.map { tracing in
             let resource =
@@ -220,20 +219,13 @@ final class SpanExporter {
         do throws(FetchFailure) {
             phase = .exchanging(
                 try FetchConnection(
-                    to: addresses[addressPlace], target.configuration.url, trusting: context(target),
+                    to: addresses[addressPlace], target.configuration.url,
+                    trusting: trust.context(or: systemTrust),
                     sending: request(target), poller, token))
         } catch {
             addressPlace += 1
             failed(error.reason, now)
         }
-    }
-
-    private func context(_ target: Target) throws(TLSError) -> TLSContext {
-        guard let authorities = target.configuration.authorities else { return try trust.context() }
-        if let context { return context }
-        let made = try TLSContext(clientTrusting: authorities.span)
-        context = made
-        return made
     }
 
     private func send(

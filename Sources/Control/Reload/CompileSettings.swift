@@ -94,7 +94,8 @@ extension TLSClientSettings {
     init(_ tls: UpstreamTLSConfiguration, upstream: String, knowing known: [TrustedAuthorities] = [])
         throws(StartFailure)
     {
-        let authorities = tls.authorities ?? SystemAuthorities(environment: SystemFiles.environment()).load()
+        let authorities = SystemAuthorities(environment: SystemFiles.environment()).load(
+            unless: tls.authorities)
         guard !authorities.isEmpty else {
             throw StartFailure(
                 "[upstream.\(upstream)]: the system has no file of trusted certificates; name one with \"tls.ca\""
@@ -171,6 +172,18 @@ extension SocketAddress {
         case .unix(let path): self = .unix(path)
         case .name: preconditionFailure("the configuration refuses names for listeners")
         }
+    }
+
+    /// All addresses of an endpoint, in the resolver's order; none where its name has none. Waits for the resolver.
+    static func all(of endpoint: EndpointAddress) -> [SocketAddress] {
+        guard case .name(let name, let port) = endpoint else { return [SocketAddress(endpoint)] }
+        return resolve(name, port: port)
+    }
+
+    /// Where a server is asked: its first IPv4 address, else its first; nil where its name has none.
+    static func first(of endpoint: EndpointAddress) -> SocketAddress? {
+        let found = all(of: endpoint)
+        return found.first { if case .ipv4 = $0 { true } else { false } } ?? found.first
     }
 
     private init(_ host: HostAddress, port: UInt16) {

@@ -18,11 +18,12 @@ struct FileWatcher {
     /// A new state, as long as it may still be changing.
     private var pending: [String: FileStamp]?
 
-    /// Watches what was read, from now on. `stamps` are from before that: what changes while files are read, or until this
-    /// call, counts as a change.
+    /// Watches what was read, from now on. `stamps` are from before that, of these files and maybe others: what changes while
+    /// files are read, or until this call, counts as a change.
     mutating func watch(_ files: [String], as stamps: [String: FileStamp], isOn: Bool, now: Instant) {
         paths = isOn ? files : []
-        accepted = isOn ? stamps : [:]
+        let watched = Set(paths)
+        accepted = stamps.filter { watched.contains($0.key) }
         pending = nil
         deadline = isOn ? now.advanced(byMilliseconds: Self.pollMilliseconds) : .never
     }

@@ -72,9 +72,7 @@ extension Supervisor {
 
     private func loadAnew() -> String? {
         let loaded = source.load(waits: false)
-        watcher.watch(
-            loaded.files, as: loaded.stamps, isOn: loaded.configuration?.watch ?? configuration.watch,
-            now: Instant.now())
+        watch(loaded, inForce: false)
         let headlines = loaded.diagnostics.map { $0.headline(file: loaded.path) }
         for (diagnostic, headline) in zip(loaded.diagnostics, headlines) {
             log.log(level: diagnostic.severity == .error ? .error : .warning, "\(headline)")
@@ -85,6 +83,7 @@ extension Supervisor {
         }
         do {
             try swap(to: new)
+            watch(loaded, inForce: true)
             log.info(
                 "configuration reloaded",
                 metadata: [
@@ -98,6 +97,12 @@ extension Supervisor {
                 metadata: ["file": "\(loaded.path)", "reason": "\(error.reason)"])
             return error.reason
         }
+    }
+
+    private func watch(_ loaded: LoadedConfiguration, inForce: Bool) {
+        watcher.watch(
+            loaded.watchedFiles(inForce: inForce), as: loaded.stamps,
+            isOn: loaded.configuration?.watch ?? configuration.watch, now: Instant.now())
     }
 
     /// A worker's turn takes far less; one that is stuck must not hold the control thread for long.

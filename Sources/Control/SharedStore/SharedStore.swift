@@ -45,7 +45,7 @@ final class SharedStore {
     func configure(_ configuration: Configuration, _ log: Logger) throws(Errno) {
         let wanted = configuration.shared.map {
             StoreTarget(
-                shared: $0, authorities: $0.isSecure && $0.authorities == nil ? authorities.load() : [])
+                shared: $0, authorities: $0.isSecure ? authorities.load(unless: $0.authorities) : [])
         }
         if wanted == nil, thread == nil { return }
         if thread == nil {

@@ -29,7 +29,7 @@ enum StoreReport: Sendable {
 /// A store, and what it is used for.
 struct StoreTarget: Sendable, Equatable {
     var shared: SharedConfiguration
-    /// The authorities of the system, where `shared` names none.
+    /// Whom a secure connection trusts.
     var authorities: [UInt8]
 }
 
@@ -77,7 +77,8 @@ final class StoreLoop {
     private var lineDeadline = Instant.never
     private var connectAt = Instant.never
     private var addresses: [SocketAddress] = []
-    private var lookup: NameLookup?
+    /// The look-up that is under way, maybe for a store before.
+    private var lookup: (name: String, thread: NameLookup)?
     private var lookupNumber: UInt32 = 0
     /// A store that is in its place no more is not left again before then, and the next one not for so long behind that.
     private var leaveAt = Instant(microseconds: .min)
@@ -148,7 +149,7 @@ final class StoreLoop {
 
     // MARK: Orders
 
-    private func obey(_ order: StoreOrder) {
+    func obey(_ order: StoreOrder) {
         switch order {
         case .stop: isStopped = true
         case .revoke(let entries):
@@ -175,12 +176,11 @@ final class StoreLoop {
 
     // MARK: Connecting
 
-    private func connect() {
+    func connect() {
         connectAt = .never
         guard let target else { return }
         if target.shared.isSecure, context == nil {
-            let trusted = target.shared.authorities ?? target.authorities
-            do throws(TLSError) { context = try TLSContext(clientTrusting: trusted.span) } catch {
+            do throws(TLSError) { context = try TLSContext(clientTrusting: target.authorities.span) } catch {
                 return fail("\(error)")
             }
         }
@@ -202,16 +202,21 @@ final class StoreLoop {
         lineDeadline = now.advanced(byMilliseconds: Self.loginMilliseconds)
         lookupNumber &+= 1
         do throws(Errno) {
-            lookup = try NameLookup(name, port: port, identifier: lookupNumber, answerTo: channels.lookups)
+            let thread = try NameLookup(
+                name, port: port, identifier: lookupNumber, answerTo: channels.lookups)
+            lookup = (name, thread)
         } catch {
             fail("cannot look up \"\(name)\": \(error)")
         }
     }
 
-    private func note(_ answer: LookupAnswer) {
-        lookup?.finish()
+    func note(_ answer: LookupAnswer) {
+        let asked = lookup?.name
+        lookup?.thread.finish()
         lookup = nil
         guard let target, line == nil, case .name(let name, let port) = target.shared.address else { return }
+        // Where the store before is, nobody may get the password of this one.
+        guard name == asked else { return startLookup(name, port) }
         addresses = answer.addresses.map { $0.with(port: port) }
         guard !addresses.isEmpty else { return fail("the name \"\(name)\" has no address") }
         open(addresses.removeFirst(), target)

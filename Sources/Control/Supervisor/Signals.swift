@@ -117,7 +117,7 @@ extension Supervisor {
         log.info(
             "listening on \(addresses), \(workers), \(routes)",
             metadata: ["version": "\(Version.usher)"])
-        if let address = admin?.address { log.info("admin pages on \(address)") }
+        for address in admin?.addresses ?? [] { log.info("admin pages on \(address)") }
     }
 
     private func reopenAccessLog() {

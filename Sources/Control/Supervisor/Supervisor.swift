@@ -90,7 +90,7 @@ public final class Supervisor {
     var startDeadline = Instant.never
 
     /// Runs the proxy to its end, and gives the exit status (see `run`). `source` is where a reload reads the configuration
-    /// again, `warnings` are what loading had to say, for the log, `files` what was read, and `stamps` its state then.
+    /// again, `warnings` are what loading had to say, for the log, `files` what is watched, and `stamps` its state when it was read.
     /// `takesOver`: the listeners are those of the process that runs already.
     ///
     /// Call it before any thread is started. What keeps the proxy from starting is said in the log, in the form that the
@@ -292,8 +292,9 @@ public final class Supervisor {
         case _ where Token.isVerdict(token): verdicts.advance(token, poller, now: Instant.now())
         case _ where dispatchSpans(token): break
         default:
-            let state = adminState
-            admin?.advance(Token.handle(token), state: state)
+            let handle = Token.handle(token)
+            let state = adminState(at: admin?.address(of: handle))
+            admin?.advance(handle, state: state)
         }
     }
 

@@ -129,7 +129,7 @@ extension PolicySnapshot {
         // Tokens that are known to be good are not held up by the bad ones of others behind the same address.
         guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
         if let asked { return introspect(token, at: asked, on: route, origin, now: now) }
-        let verdict = verify(token, of: issuers, on: route, mayWait: origin.round != .last, now: now)
+        let verdict = verify(token, of: issuers, on: route, mayWait: origin.round.mayAwaitKeys, now: now)
         guard case .token(let identity) = verdict else { return verdict }
         return admit(identity, scheme, token, head, bytes, origin, now: now)
     }
@@ -151,12 +151,15 @@ extension PolicySnapshot {
         }
     }
 
-    /// Remembers a token that holds, unless it is revoked or its claims cannot stand in a header.
+    /// Remembers a token that holds, unless it is revoked or its claims cannot stand in a header. `mark` is that of
+    /// `RemoteVerdicts`, where a server was asked about it.
     mutating func take(
-        _ verified: consuming VerifiedToken, _ token: Span<UInt8>, _ issuers: IssuerSet, now: Int64
+        _ verified: consuming VerifiedToken, _ token: Span<UInt8>, _ issuers: IssuerSet, mark: UInt64 = 0,
+        now: Int64
     ) -> Authenticated {
         let refusal = scratch.fill(
             verified, text: token, issuers: issuers, now: now, identity, routes.requirements)
+        scratch.mark = mark
         verifier.recycle(verified)
         if let refusal { return .refused(.tokenInvalid, refusal) }
         if !revocations.isEmpty, scratch.isRevoked(by: revocations, issuer: issuerNames[scratch.issuer]) {

@@ -29,11 +29,7 @@ extension PolicySnapshot {
         guard let source = remotes.sources.firstIndex(where: { $0.owner == .issuer(issuer) }) else {
             return .refused(.authenticationUnavailable, nil)
         }
-        switch remotes.denial(source, token, now: now) {
-        case .refused: return .refused(.tokenInvalid, .inactive)
-        case .unavailable: return .refused(.authenticationUnavailable, nil)
-        case nil: break
-        }
+        if let denial = remotes.denial(source, token, now: now) { return denial.outcome }
         guard origin.round != .last else { return .refused(.authenticationUnavailable, nil) }
         remotes.ask(source, token, as: .token, token, for: "")
         return .awaitVerdict
@@ -47,13 +43,13 @@ extension PolicySnapshot {
         switch verifier.accept(
             introspection: answer.span, about: token.span, ofIssuer: issuer, seconds: seconds, now: now)
         {
-        case .unusable: return .unavailable
+        case .unusable: return .unusable
         case .refused: return .refused
         case .active(let verified):
             // Under the one issuer that was asked, whatever else a route accepts (J5).
-            guard case .token = take(verified, token.span, IssuerSet(index: issuer), now: now) else {
-                return .refused
-            }
+            let mark = remotes.mark(source, token.span)
+            guard case .token = take(verified, token.span, IssuerSet(index: issuer), mark: mark, now: now)
+            else { return .refused }
             return nil
         }
     }

@@ -1,5 +1,7 @@
 internal import Bytes
 internal import Crypto
+internal import HTTP
+internal import JOSE
 
 // Some credentials cannot be judged by what they say: a server has to be asked, such as Better Auth's get-session or
 // an introspection endpoint (RFC 7662). Here is what is known of the answers; asking and waiting are for others.
@@ -110,8 +112,19 @@ public struct RemoteAnswer: Sendable {
 enum Denial: BitwiseCopyable {
     /// The server said no.
     case refused
-    /// The server said nothing, or nothing that makes sense.
+    /// The server said nothing.
     case unavailable
+    /// The server said nothing that makes sense.
+    case unusable
+
+    /// What becomes of the request.
+    var outcome: Authenticated {
+        switch self {
+        case .refused: .refused(.tokenInvalid, .inactive)
+        case .unavailable: .refused(.authenticationUnavailable, nil)
+        case .unusable: .refused(.authenticationUnavailable, .unusableAnswer)
+        }
+    }
 }
 
 /// The servers of one snapshot, the question that it has, and the answers that were no verdict to keep for long.
@@ -188,6 +201,15 @@ struct RemoteVerdicts: ~Copyable {
         return digest.hash(bytes.span)
     }
 
+    /// What stands for a credential on the streams that it permits, also after the settings were read again; never 0.
+    mutating func mark(_ source: Int, _ credential: Span<UInt8>) -> UInt64 {
+        var bytes = ByteArray()
+        for byte in sources[source].name.utf8 { bytes.append(byte) }
+        bytes.append(0)
+        bytes.append(credential)
+        return digest.hash(bytes.span).words.0 | 1
+    }
+
     private static func copy(_ bytes: Span<UInt8>) -> [UInt8] { bytes.indices.map { bytes[$0] } }
 }
 
@@ -197,15 +219,31 @@ extension PolicySnapshot {
 
     /// Takes in an answer: whoever waits for it is decided on again. Answers to the questions of other settings are
     /// nothing to this snapshot.
-    public mutating func note(_ answer: RemoteAnswer, now: Int64) {
-        guard let source = remotes.source(of: answer.key) else { return }
+    ///
+    /// - Returns: After a no, the mark of the streams that must end: see `PermittingKey.mark`.
+    @discardableResult
+    public mutating func note(_ answer: RemoteAnswer, now: Int64) -> UInt64? {
+        guard let source = remotes.source(of: answer.key) else { return nil }
         let credential = answer.key.credential
-        switch answer.result {
-        case .refused: remotes.deny(.refused, source, credential.span, now: now)
-        case .unavailable: remotes.deny(.unavailable, source, credential.span, now: now)
-        case .accepted(let claims):
-            guard let denial = accept(claims, credential, source, now: now) else { return }
-            remotes.deny(denial, source, credential.span, now: now)
+        let denial: Denial? =
+            switch answer.result {
+            case .refused: .refused
+            case .unavailable: .unavailable
+            case .accepted(let claims): accept(claims, credential, source, now: now)
+            }
+        guard let denial else { return nil }
+        remotes.deny(denial, source, credential.span, now: now)
+        guard denial == .refused else { return nil }
+        // A yes of before would be found first.
+        cache.removeAll(credential.span, IssuerSet(index: place(of: remotes.sources[source].owner)))
+        return remotes.mark(source, credential.span)
+    }
+
+    /// Under which place the verdicts about somebody's credentials are remembered.
+    private func place(of owner: RemoteSourceSpec.Owner) -> Int {
+        switch owner {
+        case .session(let session): sessionPlaces.place(session)
+        case .issuer(let issuer): issuer
         }
     }
 

@@ -13,6 +13,9 @@ struct VerifiedTokenCache: ~Copyable {
     private static var averageEntryByteCount: Int { 2048 }
     /// How many entries are looked at before one is evicted: a bound on the time, at the price of exactness.
     private static var evictionSampleCount: Int { 16 }
+    /// A request may bring two that must be known at once, a session's cookies and a bearer: with room for one alone each would drive
+    /// out the other, and its server be asked again until the request is refused.
+    private static var leastCapacity: Int { 2 }
     private static var none: UInt32 { .max }
 
     private var entries: Slab<VerifiedTokenEntry>
@@ -27,8 +30,9 @@ struct VerifiedTokenCache: ~Copyable {
     var inserted = 0
     var evicted = 0
 
-    /// A cache for `capacity` tokens of at most `tokenBytes` each.
+    /// A cache for `capacity` tokens, though never fewer than two, of at most `tokenBytes` each.
     init(capacity: Int, tokenBytes: Int, seed: (UInt64, UInt64)) {
+        let capacity = max(capacity, Self.leastCapacity)
         entries = Slab(capacity: capacity)
         var bucketCount = 64
         while bucketCount < capacity, bucketCount < 1 << 20 { bucketCount *= 2 }
@@ -122,6 +126,20 @@ struct VerifiedTokenCache: ~Copyable {
         let isMade = authorizations.refresh(&self[handle], mint: number, now: now)
         byteCount += entries[handle.index].byteCount - before
         return isMade
+    }
+
+    /// Forgets a token under that set of issuers, bound to a key or not.
+    mutating func removeAll(_ token: Span<UInt8>, _ issuers: IssuerSet) {
+        let hashed = hash(token) & ~Self.boundMark
+        // The mark is in no bucket's number.
+        var index = buckets[Int(hashed & bucketMask)]
+        while index != Self.none {
+            let next = entries[index].next
+            if entries[index].hash & ~Self.boundMark == hashed, entries[index].matches(token, issuers) {
+                remove(index)
+            }
+            index = next
+        }
     }
 
     /// Forgets the tokens of an issuer whose keys the verifier no longer has (J7, J22).

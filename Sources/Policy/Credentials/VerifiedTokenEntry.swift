@@ -12,6 +12,8 @@ struct VerifiedTokenEntry: ~Copyable {
     /// True where a request found it since the cache last looked. A token that comes once only never is, so that a
     /// flood of them does not drive out the ones in use.
     var wasUsed = false
+    /// What stands for the credential where a server may be asked about it, filled in by whoever knows; else 0.
+    var mark: UInt64 = 0
     /// The key that made the signature.
     private(set) var key: KeyIdentity?
     /// The issuer that the key belongs to.
@@ -126,6 +128,7 @@ struct VerifiedTokenEntry: ~Copyable {
     /// A copy of exactly the size that it needs, for the cache.
     func compactCopy() -> VerifiedTokenEntry {
         var copy = VerifiedTokenEntry()
+        copy.mark = mark
         copy.key = key
         copy.issuer = issuer
         copy.namedOthers = namedOthers

@@ -15,7 +15,8 @@ public enum Decision: ~Copyable {
     case awaitVerdict
 }
 
-/// A request whose token's key is not known yet. It is decided on again, in the round `last` where it waits no longer.
+/// A request whose token's key is not known yet. It is decided on again: in the round `withKeys` when the issuer was asked, in
+/// `last` where it waits no longer.
 public struct KeyWait: Sendable {
     /// The issuer whose keys may have changed, a place in `PolicySpec.issuers`.
     public let issuer: Int
@@ -31,8 +32,13 @@ public enum DecisionRound: Sendable, BitwiseCopyable {
     case first
     /// Again after a wait that something else ended: it is counted already, and may wait again.
     case again
+    /// Again after a wait for keys: they are what they are, but a server may still have to be asked.
+    case withKeys
     /// Again, and for the last time: the answer is a permit or a rejection.
     case last
+
+    /// Keys that are not known may still come.
+    var mayAwaitKeys: Bool { self == .first || self == .again }
 }
 
 /// The proof that a request was routed, authenticated and authorized. Only `PolicySnapshot.decide` makes one, and

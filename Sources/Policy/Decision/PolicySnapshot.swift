@@ -182,10 +182,12 @@ public struct PolicySnapshot: ~Copyable {
     /// others: then nobody can tell.
     public func remembers(_ verdict: Handle) -> Bool { cache.contains(verdict) }
 
-    /// The key by which an earlier permit of this snapshot was given; nil where it was by none, or made way for others.
+    /// What an earlier permit of this snapshot was given by; nil where its token made way for others.
     public func permittingKey(_ verdict: Handle) -> PermittingKey? {
-        guard cache.contains(verdict), cache[verdict].keyIssuer >= 0 else { return nil }
-        return cache[verdict].key.map { PermittingKey(issuer: cache[verdict].keyIssuer, key: $0) }
+        guard cache.contains(verdict) else { return nil }
+        return cache[verdict].key.map {
+            PermittingKey(issuer: cache[verdict].keyIssuer, key: $0, mark: cache[verdict].mark)
+        }
     }
 
     /// True while the key is among those of its issuer.
@@ -198,11 +200,13 @@ public struct PolicySnapshot: ~Copyable {
     }
 }
 
-/// The key that made the signature of a token that something is permitted by.
+/// The key that made the signature of a token that something is permitted by, or the word of a server.
 public struct PermittingKey: Sendable, BitwiseCopyable {
-    /// Whose it is: a place among the policy's issuers.
-    public let issuer: Int
+    /// Whose it is: a place among the policy's issuers; -1 where no issuer's keys matter, or nobody can tell whose it is.
+    public var issuer: Int
     let key: KeyIdentity
+    /// What stands for the credential where a server may say no to it: `PolicySnapshot.note` gives the same; else 0.
+    public let mark: UInt64
 }
 
 /// How often the verified-token cache had an answer, and how often a token had to be verified.

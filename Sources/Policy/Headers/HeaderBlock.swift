@@ -32,9 +32,10 @@ extension PolicySnapshot {
         let host =
             authorizations.preservesHost(permit.upstream) && !head.host.isEmpty
             ? bytes.slice(head.host) : serverAuthority
-        // Every line that is rewritten gains at most the space behind its colon; the host is written three times.
+        // Every line that is rewritten gains at most the space behind its colon; the host is written three times. The
+        // request line stands in the buffer already.
         let bound =
-            head.byteCount + head.fields.count + credentials.count + identityLines.count + host.count
+            Self.lineBytes(head) + head.fields.count + credentials.count + identityLines.count + host.count
             + 2 * Int(head.host.count) + requestID.count + trace.count + HeaderWriter.addedByteCount
             + identity.byteBound(certificate) + (permit.peerIsTrusted ? HeaderWriter.forwardedHostBytes : 0)
         guard buffer.room >= bound else { return false }
@@ -51,6 +52,11 @@ extension PolicySnapshot {
         HeaderWriter.put("X-Request-Id: ", requestID, &buffer)
         if !trace.isEmpty { HeaderWriter.put("traceparent: ", trace, &buffer) }
         return true
+    }
+
+    /// The size of the client's lines with what stands between them, in bytes: all of its head but the request line.
+    private static func lineBytes(_ head: borrowing RequestHead) -> Int {
+        head.fields.count > 0 ? head.byteCount - Int(head.fields[0].lineRange.start) : 0
     }
 
     /// Adds the trailer lines of a request that may go upstream: never an identity, a framing or a routing field.

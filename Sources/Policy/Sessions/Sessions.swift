@@ -99,7 +99,7 @@ extension PolicySnapshot {
             if let known = knownSession(session, now: now) { return .token(known) }
             tally.misses &+= 1
             guard !hasFailedTooOften(head, bytes, origin) else { return .refused(.rateLimited, nil) }
-            switch verifyCache(session, token, from: start, mayWait: origin.round != .last, now: now) {
+            switch verifyCache(session, token, from: start, mayWait: origin.round.mayAwaitKeys, now: now) {
             case .refused(.tokenInvalid, let reason?), .refused(.tokenExpired, let reason?):
                 if reason.isFinalForSession { return .refused(.tokenInvalid, reason) }
                 refusal = reason
@@ -154,7 +154,8 @@ extension PolicySnapshot {
         let verdict = Self.verify(
             credential, from: start, opened, by: sessionVerifiers[session], now: now, &verifier)
         switch consume verdict {
-        case .verified(let verified): return remember(verified, session, now: now)
+        case .verified(let verified):
+            return remember(verified, session, mark: mark(session, cookie: token), now: now)
         case .refused(let refusal): return .refused(.tokenInvalid, refusal)
         case .lacksKey(let issuer):
             guard verifier.fetchesKeys(ofIssuer: issuer) else { return .refused(.tokenInvalid, .unknownKey) }
@@ -187,14 +188,24 @@ extension PolicySnapshot {
             verified, text: credential.span, issuers: session, now: now, identity, requirements)
     }
 
+    /// The mark of a session by the credential that its server is asked about, once the cache has lapsed.
+    private mutating func mark(_ session: Int, cookie token: Span<UInt8>) -> UInt64 {
+        guard let source = sessionSources[session] else { return 0 }
+        var asked = ByteArray()
+        asked.append(CredentialTag.cookie)
+        asked.append(token)
+        return remotes.mark(source, asked.span)
+    }
+
     /// Puts a session that holds into the cache, under the credential at hand.
     private mutating func remember(
-        _ verified: consuming VerifiedToken, _ session: Int, now: Int64
+        _ verified: consuming VerifiedToken, _ session: Int, mark: UInt64, now: Int64
     ) -> Authenticated {
         let keyIssuer = verified.keyIssuer
         let refusal = Self.fill(
             &scratch, verified, credential, IssuerSet(index: sessionPlaces.place(session)), now: now,
             identity, routes.requirements)
+        scratch.mark = mark
         if keyIssuer < 0 {
             sessionVerifiers[session].recycle(verified)
         } else {
@@ -289,11 +300,7 @@ extension PolicySnapshot {
 
     /// What is known against the credential at hand.
     private mutating func denied(_ source: Int, now: Int64) -> Authenticated? {
-        switch Self.denial(&remotes, source, credential, now: now) {
-        case .refused: .refused(.tokenInvalid, .inactive)
-        case .unavailable: .refused(.authenticationUnavailable, nil)
-        case nil: nil
-        }
+        Self.denial(&remotes, source, credential, now: now)?.outcome
     }
 
     private static func denial(
@@ -340,13 +347,14 @@ extension PolicySnapshot {
         {
         case .unusable(.expired): return .refused
         // A session of somebody else, or no session at all: the server, or what is between, cannot be relied on.
-        case .unusable: return .unavailable
-        case .lacksKey: return .unavailable
-        case .refused: return .unavailable
+        case .unusable: return .unusable
+        case .lacksKey: return .unusable
+        case .refused: return .unusable
         case .verified(let verified):
             self.credential.removeAll()
             self.credential.append(credential.span)
-            if case .token = remember(verified, session, now: now) { return nil }
+            let mark = remotes.mark(source, credential.span)
+            if case .token = remember(verified, session, mark: mark, now: now) { return nil }
             return .refused
         }
     }

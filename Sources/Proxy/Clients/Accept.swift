@@ -56,14 +56,9 @@ extension Worker {
             counters.add(1, to: .connectionsRefused)
             return counters.add(1, to: .connectionsClosed)
         }
-        let isCounted = isCounted(peer)
-        guard !isCounted || ledger.admit(peer.address, limit: limits.connectionsPerAddress ?? .max) else {
-            counters.add(1, to: .connectionsRefused)
-            return counters.add(1, to: .connectionsClosed)
-        }
         let descriptor = socket.descriptor
         let handle = clients.insert(Downstream(socket, peer: peer, listener: listener))
-        if isCounted { clients[handle.index].countedAddress = peer.address }
+        guard isAdmitted(handle.index) else { return }
         clients[handle.index].phase = isGreeted ? .greeting : firstPhase(at: peer.listener)
         do {
             try poller.add(
@@ -79,10 +74,20 @@ extension Worker {
         clientDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))
     }
 
-    /// True where connections from there are held to a number: trusted proxies come for many, and a Unix socket has no
-    /// address.
-    func isCounted(_ peer: PeerFacts) -> Bool {
-        limits.connectionsPerAddress != nil && !peer.address.isNone && !policy.trusts(peer)
+    /// Counts a connection under its address; false where that has all that it may have, and the connection is closed. Trusted
+    /// proxies come for many, and a Unix socket has no address.
+    mutating func isAdmitted(_ client: UInt32) -> Bool {
+        let peer = clients[client].peer
+        guard let limit = limits.connectionsPerAddress, !peer.address.isNone, !policy.trusts(peer) else {
+            return true
+        }
+        guard ledger.admit(peer.address, limit: limit) else {
+            counters.add(1, to: .connectionsRefused)
+            closeClient(client)
+            return false
+        }
+        clients[client].countedAddress = peer.address
+        return true
     }
 
     /// What a connection begins with: HTTP/1, unless the listener speaks HTTP/2 too.

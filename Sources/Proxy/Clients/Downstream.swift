@@ -63,6 +63,8 @@ struct Downstream: ~Copyable {
     var isLeftOver = false
     /// Bytes thrown away while lingering.
     var discarded = 0
+    /// When the client must have taken an answer that the connection ends with.
+    var answerDeadline = Instant.never
     /// The connection speaks HTTP/2, or has: its client sends while it reads.
     var speaksHTTP2 = false
     /// What the kernel had still to deliver when that was looked at last, in bytes, and since when it has not become less.

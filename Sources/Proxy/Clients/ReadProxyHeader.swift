@@ -46,10 +46,7 @@ extension Worker {
             clients[client].peer = PeerFacts(
                 address: source, listener: clients[client].peer.listener,
                 isSecure: clients[client].peer.isSecure)
-            guard countSource(client) else {
-                counters.add(1, to: .connectionsRefused)
-                return closeClient(client)
-            }
+            guard isAdmitted(client) else { return }
         }
         if let security = securities[clients[client].peer.listener] {
             return beginHandshake(client, security)
@@ -57,14 +54,5 @@ extension Worker {
         clients[client].phase = firstPhase(at: clients[client].peer.listener)
         clients[client].transport.input.detachIfEmpty(to: &pool)
         advanceClient(client)
-    }
-
-    /// False where the source has all the connections that it may have.
-    private mutating func countSource(_ client: UInt32) -> Bool {
-        let peer = clients[client].peer
-        guard isCounted(peer) else { return true }
-        guard ledger.admit(peer.address, limit: limits.connectionsPerAddress ?? .max) else { return false }
-        clients[client].countedAddress = peer.address
-        return true
     }
 }

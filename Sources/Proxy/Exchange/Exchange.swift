@@ -88,6 +88,8 @@ struct Exchange: ~Copyable {
     /// Of a tunnel: the end of the client's bytes was passed on, and that of the server's.
     var isRequestShut = false
     var isResponseShut = false
+    /// Of a tunnel to a stream: the server has broken off, and what it had said is still to be framed.
+    var isResponseCut = false
 
     // For the log, for the counts, and for timeouts.
     /// Where its route's requests are counted.
@@ -97,7 +99,10 @@ struct Exchange: ~Copyable {
     /// It does not go on with the client's trace, so that the client's `tracestate` is not passed on.
     var dropsTraceState = false
     var notes = ExchangeNotes()
+    /// When the request came, waits for keys and verdicts about it included.
     let started: Instant
+    /// When those waits were over.
+    let opened: Instant
     var sentAt = Instant.never
     var answeredAt = Instant.never
     /// The end of the whole exchange.
@@ -110,7 +115,7 @@ struct Exchange: ~Copyable {
     var tokenEnd = TokenEnd.expired
     /// What the policy remembers of the token, where the exchange must not outlive it.
     var verdict = Handle.none
-    /// The key that the verdict is by, where it is by one.
+    /// The key that the verdict is by, or what stands for the credential that a server may say no to.
     var tokenKey: PermittingKey?
     /// Which of the worker's policies gave the verdict.
     var policyNumber: UInt32 = 0
@@ -125,7 +130,7 @@ struct Exchange: ~Copyable {
 
     init(
         client: Handle, method: Method, version: HTTPVersion, keepsClient: Bool, requestBody: BodyRelay,
-        started: Instant
+        started: Instant, opened: Instant
     ) {
         self.client = client
         self.method = method
@@ -134,6 +139,7 @@ struct Exchange: ~Copyable {
         self.keepsClient = keepsClient
         self.requestBody = requestBody
         self.started = started
+        self.opened = opened
     }
 
     /// Moves what is here of the body behind the head; the code of the refusal where it breaks a rule already.
@@ -157,10 +163,10 @@ struct Exchange: ~Copyable {
     /// The bytes of the answer's body, whoever made it.
     var responseBytes: Int { replyBytes + Int(clamping: responseBody.decoder.received) }
 
-    /// From the request's last byte to the answer's head, in microseconds; where the server answered early, from the
-    /// start.
+    /// From the request's last byte to the answer's head, in microseconds; where the server answered early, from when the
+    /// request was ready to go: what was waited for before is none of the server's time.
     var upstreamMicroseconds: Int64 {
-        answeredAt.microseconds(since: sentAt == .never || answeredAt < sentAt ? started : sentAt)
+        answeredAt.microseconds(since: sentAt == .never || answeredAt < sentAt ? opened : sentAt)
     }
 }
 

@@ -13,10 +13,18 @@ extension Worker {
     mutating func finishExchange(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         releaseServer(exchange)
-        let keepsClient = exchanges[exchange].keepsClient
+        let (keepsClient, deadline) = (exchanges[exchange].keepsClient, exchanges[exchange].deadline)
         closeExchange(exchange)
-        if clients[client].transport.isStream { return finishStream(client) }
-        guard keepsClient, !clients[client].isLast else { return endAfterAnswer(client) }
+        if clients[client].transport.isStream {
+            clients[client].answerDeadline = deadline
+            return finishStream(client)
+        }
+        guard keepsClient, !clients[client].isLast else {
+            // Tunnels and routes without a timeout have no end, and what is left here must.
+            let idleEnd = now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds)
+            clients[client].answerDeadline = deadline == .never ? idleEnd : deadline
+            return endAfterAnswer(client)
+        }
         clients[client].phase = .reading
         clients[client].transport.input.detachIfEmpty(to: &pool)
         // The next request may be here already.
@@ -137,23 +145,21 @@ extension Worker {
     /// How long a client may take to close after the last answer, in milliseconds.
     private static var lingerMilliseconds: Int64 { 2000 }
 
-    /// The client has not closed. One of HTTP/2 that is still taking what the kernel has for it gets more time.
+    /// The client has not closed. One that is still taking what the kernel has for it gets more time, up to the end of the
+    /// exchange: it may be sending what nobody wants any more.
     mutating func lingerTooSlow(_ client: UInt32) {
-        guard clients[client].speaksHTTP2, isStillTaking(client) else { return closeClient(client) }
+        guard clients[client].answerDeadline > now, isStillTaking(client) else { return closeClient(client) }
         clientDeadlines.set(client, now.advanced(byMilliseconds: Self.lingerMilliseconds))
     }
 
-    /// So many bytes a client has to take in each `body_timeout`, or the rest.
-    private static var leastTakenBytes: Int { 1024 }
-
     /// True where the kernel has bytes for a client that goes on to take them: some since this was asked last, or none for less
-    /// than `body_timeout`. A client of HTTP/2 opens windows as it reads: were the connection closed, the first
-    /// of these frames would have the kernel reset it, and destroy those bytes (RFC 9112 §9.6).
+    /// than `body_timeout`. A client of HTTP/2 opens windows as it reads, and one of HTTP/1.1 may still be sending its body:
+    /// were the connection closed, the first of these bytes would have the kernel reset it, and destroy its own (RFC 9112 §9.6).
     mutating func isStillTaking(_ client: UInt32) -> Bool {
         let before = clients[client].undelivered
         let left = clients[client].transport.socket.undeliveredBytes()
         // A byte now and then is not reading: it would hold the connection for days.
-        guard before > 0, left > max(before - Self.leastTakenBytes, 0) else {
+        guard before > 0, left > max(before - Delivery.leastTakenBytes, 0) else {
             clients[client].undelivered = left
             clients[client].undeliveredSince = now
             return left > 0 || before > 0
@@ -172,6 +178,7 @@ extension Worker {
         // A stream that is over waits for its session to have sent all.
         if clients[client].transport.isStream { return }
         guard !clients[client].transport.hasEnded else { return closeClient(client) }
+        guard clients[client].discarded <= Self.lingerBytes else { return stopDiscarding(client) }
         let enough = clients[client].discarded + Self.lingerTurnBytes
         var reads = Self.readsPerTurn
         while clients[client].transport.isReadable {
@@ -183,13 +190,18 @@ extension Worker {
             case .bytes(let count):
                 clients[client].transport.input.detach(to: &pool)
                 clients[client].discarded += count
-                guard clients[client].discarded <= Self.lingerBytes else { return closeClient(client) }
+                guard clients[client].discarded <= Self.lingerBytes else { return stopDiscarding(client) }
             case .wouldBlock:
                 return
             case .endOfStream, .failed:
                 return closeClient(client)
             }
         }
+    }
+
+    /// Nothing more is read of what nobody wants. A client that has its answer yet to take may do so: its deadline is set.
+    private mutating func stopDiscarding(_ client: UInt32) {
+        if clients[client].transport.socket.undeliveredBytes() == 0 { closeClient(client) }
     }
 
     /// Ends a client's connection at once.

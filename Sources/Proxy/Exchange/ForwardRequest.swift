@@ -52,7 +52,9 @@ extension Worker {
             exchanges[exchange].outlivesToken = permit.streamOutlivesToken
             exchanges[exchange].tokenDeadline = instant(ofSecond: end)
             exchanges[exchange].verdict = permit.verdict
-            exchanges[exchange].tokenKey = policy.permittingKey(permit.verdict)
+            let key = policy.permittingKey(permit.verdict)
+            exchanges[exchange].tokenKey = key
+            if let key, key.mark != 0 { noteStream(markedBy: key.mark) }
             exchanges[exchange].policyNumber = policyNumber
         }
         exchanges[exchange].offersBearerSubprotocol = permit.offersBearerSubprotocol
@@ -113,7 +115,7 @@ extension Worker {
                 client: clients.handle(at: client), method: head.method,
                 version: clients[client].transport.isStream ? .http2 : head.version,
                 keepsClient: head.isPersistent && !clients[client].isLast && !isDraining,
-                requestBody: requestBody, started: min(now, clients[client].waitsSince)))
+                requestBody: requestBody, started: min(now, clients[client].waitsSince), opened: now))
         exchanges[handle.index].notes.memory.attach(from: &pool, .tiny)
         exchanges[handle.index].headBytes = head.byteCount
         if let method = clients[client].askedBy {
@@ -184,6 +186,15 @@ extension Worker {
             &head, of: &clients[client], permit, &policy, &pools[upstream])
     }
 
+    /// Makes the request name the server that was chosen for it; false where it was answered. Never does one go to a server
+    /// under the name of another.
+    mutating func nameServer(_ exchange: UInt32, _ server: Int) -> Bool {
+        let upstream = exchanges[exchange].pool.index
+        if exchanges[exchange].nameServer(server, of: &pools[upstream], &pool) { return true }
+        replyUnavailable(exchange, "no_room_for_host")
+        return false
+    }
+
     /// Tells a client that waits for it to send its body. The request is permitted, and nothing before that point
     /// asked for the body.
     private mutating func sendContinue(_ client: UInt32) {
@@ -196,7 +207,10 @@ extension Worker {
     /// Puts what is already here of the body behind the head, so that small requests leave in one piece and can be
     /// sent again whole. The code of a refusal where it breaks a rule: then no byte of the request is sent.
     private mutating func takeBodyAtHand(_ exchange: UInt32, _ client: UInt32) -> ReasonCode? {
-        let refusal = exchanges[exchange].takeBody(from: &clients[client].transport.input)
+        // What has no place behind the head passes through, like any other body that has not come whole.
+        let isStaged = exchanges[exchange].leavesRoomForName(behind: clients[client].transport.input.count)
+        let refusal =
+            isStaged ? exchanges[exchange].takeBody(from: &clients[client].transport.input) : nil
         clients[client].transport.input.detachIfEmpty(to: &pool)
         if clients[client].transport.isStream { openWindow(client) }
         exchanges[exchange].isReplayable =

@@ -62,30 +62,52 @@ extension Exchange {
         }
     }
 
-    /// Makes Host name the server that was chosen, where the client's Host is not preserved. It is the first field,
-    /// behind the request line.
-    mutating func nameServer(_ server: Int, of upstream: inout UpstreamPool, _ pool: inout BlockPool) {
-        guard hostServer >= 0, hostServer != server else { return }
-        hostServer = server
+    /// Makes Host name the server that was chosen, where the client's Host is not preserved; false where it has no room, and
+    /// the request may go to none but the server that it names.
+    mutating func nameServer(_ server: Int, of upstream: inout UpstreamPool, _ pool: inout BlockPool) -> Bool
+    {
+        guard hostServer >= 0, hostServer != server else { return true }
+        let line = Self.hostLine(request)
         let authority = upstream.authority(ofServer: server)
-        guard let size = BlockPool.SizeClass.holding(request.count + authority.count + 8) else { return }
+        let byteCount = request.count - Int(line.count) + Self.hostLineBytes + authority.count
+        guard let size = BlockPool.SizeClass.holding(byteCount) else { return false }
+        hostServer = server
         var renamed = Buffer()
         renamed.attach(from: &pool, size)
-        let fits = Self.append(request, host: authority, to: &renamed)
+        let fits = Self.append(request, line, host: authority, to: &renamed)
         precondition(fits, "the block was chosen for it")
         swap(&request, &renamed)
         renamed.detach(to: &pool)
+        return true
+    }
+
+    /// What stands around the name in the line, without its LF, in bytes.
+    private static var hostLineBytes: Int { "Host: \r".utf8.count }
+    /// The longest name of a server, its port included, and what framing in chunks may add to a body, in bytes.
+    private static var renamingBytes: Int { 512 }
+
+    /// True where so many bytes of the client's may stand behind the head: a larger block takes the name of another server,
+    /// but behind the largest there is none.
+    func leavesRoomForName(behind byteCount: Int) -> Bool {
+        hostServer < 0 || request.room >= byteCount + Self.renamingBytes
+            || request.count + request.room < BlockPool.SizeClass.large.byteCount
+    }
+
+    /// Where Host stands, without its LF: it is the first field, behind the request line.
+    private static func hostLine(_ request: borrowing Buffer) -> ByteRange {
+        let head = request.bytes
+        let start = ASCII.firstIndex(of: 0x0A, in: head, from: 0, to: head.count) + 1
+        return ByteRange(
+            from: start, to: ASCII.firstIndex(of: 0x0A, in: head, from: start, to: head.count))
     }
 
     private static func append(
-        _ request: borrowing Buffer, host: Span<UInt8>, to buffer: inout Buffer
+        _ request: borrowing Buffer, _ line: ByteRange, host: Span<UInt8>, to buffer: inout Buffer
     ) -> Bool {
         let head = request.bytes
-        let hostStart = ASCII.firstIndex(of: 0x0A, in: head, from: 0, to: head.count) + 1
-        let hostEnd = ASCII.firstIndex(of: 0x0A, in: head, from: hostStart, to: head.count)
-        return buffer.append(head.extracting(first: hostStart)) && buffer.append("Host: ")
+        return buffer.append(head.extracting(first: Int(line.start))) && buffer.append("Host: ")
             && buffer.append(host)
-            && buffer.append("\r") && buffer.append(head.extracting(droppingFirst: hostEnd))
+            && buffer.append("\r") && buffer.append(head.extracting(droppingFirst: line.end))
     }
 
     /// Sends what is left of the head, and of the body that lies behind it.

@@ -107,7 +107,10 @@ extension Worker {
 
     /// Passes a head on; false where the exchange is over for it.
     private mutating func takeResponseHead(_ exchange: UInt32) -> Bool {
-        if exchanges[exchange].outlivesToken { exchanges[exchange].leaveToken() }
+        // A 1xx is no answer: behind it the request may be sent once more, which takes a token that holds.
+        if exchanges[exchange].outlivesToken, !responseHead.isInformational {
+            exchanges[exchange].leaveToken()
+        }
         if responseHead.isUpgrade || opensTunnel(exchange) {
             switchProtocols(exchange)
             return false
@@ -251,6 +254,8 @@ extension Worker {
 
     /// Relays what there is of the answer's body.
     private mutating func relayResponseBody(_ exchange: UInt32) {
+        // What is revoked in this turn ends with it: an answer of which the rest is there is not torn.
+        if exchanges[exchange].tokenDeadline < now, endsWithToken(exchange) { return }
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
         let before = exchanges[exchange].responseBody.decoder.received
@@ -289,7 +294,7 @@ extension Worker {
 
     /// The client takes what comes. One that has half-closed is there, and one that still owes its body may make a pause: in
     /// a call in both directions (gRPC) it may be the turn of the server alone.
-    private mutating func noteAnswerMoves(_ exchange: UInt32) {
+    mutating func noteAnswerMoves(_ exchange: UInt32) {
         let client = exchanges[exchange].client.index
         if clients[client].halfClosedAt != .never { clients[client].halfClosedAt = now }
         let pause = exchanges[exchange].requestPause

@@ -201,20 +201,17 @@ extension Worker {
     /// One side holds the request's body up: that must not last. The pause goes on until that side moves, whatever else
     /// happens on the two connections: who takes nothing must not be able to prolong it by sending.
     private mutating func pauseRequest(_ exchange: UInt32, _ moved: Moved) {
-        exchanges[exchange].requestPause.last(moved, until: pauseEnd)
+        exchanges[exchange].requestPause.last(moved, until: pauseEnd(moved))
         exchanges[exchange].settlePauses()
         setExchangeDeadline(exchange)
     }
 
     /// One side holds the answer up.
     mutating func pauseResponse(_ exchange: UInt32, _ moved: Moved) {
-        exchanges[exchange].responsePause.last(moved, until: pauseEnd)
+        exchanges[exchange].responsePause.last(moved, until: pauseEnd(moved))
         exchanges[exchange].settlePauses()
         setExchangeDeadline(exchange)
     }
-
-    /// When a pause that begins now has lasted too long.
-    var pauseEnd: Instant { now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds) }
 
     /// The client's body breaks a rule: the request ends here, and the server sees it cut off.
     private mutating func refuseBody(_ exchange: UInt32, _ code: ReasonCode) {
@@ -268,6 +265,7 @@ extension Worker {
         }
         // Only a connection that had served before can have been closed between two requests, through nobody's fault.
         if !wasReused, !wasRefused { noteFailure(at: exchanges[exchange].pool, server: number) }
+        if progress == .nothingSent { pools[exchanges[exchange].pool.index].noteReconnect() }
         retry(exchange, server: number)
     }
 

@@ -22,12 +22,26 @@ extension Worker {
             reads -= 1
             switch servers[server].transport.fill(from: &pool, .medium) {
             case .bytes: break
-            case .wouldBlock: return
+            case .wouldBlock: continue
             case .endOfStream, .failed: return loseCarrier(carrier)
             }
             carriers[carrier.index].lastRead = now
             guard takeFrames(server, carrier) else { return }
         }
+        if carriers[carrier.index].isCut { loseCarrier(carrier) }
+    }
+
+    /// The server takes nothing more. What it had sent before says what became of the requests: answers that are whole are
+    /// passed on, and what its GOAWAY leaves out may be sent again (RFC 9113 §6.8). Nothing of it is still to come: the
+    /// reset that a write has met was behind it.
+    @inline(never)
+    private mutating func readLastWords(_ carrier: Handle) {
+        guard carriers[carrier.index].isReady else { return loseCarrier(carrier) }
+        carriers[carrier.index].isCut = true
+        carriers[carrier.index].isEnding = true
+        let server = carriers[carrier.index].connection.index
+        servers[server].transport.note(.readable)
+        advanceCarrier(server)
     }
 
     /// Takes in the frames that were read; false where the connection is gone, or nothing more is read from it.
@@ -114,12 +128,12 @@ extension Worker {
 
     mutating func sendCarrier(_ carrier: Handle) {
         let server = carriers[carrier.index].connection.index
-        guard servers[server].phase == .carrying else { return }
+        guard servers[server].phase == .carrying, !carriers[carrier.index].isCut else { return }
         for _ in 0..<Self.blocksPerTurn {
             switch servers[server].transport.flush(to: &pool) {
             case .done: break
             case .blocked: return awaitReader(carrier)
-            case .failed: return loseCarrier(carrier)
+            case .failed: return readLastWords(carrier)
             }
             if carriers[carrier.index].writeDeadline != .never {
                 carriers[carrier.index].writeDeadline = .never

@@ -33,6 +33,8 @@ struct Carrier: ~Copyable {
     var isReady = false
     /// No further request goes onto it.
     var isEnding = false
+    /// Its server takes nothing more: what it has sent is read, and no more is waited for.
+    var isCut = false
     /// The server has said so, and requests that waited for a stream were told.
     var hasRefused = false
     /// It is among those that write at the end of the turn.
@@ -95,7 +97,7 @@ extension Worker {
         let stream = servers.insert(entry)
         carriers[carrier.index].streams += 1
         carriers[carrier.index].requestsServed += 1
-        attach(stream, to: exchange, server: server)
+        guard attach(stream, to: exchange, server: server) else { return }
         guard carriers[carrier.index].isReady else {
             carriers[carrier.index].waiting.append(stream)
             exchanges[exchange].phase = .connecting

@@ -22,10 +22,12 @@ struct Multiplexer: ~Copyable {
     var output = Buffer()
     /// It is among those that write at the end of the turn.
     var isUnsent = false
-    /// When a client that does not read has had its time.
-    var writeDeadline = Instant.never
+    /// The client takes nothing of what is to be written.
+    var writePause = Pause()
     /// When a header section that has begun, or the client's preface, must have ended.
     var headDeadline = Instant.never
+    /// Which section that is about; 0 is the preface.
+    var owedSection: Int32 = 0
     /// What is still to come of the client's preface, in bytes.
     var prefaceBytes = ConnectionPreface.byteCount
     /// When a connection without streams has had its time.
@@ -146,15 +148,25 @@ extension Worker {
         takeEvents(multiplexer)
         multiplexers[multiplexer].input.detach(to: &pool)
         if multiplexers[multiplexer].isOwedRest {
-            if multiplexers[multiplexer].headDeadline == .never {
-                multiplexers[multiplexer].headDeadline = now.advanced(
-                    byMilliseconds: limits.headerTimeoutMilliseconds)
-            }
+            awaitRest(multiplexer)
         } else {
             multiplexers[multiplexer].headDeadline = .never
         }
         advanceTouched()
         return goesOn
+    }
+
+    /// The client has `header_timeout` for each section: the rest of one often comes with the beginning of the next.
+    @inline(never)
+    private mutating func awaitRest(_ multiplexer: UInt32) {
+        let section = multiplexers[multiplexer].session.unfinishedSection ?? 0
+        guard
+            multiplexers[multiplexer].headDeadline == .never
+                || multiplexers[multiplexer].owedSection != section
+        else { return }
+        multiplexers[multiplexer].owedSection = section
+        multiplexers[multiplexer].headDeadline = now.advanced(
+            byMilliseconds: limits.headerTimeoutMilliseconds)
     }
 
     private static func receive(
@@ -216,7 +228,7 @@ extension Worker {
             case .blocked: return awaitReader(client, multiplexer)
             case .failed: return closeClient(client)
             }
-            multiplexers[multiplexer].writeDeadline = .never
+            multiplexers[multiplexer].writePause.deadline = .never
             guard multiplexers[multiplexer].session.hasFrames, makeFrames(client, multiplexer) else {
                 return settle(client, multiplexer)
             }
@@ -275,9 +287,8 @@ extension Worker {
 
     /// The client does not read: it gets as long as for a body.
     private mutating func awaitReader(_ client: UInt32, _ multiplexer: UInt32) {
-        if multiplexers[multiplexer].writeDeadline == .never {
-            multiplexers[multiplexer].writeDeadline = now.advanced(
-                byMilliseconds: limits.bodyTimeoutMilliseconds)
+        if multiplexers[multiplexer].writePause.deadline == .never {
+            multiplexers[multiplexer].writePause = Pause(deadline: firstLook)
         }
         setMultiplexerDeadline(client, multiplexer)
     }
@@ -302,7 +313,7 @@ extension Worker {
 
     private mutating func setMultiplexerDeadline(_ client: UInt32, _ multiplexer: UInt32) {
         let deadline = min(
-            multiplexers[multiplexer].writeDeadline, multiplexers[multiplexer].headDeadline,
+            multiplexers[multiplexer].writePause.deadline, multiplexers[multiplexer].headDeadline,
             multiplexers[multiplexer].idleDeadline, multiplexers[multiplexer].farewell)
         clientDeadlines.set(client, deadline)
     }
@@ -311,7 +322,8 @@ extension Worker {
     mutating func multiplexerTooSlow(_ client: UInt32) {
         let handle = clients[client].multiplexer
         let multiplexer = handle.index
-        guard multiplexers[multiplexer].writeDeadline > now else { return closeClient(client) }
+        guard multiplexers[multiplexer].writePause.deadline > now || isStillTaken(client, multiplexer)
+        else { return closeUnreading(client) }
         if multiplexers[multiplexer].farewell <= now {
             multiplexers[multiplexer].farewell = .never
             multiplexers[multiplexer].session.refuseNewStreams()
@@ -364,13 +376,13 @@ extension Worker {
     }
 
     /// Takes the session from a connection, and ends its streams.
-    mutating func closeMultiplexer(_ client: UInt32) {
+    mutating func closeMultiplexer(_ client: UInt32, _ code: ReasonCode = .clientClosed) {
         let handle = clients[client].multiplexer
         clients[client].multiplexer = .none
         var multiplexer = multiplexers.remove(handle)
         for slot in 0..<multiplexer.session.slots {
             let stream = multiplexer.session.owner(slot)
-            if clients.contains(stream) { loseStream(stream.index) }
+            if clients.contains(stream) { loseStream(stream.index, code) }
         }
         multiplexer.input.detach(to: &pool)
         multiplexer.output.detach(to: &pool)

@@ -279,6 +279,9 @@ extension Worker {
         if stream.slot >= 0 {
             if held > 0 { carriers[carrier.index].session.consume(stream.slot, held) }
             carriers[carrier.index].session.setOwner(stream.slot, .none)
+            // CANCEL also where the answer came whole before the request's end, though the server has not asked for no more
+            // of it (RFC 9113 §8.1): over HTTP/1.1 the connection ends then, and nobody waits for a client that
+            // was answered to send the rest. NO_ERROR is the server's word.
             carriers[carrier.index].session.reset(stream.slot, .cancel)
         } else if held > 0 {
             carriers[carrier.index].session.consumeConnection(held)

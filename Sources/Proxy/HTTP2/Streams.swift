@@ -260,14 +260,11 @@ extension Worker {
         offerOutput(client, isComplete: true)
     }
 
-    /// What a client has to take of a whole answer in `body_timeout`, in bytes. Nothing else ends the wait for it any more:
-    /// with a byte each time, a client would have as many blocks as it likes for hours (CVE-2019-9511).
-    private static var leastTakenBytes: Int32 { 1024 }
-
-    /// The client has taken so much of an answer that is whole.
+    /// The client has taken so much of an answer that is whole. Nothing else ends the wait for it any more: with a byte each
+    /// time, a client would have as many blocks as it likes for hours (CVE-2019-9511).
     mutating func noteTaken(_ client: UInt32, _ byteCount: Int32) {
         clients[client].stream.takenBytes += byteCount
-        guard clients[client].stream.takenBytes >= Self.leastTakenBytes else { return }
+        guard clients[client].stream.takenBytes >= Delivery.leastTakenBytes else { return }
         clients[client].stream.takenBytes = 0
         clientDeadlines.set(client, now.advanced(byMilliseconds: limits.bodyTimeoutMilliseconds))
     }
@@ -289,10 +286,10 @@ extension Worker {
     }
 
     /// The client has ended the stream, or is gone.
-    mutating func loseStream(_ client: UInt32) {
+    mutating func loseStream(_ client: UInt32, _ code: ReasonCode = .clientClosed) {
         stopWaiting(client)
         guard !clients[client].exchange.isNone else { return closeStream(client, .cancel) }
-        abandon(clients[client].exchange.index, .clientClosed)
+        abandon(clients[client].exchange.index, code)
     }
 
     /// Ends a stream at once, whatever of its answer is not sent yet.

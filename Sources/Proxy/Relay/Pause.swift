@@ -2,10 +2,12 @@ internal import Reactor
 
 /// A body that does not move on, for the sake of one side.
 struct Pause: BitwiseCopyable {
-    /// When it has lasted too long; never where there is none.
+    /// When it has lasted too long, or is looked at; never where there is none.
     var deadline = Instant.never
     /// How far that side had come when it began.
     var moved = Moved.source(0)
+    /// What had arrived with that side when this was looked at last, once it was.
+    var seen: Delivery?
 
     /// Goes on until that side has moved, and begins anew then.
     mutating func last(_ moved: Moved, until deadline: Instant) {

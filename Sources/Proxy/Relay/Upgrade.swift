@@ -17,9 +17,10 @@ extension Worker {
         let client = exchanges[exchange].client.index
         guard exchanges[exchange].wantsWebSocket,
             exchanges[exchange].usesHTTP2 || responseHead.switchesToWebSocket,
-            exchanges[exchange].sentAt != .never, makeRoomForResponseHead(exchange, client),
-            appendSwitchingHead(exchange, client)
+            exchanges[exchange].sentAt != .never, makeRoomForResponseHead(exchange, client)
         else { return badResponse(exchange) }
+        // What is written of a 101 stands before any other answer: it can only be cut.
+        guard appendSwitchingHead(exchange, client) else { return abandon(exchange, .internalError) }
         let server = exchanges[exchange].server.index
         servers[server].transport.input.consume(responseHead.byteCount)
         if clients[client].transport.isStream { submitHead(client, .tunnel) }
@@ -39,12 +40,16 @@ extension Worker {
 
     /// Moves what there is in both directions.
     mutating func advanceTunnel(_ exchange: UInt32) {
+        if endsWithToken(exchange) { return }
         guard relayFromClient(exchange), relayFromServer(exchange) else { return }
         let isRequestOver = exchanges[exchange].isRequestShut || exchanges[exchange].isRequestAbandoned
         if isRequestOver, exchanges[exchange].isResponseShut, !owesServer(exchange) {
             return endTunnel(exchange)
         }
-        exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: tunnelPatience(exchange))
+        // What is left of a tunnel that was cut has one such time, whatever its client goes on to say.
+        if !exchanges[exchange].isResponseCut {
+            exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: tunnelPatience(exchange))
+        }
         setExchangeDeadline(exchange)
     }
 
@@ -70,11 +75,31 @@ extension Worker {
         return servers[server].transport.isStream && servers[server].stream.slot >= 0
     }
 
-    /// Both sides have said all.
-    private mutating func endTunnel(_ exchange: UInt32) {
-        let isStream = clients[exchanges[exchange].client.index].transport.isStream
-        // A socket has taken what was written; a stream's last bytes are still to be framed.
-        if isStream { finishExchange(exchange) } else { abandon(exchange, .upgraded) }
+    /// Both sides have said all, or the server takes nothing more. A socket has taken what was written, and a stream's last
+    /// bytes are still to be framed; either way the client gets them before its connection ends.
+    private mutating func endTunnel(_ exchange: UInt32) { finishExchange(exchange) }
+
+    /// The server has broken off. What it had said before is the client's; true where that is still to be framed.
+    private mutating func cutTunnel(_ exchange: UInt32) -> Bool {
+        let client = exchanges[exchange].client.index
+        if !clients[client].transport.output.isEmpty {
+            guard !exchanges[exchange].isResponseCut else { return true }
+            exchanges[exchange].isResponseCut = true
+            exchanges[exchange].isRequestAbandoned = true
+            exchanges[exchange].stallDeadline = pauseEnd
+            // Others may have its connection's place.
+            dropServer(exchange)
+            return true
+        }
+        guard !clients[client].transport.isStream else {
+            abandon(exchange, .upstreamTruncated)
+            return false
+        }
+        // The kernel has it. Closed at once, a connection on which the client has sent more would be reset, and that destroyed.
+        exchanges[exchange].code = .upstreamTruncated
+        clients[client].transport.breakOff()
+        finishExchange(exchange)
+        return false
     }
 
     /// Relays the client's bytes; false where the exchange is over.
@@ -111,6 +136,7 @@ extension Worker {
     /// Relays the server's bytes; false where the exchange is over.
     private mutating func relayFromServer(_ exchange: UInt32) -> Bool {
         guard !exchanges[exchange].isResponseShut else { return true }
+        if exchanges[exchange].isResponseCut { return cutTunnel(exchange) }
         let client = exchanges[exchange].client.index
         let server = exchanges[exchange].server.index
         let outcome = exchanges[exchange].responseBody.run(
@@ -134,7 +160,7 @@ extension Worker {
             }
             return true
         case .truncated, .malformed, .tooLarge, .atTrailers:
-            abandon(exchange, .upstreamTruncated)
+            return cutTunnel(exchange)
         case .sinkFailed:
             abandon(exchange, .clientClosed)
         }
@@ -174,12 +200,12 @@ extension Worker {
         advanceReply(exchange)
     }
 
-    /// A tunnel's time is over: the token's, the drain's, or too long has nobody said anything.
+    /// A tunnel's time is over: the drain's, or too long has nobody said anything.
     mutating func tunnelTooSlow(_ exchange: UInt32) {
         if exchanges[exchange].responseBody.stopsAtFrameEnd {
             abandon(exchange, exchanges[exchange].code)
-        } else if exchanges[exchange].tokenDeadline <= now {
-            closeTunnel(exchange, noteTokenEnd(exchange))
+        } else if exchanges[exchange].isResponseCut {
+            abandon(exchange, .upstreamTruncated)
         } else if exchanges[exchange].deadline <= now {
             closeTunnel(exchange, .shutDown)
         } else {

@@ -77,23 +77,25 @@ extension Worker {
         servers[connection.index].requestsServed += 1
         servers[connection.index].parser = ResponseHeadParser()
         servers[connection.index].reusedInTurn = mayTryAgain(exchange) ? turns : 0
-        attach(connection, to: exchange, server: server)
+        guard attach(connection, to: exchange, server: server) else { return }
         exchanges[exchange].phase = .relaying
         // What the kernel has just said of the connection holds for now, and not for the end of the turn.
         guard mayTryAgain(exchange) else { return advanceExchange(exchange) }
         advanceLater(exchange)
     }
 
-    mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) {
+    /// Gives a connection to an exchange; false where that is over.
+    mutating func attach(_ connection: Handle, to exchange: UInt32, server: Int) -> Bool {
         servers[connection.index].exchange = exchanges.handle(at: exchange)
         // What is left of its time in the pool does not count for the request.
         serverDeadlines.set(connection.index, .never)
         exchanges[exchange].server = connection
         exchanges[exchange].serverNumber = server
         let upstream = exchanges[exchange].pool.index
-        exchanges[exchange].nameServer(server, of: &pools[upstream], &pool)
+        guard nameServer(exchange, server) else { return false }
         if accessLog.isOn { exchanges[exchange].notes.note(server: server, of: &pools[upstream]) }
         if exchanges[exchange].isTraced { beginAttempt(exchange, server: server) }
+        return true
     }
 
     /// Opens a connection for a request.
@@ -116,7 +118,7 @@ extension Worker {
         }
         counters.add(1, to: .upstreamConnects)
         servers[handle.index].openedAt = now
-        attach(handle, to: exchange, server: server)
+        guard attach(handle, to: exchange, server: server) else { return }
         exchanges[exchange].phase = .connecting
         let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
         serverDeadlines.set(handle.index, now.advanced(byMilliseconds: timeout))

@@ -154,8 +154,9 @@ extension Worker {
             policy.removeKeys(ofIssuer: issuer)
             endStreams(ofIssuer: issuer)
         }
+        // Besides its token a request may have a credential that nobody was asked about yet.
         for entry in keyWaits.note(issuer, quietUntil: notice.quietUntil) {
-            decideAgain(entry, .last)
+            decideAgain(entry, .withKeys)
         }
     }
 

@@ -19,6 +19,8 @@ struct VerdictWaits {
     /// that.
     var count = 0
     var fields: [UInt8] = []
+    /// The marks of all streams that end where a server says no to their credential, and of some that are over.
+    var marks: Set<UInt64> = []
 }
 
 extension Worker {
@@ -61,12 +63,14 @@ extension Worker {
 
     /// Takes in what a server said.
     mutating func note(_ answer: RemoteAnswer) {
-        policy.note(answer, now: wallClock)
+        if let mark = policy.note(answer, now: wallClock) { endStreams(markedBy: mark) }
         var fields: [UInt8] = []
         for value in answer.setCookies { fields += Array("Set-Cookie: ".utf8) + value + [0x0D, 0x0A] }
         for var entry in verdictWaits.clients.take(answer.key) {
             entry.fields += fields
-            decideAgain(entry, entry.verdictCount < VerdictWaits.largestCount ? .again : .last)
+            // Who has waited for keys waits for none again.
+            let round = entry.round == .withKeys ? DecisionRound.withKeys : .again
+            decideAgain(entry, entry.verdictCount < VerdictWaits.largestCount ? round : .last)
         }
     }
 

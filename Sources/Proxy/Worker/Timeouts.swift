@@ -50,7 +50,7 @@ extension Worker {
     private mutating func clientTooSlow(_ client: UInt32) {
         switch clients[client].phase {
         case .lingering where clients[client].transport.isStream:
-            closeUnread(client)
+            answerTooSlow(client)
         case .greeting, .choosing, .handshaking:
             closeClient(client)
         case .lingering:
@@ -100,37 +100,19 @@ extension Worker {
     }
 
     /// True where the request is with the session of a server that has not taken it yet.
-    private func waitsForStream(exchange: UInt32) -> Bool {
+    func waitsForStream(exchange: UInt32) -> Bool {
         exchanges[exchange].usesHTTP2 && !exchanges[exchange].server.isNone
             && waitsForStream(exchanges[exchange].server.index)
     }
 
-    /// The token has ended of a request that has no answer yet; false where that is not the end of the request.
-    private mutating func endsUnsent(_ exchange: UInt32) -> Bool {
-        guard !exchanges[exchange].hasResponseHead, exchanges[exchange].tokenDeadline <= now else {
-            return false
-        }
-        if waitsForStream(exchange: exchange) {
-            refuseLate(exchange)
-            return true
-        }
-        // It was sent meanwhile, when its user could still ask for it.
-        guard min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline) > now,
-            clients[exchanges[exchange].client.index].halfClosedAt == .never
-        else { return false }
-        setExchangeDeadline(exchange)
-        return true
-    }
-
     private mutating func exchangeTooSlow(_ exchange: UInt32) {
+        if isStillTaken(exchange) { return }
         let client = exchanges[exchange].client.index
         if exchanges[exchange].phase == .replying { return abandon(exchange, exchanges[exchange].code) }
+        if endsWithToken(exchange) { return }
         if exchanges[exchange].phase == .tunnelling { return tunnelTooSlow(exchange) }
-        if endsUnsent(exchange) { return }
-        if exchanges[exchange].hasResponseHead, exchanges[exchange].tokenDeadline <= now {
-            // Cut and not ended: nobody takes what came so far for the whole.
-            return abandon(exchange, noteTokenEnd(exchange))
-        }
+        // The deadline was the token's, while it waited for a stream: it was sent meanwhile, when its user could still ask.
+        if waitsForAnswer(exchange) { return setExchangeDeadline(exchange) }
         let isGone = clients[client].halfClosedAt != .never && exchanges[exchange].deadline > now
         if isGone, exchanges[exchange].stallDeadline > now {
             return abandon(exchange, .clientClosed)
@@ -141,6 +123,13 @@ extension Worker {
             code == .upstreamTimeout ? doubtCarrier(of: exchange, after: Self.silenceMilliseconds) : .none
         reply(exchange, code)
         leaveDoubted(doubted)
+    }
+
+    /// True where there is time for an answer that has not begun, and a client for it.
+    private func waitsForAnswer(_ exchange: UInt32) -> Bool {
+        !exchanges[exchange].hasResponseHead && exchanges[exchange].tokenDeadline <= now
+            && min(exchanges[exchange].deadline, exchanges[exchange].stallDeadline) > now
+            && clients[exchanges[exchange].client.index].halfClosedAt == .never
     }
 
     /// Who is at fault for a pause or for the end of the whole exchange.
@@ -204,7 +193,7 @@ extension Worker {
         else { return .none }
         let carrier = servers[server.index].carrier.index
         let sentAt =
-            exchanges[exchange].sentAt == .never ? exchanges[exchange].started : exchanges[exchange].sentAt
+            exchanges[exchange].sentAt == .never ? exchanges[exchange].opened : exchanges[exchange].sentAt
         guard carriers[carrier].isReady, carriers[carrier].lastRead <= sentAt else { return .none }
         // Two that were alone, with a long time between them, say no more than one of them.
         let isOld =

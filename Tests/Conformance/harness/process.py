@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import tokens
 from .ports import free_port
-from .waiting import PATIENCE_SECONDS
+from .waiting import PATIENCE_SECONDS, wait_until
 from .wire import Client, Response, WireError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -103,6 +103,12 @@ class Usher:
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
+
+    def stand_still(self) -> None:
+        """Stops all of its threads; a signal alone takes a moment until it does."""
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait_until(lambda: all(" T " in (task / "stat").read_text() for task in tasks.iterdir()))
 
     def wait(self, timeout: float = 40) -> int:
         status = self.process.wait(timeout)

@@ -388,6 +388,9 @@ void sim_peer_secure(int stream, bool is_client, bool speaks_http2) {
     if (sim_chance(sim.faults.wire)) {
         object->wire_fault = sim_below(WIRE_FAULTS);
         object->before_fault = 1 + sim_below(sim_below(2) ? 400 : 6000);
+        // What a proxy in front says is not protected: garbled, it is an address that nobody has told.
+        size_t greeting = object->flight.count;
+        if (object->wire_fault == GARBLE && object->before_fault < greeting) object->before_fault = greeting;
     }
     begin_flight(object);
     tls_take(object->tls, NULL, 0, &object->plain, &object->flight);

@@ -198,6 +198,7 @@ final class BackendConnection: Peer {
         outbox += Array(head.utf8)
         if method != "HEAD", status == 200 {
             let trailers = sim_below(4) == 0 ? PlainBody.trailerLines : ""
+            if conduct == .chunked, !trailers.isEmpty { world.ledger.answersWithTrailers.insert(id) }
             outbox +=
                 conduct == .chunked
                 ? chunks(content, size: 1 + Int(sim_below(5000)), trailers: trailers) : content

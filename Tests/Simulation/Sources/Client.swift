@@ -60,6 +60,7 @@ final class Client: Peer {
         (heads, saidCount) = ([], 0)
         for plan in self.plans {
             world.ledger.expect(plan)
+            if plan.isChunked, plan.hasTrailers { world.ledger.requestsWithTrailers.insert(plan.id) }
             let (head, body) = world.scenario.bytes(of: plan)
             heads.append(outbox.count + head.count)
             outbox += head + body

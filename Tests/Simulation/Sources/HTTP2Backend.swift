@@ -10,6 +10,7 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         var body: [UInt8] = []
         /// All of the request has come.
         var isComplete = false
+        var hasTrailers = false
         var isAnswered = false
         /// A WebSocket, and the frames that have come in parts.
         let isTunnel: Bool
@@ -27,10 +28,10 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
 
     /// What becomes of one request.
     enum Conduct: CaseIterable {
-        case well, withoutLength, trailers, emptyEnd
+        case well, withoutLength, trailers, emptyEnd, trailersOfLength, lateEnd
         // Only where something may go wrong:
         case refused, reset, half, hang, early, earlyReset, endless, malformed, wrongLength, extra
-        static let goodCount: UInt32 = 4
+        static let goodCount: UInt32 = 6
     }
 
     /// What a connection does wrong, once.
@@ -92,7 +93,8 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         for (number, each) in streams.sorted(by: { $0.key < $1.key }) where sim_below(3) > 0 {
             answer(number, each)
         }
-        for each in streams.values where each.isSending && !each.isTunnel {
+        // An end that comes late is nothing that a client of HTTP/1.1 waits for.
+        for each in streams.values where !each.unsent.isEmpty && each.isSending && !each.isTunnel {
             world.ledger.noteLastWord(id: each.id)
         }
         sendContent()
@@ -233,6 +235,7 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
                     world.ledger.violate("\(each.id) has no trailers where they should be")
                 }
                 world.ledger.noteTrailers(id: each.id, fields.map(\.1).joined())
+                each.hasTrailers = true
                 break
             }
             // Trailers, behind a head that came too late for a GOAWAY and was never looked at.
@@ -252,7 +255,9 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         }
         guard kind != .reset, flags & 1 == 1, let each = streams[number] else { return }
         each.isComplete = true
-        if !each.isOver, !each.isTunnel { world.ledger.noteBody(id: each.id, each.body) }
+        guard !each.isOver, !each.isTunnel else { return }
+        world.ledger.noteBody(id: each.id, each.body)
+        world.ledger.noteEnd(id: each.id, hasTrailers: each.hasTrailers)
     }
 
     private func begin(_ number: UInt32, _ fields: [(String, String)]) {
@@ -337,7 +342,11 @@ final class HTTP2Backend: HTTP2Peer<HTTP2Backend.Exchange> {
         case .half:
             each.unsent = each.unsent.prefix(Int(sim_below(UInt32(byteCount + 1))))
             each.ending = .reset(sim_below(3))
-        case .trailers: each.ending = .trailers([("x-check", "sum")])
+        case .trailers, .trailersOfLength:
+            each.ending = .trailers([("x-check", "sum")])
+            world.ledger.answersWithTrailers.insert(each.id)
+            each.endsLate = sim_below(2) == 0
+        case .lateEnd: each.endsLate = true
         case .endless: each.ending = .never
         case .earlyReset where !each.isComplete: each.ending = .wellAndReset
         case .extra: outbox += Frame.make(.data, 0, number, [])

@@ -13,7 +13,7 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
         init(_ plan: Plan, sendWindow: Int, receiveWindow: Int) {
             self.plan = plan
             super.init(plan.isTunnel ? [] : plan.body, sendWindow: sendWindow, receiveWindow: receiveWindow)
-            if plan.hasTrailers { ending = .trailers(PlainBody.trailers) }
+            answer.hasTrailers = false
         }
     }
 
@@ -121,7 +121,15 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
             begun += 1
             world.ledger.expect(plan)
             world.ledger.noteSaid(id: plan.id)
-            streams[number] = Request(plan, sendWindow: windowOfOthers, receiveWindow: windowOfStreams)
+            let request = Request(plan, sendWindow: windowOfOthers, receiveWindow: windowOfStreams)
+            if !plan.body.isEmpty, !plan.isTunnel {
+                request.endsLate = sim_below(8) == 0
+                if plan.hasTrailers || sim_below(8) == 0 {
+                    request.ending = .trailers(PlainBody.trailers)
+                    world.ledger.requestsWithTrailers.insert(plan.id)
+                }
+            }
+            streams[number] = request
             outbox += Frame.make(
                 .headers, plan.body.isEmpty && !plan.isTunnel ? 5 : 4, number,
                 Frame.block(world.scenario.fields(of: plan)))
@@ -211,6 +219,7 @@ final class HTTP2Client: HTTP2Peer<HTTP2Client.Request> {
 
     private func takeFields(of each: Request, _ block: ArraySlice<UInt8>) {
         let isTrailers = each.answer.status >= 200
+        if isTrailers { each.answer.hasTrailers = true }
         for (name, value) in inflate(block) where !isTrailers {
             switch name {
             case ":status": each.answer.status = Int(value) ?? 0

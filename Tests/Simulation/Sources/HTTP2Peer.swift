@@ -16,6 +16,8 @@ class HTTP2Stream {
 
     var unsent: ArraySlice<UInt8>
     var ending = Ending.well
+    /// The end comes by itself, after the content.
+    var endsLate = false
     /// Content of this side is still to be sent, or its end.
     var isSending: Bool
     var sendWindow: Int
@@ -172,7 +174,8 @@ class HTTP2Peer<Stream: HTTP2Stream>: Peer {
             each.unsent = each.unsent.dropFirst(count)
             each.sendWindow -= count
             sendWindow -= count
-            each.isSending = !each.unsent.isEmpty
+            each.isSending = !each.unsent.isEmpty || each.endsLate
+            if each.unsent.isEmpty { each.endsLate = false }
             finish(number, each, with: Array(part))
         }
     }

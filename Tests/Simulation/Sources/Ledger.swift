@@ -181,6 +181,17 @@ final class Ledger {
         }
     }
 
+    /// Requests with fields behind their body, and answers: to whom more than one was given, any may be the one that came.
+    var requestsWithTrailers: Set<String> = []
+    var answersWithTrailers: Set<String> = []
+
+    /// A backend of HTTP/2 has read all of a request.
+    func noteEnd(id: String, hasTrailers: Bool) {
+        if requestsWithTrailers.contains(id) != hasTrailers {
+            violate("\(id) came with\(hasTrailers ? "" : "out") the fields behind its body")
+        }
+    }
+
     /// A backend has read something behind the body.
     func noteTrailers(id: String, _ text: String) {
         if text.contains("mallory") { violate("\(id) came with an identity behind its body") }
@@ -225,6 +236,11 @@ final class Ledger {
         if answer.isWhole, !lengths.contains(answer.body.count) {
             violate("\(plan.id) got \(answer.body.count) bytes, and not one of \(lengths)")
         }
+        if let hasTrailers = answer.hasTrailers, answer.isWhole, !plan.isTunnel, lengths.count == 1,
+            hasTrailers != answersWithTrailers.contains(plan.id)
+        {
+            violate("\(plan.id) got an answer with\(hasTrailers ? "" : "out") fields behind its body")
+        }
         if answer.body != Self.content(of: plan.id, byteCount: answer.body.count) {
             violate("\(plan.id) got another content")
         }
@@ -256,6 +272,8 @@ struct Answer {
     var echo: String?
     var user: String?
     var body: [UInt8] = []
+    /// It has fields behind its body, where the client looks for them.
+    var hasTrailers: Bool?
     var closes = false
     /// False for what was said in a tunnel until the proxy closed it.
     var isWhole = true
