@@ -66,8 +66,7 @@ static inline EVP_PKEY *usher_ec_public_key(const char *group, const unsigned ch
 }
 
 /* 1 where the point of an EC key is a valid one: in range, on the curve and not infinity. That it is of the right order, too, takes
-   a whole multiplication, 0.7 ms a key on P-384; the curves that we take have the cofactor 1, so that every point on
-   them is (SP 800-56A, 5.6.2.3.4). */
+   a whole multiplication; the curves that we take have the cofactor 1, so that every point on them is (SP 800-56A, 5.6.2.3.4). */
 static inline int usher_check_public_key(EVP_PKEY *key) {
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
     int result = context != NULL && EVP_PKEY_public_check_quick(context) == 1;
