@@ -43,6 +43,19 @@ def wait_status(proxy, token, status, path="/api/x", timeout=10.0):
     return answer
 
 
+def test_what_was_posted_is_known_again_behind_a_reload_without_the_table(start, own_backend):
+    """It counts until the process ends."""
+    proxy = start(own_backend, REVOCATION, file="")
+    revoked = tokens.token(jti="a")
+    assert post(proxy, {"jti": ["a"]}).status == 200
+    wait_status(proxy, revoked, 401)
+    text = proxy.file.read_text()
+    for whole, status in ((text[:text.index("[revocation]")], 200), (text, 401)):
+        proxy.file.write_text(whole)
+        proxy.signal(1)
+        wait_status(proxy, revoked, status)
+
+
 def write(path, value) -> None:
     """As a careful program does: another file, then a rename."""
     text = value if isinstance(value, str) else json.dumps(value)

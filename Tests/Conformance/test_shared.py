@@ -624,6 +624,34 @@ def test_the_list_of_another_type(share, store):
 
 # ---- reload
 
+def reload(proxy, text):
+    done = 'usher_config_reloads_total{result="success"}'
+    before = metric(proxy, done)
+    proxy.file.write_text(text)
+    proxy.signal(1)
+    wait_until(lambda: metric(proxy, done) > before)
+
+
+def test_a_store_that_a_reload_takes_away_and_another_brings_back(start, own_backend, store):
+    """What it has said it does not say again: it must not be forgotten meanwhile."""
+    fill = {"redis": f"redis://127.0.0.1:{store.port}", "shared": 'timeout = "5s"', "requests": 60, "per": "600s", "burst": 10}
+    proxy = start(own_backend, SHARED.replace("[revocation]\n", ""), **fill)
+    wait_up(proxy)
+    store.call("ZADD", "usher:revocations", int(time.time() * 1e6), '{"jti": ["a"]}')
+    wait_status(proxy, token(jti="a"), 401)
+    assert post(proxy, {"jti": ["b"]}) == 200
+    text = proxy.file.read_text()
+    reload(proxy, text[:text.index("[shared]")] + text[text.index("[rate_limit.per-user]"):])
+    assert post(proxy, {"jti": ["c"]}) == 404
+    wait_status(proxy, token(jti="a"), 200)
+    reload(proxy, text)
+    for name in "ab":
+        wait_status(proxy, token(jti=name), 401)
+    store.call("ZADD", "usher:revocations", int(time.time() * 1e6), '{"jti": ["d"]}')
+    wait_status(proxy, token(jti="d"), 401)
+    assert [proxy.get("/api/x", bearer(token(jti=name))).status for name in "ab"] == [401, 401]
+
+
 def test_a_reload_changes_the_store(share, store, tmp_path):
     (tmp_path / "second").mkdir()
     with Store(tmp_path / "second") as other:

@@ -12,7 +12,7 @@ struct RevocationKeeper {
     /// How often the file is looked at. A change counts within a quarter of a second, for one system call each time.
     static let pollMilliseconds: Int64 = 250
 
-    /// All that is revoked.
+    /// All that is revoked; nothing where nothing can be.
     private(set) var list = RevocationList()
     /// True where tokens can be revoked at all.
     private(set) var isEnabled = false
@@ -30,7 +30,8 @@ struct RevocationKeeper {
     /// When `poll` is to be called next.
     var deadline: Instant { nextPoll }
 
-    /// Takes over the settings of a configuration; what came over the admin listener stays.
+    /// Takes over the settings of a configuration; what came over the admin listener, and what the shared store has said, stays.
+    /// So it does while nothing can be revoked: the next configuration may ask for it again, and a store says only what is new.
     mutating func configure(_ whole: Configuration, now: Instant) {
         let configuration = whole.revocation
         // What other proxies revoke is revoked here, whether or not this one says more of it.
@@ -41,10 +42,6 @@ struct RevocationKeeper {
         fromFile = configuration?.list ?? RevocationList()
         nextPoll = file == nil ? .never : now
         isUnreadable = false
-        if !isEnabled {
-            fromAdmin = RevocationList()
-            fromStore = RevocationList()
-        }
         combine()
     }
 
@@ -102,12 +99,13 @@ struct RevocationKeeper {
 
     /// Takes over what the shared store says.
     mutating func setShared(_ list: RevocationList) {
-        guard isEnabled else { return }
         fromStore = list
         combine()
     }
 
     private mutating func combine() {
+        list = RevocationList()
+        guard isEnabled else { return }
         list = fromFile
         list.formUnion(fromAdmin)
         list.formUnion(fromStore)
