@@ -599,6 +599,35 @@ def test_a_store_that_forgets_a_part(share, store):
     assert two.get("/api/x", bearer(token(jti="c"))).status == 401
 
 
+def test_a_list_that_is_lost_and_begun_anew_has_not_aged(share, store):
+    """Somebody else was faster than the next look: what is older than all of the new list was not dropped by its age."""
+    one, two = share(store, 2)
+    assert post(one, {"jti": ["a"]}) == 200
+    wait_status(two, token(jti="a"), 401)
+    begin = "redis.call('DEL', KEYS[1]) redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])"
+    store.call("EVAL", begin, 1, "usher:revocations", int(time.time() * 1e6), '{"jti": ["b"]}')
+    wait_status(two, token(jti="b"), 401)
+    wait_until(lambda: store.call("ZCARD", "usher:revocations") == 2)
+    for proxy in (one, two):
+        wait_until(lambda: metric(proxy, "usher_shared_revocations_pending") == 0)
+        assert proxy.get("/api/x", bearer(token(jti="a"))).status == 401
+    assert share(store).get("/api/x", bearer(token(jti="a"))).status == 401
+
+
+def test_what_waits_for_the_store_is_there_once(share, store):
+    proxy = share(store)
+    store.kill()
+    wait_up(proxy, 0)
+    for _ in range(3):
+        assert post(proxy, {"jti": ["a", "b"]}) == 200
+        reload(proxy, proxy.file.read_text() + "\n")
+    assert post(proxy, {"jti": ["c"]}) == 200
+    wait_until(lambda: metric(proxy, "usher_shared_revocations_pending") >= 3)
+    assert metric(proxy, "usher_shared_revocations_pending") == 3
+    store.start()
+    wait_until(lambda: store.call("ZCARD", "usher:revocations") == 3)
+
+
 def test_old_revocations_go(share, store):
     one, two = share(store, 2, shared='revocations_kept = "1h"')
     store.call("ZADD", "usher:revocations", int((time.time() - 3700) * 1e6), '{"jti": ["old"]}')
@@ -810,6 +839,31 @@ def test_who_got_nonsense_for_an_answer_is_told_and_asks_again(share):
             assert time.monotonic() - started < 4, "the reply that it waits for has come"
             time.sleep(0.4)
         assert len(asked) >= 2
+        server.shutdown()
+
+
+def test_what_was_read_counts_though_the_rest_could_not_be(share):
+    """A long list comes in pages, and the store goes behind the first."""
+    entry, score = b'{"jti": ["a"]}', b"1769299200000000"
+    page = b"*5\r\n$1\r\nn\r\n" + b"$16\r\n%s\r\n" % score + b"$16\r\n1769299200000009\r\n" + b"$16\r\n%s\r\n" % score
+    page += b"*2\r\n$%d\r\n%s\r\n$16\r\n%s\r\n" % (len(entry), entry, score)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            try:
+                self.request.recv(65536)
+                self.request.sendall(LOADED * 3)
+                self.request.recv(65536)
+                self.request.sendall(page)
+                self.request.recv(65536)
+            except OSError:
+                pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        proxy = share(None, wait=False, redis=f"redis://127.0.0.1:{server.server_address[1]}")
+        wait_status(proxy, token(jti="a"), 401)
         server.shutdown()
 
 

@@ -218,6 +218,58 @@ struct RevocationBookTests {
         #expect(book.readArguments(proposed: [])[0] == Array("1763708400123456".utf8))
     }
 
+    @Test(
+        "a list that was lost and begun anew before anybody looked is given back, and not taken for one that has aged"
+    )
+    func begunAnew() throws {
+        var book = RevocationBook()
+        _ = try book.take(
+            reply(low: 5, top: 7, last: 7, [(entry("x"), 5), (entry("y"), 6), (entry("z"), 7)]))
+        // What was added before 6 may have been dropped by age.
+        let next = reply(low: 50, top: 50, last: 50, [(entry("w"), 50)])
+        #expect(try book.take(next, young: 6) == .init(isChanged: true, isWhole: true))
+        #expect(!revokes(book, "x") && revokes(book, "y") && revokes(book, "z") && revokes(book, "w"))
+        #expect(Set(book.pending) == [Array(entry("y").utf8), Array(entry("z").utf8)])
+        book.noteAdded(book.nextAdded)
+        let given = [(entry("y"), 51), (entry("z"), 52)]
+        #expect(try book.take(reply(low: 50, top: 52, last: 52, given), young: 6).isWhole)
+        book.noteLineEnd()
+        #expect(book.pending.isEmpty && revokes(book, "y"))
+    }
+
+    @Test("of more revocations than there is room for, the youngest are known")
+    func moreThanThereIsRoomFor() throws {
+        var book = RevocationBook(capacity: 16)
+        for page in 0..<4 {
+            let entries = (0..<10).map { (entry("t\(page * 10 + $0)"), page * 10 + $0 + 1) }
+            let outcome = try book.take(reply(low: 1, top: 40, last: page * 10 + 10, entries))
+            #expect(outcome == .init(isChanged: true, isWhole: page == 3))
+        }
+        #expect((26..<40).allSatisfy { revokes(book, "t\($0)") } && !revokes(book, "t20"))
+        #expect(book.leftOutCount + book.list.count == 40)
+        // Of what another store has not said it is not known how old it is: it stays.
+        _ = try book.take(reply(name: "b", top: 3, last: 3))
+        let known = book.list.count
+        let others = (1...9).map { (entry("o\($0)"), $0) }
+        #expect(try book.take(reply(name: "b", low: 1, top: 9, last: 9, others)).isWhole)
+        #expect(revokes(book, "t39") && book.list.count >= known && book.list.count <= 16)
+    }
+
+    @Test("what waits to be added is there once, however often it is told")
+    func addedOnce() throws {
+        var book = RevocationBook()
+        let (x, y) = (Array(entry("x").utf8), Array(entry("y").utf8))
+        for _ in 0..<3 { book.add([x, y]) }
+        #expect(book.pending == [x, y])
+        book.noteAdded([x])
+        book.add([y, x])
+        #expect(book.pending == [y, x])
+        book.noteAdded([y, x])
+        book.noteLineEnd()
+        for _ in 0..<3 { book.add([x, y]) }
+        #expect(book.pending.count == 2)
+    }
+
     @Test("what is added goes in calls of a bounded size, and nothing that the store has")
     func adding() throws {
         var book = RevocationBook()

@@ -6,7 +6,7 @@ import Redis
 /// Nothing is ever taken back because the store has lost it, after a restart without its data or a failover to a server
 /// that lagged behind: what this proxy knows is added again. Only what the store itself drops by age goes here, too.
 struct RevocationBook {
-    /// More entries than are of use, and a bound for what a store can make a proxy hold.
+    /// More entries than are of use, and a bound for what a store can make a proxy hold: beyond it the oldest are let go.
     static let largestCount = 200_000
     /// Entries of one call.
     static let addCount = 500
@@ -17,12 +17,16 @@ struct RevocationBook {
 
     /// Everything that the store has said.
     private(set) var list = RevocationList()
-    /// What is to be added to the store.
+    /// What is to be added to the store, each entry once.
     private(set) var pending: [[UInt8]] = []
+    private var isPending: Set<[UInt8]> = []
     /// What the store has taken and not said itself yet: until then it may lose it, and nobody would know.
     private var taken: Set<[UInt8]> = []
     /// Entries of the store that are none.
     private(set) var malformedCount = 0
+    /// Entries of the store that are not known because there are too many.
+    private(set) var leftOutCount = 0
+    private let capacity: Int
     /// Each entry that a store has said, and its score: when it was added, in microseconds since 1970. `unsaid` where this
     /// store has not said it yet.
     private var scores: [[UInt8]: Int64] = [:]
@@ -37,9 +41,16 @@ struct RevocationBook {
     /// The lowest score that the store had.
     private var lowest: Int64 = 0
 
+    /// A book for so many entries.
+    init(capacity: Int = RevocationBook.largestCount) { self.capacity = capacity }
+
     /// Adds what this proxy was told.
     mutating func add(_ entries: [[UInt8]]) {
-        pending += entries.filter { scores[$0].map { $0 < lowest } ?? true }
+        for entry in entries where scores[entry].map({ $0 < lowest }) ?? true { queue(entry) }
+    }
+
+    private mutating func queue(_ entry: [UInt8]) {
+        if isPending.insert(entry).inserted { pending.append(entry) }
     }
 
     /// What goes with the next call that adds.
@@ -60,6 +71,7 @@ struct RevocationBook {
             let added = Set(entries)
             pending.removeAll { added.contains($0) }
         }
+        isPending.subtract(entries)
         for entry in entries where isToBeSaid(entry) { taken.insert(entry) }
     }
 
@@ -74,6 +86,7 @@ struct RevocationBook {
     mutating func noteLineEnd() {
         guard !taken.isEmpty else { return }
         pending = Array(taken) + pending.filter { !taken.contains($0) }
+        isPending.formUnion(taken)
         taken = []
     }
 
@@ -91,6 +104,7 @@ struct RevocationBook {
         read = 0
         lowest = 0
         pending = Array(scores.keys) + pending.filter { scores[$0] == nil }
+        isPending = Set(pending)
         scores = scores.mapValues { _ in Self.unsaid }
         return isChanged
     }
@@ -108,8 +122,8 @@ struct RevocationBook {
         var isWhole = false
     }
 
-    /// Takes in the reply to a call that reads.
-    mutating func take(_ reply: RedisReply) throws(RedisFault) -> Outcome {
+    /// Takes in the reply to a call that reads. What is not older than `young`, a score, cannot have been dropped by age.
+    mutating func take(_ reply: RedisReply, young: Int64 = .max) throws(RedisFault) -> Outcome {
         guard let parts = reply.parts, parts.count == 5, let named = parts[0].bytes, !named.isEmpty,
             let low = Self.score(parts[1]), let top = Self.score(parts[2]), let last = Self.score(parts[3]),
             let entries = parts[4].parts, entries.count.isMultiple(of: 2)
@@ -122,21 +136,22 @@ struct RevocationBook {
         guard last >= top || last > read else { throw .unexpected }
         name = named
         var outcome = Outcome(isWhole: last >= top)
-        if low > lowest, drop(before: low, butForFewerThan: scores.count / Self.keptShare) {
-            outcome.isChanged = true
+        if low > lowest {
+            giveBack(before: low, young: young)
+            outcome.isChanged = drop(before: low, butForFewerThan: scores.count / Self.keptShare)
         }
         lowest = low
         for place in stride(from: 0, to: entries.count, by: 2) {
             guard let entry = entries[place].bytes, let score = Self.score(entries[place + 1]) else {
                 throw .unexpected
             }
-            if try take(entry, score) { outcome.isChanged = true }
+            if take(entry, score) { outcome.isChanged = true }
         }
         read = max(read, last)
         return outcome
     }
 
-    private mutating func take(_ entry: [UInt8], _ score: Int64) throws(RedisFault) -> Bool {
+    private mutating func take(_ entry: [UInt8], _ score: Int64) -> Bool {
         taken.remove(entry)
         guard scores[entry] == nil else {
             scores[entry] = score
@@ -146,11 +161,34 @@ struct RevocationBook {
             malformedCount += 1
             return false
         }
-        if scores.count >= Self.largestCount { _ = drop(before: lowest, butForFewerThan: 1) }
-        guard scores.count < Self.largestCount else { throw .tooLarge }
+        if scores.count >= capacity { makeRoom() }
+        guard scores.count < capacity else {
+            leftOutCount += 1
+            return false
+        }
         scores[entry] = score
         list.formUnion(parsed)
         return true
+    }
+
+    /// Adds again what the store has no more, though it was too young to go: the list was lost, and somebody has begun another
+    /// one before this proxy looked.
+    private mutating func giveBack(before low: Int64, young: Int64) {
+        for (entry, score) in scores where score < low && score >= young {
+            scores[entry] = Self.unsaid
+            queue(entry)
+        }
+    }
+
+    /// Lets the oldest go, an eighth of all, since all the others are read anew each time: they are the likeliest to be about
+    /// tokens that have ended. Without them nobody would know the youngest.
+    private mutating func makeRoom() {
+        let oldest = scores.values.sorted()[scores.count / Self.keptShare]
+        // Of what this store has not said nobody knows the age.
+        guard oldest != Self.unsaid else { return }
+        let before = scores.count
+        _ = drop(before: oldest, butForFewerThan: 1)
+        leftOutCount += before - scores.count
     }
 
     /// Drops what the store has dropped by its age, but for so few that it is not worth reading all the others anew.

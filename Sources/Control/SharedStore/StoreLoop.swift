@@ -93,6 +93,8 @@ final class StoreLoop {
     var isReading = false
     /// Something was read that the workers do not know yet.
     var hasNews = false
+    /// Of how many entries that there was no room for the log knows.
+    var leftOutTold = 0
     var isAdding = false
     var answers: [(inbox: Inbox<WorkerMessage>, answers: [RateAnswer])] = []
     var now = Instant.now()
@@ -283,6 +285,7 @@ final class StoreLoop {
         channels.standing.isAnswering = false
         isReading = false
         isAdding = false
+        tellNews()
         book.noteLineEnd()
         channels.meters.setPending(book.pending.count)
         let open = flights[landed...]

@@ -15,9 +15,9 @@ extension StoreLoop {
         let timeout = (target?.shared.timeout.wholeMilliseconds ?? 0) * 1000
         let refusal = Self.refusal(reply)
         let isLeft = refusal.map { RedisSession.isElsewhere($0) && mayLeave() } ?? false
-        // What a store says before it is left is no sign of life.
-        if !isLeft { noteSpeed(isInTime: microseconds <= timeout) }
         if let refusal {
+            // What a store says before it is left is no sign of life.
+            if !isLeft { noteSpeed(isInTime: microseconds <= timeout) }
             take(error: refusal, flight)
             if isLeft { throw StoreFailure(reason: refusal) }
             return
@@ -38,6 +38,8 @@ extension StoreLoop {
         } catch {
             throw StoreFailure(reason: "\(error)")
         }
+        // Neither is what makes no sense.
+        noteSpeed(isInTime: microseconds <= timeout)
     }
 
     /// Why the store would not; nil where it did.
@@ -91,19 +93,30 @@ extension StoreLoop {
 
     private func takeRead(_ reply: RedisReply, _ at: Instant) throws(RedisFault) {
         isReading = false
-        let outcome = try book.take(reply)
+        // By this machine's clock as well as by the store's, which may have stepped.
+        let kept = (target?.shared.revocationsKept.wholeMilliseconds ?? 0) * 1000
+        let outcome = try book.take(reply, young: wallClockMicroseconds() - kept / 2)
         channels.meters.setPending(book.pending.count)
         // One report for all that was read: the workers take the whole list each time.
         hasNews = hasNews || outcome.isChanged
         guard outcome.isWhole else { return pollAt = now }
-        if hasNews {
-            hasNews = false
-            channels.reports.send(.revocations(book.list))
-        }
+        tellNews()
         channels.standing.revocationsReadMicroseconds = at.microseconds
         channels.meters.setRevocationsRead(at)
         settle()
         pollAt = min(pollAt, now.advanced(byMilliseconds: Self.pollMilliseconds))
+    }
+
+    /// Tells the control thread what was read: also where the rest could not be.
+    func tellNews() {
+        guard hasNews else { return }
+        hasNews = false
+        channels.reports.send(.revocations(book.list))
+        guard book.leftOutCount > leftOutTold else { return }
+        log.warning(
+            "the shared store has more revocations than are kept: the oldest are not known",
+            metadata: ["left_out": .stringConvertible(book.leftOutCount - leftOutTold)])
+        leftOutTold = book.leftOutCount
     }
 
     /// Who asked hears of what is no answer, too: the flight is over, and the end of the connection knows nothing of it.
