@@ -19,6 +19,7 @@ from harness import dpop, http2
 from harness.authority import Authority
 from harness.configuration import SMALL
 from harness.ports import free_port
+from harness.standin import Endless
 from harness.store import SERVER, Store
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
@@ -865,6 +866,14 @@ def test_what_was_read_counts_though_the_rest_could_not_be(share):
         proxy = share(None, wait=False, redis=f"redis://127.0.0.1:{server.server_address[1]}")
         wait_status(proxy, token(jti="a"), 401)
         server.shutdown()
+
+
+def test_who_greets_without_end_does_not_keep_the_thread(share, tmp_path):
+    """HelloRequest, which a client of TLS passes over in the middle of a handshake: whoever is there need not have proven anything."""
+    with Endless(tmp_path, b"\x16\x03\x03\x40\x00" + bytes(16384)) as server:
+        proxy = share(None, wait=False, redis=f"rediss://127.0.0.1:{server.port}")
+        proxy.wait_said(b"sends without end")
+        assert proxy.stop() == 0
 
 
 class Forgetful(socketserver.BaseRequestHandler):

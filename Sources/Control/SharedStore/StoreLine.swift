@@ -14,6 +14,9 @@ final class StoreLine {
 
     /// What waits to be sent at most, in bytes: a server that takes no more is none.
     private static let largestBacklog = 8 << 20
+    /// What the server sends at most without a reply in it, in bytes: more than its handshake takes, or a reply with TLS around it.
+    /// Who sends without end must not keep the thread, which reads until there is nothing.
+    private static let (largestHandshake, largestReply) = (1 << 18, 8 << 20)
 
     let address: SocketAddress
     let token: UInt64
@@ -27,6 +30,8 @@ final class StoreLine {
     private var plaintext = Buffer()
     /// What is to be sent and not yet in `output` or TLS.
     private var backlog: [UInt8] = []
+    /// What has come since the last reply, in bytes of the socket.
+    private var unansweredBytes = 0
 
     /// Starts to connect.
     init(
@@ -81,7 +86,13 @@ final class StoreLine {
                 return replies
             case .failed(let error): throw StoreFailure(reason: "the connection broke: \(error)")
             case .endOfStream: throw StoreFailure(reason: "the server closed the connection")
-            case .bytes: replies += try take()
+            case .bytes(let count):
+                let whole = try take()
+                unansweredBytes = whole.isEmpty ? unansweredBytes + count : 0
+                guard unansweredBytes <= (isReady ? Self.largestReply : Self.largestHandshake) else {
+                    throw StoreFailure(reason: "the server sends without end")
+                }
+                replies += whole
             }
         }
     }

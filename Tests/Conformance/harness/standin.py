@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from pathlib import Path
 from typing import Self
 
 from .ports import free_port
@@ -66,3 +67,18 @@ class StandIn:
 
     def __exit__(self, *_) -> None:
         self.down()
+
+
+class Endless(StandIn):
+    """Behind whatever the client says first it sends the same bytes for ever, as fast as the kernel copies them."""
+
+    def __init__(self, folder: Path, piece: bytes):
+        self.file = folder / "endless"
+        self.file.write_bytes(piece * (16_000_000 // len(piece)))
+        super().__init__()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection, open(self.file, "rb") as opened:
+            connection.recv(65536)
+            while True:
+                connection.sendfile(opened, 0)
