@@ -28,7 +28,7 @@ public enum FileContents {
         guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFIFO else { return nil }
         return FileStamp(
             node: UInt64(status.st_ino), byteCount: Int64(status.st_size),
-            nanoseconds: Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec))
+            seconds: Int64(status.st_mtim.tv_sec), nanoseconds: Int64(status.st_mtim.tv_nsec))
     }
 
     /// The bytes of the standard input up to its end.
@@ -57,5 +57,7 @@ public enum FileContents {
 public struct FileStamp: Equatable, Sendable {
     let node: UInt64
     let byteCount: Int64
+    /// When it was last written. Not in one number: files may have any time, and the product of some is none.
+    let seconds: Int64
     let nanoseconds: Int64
 }

@@ -78,6 +78,15 @@ def post(proxy, value, headers=(), path="/revocations"):
         return client.request("POST", path, headers, body, host="127.0.0.1")
 
 
+def test_a_file_of_another_century(watched):
+    """As one is whose machine's clock, or archive, was wrong: its nanoseconds since 1970 are more than 64 bits hold."""
+    proxy, file = watched
+    for number, year in enumerate((2300, 1600, 2400)):
+        write(file, {"jti": [f"t{number}"]})
+        os.utime(file, ns=((year - 1970) * 31_556_952 * 10**9,) * 2)
+        wait_status(proxy, tokens.token(jti=f"t{number}"), 401)
+
+
 def test_a_jti_from_the_file_cached_verdict_too(watched):
     proxy, file = watched
     revoked, other = tokens.token(jti="a"), tokens.token(jti="b")
