@@ -73,8 +73,18 @@ public struct RevocationList: Sendable, Equatable {
 
     /// Takes in the entries of another list; of two moments for one subject the later one stays.
     public mutating func formUnion(_ other: RevocationList) {
-        tokens.merge(other.tokens) { $0.union($1) }
-        subjects.merge(other.subjects) { max($0, $1) }
+        Self.merge(other.tokens, into: &tokens) { $0.union($1) }
+        Self.merge(other.subjects, into: &subjects) { max($0, $1) }
+    }
+
+    /// The fewer go to the more: a list of a hundred thousand is put together again for each entry that is new.
+    private static func merge<Value>(
+        _ other: [[UInt8]: Value], into own: inout [[UInt8]: Value], _ both: (Value, Value) -> Value
+    ) {
+        guard own.count < other.count else { return own.merge(other, uniquingKeysWith: both) }
+        let fewer = own
+        own = other
+        own.merge(fewer, uniquingKeysWith: both)
     }
 
     /// True where a token with these claims is revoked. A token without `iat` counts as issued before everything;

@@ -65,6 +65,14 @@ private func cpuSeconds() -> Double {
         #expect(list.count == 4)
         #expect(list.revokes(issuer: nil, tokenID: nil, subject: bytes("u"), issuedAt: 99))
         #expect(try #require(read("{}")).isEmpty && !list.isEmpty)
+        var other = RevocationList()
+        other.formUnion(list)
+        #expect(other == list)
+        let fewer = try #require(read("{\"jti\":[{\"iss\":\"k\",\"jti\":\"a\"}],\"sub\":{\"u\":200}}"))
+        var more = fewer
+        more.formUnion(list)
+        list.formUnion(fewer)
+        #expect(more == list && list.count == 5 && list.latestMoment == 200)
     }
 
     @Test(arguments: [

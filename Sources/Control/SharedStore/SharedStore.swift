@@ -70,7 +70,7 @@ final class SharedStore {
             switch report {
             case .settled: isAwaited = false
             case .revocations(let list):
-                isChanged = isChanged || list != revocations
+                isChanged = true
                 revocations = list
             }
         }
