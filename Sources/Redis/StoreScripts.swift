@@ -29,7 +29,8 @@ public enum StoreScript: Int, CaseIterable, Sendable {
         local now = time[1] * 1000000 + time[2]
         local interval, fill = tonumber(ARGV[1]), tonumber(ARGV[2])
         local wanted, ahead = tonumber(ARGV[3]), tonumber(ARGV[4])
-        local full = tonumber(redis.call('GET', KEYS[1]) or now) or now
+        local full = tonumber(redis.call('GET', KEYS[1]) or now)
+        if not full or full ~= full then full = now end
         full = math.min(math.max(full, now), now + fill)
         local room = math.floor((now + fill - full) / interval)
         local given = math.min(room, wanted)
