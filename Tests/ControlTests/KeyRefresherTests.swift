@@ -51,18 +51,19 @@ private func at(_ seconds: Double) -> Instant { Instant(microseconds: Int64(seco
     }
 
     @Test(
-        "J7: other times keep the keys, and hold for them",
-        arguments: [(60, 1800), (6000, 7200)] as [(Double, Double)])
-    func otherTimes(refresh: Double, staleFor: Double) {
+        "J7: other times keep the keys, and hold for them: from then on, where they are shorter",
+        arguments: [(60, 1800, 1960), (6000, 7200, 7800), (60, 0, 160)] as [(Double, Double, Double)])
+    func otherTimes(refresh: Double, staleFor: Double, end: Double) {
         var refresher = loaded()
         refresher.retime(
             .init(
                 refresh: Int64(refresh * 1000), cooldown: 10_000, staleFor: Int64(staleFor * 1000)),
             now: at(100))
-        #expect(refresher.hasKeys && refresher.deadline == at(min(600, 100 + refresh)))
-        #expect(refresher.tick(at(600)) == .fetch)
-        #expect(refresher.tick(at(600 + staleFor - 1)) == nil)
-        #expect(refresher.tick(at(600 + staleFor)) == .drop)
+        let next = min(600, 100 + 0.9 * refresh)
+        #expect(refresher.hasKeys && refresher.deadline == at(next))
+        #expect(refresher.tick(at(next - 1)) == nil && refresher.tick(at(next)) == .fetch)
+        #expect(refresher.tick(at(end - 1)) == nil)
+        #expect(refresher.tick(at(end)) == .drop)
     }
 
     @Test("J9: an unknown key starts one fetch in a cooldown")

@@ -79,11 +79,17 @@ struct KeyRefresher: Equatable {
         return .fetch
     }
 
-    /// Goes on with other times. Keys that there are stay, and are refreshed no later than the new times would have it.
+    /// Goes on with other times. Keys that there are stay, and are refreshed, and dropped, no later than the new times would have
+    /// it from now on.
     mutating func retime(_ timing: Timing, now: Instant) {
-        nextFetch = min(nextFetch, now.advanced(byMilliseconds: timing.refresh))
+        let refresh = now.advanced(byMilliseconds: timing.refresh)
+        // Earlier, or keys that must not go stale at all would be gone before others can be here.
+        let early = timing.refresh / 1000 * Self.jitterThousandths
+        nextFetch = min(nextFetch, refresh.advanced(byMilliseconds: -early))
         if dropAt != .never {
-            dropAt = dropAt.advanced(byMilliseconds: timing.staleFor - self.timing.staleFor)
+            dropAt = min(
+                dropAt.advanced(byMilliseconds: timing.staleFor - self.timing.staleFor),
+                refresh.advanced(byMilliseconds: timing.staleFor))
         }
         self.timing = timing
     }
