@@ -1,5 +1,6 @@
 import Config
 import JOSE
+import Logging
 import Policy
 import Proxy
 import Reactor
@@ -231,6 +232,48 @@ struct VerdictTests {
         #expect(!server.moveOn(from: two))
         #expect(server.address(now: start) == one)
         #expect(server.address(now: start.advanced(byMilliseconds: 30_000)) == nil, "looked up again")
+    }
+
+    @Test("What is known of a name stays known while it cannot be looked up, unless nobody is there any more")
+    func namesAreAway() throws {
+        let server = AskedServer(try source(), stamp: 1)
+        let one = SocketAddress.ipv4(1, port: 1)
+        server.note(addresses: [], now: start)
+        #expect(server.address(now: start) == nil && server.formerAddress == nil)
+        server.note(addresses: [one], now: start)
+        let later = start.advanced(byMilliseconds: 30_000)
+        #expect(server.address(now: later) == nil && server.formerAddress == one)
+        server.note(addresses: [], now: later)
+        #expect(server.address(now: later) == one)
+        _ = server.giveUp(now: later)
+        #expect(
+            server.address(now: later) == nil && server.formerAddress == nil, "whoever waits needs another")
+        server.note(addresses: [], now: later)
+        #expect(server.address(now: later) == one, "there is no other")
+    }
+
+    @Test("A question does not wait for a look-up where the server was a moment ago")
+    func askedMeanwhile() throws {
+        let listener = try Listener(at: .ipv4(0x7f00_0001, port: 0))
+        let port = try #require(listener.address.port)
+        let keeper = try VerdictKeeper(environment: [:], log: Logger(label: "test"))
+        keeper.configure([
+            RemoteSource(
+                name: "session.a", kind: .betterAuthSession,
+                url: try #require(RemoteURL("http://localhost:\(port)/api/auth/get-session")))
+        ])
+        let poller = try Poller()
+        var lookup = try Poller()
+        try lookup.add(keeper.lookups.descriptor, token: 0, for: .readable)
+        keeper.ask(question("1"), poller, now: start)
+        #expect(keeper.servers[0].lines.isEmpty)
+        #expect(lookup.wait(timeoutMilliseconds: 30_000) == 1)
+        keeper.noteLookups(poller, now: start)
+        #expect(keeper.servers[0].lines.count == 1)
+        keeper.ask(question("2"), poller, now: start.advanced(byMilliseconds: 30_000))
+        #expect(keeper.servers[0].lines.count == 2)
+        #expect(lookup.wait(timeoutMilliseconds: 30_000) == 1, "it is looked up all the same")
+        keeper.noteLookups(poller, now: start)
     }
 
     @Test("A look-up with the same addresses does not lead back to one that gives no answer")

@@ -53,6 +53,8 @@ final class AskedServer {
     private var addresses: [SocketAddress] = []
     private var addressesUntil = Instant(microseconds: .min)
     private var addressPlace = 0
+    /// None of them was reached when last tried: whoever waits had better wait for a look-up.
+    private var areDoubted = false
     /// Addresses in a row that gave no answer.
     private var silentCount = 0
     private var brokenUntil = Instant(microseconds: .min)
@@ -153,7 +155,7 @@ final class AskedServer {
     /// The server cannot be reached: all who wait for a connection are told, and it is left alone for a moment.
     func giveUp(now: Instant) -> [RemoteAnswer] {
         brokenUntil = now.advanced(byMilliseconds: Self.breakMilliseconds)
-        addressesUntil = now
+        (addressesUntil, areDoubted) = (now, true)
         let waiting = queue[taken...].map(\.key)
         queue = []
         (taken, queuedBytes) = (0, 0)
@@ -184,20 +186,25 @@ final class AskedServer {
 
     // MARK: Addresses
 
-    /// Takes in what a look-up has brought. The same addresses are no reason to go back to one that gives no answer, nor is
-    /// another order of them.
+    /// Takes in what a look-up has brought; what is known stays known while it brings nothing. The same addresses are no reason to
+    /// go back to one that gives no answer, nor is another order of them.
     func note(addresses: [SocketAddress], now: Instant) {
-        if Set(addresses) != Set(self.addresses) {
+        if !addresses.isEmpty, Set(addresses) != Set(self.addresses) {
             self.addresses = addresses
             (addressPlace, silentCount) = (0, 0)
         }
-        addressesUntil = now.advanced(byMilliseconds: Self.addressMilliseconds)
+        (addressesUntil, areDoubted) = (now.advanced(byMilliseconds: Self.addressMilliseconds), false)
     }
 
     /// The address to try; nil where it has to be looked up.
     func address(now: Instant) -> SocketAddress? {
         guard now < addressesUntil, addressPlace < addresses.count else { return nil }
         return addresses[addressPlace]
+    }
+
+    /// Where it was, for as long as a look-up takes; nil where nobody was there either.
+    var formerAddress: SocketAddress? {
+        areDoubted || addressPlace >= addresses.count ? nil : addresses[addressPlace]
     }
 
     /// That address gives no answer: the next one is tried. False where all have been since the last answer.

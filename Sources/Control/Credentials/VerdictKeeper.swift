@@ -102,7 +102,7 @@ final class VerdictKeeper {
             server.lookup = nil
             let port = server.source.url.port
             server.note(addresses: answer.addresses.map { $0.with(port: port) }, now: now)
-            if answer.addresses.isEmpty {
+            if server.formerAddress == nil {
                 giveUp(server, "the name \"\(server.source.url.host)\" has no address", now)
             }
             serve(server, poller, now)
@@ -141,7 +141,8 @@ final class VerdictKeeper {
         advance(line, of: server, now)
     }
 
-    /// The address that is tried next; nil while it is looked up.
+    /// The address that is tried next; nil while it is looked up. A resolver may take half a minute to say that it knows nothing:
+    /// as long as it has not answered, the server is where it was.
     private func address(of server: AskedServer, _ now: Instant) -> SocketAddress? {
         if let known = server.address(now: now) { return known }
         let url = server.source.url
@@ -149,16 +150,21 @@ final class VerdictKeeper {
             server.note(addresses: [numeric], now: now)
             return numeric
         }
-        guard server.lookup == nil else { return nil }
+        if server.lookup == nil { lookUp(server, now) }
+        return server.formerAddress
+    }
+
+    private func lookUp(_ server: AskedServer, _ now: Instant) {
+        let url = server.source.url
         lastLookup &+= 1
         do throws(Errno) {
             running[lastLookup] = try NameLookup(
                 url.host, port: url.port, identifier: lastLookup, answerTo: lookups)
             server.lookup = lastLookup
         } catch {
+            guard server.formerAddress == nil else { return }
             giveUp(server, "cannot look up \"\(url.host)\": \(error)", now)
         }
-        return nil
     }
 
     private func open(
