@@ -18,6 +18,8 @@ from harness.http2 import Connection, get
 from harness.keyserver import Authority
 from harness.metrics import Metrics, promtool
 from harness.ports import refusing_port
+from harness.servers import with_hosts
+from harness.standin import StandIn
 from harness.tokens import bearer, token
 from harness.wire import Client, render
 
@@ -583,6 +585,22 @@ def test_a_reload_changes_everything(traced, own_backend, collector):
     reload(text[:text.index("[tracing]")])
     own_backend.clear()
     until(lambda: proxy.get("/public/x", {"traceparent": "mine"}).status == 200 and sent(own_backend)[-1] == ["mine"])
+
+
+class Closer(StandIn):
+    """Takes connections, and ends each at once."""
+
+    def _serve(self, connection):
+        connection.close()
+
+
+def test_an_address_that_gives_no_answer_is_followed_by_the_next_one(start, own_backend, tmp_path):
+    with Closer("127.0.0.2") as first, Collector(host="127.0.0.3", port=first.port) as second:
+        proxy = start(own_backend, TRACING, tracing="", collector=f"http://spans.test:{first.port}/v1/traces",
+                      prefix=with_hosts(tmp_path, "127.0.0.1 localhost\n127.0.0.2 spans.test\n127.0.0.3 spans.test\n"))
+        assert proxy.get("/public/x").status == 200
+        second.wait(1)
+        assert first.connections
 
 
 # What it costs

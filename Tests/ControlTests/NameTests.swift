@@ -81,6 +81,24 @@ struct NameTests {
         exporter.noteLookups(poller, now: now.advanced(byMilliseconds: 71_000))
     }
 
+    @Test("a resolver that says nothing holds one thread, however often the collector is tried")
+    func oneLookup() throws {
+        let poller = try Poller()
+        let (queue, now) = (SpanQueue(limitBytes: 1000), Instant.now())
+        let exporter = try SpanExporter(environment: [:], log: Logger(label: "test"))
+        let url = try #require(RemoteURL("http://localhost:1/v1/traces"))
+        exporter.configure(TracingConfiguration(url: url), now: now)
+        queue.append([1, 2, 3])
+        // Its answer is not taken in.
+        for second in 0..<60 {
+            exporter.run([queue], poller, now: now.advanced(byMilliseconds: Int64(second) * 1000))
+        }
+        #expect(exporter.tally.failures > 1 && exporter.running.count == 1)
+        try wait(for: exporter.lookups.descriptor)
+        exporter.noteLookups(poller, now: now)
+        #expect(exporter.running.isEmpty)
+    }
+
     @Test("a collector's addresses are looked up anew")
     func movedCollector() throws {
         let poller = try Poller()

@@ -54,7 +54,8 @@ final class SpanExporter {
     private var addresses: [SocketAddress] = []
     private var addressPlace = 0
     private var addressesUntil = Instant.never
-    private var running: [UInt32: NameLookup] = [:]
+    /// The look-ups that have not ended, whether or not somebody still waits for them, and what they look up.
+    private(set) var running: [UInt32: (lookup: NameLookup, host: String)] = [:]
     private var lastLookup: UInt32 = 0
     /// When what is under way is given up, or the next look at the queues is due.
     private(set) var deadline = Instant.never
@@ -132,7 +133,7 @@ final class SpanExporter {
     /// Takes in the answers to look-ups.
     func noteLookups(_ poller: borrowing Poller, now: Instant) {
         for answer in lookups.receive() {
-            running.removeValue(forKey: answer.identifier)?.finish()
+            running.removeValue(forKey: answer.identifier)?.lookup.finish()
             take(answer, poller, now)
         }
     }
@@ -143,9 +144,11 @@ final class SpanExporter {
         }
         phase = .resting
         let port = target.configuration.url.port
-        // What is known stays known while the name cannot be looked up.
-        if !answer.addresses.isEmpty { addresses = answer.addresses.map { $0.with(port: port) } }
-        (addressPlace, addressesUntil) = (0, now.advanced(byMilliseconds: Self.addressMilliseconds))
+        let found = answer.addresses.map { $0.with(port: port) }
+        // What is known stays known while the name cannot be looked up. The same addresses, in whatever order, are no reason to
+        // go back to one that gives no answer.
+        if !found.isEmpty, Set(found) != Set(addresses) { (addresses, addressPlace) = (found, 0) }
+        addressesUntil = now.advanced(byMilliseconds: Self.addressMilliseconds)
         guard !addresses.isEmpty else {
             return failed("the name \"\(target.configuration.url.host)\" has no address", now)
         }
@@ -204,10 +207,15 @@ final class SpanExporter {
     }
 
     private func lookUp(_ url: RemoteURL, _ now: Instant) {
+        // A resolver may take longer than a batch has: another look-up would not be faster, and each holds a thread.
+        if let known = running.first(where: { $0.value.host == url.host }) {
+            return phase = .lookingUp(known.key)
+        }
         lastLookup &+= 1
         do throws(Errno) {
-            running[lastLookup] = try NameLookup(
+            let lookup = try NameLookup(
                 url.host, port: url.port, identifier: lastLookup, answerTo: lookups)
+            running[lastLookup] = (lookup, url.host)
             phase = .lookingUp(lastLookup)
         } catch {
             failed("cannot look up \"\(url.host)\": \(error)", now)
@@ -252,7 +260,9 @@ final class SpanExporter {
             settle(answer, now)
             if deadline <= now { next(queues, poller, now) }
         } catch {
-            if connection.isConnecting { addressPlace += 1 }
+            // Whoever is there may be another one, or ill, and well at the next address. That a connection which had rested
+            // ends says nothing.
+            if !isReused { addressPlace += 1 }
             failed(error.reason, now)
         }
     }

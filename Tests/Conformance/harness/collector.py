@@ -40,7 +40,7 @@ def value(any_value):
 class Collector(StandIn):
     """`with Collector() as collector`: `spans` are what came; `status`, `delay`, `partial`, `raw` what is answered."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None):
+    def __init__(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int | None = None):
         self.spans: list[Seen] = []
         self.heads: list[str] = []
         self.times: list[float] = []
@@ -49,7 +49,7 @@ class Collector(StandIn):
         self.closes = False
         self.errors: list[str] = []
         self._tls = tls
-        super().__init__()
+        super().__init__(host, port)
 
     @property
     def url(self) -> str:
