@@ -35,6 +35,20 @@ struct KeyKeeperTests {
         }
     }
 
+    @Test(
+        "the authorities that a key server's certificate is held to are parsed once, and not for each address that is tried"
+    )
+    func trust() throws {
+        let configured = try issuers(port: 1)[0]
+        guard case .remote(let remote) = configured.keySource else {
+            Issue.record("no keys to fetch")
+            return
+        }
+        let keys = FetchedKeys(configured, remote, now: .now())
+        let system = SystemTrust(SystemAuthorities(environment: [:]))
+        #expect(try keys.context(or: system) === keys.context(or: system))
+    }
+
     @Test("nobody waits for the keys of an issuer whose tokens no route accepts")
     func unused() throws {
         let poller = try Poller()

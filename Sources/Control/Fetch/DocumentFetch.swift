@@ -28,7 +28,7 @@ final class DocumentFetch {
     private(set) var url: RemoteURL
     private let lastDeadline: Instant
     private var connectDeadline = Instant.never
-    private let authorities: [UInt8]
+    private let trust: () throws(TLSError) -> TLSContext
     private var addresses: [SocketAddress] = []
     private var connection: FetchConnection?
     /// The address that was tried last, as long as it has given no answer.
@@ -40,10 +40,10 @@ final class DocumentFetch {
     /// How far this machine's clock was ahead of the server's when it answered last, in seconds; nil: it has not said.
     private(set) var secondsAhead: Int64?
 
-    /// A fetch of `url`; `authorities` are the certificates that are trusted, as PEM text.
-    init(_ url: RemoteURL, trusting authorities: [UInt8], now: Instant) {
+    /// A fetch of `url`; `trust` says whom to trust, for each connection.
+    init(_ url: RemoteURL, trusting trust: @escaping () throws(TLSError) -> TLSContext, now: Instant) {
         self.url = url
-        self.authorities = authorities
+        self.trust = trust
         lastDeadline = now.advanced(byMilliseconds: Self.deadlineMilliseconds)
     }
 
@@ -80,7 +80,7 @@ final class DocumentFetch {
                     addresses.isEmpty
                     ? .never : Instant.now().advanced(byMilliseconds: Self.connectMilliseconds)
                 connection = try FetchConnection(
-                    to: address, url, trusting: context(), sending: FetchConnection.request(url), poller,
+                    to: address, url, trusting: trust(), sending: FetchConnection.request(url), poller,
                     token)
                 return nil
             } catch {
@@ -89,11 +89,6 @@ final class DocumentFetch {
             }
         }
         return .failed(lastFailure)
-    }
-
-    private func context() throws(TLSError) -> TLSContext {
-        let text = authorities
-        return try TLSContext(clientTrusting: text.span)
     }
 
     /// Goes on as far as the connection is ready; the outcome, or nil while it is under way.

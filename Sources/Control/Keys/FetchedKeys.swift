@@ -1,6 +1,7 @@
 import Config
 import JOSE
 import Reactor
+import TLS
 
 /// The keys of one issuer, and how they are fetched.
 final class FetchedKeys {
@@ -18,6 +19,7 @@ final class FetchedKeys {
     private(set) var remote: RemoteKeys
     let algorithms: [TokenAlgorithm]
     private var spec: IssuerSpec
+    private var trust: ServerTrust
     var refresher: KeyRefresher
     /// Some route accepts its tokens; else nobody waits for the keys.
     var isInUse = true
@@ -62,6 +64,7 @@ final class FetchedKeys {
         self.remote = remote
         algorithms = configuration.algorithms
         spec = configuration.spec
+        trust = ServerTrust(remote.authorities)
         refresher = KeyRefresher(.init(remote), isOptional: remote.areOptional, now: now)
     }
 
@@ -136,6 +139,11 @@ final class FetchedKeys {
             if isConfirmed { steps.removeFirst() }
             return !isConfirmed
         }
+    }
+
+    /// Whom its connections trust: authorities of its own, or those of the system.
+    func context(or system: SystemTrust) throws(TLSError) -> TLSContext {
+        try trust.context(or: system)
     }
 
     /// Those addresses, from the one behind the silent one on.

@@ -5,6 +5,7 @@ import Logging
 import Policy
 import Proxy
 import Reactor
+import TLS
 
 /// Keeps the keys of every issuer that fetches them fresh, and tells the workers what becomes of them.
 ///
@@ -20,12 +21,12 @@ final class KeyKeeper {
     private var running: [UInt32: NameLookup] = [:]
     private var lastLookup: UInt32 = 0
     private var tokens = TokenSource()
-    private let authorities: SystemAuthorities
+    private let trust: SystemTrust
 
     /// A keeper of nothing yet. `environment` may name the system's certificates (`SSL_CERT_FILE`).
     init(environment: [String: String], log: Logger) throws(Errno) {
         lookups = try Inbox()
-        authorities = SystemAuthorities(environment: environment)
+        trust = SystemTrust(SystemAuthorities(environment: environment))
         self.log = log
     }
 
@@ -154,8 +155,10 @@ final class KeyKeeper {
     /// Starts to fetch the next document of the plan.
     private func next(_ issuer: FetchedKeys, _ poller: borrowing Poller, _ now: Instant) {
         guard let url = issuer.steps.first?.url else { return fail(issuer, "nothing to fetch", poller, now) }
-        let trusted = url.isSecure ? authorities.load(unless: issuer.remote.authorities) : []
-        let fetch = DocumentFetch(url, trusting: trusted, now: now)
+        // The issuer has the fetch, which would keep it, and its connection, where a reload drops it.
+        let fetch = DocumentFetch(
+            url, trusting: { [trust, unowned issuer] () throws(TLSError) in try issuer.context(or: trust) },
+            now: now)
         issuer.fetch = fetch
         open(fetch, for: issuer, poller, now)
     }
