@@ -771,6 +771,24 @@ def test_a_client_that_breaks_off_its_upload_cancels(proxy, backend):
     wait(lambda: backend.last.reset == CANCEL)
 
 
+@pytest.mark.parametrize("request_", [
+    b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST /public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+    b"POST /public/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"], ids=["none", "length", "chunked"])
+def test_a_client_that_leaves_with_its_request_cancels(proxy, backend, request_):
+    """The end of its connection lies behind the body already when that is sent: whoever looks for more of the body must not take
+    it, since nothing tells of it twice."""
+    assert proxy.get("/public/first").status == 200
+    backend.on_request = lambda wire, seen: None
+    leaving = proxy.client()
+    proxy.stand_still()
+    leaving.send(request_)
+    leaving.close()
+    proxy.signal(signal.SIGCONT)
+    wait(lambda: backend.last[":path"] == "/public/x" and backend.last.reset == CANCEL)
+    assert proxy.wait_log(path="/public/x")["reason"] == "client_closed"
+
+
 def test_an_answer_before_the_requests_end(proxy, backend):
     backend.on_head = lambda wire, seen: wire.answer(seen.stream, b"no", 413)
     backend.on_request = lambda wire, seen: None

@@ -119,10 +119,11 @@ extension Worker {
     }
 
     /// Takes what there is of the body over `request`, as long as it has room, so that all of it can be sent again. False
-    /// where others have their turn first.
+    /// where others have their turn first. Behind the body nothing is read: it is the next request, or tells that the client
+    /// has gone (`watchClient`).
     mutating func keepBody(_ exchange: UInt32, _ client: UInt32, _ server: UInt32) -> Bool {
         var reads = Self.readsPerTurn
-        while true {
+        while !exchanges[exchange].requestBody.isComplete {
             if clients[client].transport.input.isEmpty {
                 guard !clients[client].transport.isStream, clients[client].transport.isReadable else {
                     return true
@@ -136,7 +137,6 @@ extension Worker {
             guard copyKept(exchange, from: before, server), clients[client].transport.input.isEmpty else {
                 break
             }
-            if exchanges[exchange].requestBody.isComplete { return true }
         }
         // The rest passes through; or it is no body at all any more, or a bad one.
         if exchanges[exchange].requestBody.isComplete { return true }
