@@ -289,6 +289,26 @@ def assert_ended_tokens_are_refused(proxy, seen):
     assert proxy.wait_log(path="/api/revoked")["detail"] == "token_revoked"
 
 
+def test_who_waits_while_all_tokens_are_forgotten_is_told_to_come_again(start, one_by_one):
+    """Behind a reload nobody remembers the tokens of before. A revocation may be of one of them, so that the request is not sent;
+    but nothing was found wrong with its token, which 401 would have its client throw away."""
+    proxy = start(one_by_one, WAITING)
+    with proxy.client() as first, proxy.client() as waiting:
+        first.send(render("GET", "/public/slow"))
+        wait_until(lambda: one_by_one.seen)
+        waiting.send(render("POST", "/api/good", bearer(token()), b"x"))
+        time.sleep(0.5)
+        for path, body in [("/reload", b""), ("/revocations", b'{"jti":["another"]}')]:
+            with Client(proxy.admin) as admin:
+                assert admin.request("POST", path, {"Content-Type": "application/json"}, body, host=f"127.0.0.1:{proxy.admin}").status == 200
+        assert first.response().status == 200
+        answer = waiting.response()
+    assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
+    assert one_by_one.seen == ["/public/slow"]
+    line = proxy.wait_log(path="/api/good")
+    assert (line["reason"], line["detail"]) == ("authentication_unavailable", "token_forgotten")
+
+
 # Limits.
 
 def test_a_limit_by_user_on_a_redirect_counts_addresses(start, own_backend):

@@ -172,8 +172,13 @@ extension Worker {
     }
 
     /// The token of a request that waited for a server has ended meanwhile: nothing goes out in its user's name any more.
+    ///
+    /// Where it is only forgotten, nothing was found wrong with it: 401 would have its client throw it away, and whoever comes
+    /// again is decided on anew.
     mutating func refuseLate(_ exchange: UInt32) {
+        let isForgotten = exchanges[exchange].tokenEnd == .forgotten
         let code = noteTokenEnd(exchange)
+        guard !isForgotten else { return reply(exchange, .authenticationUnavailable) }
         reply(exchange, code, Rejection(endOfToken: code))
     }
 
