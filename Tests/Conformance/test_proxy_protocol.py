@@ -128,6 +128,17 @@ def test_a_header_that_does_not_come(greeted):
             assert 0.5 < time.monotonic() - began < 9
 
 
+@pytest.mark.parametrize("protocols", ['["http/1.1"]', '["http/1.1", "h2"]'])
+def test_behind_its_header_a_connection_may_be_idle(start, own_backend, protocols):
+    """A proxy that passes bytes on writes its header when its client connects, whose first request may come much later."""
+    text = configuration.SMALL + '\n[limits]\nheader_timeout = "1s"\n'
+    proxy = start(own_backend, text, listen=f"{GREETED}\nprotocols = {protocols}")
+    with proxy.client() as client:
+        client.send(v2())
+        assert client.quiet(2.5)
+        assert client.request("GET", "/public/x").status == 200
+
+
 def test_only_one_header(greeted):
     with greeted.client() as client:
         client.send(GOOD["v1 TCP4"][0] * 2 + render("GET", "/public/x"))

@@ -52,6 +52,8 @@ extension Worker {
             return beginHandshake(client, security)
         }
         clients[client].phase = firstPhase(at: clients[client].peer.listener)
+        // From here on it is as if it had just been accepted: the header's own time is over.
+        clientDeadlines.set(client, now.advanced(byMilliseconds: limits.idleTimeoutMilliseconds))
         clients[client].transport.input.detachIfEmpty(to: &pool)
         advanceClient(client)
     }
