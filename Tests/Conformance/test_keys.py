@@ -706,6 +706,17 @@ def test_discovery_by_rfc_8414(start, own_backend, server, path):
     assert server.requests[0] == path + "/.well-known/openid-configuration"
 
 
+def test_discovery_by_rfc_8414_of_a_server_below_a_path(start, own_backend, server):
+    """What is mounted below a path cannot answer above it."""
+    url = server.origin + "/api/auth"
+    server.answer = response(b"", "404 Not Found")
+    server.pages["/api/auth/.well-known/oauth-authorization-server"] = metadata(url, server.origin + "/k")
+    server.pages["/k"] = response(key_set("one"))
+    proxy = start(own_backend, configuration(discovering(url)))
+    assert get(proxy, signed("one", issuer=url)).status == 200
+    assert server.requests[:2] == ["/api/auth/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/api/auth"]
+
+
 def test_discovery_the_document_must_be_of_the_issuer(start, own_backend, server):
     url = server.origin
     server.answer = metadata(url + "/other", server.origin + "/k")

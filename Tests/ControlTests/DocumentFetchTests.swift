@@ -150,7 +150,10 @@ import Testing
             found == [
                 "https://a.example/t/.well-known/openid-configuration",
                 "https://a.example/.well-known/oauth-authorization-server/t",
+                "https://a.example/t/.well-known/oauth-authorization-server",
             ])
+        // Without a path, behind it and in front of it is the same place.
+        #expect(FetchedKeys.metadataURLs(try #require(RemoteURL("https://a.example/"))).count == 2)
     }
 
     @Test func theMetadataLeadsToTheKeys() throws {

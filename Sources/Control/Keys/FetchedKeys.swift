@@ -98,18 +98,18 @@ final class FetchedKeys {
                 if unknownKey { steps.append(Step(document: .metadata, url: discovered.metadata)) }
             } else {
                 steps = Self.metadataURLs(issuer).map { Step(document: .metadata, url: $0) }
-                steps[0].hasAlternative = true
+                for index in steps.indices.dropLast() { steps[index].hasAlternative = true }
             }
         }
     }
 
-    /// OpenID Connect Discovery 1.0 §4 puts its path behind the issuer's, RFC 8414 §3.1 in front of it.
+    /// OpenID Connect Discovery 1.0 §4 puts its path behind the issuer's, RFC 8414 §3.1 in front of it. Servers that are
+    /// mounted below a path, and see nothing above it, have that of RFC 8414 behind, too.
     static func metadataURLs(_ issuer: RemoteURL) -> [RemoteURL] {
         let path = issuer.target.hasSuffix("/") ? String(issuer.target.dropLast()) : issuer.target
-        return [
-            issuer.below("/.well-known/openid-configuration"),
-            issuer.with(target: "/.well-known/oauth-authorization-server" + path),
-        ]
+        let server = "/.well-known/oauth-authorization-server"
+        let places = [issuer.below("/.well-known/openid-configuration"), issuer.with(target: server + path)]
+        return path.isEmpty ? places : places + [issuer.below(server)]
     }
 
     /// The current document failed; true where another way is left.
