@@ -6,6 +6,7 @@ import json
 import re
 import select
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -147,6 +148,29 @@ def slow_at(target: str, seconds: float) -> Script:
     return answer
 
 
+class Witness(Reader):
+    """Tells whether it has something in its hands that is not on record yet."""
+
+    def __init__(self, sock: socket.socket, log: bytearray | None = None):
+        super().__init__(sock, log)
+        self.is_holding = self.reads_head = False
+
+    def _fill(self) -> None:
+        self.is_holding = False
+        # What TLS has deciphered is nowhere to be seen.
+        if not isinstance(self.sock, ssl.SSLSocket) and (seconds := self.sock.gettimeout()) != 0 and self.sock.fileno() >= 0:
+            # Until something comes, which whoever looks sees in the kernel, it has nothing.
+            poll = select.poll()
+            poll.register(self.sock, select.POLLIN)
+            if not poll.poll(None if seconds is None else seconds * 1000):
+                raise TimeoutError("timed out")
+        self.is_holding = True
+        try:
+            super()._fill()
+        finally:
+            self.is_holding = self.reads_head
+
+
 def has_something_to_read(sock: socket.socket) -> bool:
     """Bytes, or the end."""
     try:
@@ -173,6 +197,7 @@ class Backend:
         self.connections = 0
         self.script: Script = Exchange.echo
         self._open: set[socket.socket] = set()
+        self._witnesses: set[Witness] = set()
         self._stopping = False
         self._listen()
 
@@ -209,7 +234,7 @@ class Backend:
         """Forget what was recorded and answer with the echo again. Pooled connections stay. What is in the kernel by now belongs
         to what was before: it is read first, each connection by its own thread, and forgotten as well."""
         end, found = time.monotonic() + SETTLING_SECONDS, 0
-        while found < 2 and time.monotonic() < end:  # twice: a thread has what it read in its hands for a moment
+        while found < 2 and time.monotonic() < end:  # twice: a connection that was just accepted is nobody's for a moment
             found = found + 1 if self._is_settled() else 0
             time.sleep(0.001)
         with self.lock:
@@ -220,12 +245,13 @@ class Backend:
             self.script = Exchange.echo
 
     def _is_settled(self) -> bool:
-        """Nobody waits to be accepted, nothing to be read, and who has ended is gone."""
-        with self.lock:
-            open_now = list(self._open)
+        """Nobody waits to be accepted, nothing to be read or to be put on record, and who has ended is gone."""
         if self.listener.fileno() >= 0 and select.select([self.listener], [], [], 0)[0]:
             return False
-        return not any(map(has_something_to_read, open_now))
+        with self.lock:
+            open_now, witnesses = list(self._open), list(self._witnesses)
+        # In this order: a thread has what it has read in its hands before it is gone from the kernel.
+        return not any(map(has_something_to_read, open_now)) and not any(witness.is_holding for witness in witnesses)
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopping:
@@ -241,7 +267,9 @@ class Backend:
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = Reader(sock, log=self.received)
+        reader = Witness(sock, log=self.received)
+        with self.lock:
+            self._witnesses.add(reader)
         try:
             while True:
                 reader.log = self.received if self.recording else None
@@ -261,9 +289,11 @@ class Backend:
         finally:
             with self.lock:
                 self._open.discard(sock)
+                self._witnesses.discard(reader)
             sock.close()
 
     def _read_head(self, reader: Reader, number: int) -> Recorded:
+        reader.reads_head = True
         head = reader.until(b"\r\n\r\n")
         line, _, fields = head.partition(b"\r\n")
         parts = line.split(b" ")
@@ -280,6 +310,7 @@ class Backend:
             request.complete = True
         with self.lock:
             self.requests.append(request)
+        reader.reads_head = reader.is_holding = False
         return request
 
     # What tests ask.
