@@ -1,18 +1,17 @@
 """Clients and backends that do what they should not, at the moment that hurts most: the process lives, nobody gets
 what is not theirs, and the books of connections stay right."""
 
-import re
 import resource
 import signal
 import socket
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from harness.configuration import SMALL
+from harness.delivery import unread_by
 from harness.metrics import Metrics
 from harness.ports import free_port
 from harness.standin import stop_listening
@@ -42,13 +41,12 @@ def deaf_port():
 
 
 def reload(proxy, change) -> None:
-    before = proxy.errors.count(b"reload")
-    proxy.file.write_text(change(proxy.file.read_text()))
+    """Until the worker goes by the new settings, which have a path of their own; there is one of each."""
+    path = f"/settings-{proxy.errors.count(b'configuration reloaded')}"
+    proxy.file.write_text(change(proxy.file.read_text()) + f'\n[[route]]\npath = "{path}"\nauth = "none"\nredirect = "https"\n')
     proxy.signal(signal.SIGHUP)
-    end = time.monotonic() + 30
-    while proxy.errors.count(b"reload") == before and time.monotonic() < end:
-        time.sleep(0.02)
-    time.sleep(0.1)
+    wait_until(lambda: proxy.get(path).status == 308)
+    proxy.wait_said("configuration reloaded")
 
 
 def alive(proxy) -> None:
@@ -63,7 +61,7 @@ def test_reload_while_a_connect_is_pending(own_backend, start, deaf_port):
     reload(proxy, lambda _: text.replace(good, f"127.0.0.1:{deaf_port}"))
     client = proxy.client()
     client.send(render("GET", "/public/x"))
-    time.sleep(0.2)
+    wait_until(lambda: Metrics(proxy)["usher_requests_in_flight"] == 1)
     reload(proxy, lambda _: text)
     answer = client.response()
     assert answer.status == 503
@@ -154,6 +152,7 @@ def test_early_answer_to_a_request_that_is_half_sent(start, tmp_path):
     def serve(sock, stream):
         try:
             if stream is streams[0]:
+                sock.recv(1, socket.MSG_PEEK)  # some of the request is there
                 time.sleep(0.3)
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
                 time.sleep(0.3)
@@ -301,8 +300,7 @@ def test_words_behind_an_answer_are_no_answer_to_the_next(own_backend, start, me
     assert first.request("GET", "/public/first").status == 200
     assert second.request("GET", "/nowhere").status == 404
     time.sleep(0.1)
-    proxy.signal(signal.SIGSTOP)
-    time.sleep(0.1)
+    proxy.stand_still()
     second.send(render(method, "/public/second", body=b"" if method == "POST" else None))
     time.sleep(0.1)
     connections[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nJUNK")
@@ -362,19 +360,6 @@ connections = 4
 """
 
 
-def unread_by(port: int, at: int) -> int:
-    """How many bytes the kernel keeps for the end at `port` of a connection to the port `at`, which are not read yet."""
-    # One search in the text: after a while there are tens of thousands of lines about connections that are over.
-    found = re.search(rf":{port:04X} \w+:{at:04X} \w+ \w+:(\w+)", Path("/proc/net/tcp").read_text())
-    return int(found[1], 16) if found else 0
-
-
-def stands_still(pid) -> bool:
-    """All threads of a process that was sent SIGSTOP do."""
-    states = [file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return set(states) == {"T"}
-
-
 @pytest.mark.parametrize("count", [100, 300])
 def test_unasked_words_are_nobodys_answer_in_the_middle_of_a_turn(own_backend, start, count):
     """More requests than a worker writes at the end of a turn, or more events than one wait brings: some go out before it has
@@ -393,8 +378,7 @@ def test_unasked_words_are_nobodys_answer_in_the_middle_of_a_turn(own_backend, s
     for client in clients:
         client.send(render("GET", "/public/first"))
     assert {client.response().status for client in clients} == {200}
-    proxy.signal(signal.SIGSTOP)
-    wait_until(lambda: stands_still(proxy.process.pid))
+    proxy.stand_still()
     for client in clients:
         client.send(render("GET", "/public/next"))
     for sock in sockets:
@@ -435,7 +419,7 @@ def test_an_answer_is_not_taken_for_unasked_words(own_backend, start):
     next_client = proxy.client()
     for client in busy + [next_client]:
         assert client.request("GET", "/api/x").status == 401
-    proxy.signal(signal.SIGSTOP)
+    proxy.stand_still()
     # What the worker will find, in this order: room for the slow client, a request, many that take it a while, and the
     # end of the answer.
     slow.settimeout(0.3)
@@ -454,7 +438,7 @@ def test_an_answer_is_not_taken_for_unasked_words(own_backend, start):
     time.sleep(0.05)
     proxy.signal(signal.SIGCONT)
     assert next_client.response().status == 200
-    slow.settimeout(5)
+    slow.settimeout(20)
     while not received.endswith(b"0\r\n\r\n"):
         received += slow.recv(65536)
     assert [request.target for request in own_backend.requests] == ["/public/long", "/public/next"]

@@ -21,6 +21,7 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.server import serve
 
 from harness import configuration
+from harness.delivery import was_read
 from harness.http2 import (
     CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, Connection, Raw, frame, get)
@@ -33,9 +34,9 @@ from harness.wire import Client, chunk
 LISTEN = 'protocols = ["h2", "http/1.1"]'
 SHORT = """
 [limits]
-body_timeout = "1s"
-header_timeout = "1s"
-idle_timeout = "1s"
+body_timeout = "3s"
+header_timeout = "3s"
+idle_timeout = "3s"
 drain_timeout = "8s"
 
 [[route]]
@@ -115,7 +116,7 @@ def test_many_streams_at_once(proxy, connection):
     gate = threading.Event()
 
     def script(exchange):
-        gate.wait(5)
+        gate.wait(60)
         exchange.echo()
 
     proxy.backend.script = script
@@ -217,19 +218,19 @@ def test_interim_answers(proxy, connection):
 
 def test_interim_answers_that_a_client_does_not_read(proxy):
     """What nobody reads is bounded for all streams of a connection together; the answers themselves come whole."""
-    streams, hints = 50, 60
+    streams, hints, done = 50, 60, []
     # Larger than the table of HPACK, and of letters that only grow by its code: each takes its size in memory.
     hint = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"{|}~" * 1250 + b"\r\n\r\n"
 
     def script(exchange):
         exchange.send(hint * hints)
         exchange.echo()
+        done.append(exchange.sock)
 
     proxy.backend.script = script
     with Connection(proxy.port, receive_buffer=4096) as connection:
         started = [connection.start(get(f"/public/{number}")) for number in range(streams)]
-        proxy.backend.wait_requests(streams)
-        time.sleep(0.3)
+        wait_until(lambda: len(done) == streams and was_read(*done))
         answers = [connection.answer(stream) for stream in started]
     assert all(answer.status == 200 and answer.json()["method"] == "GET" for answer in answers)
     assert 0 < sum(len(answer.interim) for answer in answers) < streams * hints, "the kernel holds some 4 MiB of 15"
@@ -421,26 +422,26 @@ def test_back_pressure_towards_the_client(proxy):
     gate = threading.Event()
 
     def script(exchange):
-        gate.wait(10)
+        gate.wait(60)
         exchange.reply(200, str(exchange.drain()).encode())
 
     proxy.backend.script = script
     with Connection(proxy.port) as connection:
         stream = connection.start(get("/public/x", "POST"), end=False)
-        total = 0
-        end = time.monotonic() + 1
-        while time.monotonic() < end:
+        total = pauses = 0
+        # What the sockets between the proxy and the backend take, and a window.
+        while pauses < 10 and total < 50_000_000:
             room = min(connection.h2.local_flow_control_window(stream), 16_384)
             if room == 0:
                 try:
                     connection.read(0.1)
                 except TimeoutError:
-                    pass
+                    pauses += 1
                 continue
+            pauses = 0
             connection.h2.send_data(stream, b"x" * room)
             connection.flush()
             total += room
-        # What the sockets between the proxy and the backend take, and a window.
         assert connection.h2.local_flow_control_window(stream) == 0 and total < 50_000_000
         other = connection.start(get("/api/x"))
         assert connection.answer(other).status == 401, "the others go on"
@@ -506,7 +507,7 @@ def test_a_stream_ends_with_its_token(proxy, connection):
             exchange.close()
 
     proxy.backend.script = ticking
-    stream = connection.start(get("/api/x", "GET", "usher.test", "http", authorised(exp=int(time.time()) + 3)))
+    stream = connection.start(get("/api/x", "GET", "usher.test", "http", authorised(exp=int(time.time()) + 5)))
     answer = connection.answer(stream)
     assert answer.status == 200 and not answer.ended and answer.reset == CANCEL
     assert proxy.wait_log(path="/api/x")["reason"] == "token_expired"
@@ -562,7 +563,7 @@ def test_an_idle_connection_ends_with_goaway(short):
 def test_a_connection_in_use_is_not_idle(short):
     """Not even where usher answers by itself, and no stream outlives the turn that it came in."""
     with Connection(short.port) as connection:
-        until = time.monotonic() + 1.7
+        until = time.monotonic() + 5
         while time.monotonic() < until:
             assert connection.get("/api/x").status == 401
             time.sleep(0.05)
@@ -592,7 +593,7 @@ def test_each_head_has_its_own_time(short):
     """The end of one often comes with the beginning of the next: no read ends outside of a head, and none of them is slow."""
     def script(exchange):
         if exchange.request.target == "/public/late":
-            time.sleep(2.5)
+            time.sleep(6)
         exchange.reply(200, b"late")
 
     short.backend.script = script
@@ -603,7 +604,7 @@ def test_each_head_has_its_own_time(short):
             head = raw.headers(stream, [*get("/public/x"), ("x-number", str(stream))])
             assert raw.send(rest + head[:15])
             rest = head[15:]
-            time.sleep(0.2)
+            time.sleep(0.5)
         raw.send(rest)
         assert raw.status(1) == 200, "after more than header_timeout"
 
@@ -612,7 +613,7 @@ def test_a_preface_that_does_not_end(short):
     raw = Raw(short.port, handshake=False)
     raw.send(b"PRI * HTTP/2.0\r\n")
     begun = time.monotonic()
-    assert raw.read() is None and 0.5 < time.monotonic() - begun < 9
+    assert raw.read() is None and 2.5 < time.monotonic() - begun < 9
 
 
 def test_a_client_that_goes_away(proxy):
@@ -627,7 +628,7 @@ def test_drain(short):
     gate = threading.Event()
 
     def script(exchange):
-        gate.wait(5)
+        gate.wait(60)
         exchange.echo()
 
     short.backend.script = script
@@ -643,13 +644,23 @@ def test_drain(short):
     assert short.wait() == 0
 
 
-def test_requests_between_the_two_goaways_are_served(short):
-    with Raw(short.port) as raw:
-        short.signal(signal.SIGTERM)
-        assert raw.next(GOAWAY)[3][:4] == b"\x7f\xff\xff\xff"
-        raw.send(raw.headers(1))
-        assert raw.status(1) == 200
-    assert short.wait() == 0
+def test_requests_between_the_two_goaways_are_served(start, own_backend):
+    """There is a second between them. Where this process has needed more than half of it, it was no trial."""
+    def is_served() -> bool | None:
+        proxy = start(own_backend, STRICT + SHORT, listen=LISTEN)
+        with Raw(proxy.port) as raw:
+            begun = time.monotonic()
+            proxy.signal(signal.SIGTERM)
+            assert raw.next(GOAWAY)[3][:4] == b"\x7f\xff\xff\xff"
+            raw.send(raw.headers(1))
+            is_trial = time.monotonic() - begun < 0.5
+            while (found := raw.read()) and found[0] != HEADERS:
+                pass
+        assert proxy.wait() == 0
+        return (found is not None and raw.decoder.decode(found[3])[0] == (":status", "200")) if is_trial else None
+
+    outcome = next((served for served in (is_served() for _ in range(8)) if served is not None), None)
+    assert outcome, "not served, or the machine was too busy for each trial"
 
 
 def content_bytes(raw: Raw) -> int:
@@ -731,7 +742,7 @@ def test_who_takes_nothing_of_its_answer_loses_the_connection(start, own_backend
 
 
 WIDE = frame(SETTINGS, 0, 0, b"\0\4\x40\0\0\0") + frame(WINDOW_UPDATE, 0, 0, b"\x40\0\0\0")
-QUICK = '[limits]\nbody_timeout = "1s"\n'
+QUICK = '[limits]\nbody_timeout = "3s"\n'
 
 
 def test_who_reads_slowly_without_a_pause_is_not_cut_off(start, own_backend):
@@ -743,7 +754,7 @@ def test_who_reads_slowly_without_a_pause_is_not_cut_off(start, own_backend):
     with Raw(proxy.port, receive_buffer=65536, timeout=20) as raw:
         raw.send(WIDE + raw.headers(1, get("/public/big")))
         begun, count = time.monotonic(), 0
-        while (elapsed := time.monotonic() - begun) < 4:
+        while (elapsed := time.monotonic() - begun) < 8:
             if count == 0 and elapsed > 0.5:
                 raw.send(raw.headers(3, get("/public/small")))
             data = raw.sock.recv(6554)
@@ -763,7 +774,7 @@ def test_who_does_not_read_is_told_from_who_has_gone(start, own_backend):
         raw.send(WIDE + raw.headers(1, get("/public/a")) + raw.headers(3, get("/public/b")))
         lines = [proxy.wait_log(path=path) for path in ("/public/a", "/public/b")]
         assert [line["reason"] for line in lines] == ["request_timeout"] * 2
-        assert all(900 < line["duration_ms"] < 5000 for line in lines)
+        assert all(2900 < line["duration_ms"] < 15_000 for line in lines)
 
 
 def test_reload_keeps_connections(proxy, connection):
@@ -949,7 +960,7 @@ def cut_tunnel(start, backend, text=configuration.SMALL):
     """A tunnel whose server has broken off behind 3,000 bytes, of which a window of 100 let few out; the proxy and the client."""
     def script(exchange):
         exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + b"x" * 3000)
-        time.sleep(0.5)  # the proxy has read it: a reset would destroy it in this kernel
+        wait_until(lambda: was_read(exchange.sock))  # a reset would destroy it in the proxy's kernel
         exchange.reset()
         broken.set()
 
@@ -984,7 +995,7 @@ def test_a_tunnel_that_was_cut_is_not_held_by_a_client_that_talks(start, own_bac
             raw.send(frame(DATA, 0, 1, b"x"))
             time.sleep(0.2)
         assert raw.stream_error(1) == INTERNAL_ERROR
-        assert proxy.wait_log(path="/public/ws", timeout=1)["reason"] == "upstream_truncated"
+        assert proxy.wait_log(path="/public/ws")["reason"] == "upstream_truncated"
 
 
 @pytest.fixture
@@ -1032,7 +1043,7 @@ def test_websocket_needs_its_token(sockets):
 
 def test_websocket_ends_with_its_token(sockets):
     with Connection(sockets.port) as connection:
-        chat = Chat(connection, "/api/ws", authorised(exp=int(time.time()) + 3))
+        chat = Chat(connection, "/api/ws", authorised(exp=int(time.time()) + 5))
         assert chat.opened() == 200
         end = time.monotonic() + 20
         while not chat.answer.ended and time.monotonic() < end:
@@ -1103,7 +1114,7 @@ def test_F1_content_behind_an_extended_connect(proxy):
 def test_a_malformed_stream_does_not_end_its_neighbours(short):
     """What nghttp2 refuses by itself is a head that is over, not one that is still to come."""
     def script(exchange):
-        time.sleep(1.8)
+        time.sleep(4.5)
         exchange.reply(200, b"late")
 
     short.backend.script = script

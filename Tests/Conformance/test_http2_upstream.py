@@ -21,6 +21,7 @@ import pytest
 
 from harness import configuration
 from harness.authority import Authority
+from harness.delivery import has_arrived, was_read
 from harness.http2 import CANCEL, INTERNAL_ERROR, REFUSED_STREAM, Connection, frame, get
 from harness.http2backend import HTTP2Backend
 from harness.metrics import Metrics
@@ -272,7 +273,7 @@ def test_the_servers_stream_limit(start):
 
         backend.on_request = answer
         with concurrent.futures.ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(lambda n: httpx.get(f"http://127.0.0.1:{proxy.port}/public/{n}", timeout=10).status_code, range(12)))
+            answers = list(pool.map(lambda n: httpx.get(f"http://127.0.0.1:{proxy.port}/public/{n}", timeout=60).status_code, range(12)))
         assert answers == [200] * 12
         assert most <= 3 and backend.connections == 1 and not backend.errors
 
@@ -280,9 +281,17 @@ def test_the_servers_stream_limit(start):
 def test_a_low_limit_opens_further_connections(start):
     with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 2}) as backend:
         proxy = start(backend, upstream=UPSTREAM)
-        backend.on_request = lambda wire, seen: (time.sleep(0.3), wire.answer(seen.stream))
+        go = threading.Event()
+
+        def answer(wire, seen):
+            if len(backend.requests) >= 5:
+                go.set()
+            go.wait(10)
+            wire.answer(seen.stream)
+
+        backend.on_request = answer
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda n: httpx.get(f"http://127.0.0.1:{proxy.port}/public/{n}", timeout=10).status_code, range(8)))
+            answers = list(pool.map(lambda n: proxy.get(f"/public/{n}").status, range(8)))
         assert answers == [200] * 8 and backend.connections >= 3 and not backend.errors
 
 
@@ -296,7 +305,7 @@ def test_a_limit_that_the_server_lowers(start):
                 with wire.lock:
                     wire.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
                 wire.flush()
-                threading.Thread(target=lambda: (go.wait(10), wire.answer(seen.stream)), daemon=True).start()
+                threading.Thread(target=lambda: (go.wait(60), wire.answer(seen.stream)), daemon=True).start()
             else:
                 wire.answer(seen.stream)
         backend.on_request = answer
@@ -304,10 +313,9 @@ def test_a_limit_that_the_server_lowers(start):
         with proxy.client() as slow:
             slow.send(render("GET", "/public/long"))
             wait(lambda: backend.requests)
-            time.sleep(0.2)
-            started = time.monotonic()
-            assert proxy.get("/public/x").status == 200
-            assert time.monotonic() - started < 9 and backend.connections == 2
+            wait(lambda: backend.wires[0].acknowledged == 2)
+            assert proxy.get("/public/x").status == 200 and not go.is_set(), "the other one is still under way"
+            assert backend.connections == 2
             go.set()
             assert slow.response().status == 200
 
@@ -321,17 +329,21 @@ def test_those_who_come_and_leave_end_nobody_elses_request(start):
             with wire.lock:
                 wire.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1})
             wire.flush()
-            threading.Thread(target=lambda: (go.wait(20), wire.answer(seen.stream)), daemon=True).start()
+            threading.Thread(target=lambda: (go.wait(90), wire.answer(seen.stream)), daemon=True).start()
         backend.on_request = answer
         proxy = start(backend, upstream=UPSTREAM + "max_connections = 1", workers=1)
         with proxy.client() as slow:
             slow.send(render("POST", "/public/long", {"Content-Length": "0"}))
             wait(lambda: backend.requests)
-            time.sleep(0.2)
-            for _ in range(500):
-                with socket.create_connection(("127.0.0.1", proxy.port)) as sock:
+            wait(lambda: backend.wires[0].acknowledged == 2)
+            for _ in range(25):
+                together = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(20)]
+                for sock in together:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     sock.sendall(render("GET", "/public/x"))
+                wait(lambda: was_read(*together))  # noqa: B023 - a reset destroys what was not read yet
+                for sock in together:
+                    sock.close()
             assert proxy.get("/public/y").status == 503
             failures = re.findall(r"usher_upstream_server_failures_total\{.*\} (\d+)",
                                   proxy.admin_request("/metrics").body.decode())
@@ -468,7 +480,7 @@ def test_goaway_mid_flight(proxy, backend):
     backend.on_request = answer
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         one = pool.submit(httpx.get, f"http://127.0.0.1:{proxy.port}/public/1")
-        first.wait(5)
+        first.wait(30)
         two = pool.submit(httpx.post, f"http://127.0.0.1:{proxy.port}/public/2", content=b"x")
         assert (one.result().text, two.result().text) == ("first", "second")
     assert httpx.get(f"http://127.0.0.1:{proxy.port}/public/3").text == "second"
@@ -590,15 +602,21 @@ def test_a_reset_in_the_middle_reaches_the_client(proxy, backend):
     def answer(wire, seen):
         wire.head(seen.stream)
         wire.data(seen.stream, b"half", end=False)
-        time.sleep(0.1)
+        assert is_read.acquire(timeout=30)
         wire.reset(seen.stream, CANCEL if seen[":path"].endswith("c") else 11)
 
+    is_read = threading.Semaphore(0)
     backend.on_request = answer
     with Connection(proxy.port) as connection:
-        assert connection.get("/public/c").reset == CANCEL
-        assert connection.get("/public/d").reset == 11
-    with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(f"http://127.0.0.1:{proxy.port}/public/c")
+        for path, code in [("/public/c", CANCEL), ("/public/d", 11)]:
+            stream = connection.start(get(path))
+            assert connection.wait(lambda: connection.answers[stream].body == b"half")  # noqa: B023
+            is_read.release()
+            assert connection.answer(stream).reset == code
+    with pytest.raises(httpx.RemoteProtocolError), httpx.stream("GET", f"http://127.0.0.1:{proxy.port}/public/c") as answer:
+        for piece in answer.iter_raw():
+            assert piece == b"half"
+            is_read.release()
 
 
 def test_what_came_with_the_end_of_a_connection_is_passed_on(proxy, backend):
@@ -612,7 +630,7 @@ def test_what_came_with_the_end_of_a_connection_is_passed_on(proxy, backend):
     backend.on_request = answer
     with proxy.client() as client:
         client.send(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")
-        client.sock.settimeout(5)
+        client.sock.settimeout(20)
         assert client.sock.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert client.ended(20)
 
@@ -630,7 +648,7 @@ def test_what_a_server_said_before_a_write_failed_is_heard(start, tmp_path, secu
         go.wait(30)
         wire.answer(seen.stream, b"whole")
         wire.goaway(seen.stream)
-        time.sleep(0.5)  # the kernel has it all
+        wait(lambda: has_arrived(wire.sock))
         wire.sock.shutdown(socket.SHUT_RD)  # nobody reads from it any more, so that it can be closed
         wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wire.sock.close()
@@ -649,7 +667,7 @@ def test_what_a_server_said_before_a_write_failed_is_heard(start, tmp_path, secu
         first.send(render("POST", "/public/first", body=b"x"))
         assert begun.wait(30)
         wait(lambda: Metrics(proxy)["usher_connections_open"] >= 1 + count)
-        proxy.signal(signal.SIGSTOP)
+        proxy.stand_still()
         for number, other in enumerate(others):
             other.send(render("POST", f"/public/{number}", body=b"x"))
         go.set()
@@ -951,7 +969,7 @@ def test_a_server_that_does_not_read_loses_its_connection(start):
         # SETTINGS with the largest window, and as large a one for all streams.
         sock.sendall(frame(4, 0, 0, b"\0\4\x7f\xff\xff\xff") + frame(8, 0, 0, (0x7FFF0000).to_bytes(4, "big")))
         is_over.wait(20)
-        sock.settimeout(5)
+        sock.settimeout(20)
         try:
             while sock.recv(1 << 20):
                 pass

@@ -539,9 +539,11 @@ def test_late_talk_on_an_idle_connection(proxy, backend):
         if exchange.request.target == "/public/late":
             time.sleep(0.1)
             exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+            said.set()
+    said = threading.Event()
     backend.script = script
     assert proxy.get("/public/late").status == 200
-    time.sleep(0.3)
+    assert said.wait(30)
     for n in range(3):
         assert proxy.get(f"/public/{n}").json()["target"] == f"/public/{n}"
 

@@ -15,6 +15,7 @@ import pytest
 
 from harness import configuration
 from harness.backend import slow_at
+from harness.delivery import was_read
 from harness.keyserver import KeyServer, key_set, response, signed
 from harness.load import Load
 from harness.ports import free_port
@@ -89,8 +90,9 @@ def test_connection_limit_changes(start, own_backend, limit):
     proxy = start(own_backend)
     good = proxy.file.read_text()
     allowed = int(limit.split()[-1])
-    proxy.file.write_text(good + f"\n[limits]\n{limit}\n")
+    proxy.file.write_text(good + f"\n[limits]\n{limit}\n" + ADDED)
     assert reload(proxy).status == 200
+    wait_until(lambda: proxy.get("/added").status == 200)  # the worker may hear of it a moment after the answer has left
     clients = [proxy.client() for _ in range(3)]
     for client in clients[:allowed]:
         assert client.request("GET", "/public/x").status == 200
@@ -150,7 +152,7 @@ def test_a_request_that_waits_while_its_listener_goes(start, own_backend, public
         text = configuration.SMALL.replace('auth = "main"', 'auth = ["main", "keys"]') + FETCHED + EXTRA
         proxy = start(own_backend, text, listen=f"trusted_proxies = {json.dumps(public)}", extra=(port := free_port()),
                       extra_trusts=json.dumps(extra), url=server.url)
-        time.sleep(1.1)  # cooldown
+        time.sleep(1.5)  # the cooldown, and more
         server.answer = slow
         with Client(port) as client:
             client.send(render("GET", "/api/late", bearer(signed("two")) | {"X-Forwarded-For": "203.0.113.9"}))
@@ -173,7 +175,7 @@ def test_a_request_that_has_begun_while_its_listener_goes(start, own_backend):
     with Client(port) as begun, Client(port) as idle:
         assert begun.request("GET", "/public/x").status == idle.request("GET", "/public/x").status == 200
         begun.send(b"GET /public/late HTTP/1.1\r\nHost: a\r\n")
-        time.sleep(0.2)
+        wait_until(lambda: was_read(begun.sock))
         written = proxy.file.read_text()
         for number in range(2):  # the second finds one of a listener that is gone already
             proxy.file.write_text(written[:written.index("[listen.extra]")] + "\n" * number)
@@ -423,7 +425,7 @@ def test_requests_under_way_finish_on_a_worker_that_ends(start, own_backend):
 
 
 def test_workers_that_still_drain_keep_their_numbers(start, own_backend):
-    proxy = start(own_backend, configuration.SMALL + '\n[limits]\ndrain_timeout = "6s"\n', workers=2)
+    proxy = start(own_backend, configuration.SMALL + '\n[limits]\ndrain_timeout = "10s"\n', workers=2)
     # As many as make it certain that the one that ends has some: the kernel spreads them.
     clients = [proxy.client() for _ in range(32)]
     for client in clients:
@@ -440,7 +442,7 @@ def test_workers_that_still_drain_keep_their_numbers(start, own_backend):
     # one with its number is left alone when the time of the first is over
     set_workers(proxy, 2)
     assert metric(proxy, "usher_workers") == 2
-    time.sleep(6.2)
+    time.sleep(10.5)
     assert threads(proxy) == {"usher-0", "usher-1"} and proxy.ready()
     for client in clients:
         client.close()

@@ -46,6 +46,7 @@ class Wire:
             self.h2.local_settings = h2.settings.Settings(client=False, initial_values=settings)
         self.seen: dict[int, Seen] = {}
         self.credit = threading.Condition(self.lock)
+        self.acknowledged = 0
 
     def flush(self) -> None:
         with self.lock:
@@ -186,6 +187,8 @@ class HTTP2Backend:
             case h2.events.StreamReset():
                 if event.stream_id in wire.seen:
                     wire.seen[event.stream_id].reset = int(event.error_code)
+            case h2.events.SettingsAcknowledged():
+                wire.acknowledged += 1
             case h2.events.ConnectionTerminated():
                 self.goaways += 1
             case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
