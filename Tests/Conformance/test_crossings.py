@@ -168,7 +168,7 @@ sign_in = "/sign-in"
 
 
 def test_waiting_for_a_verdict_is_part_of_the_time(start, own_backend, auth_server):
-    auth_server.sessions["T1"], auth_server.sessions["T2"], auth_server.sessions["T3"] = (payload(f"T{n}") for n in (1, 2, 3))
+    auth_server.sessions |= {name: payload(name) for name in ("T1", "T3", *(f"P{number}" for number in range(6)))}
 
     def slowly(*_):
         time.sleep(1.2)
@@ -190,8 +190,10 @@ timeout = "10s"
     assert proxy.get("/plain/x", {"Cookie": cookies("T1")}).status == 504
     assert proxy.wait_log(path="/plain/x")["detail"] == "waited_too_long" and own_backend.requests == [], "nobody would wait for it"
     assert "server ejected" not in bytes(proxy.errors).decode(), "it is not the server's fault"
-    assert proxy.get("/patient/x", {"Cookie": cookies("T2")}).status == 200
-    assert proxy.wait_log(path="/patient/x")["duration_ms"] >= 1000
+    # A question has two seconds; where the machine takes one of them, the next is another try.
+    last = next(n for n in range(6) if proxy.get(f"/patient/{n}", {"Cookie": cookies(f"P{n}")}).status == 200 or n == 5)
+    line = proxy.wait_log(path=f"/patient/{last}")
+    assert line["status"] == 200 and line["duration_ms"] >= 1000
     with Connection(proxy.port) as connection:
         answer = connection.request(get("/patient/g", "POST") + [
             ("content-type", "application/grpc"), ("grpc-timeout", "300m"), ("te", "trailers"),
@@ -202,10 +204,10 @@ timeout = "10s"
 # Waiting for a server does not make a token last longer.
 
 class OneByOne(StandIn):
-    """Answers `/public/slow` after four seconds, everything else at once, and keeps what it was asked."""
+    """Answers `/public/slow` when it is told to, everything else at once, and keeps what it was asked."""
 
     def __init__(self):
-        self.seen = []
+        self.seen, self.go = [], threading.Event()
         super().__init__()
 
     def _serve(self, connection):
@@ -220,7 +222,7 @@ class OneByOne(StandIn):
             buffer = buffer.removeprefix(b"x")
             self.seen.append(head.split(b" ")[1].decode())
             if b"/public/slow" in head:
-                time.sleep(4)
+                self.go.wait(60)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
@@ -249,26 +251,25 @@ leeway = "0s"
 def test_a_token_that_ends_while_its_request_waits_for_a_server(start, one_by_one, lifetime):
     """Streams may outlive their token where the route says so; a request that was not sent is none."""
     text = WAITING + f'stream_lifetime = "{lifetime}"\n'
-    assert_ended_tokens_are_refused(start(one_by_one, text), one_by_one.seen)
+    assert_ended_tokens_are_refused(start(one_by_one, text), one_by_one.seen, one_by_one.go)
 
 
 def test_a_token_that_ends_while_its_request_waits_for_a_stream(start):
     """The head is with the session then, and nothing of it has left: the token's end counts as before a connection."""
     with HTTP2Backend(settings={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as backend:
-        seen = []
+        seen, go = [], threading.Event()
 
         def answer(wire, request):
             seen.append(request[":path"])
             if request[":path"] == "/public/slow":
-                threading.Timer(4, wire.answer, (request.stream,)).start()
-            else:
-                wire.answer(request.stream)
+                go.wait(60)
+            wire.answer(request.stream)
 
         backend.on_request = answer
-        assert_ended_tokens_are_refused(start(backend, WAITING, upstream='protocol = "h2"'), seen)
+        assert_ended_tokens_are_refused(start(backend, WAITING, upstream='protocol = "h2"'), seen, go)
 
 
-def assert_ended_tokens_are_refused(proxy, seen):
+def assert_ended_tokens_are_refused(proxy, seen, go):
     now = int(time.time())
     tokens = {"expired": token(exp=now + 2), "revoked": token(jti="J", exp=now + 600), "good": token(exp=now + 600)}
     with proxy.client() as first, proxy.client() as a, proxy.client() as b, proxy.client() as c:
@@ -280,6 +281,8 @@ def assert_ended_tokens_are_refused(proxy, seen):
         with Client(proxy.admin) as admin:
             assert admin.request("POST", "/revocations", {"Content-Type": "application/json"}, b'{"jti":["J"]}',
                                  host=f"127.0.0.1:{proxy.admin}").status == 200
+        time.sleep(max(0, now + 2.5 - time.time()))
+        go.set()
         assert first.response().status == 200
         expired, revoked, good = a.response(), b.response(), c.response()
     assert (expired.status, revoked.status, good.status) == (401, 401, 200)

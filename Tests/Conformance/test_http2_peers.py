@@ -144,7 +144,7 @@ def test_a_tunnel_that_ends_with_its_head(proxy, backend, http2, more):
     if http2:
         with Connection(proxy.port) as connection:
             chat = Chat(connection)
-            assert chat.opened() == 200 and connection.wait(lambda: chat.answer.ended, 5)
+            assert chat.opened() == 200 and connection.wait(lambda: chat.answer.ended)
             assert chat.answer.body == b""
     else:
         with Client(proxy.port) as client:

@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import ssl
+import threading
 import time
 
 import pytest
@@ -33,7 +34,7 @@ protocols = ["h2", "http/1.1"]
 tls.certificates = [{pair}]
 """
 ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-SHORT = '[limits]\nheader_timeout = "1s"\nidle_timeout = "3s"\nbody_timeout = "1s"\n'
+SHORT = '[limits]\nheader_timeout = "3s"\nidle_timeout = "8s"\nbody_timeout = "3s"\n'
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def connect(proxy, authority, kind=Raw, protocols=("h2",), **more):
 def test_a_preface_that_comes_late_is_served(secure, authority):
     """A client that is busy after its handshake has as long as one without TLS, and is not told that it misbehaves."""
     with connect(secure(), authority, Connection) as connection:
-        time.sleep(1.6)
+        time.sleep(4)
         connection.h2.initiate_connection()
         connection.flush()
         assert connection.get("/public/x").status == 200
@@ -82,10 +83,10 @@ def test_a_preface_that_comes_late_is_served(secure, authority):
 
 
 def test_no_preface_at_all_is_an_idle_connection(secure, authority):
-    with connect(secure(), authority) as raw:
+    with connect(secure(), authority, timeout=20) as raw:
         begun = time.monotonic()
         assert raw.connection_error() == NO_ERROR
-        assert 2 < time.monotonic() - begun < 9
+        assert 5 < time.monotonic() - begun < 18
 
 
 def test_a_preface_that_does_not_end(secure, authority):
@@ -93,7 +94,7 @@ def test_a_preface_that_does_not_end(secure, authority):
         raw.send(PREFACE[:10])
         begun = time.monotonic()
         assert raw.connection_error() == NO_ERROR
-        assert 0.5 < time.monotonic() - begun < 9
+        assert 1.5 < time.monotonic() - begun < 9
 
 
 @pytest.mark.parametrize("cut", [1, 23])
@@ -126,17 +127,18 @@ def test_an_answer_does_not_wait_for_the_signatures_of_others(secure, authority,
     proxy = secure(limits="", kind="rsa", workers=1)
     context = context_of(authority)
 
+    answered = threading.Event()
+
     def answer_when_stopped(exchange):
-        proxy.signal(signal.SIGSTOP)
-        time.sleep(0.1)
+        proxy.stand_still()
         exchange.echo()
+        answered.set()
     own_backend.script = answer_when_stopped
     with Client(proxy.port) as client:
         hellos = [greeted(proxy, context) for _ in range(8)]
         time.sleep(0.3)
         client.send(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")
-        own_backend.wait_requests(1)
-        time.sleep(0.5)
+        assert answered.wait(30)
         for sock, hello in hellos:
             sock.sendall(hello)
         time.sleep(0.1)
@@ -186,7 +188,7 @@ def test_the_close_frame_of_a_tunnel_whose_client_was_slow(secure, authority, ow
         time.sleep(1 - time.time() % 1)
         client.send(render("GET", "/api/ws", {
             "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} | bearer(token(exp=(end := int(time.time()) + 2)))))
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} | bearer(token(exp=(end := int(time.time()) + 4)))))
         assert client.head().status == 101
         # It has expired, and the Close frame has two seconds to leave.
         time.sleep(max(0, end + 0.4 - time.time()))

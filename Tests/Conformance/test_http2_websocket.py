@@ -68,7 +68,7 @@ def hypercorn(tmp_path_factory):
         [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "chat:app"],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -320,7 +320,7 @@ def test_a_client_that_leaves_resets_the_stream(proxy, backend):
 
 def test_a_tunnel_ends_with_its_token(proxy, backend):
     backend.on_head = lambda wire, seen: wire.head(seen.stream)
-    with ws(proxy, "/api/ws", additional_headers=bearer(token(sub="alice", exp=int(time.time()) + 3))) as client:
+    with ws(proxy, "/api/ws", additional_headers=bearer(token(sub="alice", exp=int(time.time()) + 5))) as client:
         with pytest.raises(ConnectionClosed) as closed:
             client.recv(20)
     assert closed.value.rcvd.reason == "the token has expired"
@@ -338,6 +338,7 @@ def test_back_pressure_in_both_directions(start):
             with pytest.raises(TimeoutError):
                 while sent < 64 << 20:
                     sent += client.sock.send(bytes(65536))
+            wait(lambda: len(backend.last.body) >= 65_535)
             assert len(backend.last.body) == 65_535, "one window"
             before = proxy.memory("VmHWM")
             written = []
@@ -352,7 +353,7 @@ def test_back_pressure_in_both_directions(start):
             time.sleep(1)
             assert proxy.memory("VmHWM") - before < 4 << 20
             assert len(written) < 1024, "what no client reads is not read from the backend"
-            client.sock.settimeout(5)
+            client.sock.settimeout(20)
             taken = 0
             while taken < 1 << 20:
                 taken += len(client.sock.recv(65536))
@@ -377,7 +378,7 @@ def test_over_tls(start, tmp_path):
 
 # Tunnels that nobody ends.
 
-PATIENT = '\n[limits]\nbody_timeout = "1s"\nidle_timeout = "60s"\n'
+PATIENT = '\n[limits]\nbody_timeout = "4s"\nidle_timeout = "60s"\n'
 
 
 @pytest.fixture
@@ -399,7 +400,7 @@ def test_a_stream_that_stays_open_behind_its_close_frame(patient, backend):
         connection.data(chat.stream, Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True))
         begun = time.monotonic()
         assert connection.answer(chat.stream).ended and chat.answer.body == b"\x88\x02\x03\xe8"
-        assert 0.5 < time.monotonic() - begun < 9
+        assert 0.5 < time.monotonic() - begun < 19
     assert patient.wait_log(path="/public/ws")["reason"] == "upgraded"
     wait(lambda: backend.last.reset == CANCEL)
 
@@ -411,18 +412,18 @@ def test_a_tunnel_that_one_side_has_ended(patient, backend):
         client.sock.shutdown(socket.SHUT_WR)
         wait(lambda: backend.last.ended)
         for _ in range(3):
-            time.sleep(0.6)
+            time.sleep(1.6)
             backend.wires[0].data(backend.last.stream, b"\x81\x01x", end=False)
         assert client.reader.exactly(9) == b"\x81\x01x" * 3, "as long as the other has something to say"
         begun = time.monotonic()
         assert client.reader.rest()[:1] == b"\x88"
-        assert time.monotonic() - begun < 9
+        assert time.monotonic() - begun < 19
 
 
 def test_an_open_tunnel_may_be_silent_for_longer(patient, backend):
     backend.on_head = lambda wire, seen: wire.head(seen.stream)
     with Client(patient.port) as client:
         assert client.request("GET", "/public/ws", (*HANDSHAKE, ("Sec-WebSocket-Key", KEY)), None, "h").status == 101
-        time.sleep(2)
+        time.sleep(6)
         backend.wires[0].data(backend.last.stream, b"\x81\x01x", end=False)
         assert client.reader.exactly(3) == b"\x81\x01x"

@@ -150,13 +150,18 @@ def test_an_active_token_is_asked_about_once(run, endpoint):
 def test_the_time_of_the_question_is_none_of_the_backends(run, endpoint):
     """Not even where the backend answers before it has the whole request."""
     proxy = run()
-    endpoint.tokens["t"], endpoint.delay = claims(), 1.0
+    endpoint.delay = 1.0
     proxy.backend.script = lambda exchange: (exchange.reply(413, headers=[("Connection", "close")]), exchange.close())
-    with proxy.client() as client:
-        client.send(render("POST", "/api/early", bearer("t") | {"Content-Length": "100000"}) + b"x" * 100)
-        assert client.response().status == 413
-    line = proxy.wait_log(path="/api/early")
-    assert line["upstream_ms"] < 900 < line["duration_ms"]
+
+    def is_apart(number) -> bool:
+        endpoint.tokens[f"t{number}"] = claims()
+        with proxy.client() as client:
+            client.send(render("POST", f"/api/early{number}", bearer(f"t{number}") | {"Content-Length": "100000"}) + b"x" * 100)
+            status = client.response().status
+        line = proxy.wait_log(path=f"/api/early{number}")
+        return status == 413 and line["upstream_ms"] < 900 < line["duration_ms"]
+    # A question has two seconds, and a machine that others want may need one of them, or take one over the backend's answer.
+    assert any(map(is_apart, range(6)))
 
 
 def test_an_inactive_token(run, endpoint):
@@ -169,7 +174,7 @@ def test_an_inactive_token(run, endpoint):
 REFUSED = {
     "another audience": dict(aud="https://other.test"), "no audience": dict(aud=...), "another issuer": dict(iss="https://x"),
     "no issuer": dict(iss=...), "no subject": dict(sub=...), "subject number": dict(sub=5), "expired": dict(exp=1),
-    "not yet": dict(nbf=int(time.time()) + 3600), "exp text": dict(exp="soon"), "bound to who knows": dict(cnf={"x": "y"}),
+    "not yet": dict(nbf=int(time.time()) + 86400), "exp text": dict(exp="soon"), "bound to who knows": dict(cnf={"x": "y"}),
     # Active, and for the server alone: Hydra, OpenIddict, Keycloak, and whoever says it in token_type.
     "refresh token of Hydra": dict(token_use="refresh_token", token_type="Bearer"),
     "refresh token of OpenIddict": dict(token_usage="refresh_token"), "refresh token of Keycloak": dict(typ="Refresh"),
@@ -312,7 +317,7 @@ def test_a_verdict_ages(run, endpoint):
 
 def test_a_verdict_ends_with_the_token(run, endpoint):
     proxy = run(more='leeway = "0s"')
-    endpoint.tokens["t"] = claims(exp=(end := int(time.time()) + 3))
+    endpoint.tokens["t"] = claims(exp=(end := int(time.time()) + 5))
     assert proxy.get("/api/x", bearer("t")).status == 200
     time.sleep(max(0, end + 1 - time.time()))
     assert proxy.get("/api/x", bearer("t")).status == 401
@@ -321,10 +326,10 @@ def test_a_verdict_ends_with_the_token(run, endpoint):
 def test_a_verdict_ends_with_the_token_whatever_the_leeway(run, endpoint):
     """RFC 7662, 4: an answer must not be remembered beyond the token's `exp`; the issuer's clock is its own affair."""
     proxy = run()
-    endpoint.tokens["t"] = claims(exp=(end := int(time.time()) + 3))
+    endpoint.tokens["t"] = claims(exp=(end := int(time.time()) + 5))
     assert proxy.get("/api/x", bearer("t")).status == 200
     del endpoint.tokens["t"]
-    time.sleep(max(0, end + 0.1 - time.time()))
+    time.sleep(max(0, end + 0.5 - time.time()))
     assert proxy.get("/api/x", bearer("t")).status == 401
 
 
@@ -332,12 +337,12 @@ def test_an_issuer_whose_clock_is_behind_is_asked_again_and_again(run, endpoint)
     """Its yes comes after the token's `exp`, and within the leeway: whoever asks is let pass, and is not left to wait."""
     proxy = run()
     endpoint.tokens["t"] = claims(exp=int(time.time()) - 5)
-    end = time.time() + 2.5
-    while time.time() < end:
+    began = time.monotonic()
+    while len(endpoint.asked) < 3 and time.monotonic() < began + 15:
         assert proxy.get("/api/x", bearer("t")).status == 200
-    assert 2 <= len(endpoint.asked) <= 4, "once a second"
+    assert 3 <= len(endpoint.asked) <= 2 + (time.monotonic() - began), "once a second"
     del endpoint.tokens["t"]
-    wait_until(lambda: proxy.get("/api/x", bearer("t")).status == 401, 4)
+    wait_until(lambda: proxy.get("/api/x", bearer("t")).status == 401)
 
 
 LARGE = {
@@ -397,7 +402,7 @@ def test_503_where_the_issuer_does_not_answer(run, endpoint, how):
     proxy = run()
     endpoint.tokens["t"] = claims()
     endpoint.status = {"500": 500, "401": 401, "redirect": 302}.get(how, 200)
-    endpoint.delay = 6 if how == "slow" else 0
+    endpoint.delay = 12 if how == "slow" else 0
     endpoint.body = {"html": b"<html>", "null": b"null", "no active": b'{"sub":"alice"}', "active text": b'{"active":"true"}',
                      "huge": b'{"active":true,"x":"' + b"x" * 300_000 + b'"}'}.get(how)
     answer = proxy.get("/api/x", bearer("t"))

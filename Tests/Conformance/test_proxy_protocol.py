@@ -33,7 +33,7 @@ def v6_block(source="2001:db8::7"):
 
 @pytest.fixture
 def greeted(start, own_backend):
-    return start(own_backend, configuration.SMALL + '\n[limits]\nheader_timeout = "1s"\n', listen=GREETED)
+    return start(own_backend, configuration.SMALL + '\n[limits]\nheader_timeout = "3s"\n', listen=GREETED)
 
 
 GOOD = {

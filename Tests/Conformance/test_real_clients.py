@@ -99,7 +99,7 @@ def test_connections_per_address(start, own_backend):
     clients = [proxy.client() for _ in range(3)]
     assert all(client.request("GET", "/public/x").status == 200 for client in clients)
     with socket.create_connection(("127.0.0.1", proxy.port)) as extra:
-        extra.settimeout(5)
+        extra.settimeout(20)
         assert extra.recv(1) == b"", "one connection too many was served"
     with socket.create_connection(("127.0.0.1", proxy.port), source_address=("127.0.0.9", 0)) as other:
         other.sendall(b"GET /public/x HTTP/1.1\r\nHost: a\r\n\r\n")

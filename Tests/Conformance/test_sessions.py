@@ -360,10 +360,12 @@ def test_nobody_waits_for_keys_that_need_not_be_there(run, server, down):
     if down:
         server.down()
     else:
-        server.before = lambda *_: time.sleep(20) or True
-    started = time.monotonic()
+        server.before = lambda *_: asked.append(time.monotonic()) or time.sleep(20) or True
+    asked = []
     proxy = run("", server)
-    assert time.monotonic() - started < 4.5, "after five seconds keys are given up"
+    if not down:
+        wait_until(lambda: asked)
+        assert time.monotonic() - asked[0] < 4.5, "after five seconds keys are given up"
     assert get(proxy, cookies("U", compact(payload("U")))).status == 200
 
 
@@ -457,7 +459,7 @@ def test_many_sessions_are_asked_about_side_by_side_on_few_connections(run, serv
         server.sessions[f"T{number}"] = payload(f"T{number}", f"user{number}")
     proxy = run(server=server)
     wait_until(lambda: fetches(server) == 1 and not server.under_way)
-    server.before = lambda *_: time.sleep(0.05)
+    server.before = lambda *_: time.sleep(0.3)
     with ThreadPoolExecutor(60) as pool:
         answers = list(pool.map(lambda number: get(proxy, cookies(f"T{number}")), range(60)))
     assert [answer.status for answer in answers] == [200] * 60
@@ -552,7 +554,7 @@ def test_a_slow_server_holds_up_nobody_else(run, server):
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(get, proxy, cookies("T"))
         time.sleep(0.2)
-        for _ in range(20):
+        for _ in range(4):
             assert proxy.get("/api/x", tokens.bearer(tokens.token())).status == 200
             assert proxy.admin_request("/livez").status == 200
         assert not slow.done(), "the others were served meanwhile"
@@ -768,17 +770,17 @@ def test_streams_end_with_the_session_and_not_with_its_cache(run, start, own_bac
         text = CONFIGURATION.replace("127.0.0.1:{backend}", f"127.0.0.1:{port}")
         proxy = start(own_backend, text, session="", env=ENVIRONMENT)
         made = time.time()
-        cookie = cookies("T", compact(payload("T", ends=9), age=3))
+        cookie = cookies("T", compact(payload("T", ends=12), age=5))
         with pytest.raises(InvalidStatus) as refused:
             connect(f"ws://127.0.0.1:{proxy.port}/api/x", additional_headers={"Cookie": cookie}, origin="https://evil.test")
         assert refused.value.response.status_code == 403
         with connect(f"ws://127.0.0.1:{proxy.port}/api/x", additional_headers={"Cookie": cookie}, origin=ORIGIN) as client:
-            time.sleep(max(0, made + 3.5 - time.time()))
+            time.sleep(max(0, made + 5.5 - time.time()))
             client.send("still here")
             assert client.recv() == "still here", "the cache has ended, the session has not"
             with pytest.raises(ConnectionClosed):
                 client.recv(timeout=20)
-            assert made + 7.9 < time.time() < made + 15, "at the full second before"
+            assert made + 10.9 < time.time() < made + 18, "at the full second before"
         backend.shutdown()
 
 

@@ -275,7 +275,7 @@ upstream = "backend"
 
 def soon() -> int:
     """When a token expires that lives long enough for what is begun with it."""
-    return int(time.time()) + 3
+    return int(time.time()) + 4
 
 
 def expiring(end: int):
@@ -351,7 +351,7 @@ def test_a_fast_stream_ends_with_its_token(strict):
 
 
 def test_a_stream_that_may_outlive_its_token(strict):
-    strict.backend.script = lambda exchange: ticking(exchange, 4)
+    strict.backend.script = lambda exchange: ticking(exchange, 6)
     with strict.client() as client:
         client.send(render("GET", "/unlimited/x", expiring(soon())))
         assert client.response().body.startswith(b"tick")

@@ -133,7 +133,7 @@ def test_sessions_are_taken_up_again(run, authority):
     proxy, backend = run(authority.sign("good", ["tasks.internal"]), upstream='idle_timeout = "50ms"')
     for _ in range(4):
         assert proxy.get("/public/x").status == 200
-        time.sleep(0.25)
+        time.sleep(0.6)
     assert backend.sessions[0] is False and backend.sessions[1:] == [True] * (len(backend.sessions) - 1)
     assert len(backend.sessions) >= 3
 
@@ -318,7 +318,7 @@ def test_a_new_client_certificate_is_shown_and_requests_under_way_finish(run, au
     def script(exchange):
         exchange.read_body()
         if exchange.request.target == "/public/slow":
-            go.wait(5)
+            go.wait(60)
         exchange.reply(200, b"done")
     backend.script = script
     with proxy.client() as client:

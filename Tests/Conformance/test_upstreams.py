@@ -277,7 +277,7 @@ def test_refusals_of_the_backend_are_no_failures(start, servers):
 def test_a_server_that_hangs_is_ejected(start, servers):
     two = servers("a", "b")
     proxy = start(None, TEXT, servers=listed(two),
-                  upstream='balance = "round-robin"\nresponse_timeout = "2s"\neject = { consecutive_failures = 2, for = "30s" }')
+                  upstream='balance = "round-robin"\nresponse_timeout = "4s"\neject = { consecutive_failures = 2, for = "30s" }')
     two[0].stop()
     found = tally(proxy, 4)
     assert found == {504: 2, "b": 2}, found
@@ -318,12 +318,12 @@ def test_fewer_connections_than_workers(start, own_backend, workers, limit):
         with lock:
             at_once[0] += 1
             most[0] = max(most[0], at_once[0])
-        time.sleep(0.03)
+        time.sleep(0.05)
         with lock:
             at_once[0] -= 1
         exchange.echo()
     own_backend.script = script
-    proxy = start(own_backend, TEXT, workers=workers, servers=f'"127.0.0.1:{own_backend.port}"', upstream=f"max_connections = {limit}")
+    proxy = start(own_backend, TEXT, workers=workers, servers=f'"127.0.0.1:{own_backend.port}"', upstream=f'max_connections = {limit}\nconnect_timeout = "20s"')
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         assert {answer.status for answer in pool.map(lambda _: proxy.get("/public/x"), range(36))} == {200}
     assert most[0] == limit
@@ -332,7 +332,7 @@ def test_fewer_connections_than_workers(start, own_backend, workers, limit):
 @pytest.mark.parametrize(("workers", "clients", "most"), [(2, 1, 2), (4, 12, 750)])
 def test_few_connections_are_used_again(start, own_backend, workers, clients, most):
     """Connections for a thousand requests: one, as long as one worker asks; more change hands where several want the same one."""
-    proxy = start(own_backend, TEXT, workers=workers, servers=f'"127.0.0.1:{own_backend.port}"', upstream="max_connections = 1")
+    proxy = start(own_backend, TEXT, workers=workers, servers=f'"127.0.0.1:{own_backend.port}"', upstream='max_connections = 1\nconnect_timeout = "20s"')
 
     def ask(number):
         with proxy.client() as client:
@@ -577,7 +577,7 @@ def named(start, tmp_path):
     """`named(servers, upstream)`: usher that asks our name server, and the name server."""
     with NameServer() as names:
         resolv = tmp_path / "resolv.conf"
-        resolv.write_text(f"nameserver {names.host}\noptions timeout:1 attempts:1\n")
+        resolv.write_text(f"nameserver {names.host}\noptions timeout:5 attempts:2\n")
         hosts = tmp_path / "hosts"
         hosts.write_text("127.0.0.1 localhost\n")
         if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
@@ -824,7 +824,7 @@ def test_a_large_request_names_the_server_that_it_goes_to(start):
             with proxy.client() as client:
                 client.send(request[:196_608])
                 time.sleep(0.3)  # read: what comes now comes at once, and fills the rest of the block
-                proxy.signal(signal.SIGSTOP)
+                proxy.stand_still()
                 client.send(request[196_608:])
                 time.sleep(0.2)
                 proxy.signal(signal.SIGCONT)
