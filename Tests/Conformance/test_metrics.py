@@ -163,7 +163,8 @@ def test_traffic_of_every_kind(everything):
     public = {le: now["usher_request_duration_seconds_bucket", {"route": "/public/**", "le": le}]
               for le in ("0.00025", "0.1", "2.5", "10", "+Inf")}
     assert public["+Inf"] == public["10"] == now["usher_request_duration_seconds_count", {"route": "/public/**"}] == 6
-    assert public["10"] - public["2.5"] == 1 and list(public.values()) == sorted(public.values())
+    # One, and what a machine that stood still for as long has made of another.
+    assert 1 <= public["10"] - public["2.5"] <= 3 and list(public.values()) == sorted(public.values())
     assert 2.6 <= now["usher_request_duration_seconds_sum", {"route": "/public/**"}] < 15
     # tokens: the cache, verdicts, keys, sessions
     assert gained("usher_token_cache_hits_total") >= 3 + 3
