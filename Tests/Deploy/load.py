@@ -33,6 +33,8 @@ class Load(threading.Thread):
         self.connections, self.pause = connections, pause
         self.records: list[Record] = []
         self.wrong: list[str] = []
+        # From when until when this process itself stood still.
+        self.pauses: list[tuple[float, float]] = []
         self.ends = threading.Event()
         self.numbers = itertools.count()
 
@@ -45,7 +47,14 @@ class Load(threading.Thread):
         self.join(30)
 
     async def ask_all(self) -> None:
-        await asyncio.gather(*(self.ask_one(proxy) for proxy in self.proxies for _ in range(self.connections)))
+        await asyncio.gather(self.watch(), *(self.ask_one(proxy) for proxy in self.proxies for _ in range(self.connections)))
+
+    async def watch(self) -> None:
+        while not self.ends.is_set():
+            began = time.monotonic()
+            await asyncio.sleep(0.05)
+            if time.monotonic() - began > 0.3:
+                self.pauses.append((began, time.monotonic()))
 
     async def ask_one(self, proxy: str) -> None:
         line = None

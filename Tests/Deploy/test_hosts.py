@@ -217,6 +217,11 @@ def must_be_answered(phase: Phase, record: Record) -> bool:
     return record.at >= phase.mended + CONNECTED_AGAIN
 
 
+def met_a_pause(record: Record, pauses: list[tuple[float, float]]) -> bool:
+    """Whether the machine stood still for the client while that was asked, or just before: then its servers were late, too."""
+    return any(began < record.at + record.seconds and record.at < ended + FOUND_OUT for began, ended in pauses)
+
+
 def test_each_host_and_link_fails_in_turn(hosts, capsys):
     tokens = {f"user{n}": token(f"user{n}") for n in range(20)}
     load = Load(hosts, "client", {name: hosts.addresses[name] for name in PROXIES}, tokens)
@@ -228,17 +233,19 @@ def test_each_host_and_link_fails_in_turn(hosts, capsys):
     time.sleep(1)
     load.stop()
 
+    pauses = load.pauses
+    assert sum(met_a_pause(r, pauses) for r in load.records) < len(load.records) / 2, ("no trial on this machine", pauses)
     lines, failures = [f"{'fault':24} {'sent':>6} {'answered':>9} {'refused':>8} {'lost':>5} {'slowest ms':>10}"], []
     for phase, following in zip(plan, [*plan[1:], None]):
         records = [r for r in load.records if phase.began <= r.at < phase.ended]
         lines.append(phase.row(records))
-        bad = [r for r in records if r.outcome != "answered" and must_be_answered(phase, r)]
+        bad = [r for r in records if r.outcome != "answered" and must_be_answered(phase, r) and not met_a_pause(r, pauses)]
         # What was under way when the next fault began may be that one's.
         bad = [r for r in bad if r.at + r.seconds < phase.ended or not following or must_be_answered(following, r)]
         failures += [f"{phase.name}: {r.proxy} {r.method} {r.at - phase.began:.2f} s in: {r.outcome} {r.detail}" for r in bad]
         # Nobody waits for keys that are known, nor longer than the timeout for Redis.
         if phase.host in ("keys", "redis"):
-            slow = [r for r in records if r.seconds > 3]
+            slow = [r for r in records if r.seconds > 3 and not met_a_pause(r, pauses)]
             failures += [f"{phase.name}: {r.proxy} took {r.seconds:.2f} s" for r in slow]
     whole = Phase("all", "")
     lines.append(whole.row(load.records))
