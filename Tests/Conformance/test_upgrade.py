@@ -17,6 +17,7 @@ from harness.backend import slow_at
 from harness.load import Load
 from harness.ports import refusing_port
 from harness.process import command, environment, unused_port
+from harness.store import SERVER, Store
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import Client, Closed, render
@@ -154,6 +155,26 @@ def test_the_old_one_ends_while_the_successor_waits_for_keys(start, own_backend,
     last = successor(start, proxy)
     wait_for(last, b"took over the listeners")
     assert following.wait() == 0
+
+
+@pytest.mark.skipif(SERVER is None, reason="no redis-server: scripts/install-packages installs it")
+def test_a_successor_that_does_not_know_what_is_revoked_does_not_begin(start, own_backend, tmp_path):
+    """While the shared store is away, the list is in the process before alone, which goes on."""
+    with Store(tmp_path) as store:
+        text = MORE + f'[shared]\nredis = "redis://127.0.0.1:{store.port}"\n'
+        proxy = start(own_backend, text, preamble=PREAMBLE)
+        store.call("ZADD", "usher:revocations", int(time.time() * 1e6), '{"jti": ["a"]}')
+        revoked = bearer(token(jti="a"))
+        wait_until(lambda: proxy.get("/api/x", revoked).status == 401)
+        store.kill()
+        following = successor(start, proxy, text)
+        wait_for(following, b"the shared store cannot be used")
+        time.sleep(2)
+        assert b"took over the listeners" not in following.errors and proxy.get("/api/x", revoked).status == 401
+        store.start()
+        wait_for(following, b"took over the listeners")
+        assert proxy.wait() == 0
+        wait_until(lambda: following.get("/api/x", revoked).status == 401)
 
 
 @pytest.mark.parametrize("preamble", ['takeover = "elsewhere.sock"\n', ""], ids=["moved", "removed"])

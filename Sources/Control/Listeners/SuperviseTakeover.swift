@@ -46,12 +46,12 @@ extension Supervisor {
         book.inherited = []
     }
 
-    /// Lets the workers of a process that takes over begin once it has the keys: until then the old one serves. What other
-    /// proxies have revoked is waited for in any case.
+    /// Lets the workers of a process that takes over begin once it has the keys, and knows what is revoked: until then the old one
+    /// serves, which does. Without one the shared store is waited for as long as it may still answer.
     func startWorkersIfReady(at now: Instant) {
         guard prepared != nil, phase == .starting else { return }
         // Without a process to take over from, requests wait for keys one by one.
-        let missing = predecessor == nil ? nil : missingKeysReason
+        let missing = predecessor == nil ? nil : missingKeysReason ?? missingRevocationsReason
         guard missing == nil && !shared.isAwaited || startDeadline <= now else { return }
         startDeadline = .never
         do throws(StartFailure) {

@@ -34,6 +34,8 @@ final class SharedStore {
     private(set) var revocations = RevocationList()
     /// The store has not answered yet, and it is not known that it cannot.
     private(set) var isAwaited = false
+    /// It has not said yet what is revoked.
+    private(set) var isUnread = false
 
     /// A store that is none yet. `environment` may name the system's certificates (`SSL_CERT_FILE`).
     init(environment: [String: String]) throws(Errno) {
@@ -52,7 +54,7 @@ final class SharedStore {
             let loop = StoreThread(channels, log)
             thread = try Thread(name: "usher-shared") { loop.run() }
         }
-        if wanted != target { isAwaited = wanted != nil }
+        if wanted != target { (isAwaited, isUnread) = (wanted != nil, wanted != nil) }
         target = wanted
         channels.orders.send(.configure(wanted, log))
     }
@@ -68,7 +70,9 @@ final class SharedStore {
         var isChanged = false
         for report in channels.reports.receive() {
             switch report {
-            case .settled: isAwaited = false
+            case .settled(let isRead):
+                isAwaited = false
+                if isRead { isUnread = false }
             case .revocations(let list):
                 isChanged = true
                 revocations = list
@@ -105,7 +109,7 @@ private struct StoreThread: Sendable {
             try StoreLoop(channels, log: log).run()
         } catch {
             log.error("the shared store cannot be used", metadata: ["reason": "\(error)"])
-            channels.reports.send(.settled)
+            channels.reports.send(.settled(isRead: false))
         }
     }
 }

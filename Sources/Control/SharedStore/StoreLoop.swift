@@ -23,7 +23,7 @@ enum StoreReport: Sendable {
     /// The list of revoked tokens as the store has it.
     case revocations(RevocationList)
     /// The list was read for the first time, or could not be.
-    case settled
+    case settled(isRead: Bool)
 }
 
 /// A store, and what it is used for.
@@ -70,7 +70,7 @@ final class StoreLoop {
     var target: StoreTarget?
     private var context: TLSContext?
     var book = RevocationBook()
-    private var hasSettled = false
+    private var (hasSettled, hasRead) = (false, false)
 
     var line: StoreLine?
     private var nextToken = StoreLoop.firstLine
@@ -166,7 +166,7 @@ final class StoreLoop {
             }
             endLine()
             target = new
-            hasSettled = false
+            (hasSettled, hasRead) = (false, false)
             addresses = []
             forgetLeaving()
             context = nil
@@ -296,10 +296,11 @@ final class StoreLoop {
         }
     }
 
-    func settle() {
-        guard !hasSettled else { return }
-        hasSettled = true
-        channels.reports.send(.settled)
+    /// Tells once what came of the first try to read the list, and once that it was read.
+    func settle(isRead: Bool = false) {
+        guard !hasSettled || isRead && !hasRead else { return }
+        (hasSettled, hasRead) = (true, isRead)
+        channels.reports.send(.settled(isRead: isRead))
     }
 
     // MARK: Calls

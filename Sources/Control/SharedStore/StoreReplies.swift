@@ -103,7 +103,7 @@ extension StoreLoop {
         tellNews()
         channels.standing.revocationsReadMicroseconds = at.microseconds
         channels.meters.setRevocationsRead(at)
-        settle()
+        settle(isRead: true)
         pollAt = min(pollAt, now.advanced(byMilliseconds: Self.pollMilliseconds))
     }
 

@@ -10,6 +10,11 @@ extension Supervisor {
     /// this is for a long list.
     static let sharedPatienceMilliseconds: Int64 = 5000
 
+    /// Why this process does not know what is revoked; nil where it does.
+    var missingRevocationsReason: String? {
+        shared.isUnread ? "waiting for the revocations of the shared store" : nil
+    }
+
     /// Takes over what a configuration says of the store, and tells it what was revoked here.
     func configureShared() {
         do throws(Errno) {
