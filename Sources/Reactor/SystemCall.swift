@@ -46,6 +46,9 @@ public struct Errno: Error, Equatable, Sendable, BitwiseCopyable, CustomStringCo
         [EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL].contains(code)
     }
 
+    /// True of a connect to a Unix socket where as many wait already as its server takes.
+    public var isTooMuchAtOnce: Bool { code == EAGAIN }
+
     /// True where the process has as many descriptors as it may.
     public var isDescriptorLimit: Bool { code == EMFILE }
 

@@ -117,7 +117,8 @@ public struct UpstreamPool: ~Copyable {
         }
     }
 
-    private func waitOrRefuse() -> Choice {
+    /// What becomes of a request that gets no connection now.
+    public func waitOrRefuse() -> Choice {
         if hasRoomToWait { return .wait }
         cells.refused.adjust(by: 1)
         return .refuse

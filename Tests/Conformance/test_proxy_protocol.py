@@ -1,5 +1,6 @@
 """The PROXY protocol, versions 1 and 2, on a listener; Unix sockets and IPv6 on both sides; X-Forwarded-*."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 from harness import configuration
 from harness.backend import Backend
 from harness.ports import free_port
+from harness.standin import StandIn
 from harness.tokens import bearer, token
 from harness.waiting import wait_until
 from harness.wire import Client, Reader, read_body, read_head, render
@@ -283,6 +285,56 @@ def test_a_unix_socket_for_the_backend(start, own_backend, tmp_path):
         time.sleep(0.1)
         assert proxy.get("/other/x", bearer(token())).status in (502, 503)
         assert not backend.errors
+
+
+class Crowded(StandIn):
+    """At a Unix socket with a queue of one, which nobody looks at until `open`."""
+
+    def __init__(self, path: str):
+        self.path = path
+        super().__init__(port=1)
+
+    def up(self) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen(1)
+
+    def open(self) -> None:
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _serve(self, connection) -> None:
+        while connection.recv(65536):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["one server", "two"])
+def test_a_unix_socket_whose_queue_is_full(start, own_backend, tmp_path, alone):
+    """Over TCP the kernel tries again by itself; here a request waits in usher, as long as a connect may take."""
+    paths = [str(tmp_path / "a.sock")] + ([] if alone else [str(tmp_path / "b.sock")])
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Crowded(path)) for path in paths]
+        names = ", ".join(f'"unix:{path}"' for path in paths)
+        text = OTHER_UPSTREAM.replace('["{other}"]', f'[{names}]\nconnect_timeout = "60s"')
+        proxy = start(own_backend, configuration.SMALL + text, workers=2)
+        clients = [stack.enter_context(proxy.client()) for _ in range(24)]
+        for client in clients:
+            client.send(render("GET", "/other/x", bearer(token())))
+        assert clients[-1].quiet(0.5)
+        for server in servers:
+            server.open()
+        assert [client.response().status for client in clients] == [200] * 24
+
+
+def test_a_unix_socket_whose_queue_stays_full(start, own_backend, tmp_path):
+    with Crowded(str(tmp_path / "a.sock")) as server, contextlib.ExitStack() as stack:
+        text = OTHER_UPSTREAM.replace(
+            '["{other}"]', f'["unix:{server.path}"]\nconnect_timeout = "1s"\nresponse_timeout = "1s"\nretries = 0')
+        proxy = start(own_backend, configuration.SMALL + text)
+        clients = [stack.enter_context(proxy.client()) for _ in range(8)]
+        for client in clients:
+            client.send(render("GET", "/other/x", bearer(token())))
+        assert sorted(client.response().status for client in clients) == [503] * 6 + [504] * 2
+        assert proxy.wait_log(status=503)["reason"] == "overloaded"
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")

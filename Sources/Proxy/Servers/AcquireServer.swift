@@ -23,7 +23,7 @@ extension Worker {
                 }
                 return sendOn(connection, exchange, server: server)
             case .connect(let server):
-                return connect(exchange, server: server)
+                return connect(exchange, server: server, hasWaited: hasWaited)
             case .wait:
                 return hasWaited ? () : awaitConnection(exchange, upstream)
             case .refuse:
@@ -99,7 +99,7 @@ extension Worker {
     }
 
     /// Opens a connection for a request.
-    mutating func connect(_ exchange: UInt32, server: Int) {
+    mutating func connect(_ exchange: UInt32, server: Int, hasWaited: Bool = false) {
         let upstream = exchanges[exchange].pool
         if pools[upstream.index].settings.speaksHTTP2 { return openServerStream(exchange, server: server) }
         exchanges[exchange].serverNumber = server
@@ -110,6 +110,9 @@ extension Worker {
             counters.add(1, to: .upstreamConnectFailures)
             pools[upstream.index].closedInUse(server: server)
             return connectFailed(exchange, server: server)
+        case .crowded:
+            pools[upstream.index].closedInUse(server: server)
+            return crowdedOut(exchange, server: server, hasWaited: hasWaited)
         case .exhausted:
             // No server is at fault, and none would do better.
             counters.add(1, to: .upstreamConnectFailures)
@@ -129,6 +132,8 @@ extension Worker {
         case opened(Handle)
         /// The server, or the network, says no.
         case refused
+        /// More connections wait at the server's Unix socket than it takes.
+        case crowded
         /// The process has no descriptor, memory or port for it.
         case exhausted
     }
@@ -175,7 +180,7 @@ extension Worker {
                 return .exhausted
             }
         } catch {
-            return error.isExhaustion ? .exhausted : .refused
+            return error.isExhaustion ? .exhausted : error.isTooMuchAtOnce ? .crowded : .refused
         }
     }
 
@@ -230,19 +235,13 @@ extension Worker {
     /// Addresses of one name that are tried for one request, besides the first: each may take `connect_timeout`.
     private static var furtherAddresses: Int { 3 }
 
-    private mutating func awaitConnection(_ exchange: UInt32, _ upstream: Handle) {
+    mutating func awaitConnection(_ exchange: UInt32, _ upstream: Handle) {
         pools[upstream.index].enqueue(exchanges.handle(at: exchange))
         exchanges[exchange].phase = .waiting
         askOtherWorkers(upstream)
         let timeout = pools[upstream.index].settings.connectTimeoutMilliseconds
         exchanges[exchange].stallDeadline = now.advanced(byMilliseconds: timeout)
         setExchangeDeadline(exchange)
-    }
-
-    private mutating func askOtherWorkers(_ upstream: Handle) {
-        guard pools[upstream.index].sharesConnections else { return }
-        pools[upstream.index].askForConnections()
-        lookForRoomSoon()
     }
 
     /// Gives connections that have become free, or room for new ones, to the requests that have waited longest. Done

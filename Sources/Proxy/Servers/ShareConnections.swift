@@ -17,11 +17,23 @@ extension Worker {
         lookForRoomAt = min(lookForRoomAt, now.advanced(byMilliseconds: Self.sharedRoomMilliseconds))
     }
 
+    mutating func askOtherWorkers(_ upstream: Handle) {
+        guard pools[upstream.index].sharesConnections else { return }
+        pools[upstream.index].askForConnections()
+        lookForRoomSoon()
+    }
+
     /// Gives up idle connections that requests of other workers wait for, and lets those try again who wait for one that
     /// another worker may have closed.
     mutating func lookForSharedRoom() {
-        guard lookForRoomAt <= now else { return }
+        if lookForRoomAt <= now { lookForRoom() }
+    }
+
+    @inline(never)
+    private mutating func lookForRoom() {
         lookForRoomAt = .never
+        freed += crowded
+        crowded.removeAll(keepingCapacity: true)
         for slot in 0..<pools.slots where pools.isLive(slot) && pools[slot].sharesConnections {
             pools[slot].answerBell()
             for _ in 0..<pools[slot].wantedElsewhere {

@@ -140,6 +140,8 @@ public struct Worker: ~Copyable {
     /// Pools that have room again for requests that wait, and those that are served right now.
     var freed: [Handle] = []
     var serving: [Handle] = []
+    /// Pools with a server that has no place for another connection right now, for which requests wait (`crowdedOut`).
+    var crowded: [Handle] = []
     /// When to look for a connection that another worker has closed (`UpstreamPool.sharesConnections`).
     var lookForRoomAt = Instant.never
     /// When accepting starts again after the system ran out of descriptors.
