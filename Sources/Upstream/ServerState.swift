@@ -24,28 +24,6 @@ final class ServerCells: Sendable {
     let opened = Cell()
 }
 
-/// How many connections there are to a server that gets fewer than there are workers: nobody has a part of his own then,
-/// and whoever opens one takes it out of this count.
-final class SharedConnections: Sendable {
-    private let taken = Atomic<Int>(0)
-
-    func hasRoom(below limit: Int) -> Bool { taken.load(ordering: .relaxed) < limit }
-
-    /// False where others were faster, and there are as many as there may be.
-    func take(below limit: Int) -> Bool {
-        var seen = taken.load(ordering: .relaxed)
-        while seen < limit {
-            let (exchanged, original) = taken.compareExchange(
-                expected: seen, desired: seen + 1, ordering: .relaxed)
-            if exchanged { return true }
-            seen = original
-        }
-        return false
-    }
-
-    func giveBack() { taken.wrappingSubtract(1, ordering: .relaxed) }
-}
-
 /// What the process knows of one server: written by the health checker and by every worker, read for every choice.
 ///
 /// There is one for each address of a server as long as the configuration names it, reloads included. The values are
@@ -60,13 +38,14 @@ public final class ServerState: Sendable {
     private let failuresInARow = Atomic<Int>(0)
     private let ejectionCount = Atomic<Int>(0)
     private let cells: [ServerCells]
-    let sharedConnections: SharedConnections
+    /// Connections to a server that gets fewer than there are workers: nobody has a part of his own then.
+    let sharedConnections: SharedCount
 
     /// A server that nothing is known of, which is as good as healthy, for that many workers.
     public init(workers: Int) {
         precondition(workers > 0)
         cells = (0..<workers).map { _ in ServerCells() }
-        sharedConnections = SharedConnections()
+        sharedConnections = SharedCount()
     }
 
     /// The same server for more workers: what is known of it and what it has counted go on, and those workers that there

@@ -1,5 +1,6 @@
 """Settings that meet: each does by itself what it says, and has to go on doing so beside the other one."""
 
+import contextlib
 import threading
 import time
 
@@ -350,6 +351,22 @@ def test_connections_beyond_the_limit_are_seen(start, own_backend):
     assert clients[-1].request("GET", "/public/x").status == 200
     for client in clients:
         client.close()
+
+
+@pytest.mark.parametrize("limit,workers", [(1, 4), (3, 2), (5, 4)])
+def test_all_workers_have_the_limit_of_connections_together(start, own_backend, limit, workers):
+    """The kernel chooses the worker: of parts, one is used up while there is room in another, and the least part is one."""
+    proxy = start(own_backend, SMALL + f"\n[limits]\nconnections = {limit}\n", workers=workers)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(proxy.client()) for _ in range(limit)]
+        for client in clients:
+            assert client.request("GET", "/public/x").status == 200
+        late = stack.enter_context(proxy.client())
+        late.send(b"GET /public/x HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert late.quiet(0.5)
+        # Another worker's connection may be the one that ends.
+        clients[0].close()
+        assert late.response().status == 200
 
 
 # Answers of the proxy's own with what the configuration writes into them.

@@ -14,7 +14,7 @@ extension Worker {
     /// Takes the connections that wait at a listener.
     mutating func acceptClients(_ listener: Handle) {
         for number in 0..<Self.acceptsPerTurn {
-            guard hasRoomForConnection, !pool.isSpent || findsMemory() else {
+            guard hasSlot, !pool.isSpent || findsMemory(), ledger.all.take(below: clientLimit) else {
                 // Somebody is there, or this would not have been called; behind the first one perhaps nobody.
                 if number == 0 { counters.add(1, to: .connectionsRefused) }
                 return pauseAccepting()
@@ -23,10 +23,11 @@ extension Worker {
             case .connection(let socket, let address):
                 welcome(socket, from: address, at: listener)
             case .aborted:
-                continue
+                ledger.all.giveBack()
             case .none:
-                return
+                return ledger.all.giveBack()
             case .exhausted:
+                ledger.all.giveBack()
                 counters.add(1, to: .connectionsRefused)
                 return pauseAccepting()
             }
@@ -36,13 +37,13 @@ extension Worker {
     /// Takes all connections that wait at a listener which is about to close: closing it would reset them.
     mutating func acceptBacklog(_ listener: Handle) {
         var before = -1
-        while before != clients.count, hasRoomForConnection {
+        while before != clients.count, hasSlot, ledger.all.hasRoom(below: clientLimit) {
             before = clients.count
             acceptClients(listener)
         }
     }
 
-    private var hasRoomForConnection: Bool { clients.count - streamCount < clientLimit }
+    private var hasSlot: Bool { clients.count - streamCount < Self.connectionCapacity }
 
     private mutating func welcome(
         _ socket: consuming Socket, from address: SocketAddress, at listener: Handle
@@ -53,6 +54,7 @@ extension Worker {
         let isGreeted = listeners[listener.index].expectsProxyHeader
         guard !isGreeted || mayGreet(peer) else {
             // Dropping the socket closes it.
+            ledger.all.giveBack()
             counters.add(1, to: .connectionsRefused)
             return counters.add(1, to: .connectionsClosed)
         }
@@ -137,11 +139,14 @@ extension Worker {
     static var connectionCapacity: Int { 1 << 20 }
 
     /// Streams that this worker may have open, on all connections together.
-    var streamLimit: Int { min(max(clientLimit, Self.fewestStreams), Self.connectionCapacity) }
+    var streamLimit: Int {
+        let share = WorkerPlace(index, of: count).share(of: clientLimit)
+        return min(max(share, Self.fewestStreams), Self.connectionCapacity)
+    }
     private static var fewestStreams: Int { 4096 }
 
-    /// Client connections that a worker may have.
-    static func connectionLimit(_ limits: LimitSettings, _ place: WorkerPlace) -> Int {
-        min(place.share(of: limits.connections ?? descriptorLimit() / 2), connectionCapacity)
+    /// Client connections that all workers may have together.
+    static func connectionLimit(_ limits: LimitSettings) -> Int {
+        limits.connections ?? max(1, descriptorLimit() / 2)
     }
 }

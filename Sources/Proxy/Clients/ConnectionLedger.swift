@@ -1,7 +1,8 @@
 internal import Policy
+internal import Reactor
 internal import Synchronization
 
-/// How many connections each client address has, in all workers together.
+/// How many client connections there are, and how many each address has, in all workers together.
 ///
 /// It is asked when a connection opens and when it closes, never for a request, so that a lock is cheap enough. It
 /// holds no more entries than there are connections, which `limits.connections` bounds.
@@ -18,6 +19,10 @@ public final class ConnectionLedger: Sendable {
     }
 
     private let counts = Mutex<[Client: Int]>([:])
+
+    /// All connections, whatever their address: a part for each worker would leave some waiting while others have room,
+    /// since the kernel chooses the worker.
+    let all = SharedCount()
 
     /// A ledger without connections.
     public init() {}

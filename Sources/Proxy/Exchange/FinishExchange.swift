@@ -212,6 +212,7 @@ extension Worker {
         // Between two requests nothing is owed; in the middle of an answer, silence tells the client that it was cut.
         if connection.phase == .reading { connection.transport.sayGoodbye() }
         connection.transport.releaseBuffers(to: &pool)
+        ledger.all.giveBack()
         if !connection.countedAddress.isNone { ledger.release(connection.countedAddress) }
         clientDeadlines.set(client, .never)
         counters.add(1, to: .connectionsClosed)

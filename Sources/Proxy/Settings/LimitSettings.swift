@@ -39,6 +39,6 @@ public struct LimitSettings: Sendable, Equatable {
 extension LimitSettings {
     /// Client connections that so many workers take together.
     public func connectionLimit(workers: Int) -> Int {
-        (0..<workers).reduce(0) { $0 + Worker.connectionLimit(self, WorkerPlace($1, of: workers)) }
+        min(Worker.connectionLimit(self), workers * Worker.connectionCapacity)
     }
 }

@@ -119,7 +119,7 @@ extension Worker {
         headLimits = settings.limits.head
         pool.limitBytes = settings.limits.bufferBytes.map { $0 / count } ?? .max
         accessLog.configure(settings.accessLog)
-        clientLimit = Self.connectionLimit(settings.limits, WorkerPlace(index, of: count))
+        clientLimit = Self.connectionLimit(settings.limits)
         routeNames = settings.policy.routes.map { Array($0.name.utf8) }
         rows = settings.rows
         tracing = settings.tracing

@@ -72,7 +72,7 @@ public struct Worker: ~Copyable {
     var pool = BlockPool(keptBytes: Worker.keptBlockBytes)
     var listeners = Slab<BoundListener>(capacity: Worker.listenerCapacity)
     var clients: Slab<Downstream>
-    /// How many connections there may be; the slab has room for more, so that a reload can raise it.
+    /// How many connections all workers may have together.
     var clientLimit: Int
     var exchanges: Slab<Exchange>
     var servers: Slab<UpstreamConnection>
@@ -82,7 +82,7 @@ public struct Worker: ~Copyable {
     /// Connections to servers that speak HTTP/2, and which of them belong to a pool, by its slot.
     var carriers: Slab<Carrier>
     var carriersOfPool: [UInt32: CarrierList] = [:]
-    /// How many of `clients` are streams; the others are connections, of which there may be `clientLimit`.
+    /// How many of `clients` are streams; the others are connections.
     var streamCount = 0
     var clientDeadlines = Deadlines()
     var serverDeadlines = Deadlines()
@@ -213,7 +213,7 @@ public struct Worker: ~Copyable {
         listenerRules = settings.policy.listeners
         strictTransports = settings.listeners.map(\.strictTransportSecurity)
         poolOfUpstream = []
-        clientLimit = Self.connectionLimit(settings.limits, WorkerPlace(parts.index, of: parts.count))
+        clientLimit = Self.connectionLimit(settings.limits)
         // Streams are clients, too.
         clients = Slab(capacity: 2 * Self.connectionCapacity)
         exchanges = Slab(capacity: 2 * Self.connectionCapacity)

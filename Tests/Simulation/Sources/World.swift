@@ -35,7 +35,6 @@ final class World {
     private var reconfigureAt = never
     /// How many workers there are to be, the next number last.
     private var sizes: [Int]
-    private var hasResized = false
     /// Some workers are to end: they lose nothing but tunnels, which they close as is due.
     private var cutsTunnels = false
 
@@ -48,10 +47,8 @@ final class World {
             let held = ports.reduce(0) { $0 + Int(sim_held($1)) }
             if held > most { ledger.violate("\(held) connections, and \(most) are allowed") }
         }
-        // Workers that are more or fewer have other parts of what all may have together.
-        if limits.connections != nil, !hasResized {
-            expect(Self.ports, atMost: limits.connectionLimit(workers: scenario.workers))
-        }
+        // All workers have it together, however many there are, the old ones that end included.
+        if let most = limits.connections { expect(Self.ports, atMost: most) }
         if let most = limits.connectionsPerAddress { expect(countedPorts, atMost: most) }
     }
 
@@ -202,7 +199,7 @@ final class World {
         guard crew.canBe(workers) else { return }
         isDisturbed = isDisturbed || scenario.dropsListener
         cutsTunnels = cutsTunnels || workers < crew.count
-        if workers != crew.count { (hasResized, ledger.hasOldPool) = (true, true) }
+        if workers != crew.count { ledger.hasOldPool = true }
         do { try crew.reconfigure(settings(listenerCount: count), to: workers) } catch {
             ledger.violate("no further worker: \(error)")
         }
