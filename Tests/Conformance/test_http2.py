@@ -987,10 +987,10 @@ def test_what_a_backend_said_before_it_broke_off_reaches_a_stream(start, own_bac
 
 def test_a_tunnel_that_was_cut_is_not_held_by_a_client_that_talks(start, own_backend):
     """Its window stays closed, so that the last words cannot leave, and nobody reads what it says."""
-    with cut_tunnel(start, own_backend, configuration.SMALL + '[limits]\nbody_timeout = "1s"\n') as (proxy, raw):
+    with cut_tunnel(start, own_backend, configuration.SMALL + '[limits]\nbody_timeout = "4s"\n') as (proxy, raw):
         server = {"upstream": "backend", "server": f"127.0.0.1:{own_backend.port}"}
         wait_until(lambda: Metrics(proxy)["usher_upstream_server_connections", server] == 0)
-        end = time.monotonic() + 2
+        end = time.monotonic() + 6
         while time.monotonic() < end:
             raw.send(frame(DATA, 0, 1, b"x"))
             time.sleep(0.2)
