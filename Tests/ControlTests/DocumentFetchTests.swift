@@ -169,7 +169,7 @@ import Testing
         #expect(try keys.take(Self.set) && !keys.hasNewKeys)
         #expect(!keys.skipAlternative("status 500"))
         keys.plan()
-        #expect(keys.steps.count == 2, "the metadata is read again after a failure")
+        #expect(keys.steps.count == 3, "the metadata is read again after a failure")
     }
 
     @Test(arguments: [

@@ -86,7 +86,10 @@ struct KeyKeeperTests {
         let known = try #require(keeper.fetched("main"))
         func planned() -> [String] { known.steps.map { $0.url.target } }
         known.plan()
-        let pages = ["/t/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t"]
+        let pages = [
+            "/t/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t",
+            "/t/.well-known/oauth-authorization-server",
+        ]
         #expect(planned() == pages)
         #expect(known.skipAlternative("not there"))
         let metadata = #"{"issuer":"https://a.example/t","jwks_uri":"https://a.example/keys"}"#
