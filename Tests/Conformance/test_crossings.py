@@ -305,6 +305,7 @@ def test_who_waits_while_all_tokens_are_forgotten_is_told_to_come_again(start, o
         for path, body in [("/reload", b""), ("/revocations", b'{"jti":["another"]}')]:
             with Client(proxy.admin) as admin:
                 assert admin.request("POST", path, {"Content-Type": "application/json"}, body, host=f"127.0.0.1:{proxy.admin}").status == 200
+        one_by_one.go.set()
         assert first.response().status == 200
         answer = waiting.response()
     assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
