@@ -159,8 +159,9 @@ def test_the_old_one_ends_while_the_successor_waits_for_keys(start, own_backend,
 
 @pytest.mark.skipif(SERVER is None, reason="no redis-server: scripts/install-packages installs it")
 def test_a_successor_that_does_not_know_what_is_revoked_does_not_begin(start, own_backend, tmp_path):
-    """While the shared store is away, the list is in the process before alone, which goes on."""
-    with Store(tmp_path) as store:
+    """While the shared store is away, the list is in the process before alone, which goes on. The store keeps it on its disk: one
+    that comes back empty has it from the old process again, if that has not ended by then."""
+    with Store(tmp_path, "appendonly yes", "appendfsync always") as store:
         text = MORE + f'[shared]\nredis = "redis://127.0.0.1:{store.port}"\n'
         proxy = start(own_backend, text, preamble=PREAMBLE)
         store.call("ZADD", "usher:revocations", int(time.time() * 1e6), '{"jti": ["a"]}')
