@@ -16,16 +16,16 @@ extension Doctor {
     func examineIntrospection(_ source: RemoteSource, _ name: String, _ remedy: String) {
         let addresses = SocketAddress.resolve(source.url.host, port: source.url.port)
         guard !addresses.isEmpty else { return tellNoAddress(name) }
-        var failure = WaitingProbe.Failure.unreachable("")
-        for address in addresses.prefix(Self.triedAddresses) {
-            do throws(WaitingProbe.Failure) {
-                return judge(try ask(source, at: address), of: source, name)
-            } catch {
-                // What somebody there has to say tells more than another address where nobody is.
-                if case .unreachable = failure { failure = error }
+        var trust = ServerTrust(source.authorities)
+        let system = SystemTrust(SystemAuthorities(environment: environment))
+        do throws(WaitingProbe.Failure) {
+            let answer = try Self.firstAnswer(of: addresses) { address throws(WaitingProbe.Failure) in
+                try ask(source, at: address, trusting: &trust, or: system)
             }
+            judge(answer, of: source, name)
+        } catch {
+            tell(error, name, remedy)
         }
-        tell(failure, name, remedy)
     }
 
     private func judge(_ answer: FetchAnswer, of source: RemoteSource, _ name: String) {
@@ -59,20 +59,20 @@ extension Doctor {
 
     /// Sends what a running proxy sends, and waits for the answer.
     private func ask(
-        _ source: RemoteSource, at address: SocketAddress
+        _ source: RemoteSource, at address: SocketAddress, trusting trust: inout ServerTrust,
+        or system: SystemTrust
     ) throws(WaitingProbe.Failure) -> FetchAnswer {
         let question = RemoteQuestion(
             key: RemoteKey(source: source.name, stamp: 0, credential: Self.unknownToken), form: .token,
             text: Self.unknownToken, clientAddress: "")
         let deadline = Instant.now().advanced(byMilliseconds: Self.questionMilliseconds)
-        let authorities = SystemAuthorities(environment: environment)
         var poller: Poller
         do throws(Errno) { poller = try Poller() } catch { throw .unreachable("\(error)") }
         let connection: FetchConnection
         do throws(FetchFailure) {
             connection = try FetchConnection(
                 to: address, source.url,
-                trusting: TLSContext(clientTrusting: authorities.load(unless: source.authorities).span),
+                trusting: trust.context(or: system),
                 sending: source.request(question), poller, 0)
         } catch {
             throw .unreachable(error.reason)

@@ -8,7 +8,7 @@ import TLS
 
 extension Doctor {
     /// Addresses of one name that are tried: each may take the whole of its time.
-    static let triedAddresses = 4
+    private static let triedAddresses = 4
     /// From the connect to the end of the login: as long as a server of an upstream has for its answer.
     private static let loginMilliseconds: Int64 = 3000
 
@@ -37,24 +37,37 @@ extension Doctor {
     private func examine(_ url: RemoteURL, _ authorities: [UInt8]?, _ name: String, _ remedy: String) {
         let addresses = SocketAddress.resolve(url.host, port: url.port)
         guard !addresses.isEmpty else { return tellNoAddress(name) }
-        var failure = WaitingProbe.Failure.unreachable("")
+        let security: ServerSecurity?
         do throws(CertificateFault) {
-            let security = try url.isSecure ? trust(in: url, authorities) : nil
-            for address in addresses.prefix(Self.triedAddresses) {
-                let probe = WaitingProbe(address: address, host: url.authority, security: security)
-                do throws(WaitingProbe.Failure) {
-                    let answer = try probe.get(url.target)
-                    return good("\(name): answers (GET \(Self.path(of: url)) gave \(answer.status))")
-                } catch {
-                    // What somebody there has to say tells more than another address where nobody is.
-                    if case .unreachable = failure { failure = error }
-                }
-            }
+            security = try url.isSecure ? trust(in: url, authorities) : nil
         } catch {
             return bad(
                 "\(name): TLS cannot be set up: \(error)", "correct \"ca\", or install ca-certificates")
         }
-        tell(failure, name, remedy)
+        do throws(WaitingProbe.Failure) {
+            let answer = try Self.firstAnswer(of: addresses) { address throws(WaitingProbe.Failure) in
+                try WaitingProbe(address: address, host: url.authority, security: security).get(url.target)
+            }
+            good("\(name): answers (GET \(Self.path(of: url)) gave \(answer.status))")
+        } catch {
+            tell(error, name, remedy)
+        }
+    }
+
+    /// What the first of the addresses that answers says; throws what tells the most where none does.
+    static func firstAnswer<Answer>(
+        of addresses: [SocketAddress], _ ask: (SocketAddress) throws(WaitingProbe.Failure) -> Answer
+    ) throws(WaitingProbe.Failure) -> Answer {
+        var failure = WaitingProbe.Failure.unreachable("")
+        for address in addresses.prefix(triedAddresses) {
+            do throws(WaitingProbe.Failure) {
+                return try ask(address)
+            } catch {
+                // What somebody there has to say tells more than another address where nobody is.
+                if case .unreachable = failure { failure = error }
+            }
+        }
+        throw failure
     }
 
     private func trust(
